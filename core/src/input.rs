@@ -1,0 +1,235 @@
+//! What happened: the one shape in which everything reaches a household's single writer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{
+    DeviceKey, HouseholdId, InputId, LinkId, MessageId, ModelId, MoveId, OfferId, OrderId, ProfileId, RetailerId,
+};
+use crate::model::{ConsentRecord, Device, Fulfil, Link, Locale, Member, OrderState, Purpose, Role};
+use crate::time::{Timestamp, Zone};
+use crate::wire::DeviceMessage;
+
+/// One thing that happened, with all that came with it. The input log keeps it as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// Derived from its cause.
+    pub id: InputId,
+    /// The id its sender gave it.
+    pub message: Option<MessageId>,
+    /// When the gateway received it. Also `now` of the decision.
+    pub received_at: Timestamp,
+    /// The device it comes from or is about.
+    pub device: Option<DeviceKey>,
+    /// Randomness, drawn by the edge and logged, so that a replay draws the same.
+    pub entropy: u64,
+    /// Size of the payload it came in, bytes.
+    pub payload_bytes: u32,
+    /// What the sender said about its own time and order.
+    pub sender: Sender,
+    /// What it is.
+    pub what: What,
+}
+
+/// The envelope's optional fields.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sender {
+    /// Event time by the sender's clock.
+    pub t: Option<Timestamp>,
+    /// Milliseconds since the device started.
+    pub up_ms: Option<u64>,
+    /// Grows by one over the device's life.
+    pub seq: Option<u64>,
+    /// Grows at every connection.
+    pub epoch: Option<u64>,
+    /// To be repeated in the answer.
+    pub corr: Option<String>,
+}
+
+/// What an input is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum What {
+    /// A message of a device.
+    Device(DeviceMessage),
+    /// A command over HTTP or of the gateway itself.
+    Command(Command),
+    /// A deadline in the household's record has come.
+    Timer,
+    /// The device can be spoken to: it connected and listens. What waits for it is looked at again.
+    Reachable,
+    /// The device's main connection ended without a word, and it left no will.
+    ConnectionLost,
+}
+
+/// What people and other parts of the gateway ask of a household.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// A device is registered (provisioning or bulk). Repeating it changes nothing, unless the
+    /// generation is higher.
+    Register {
+        /// Its model.
+        model: ModelId,
+        /// Its serial number.
+        serial: Option<String>,
+        /// Generation of its secret, from 1.
+        generation: u32,
+    },
+    /// The device logged in with its own credential.
+    CredentialUsed,
+    /// A retailer confirms the code that the device shows. Sent to the device's household.
+    ConfirmClaim {
+        /// Eight characters, upper case, without hyphen.
+        code: String,
+        /// Where the device goes, and for whom.
+        join: Join,
+    },
+    /// A device is linked without a code: a fleet that exists already.
+    LinkDirectly {
+        /// Where the device goes, and for whom.
+        join: Join,
+    },
+    /// A device arrives from another household. Applied once per `id`.
+    Arrive {
+        /// The move.
+        id: MoveId,
+        /// Where it comes from.
+        from: HouseholdId,
+        /// The device as it was there.
+        device: Box<Device>,
+        /// For whom, when it goes to a customer; none when it becomes a prospect again.
+        join: Option<Box<Join>>,
+    },
+    /// The owner gives the device back (sold without reset, or released in the app).
+    Release,
+    /// No offers and no effect of its messages until resumed.
+    Suspend {
+        /// Why.
+        reason: String,
+    },
+    /// Ends a suspension.
+    Resume,
+    /// Consents set by the shop for its signed-in customer.
+    SetConsents {
+        /// Whose.
+        profile: ProfileId,
+        /// The records.
+        records: Vec<(Purpose, ConsentRecord)>,
+    },
+    /// The profile changed; the household keeps what decisions read.
+    ProfileChanged {
+        /// The person, with role and consents ignored.
+        member: Box<Member>,
+        /// Their zone, where they have one.
+        zone: Option<Zone>,
+    },
+    /// An answer to an offer from another channel.
+    AnswerOffer {
+        /// Which offer.
+        offer: OfferId,
+        /// In which revision it was seen.
+        rev: u32,
+        /// The answer.
+        answer: Answer,
+        /// From which channel, such as `app`.
+        channel: String,
+        /// By whom.
+        profile: Option<ProfileId>,
+    },
+    /// The shop moves an order on.
+    SetOrderStatus {
+        /// Which order.
+        order: OrderId,
+        /// The order's revision plus one.
+        rev: u32,
+        /// The new state.
+        state: OrderState,
+        /// When the goods should arrive.
+        eta: Option<String>,
+    },
+    /// The shop or the customer's app cancels an order.
+    CancelOrder {
+        /// Which order.
+        order: OrderId,
+        /// From which channel.
+        channel: String,
+    },
+    /// The operator or the shop takes an offer back.
+    WithdrawOffer {
+        /// Which offer.
+        offer: OfferId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Where a device goes when it is linked, and for whom.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Join {
+    /// The household to join.
+    pub household: HouseholdId,
+    /// Whose customer.
+    pub retailer: RetailerId,
+    /// The link that will exist.
+    pub link: LinkId,
+    /// The person, with role and the consents given.
+    pub member: Member,
+    /// The home's zone.
+    pub zone: Zone,
+    /// The home's language.
+    pub locale: Option<Locale>,
+}
+
+impl Join {
+    /// The link that this join makes for a device.
+    pub fn link_for(&self, device: &DeviceKey, now: Timestamp) -> Link {
+        Link {
+            id: self.link,
+            device: device.clone(),
+            profile: self.member.profile.clone(),
+            role: self.member.role,
+            since: now,
+        }
+    }
+    /// The role that the person gets.
+    pub fn role(&self) -> Role {
+        self.member.role
+    }
+}
+
+/// What a person says to an offer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Yes.
+    Accept {
+        /// How many; the offer's own number where not said.
+        qty: Option<u32>,
+        /// How to have it; the offer's first way where not said.
+        fulfil: Option<Fulfil>,
+    },
+    /// No.
+    Decline,
+    /// Later.
+    Snooze {
+        /// When; a day later where not said.
+        until: Option<Timestamp>,
+    },
+    /// Not needed, with the reason such as `have_spare`.
+    NotNeeded {
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Why do I see this?
+    Why,
+}
+
+impl Answer {
+    /// The answer as written.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Answer::Accept { .. } => "accept",
+            Answer::Decline => "decline",
+            Answer::Snooze { .. } => "snooze",
+            Answer::NotNeeded { .. } => "not_needed",
+            Answer::Why => "why",
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The rules of Hearthway: values in, values out.
+//!
+//! The heart is [`decide::decide`]: it takes what is known about one household, one
+//! [`input::Input`], the [`rules::RuleSet`] and the time, and answers with a
+//! [`decision::Decision`]: what changes, what the world must do, what the caller is told,
+//! and why. The map:
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`id`], [`time`], [`money`], [`limits`] | small values that everything else is made of |
+//! | [`code`] | the stable codes by which input is refused |
+//! | [`model`] | the nouns: household, device, slot, profile, consent, product, offer, order |
+//! | [`wire`] | the device contract: topics, envelope, messages, in both directions |
+//! | [`trigger`] | what a retailer writes: definition, condition language, texts, check |
+//! | [`rules`] | one immutable version of triggers, products and device models |
+//! | [`input`], [`decision`], [`trace`] | what happened; what follows; why, step by step |
+//! | [`decide`] | the one entry and the pipeline |
+//!
+//! Invariants of this package: no I/O, no clock, no randomness, no async (see `clippy.toml`
+//! and `Cargo.toml`); time and entropy are arguments; ids are derived from their cause;
+//! ordered maps only, because their order is part of the answer.
+
+pub mod code;
+pub mod decide;
+pub mod decision;
+pub mod id;
+pub mod input;
+pub mod limits;
+pub mod model;
+pub mod money;
+pub mod rules;
+pub mod time;
+pub mod trace;
+pub mod trigger;
+pub mod wire;

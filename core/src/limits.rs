@@ -1,0 +1,55 @@
+//! Every bound that the core keeps, with its unit and its reason.
+
+use crate::time::Span;
+
+/// Bytes of one device message: small appliances send less, and 16 KiB keeps a poison message cheap.
+pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024;
+/// Samples of one telemetry message.
+pub const SAMPLES_MAX: usize = 200;
+/// Fields of one telemetry sample.
+pub const SAMPLE_FIELDS_MAX: usize = 64;
+/// Nesting of a JSON payload.
+pub const JSON_DEPTH_MAX: usize = 8;
+/// Bytes of one JSON string.
+pub const STRING_BYTES_MAX: usize = 1024;
+/// Members of all JSON objects of one payload together.
+pub const JSON_KEYS_MAX: usize = 512;
+/// Telemetry fields that a device may declare.
+pub const FIELDS_MAX: usize = 64;
+/// Slots that a device may declare.
+pub const SLOTS_MAX: usize = 16;
+/// Placements that a device may declare.
+pub const PLACEMENTS_MAX: usize = 8;
+
+/// Message ids remembered per device.
+pub const SEEN_IDS_PER_DEVICE: usize = 1024;
+/// How long a message id is remembered.
+pub const SEEN_AGE_MAX: Span = Span::days(7);
+/// Skew below which a device's clock is trusted.
+pub const CLOCK_SKEW_TRUSTED: Span = Span::seconds(120);
+/// How far back a trusted sample is history.
+pub const HISTORY_AGE_MAX: Span = Span::days(35);
+/// How far ahead of the gateway a trusted sample may be.
+pub const FUTURE_MAX: Span = Span::minutes(2);
+
+/// Life of a claim code.
+pub const CLAIM_TTL: Span = Span::minutes(10);
+/// Live offers of one device; the oldest is withdrawn for the next. A card holds few, and the
+/// household's record, rewritten at every message, stays small.
+pub const LIVE_OFFERS_PER_DEVICE_MAX: usize = 4;
+/// Ended offers and orders kept in the household's record, for repeats and suppression.
+pub const ENDED_KEPT_MAX: usize = 8;
+/// Contacts remembered per household for caps.
+pub const CONTACTS_MAX: usize = 64;
+/// Triggers that may be armed on one device.
+pub const ARMED_PER_DEVICE_MAX: usize = 32;
+/// Entries kept in the history of one offer or order.
+pub const HISTORY_ENTRIES_MAX: usize = 32;
+/// Devices of one household.
+pub const DEVICES_PER_HOUSEHOLD_MAX: usize = 64;
+/// Profiles of one household.
+pub const MEMBERS_PER_HOUSEHOLD_MAX: usize = 16;
+/// Two same answers from one device within this time are one (a bouncing button).
+pub const ANSWER_BOUNCE: Span = Span::seconds(5);
+/// Jitter window over which held offers leave at the end of quiet hours.
+pub const QUIET_END_JITTER: Span = Span::minutes(5);

@@ -1,0 +1,118 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Device, Link, Locale, Member, Offer, Order, Purpose, Role};
+use crate::id::{DeviceKey, HouseholdId, LinkId, MoveId, OfferId, OrderId, ProfileId, RetailerId, TriggerId};
+use crate::time::{Timestamp, Zone};
+
+/// How far a contact got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContactState {
+    /// Reserved at send: counts, and comes back if the offer ends unseen.
+    Reserved,
+    /// Counted at the first receipt.
+    Counted,
+}
+
+/// One time that the household was spoken to: what caps count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    /// The offer.
+    pub offer: OfferId,
+    /// The trigger, across its versions.
+    pub trigger: TriggerId,
+    /// The device.
+    pub device: DeviceKey,
+    /// When it was sent.
+    pub at: Timestamp,
+    /// How far it got.
+    pub state: ContactState,
+}
+
+/// All that is known about one home: the facts that a decision reads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Household {
+    /// Its id.
+    pub id: HouseholdId,
+    /// Inputs applied so far: the position in its input log.
+    pub seq: u64,
+    /// Whose customers live here; none for a prospect.
+    pub retailer: Option<RetailerId>,
+    /// Where it is.
+    pub zone: Option<Zone>,
+    /// Its language.
+    pub locale: Option<Locale>,
+    /// The people.
+    pub members: BTreeMap<ProfileId, Member>,
+    /// The devices.
+    pub devices: BTreeMap<DeviceKey, Device>,
+    /// Who is linked to what.
+    pub links: BTreeMap<LinkId, Link>,
+    /// Until when the people want silence.
+    pub paused_until: Option<Timestamp>,
+    /// Live offers, and the last few ended ones.
+    pub offers: BTreeMap<OfferId, Offer>,
+    /// Open orders, and the last few ended ones.
+    pub orders: BTreeMap<OrderId, Order>,
+    /// The last times it was spoken to, oldest first.
+    pub contacts: Vec<Contact>,
+    /// Moves that have arrived, so that each is applied once; the last few.
+    pub arrived: BTreeSet<MoveId>,
+}
+
+impl Household {
+    /// A home with nobody and nothing in it.
+    pub fn empty(id: HouseholdId) -> Household {
+        Household {
+            id,
+            seq: 0,
+            retailer: None,
+            zone: None,
+            locale: None,
+            members: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            links: BTreeMap::new(),
+            paused_until: None,
+            offers: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            contacts: Vec::new(),
+            arrived: BTreeSet::new(),
+        }
+    }
+    /// The device's link with the strongest role.
+    pub fn link_of(&self, device: &DeviceKey) -> Option<&Link> {
+        self.links.values().filter(|link| link.device == *device).min_by_key(|link| link.role)
+    }
+    /// Whether a linked owner or buyer of the device consents to a purpose at `now`.
+    /// A child's or viewer's word neither grants nor is asked.
+    pub fn consents(&self, device: &DeviceKey, purpose: Purpose, now: Timestamp) -> bool {
+        self.links.values().filter(|link| link.device == *device && link.role.may_order()).any(|link| {
+            self.members
+                .get(&link.profile)
+                .and_then(|member| member.consents.get(&purpose))
+                .is_some_and(|record| record.is_live(now))
+        })
+    }
+    /// The person who stands for the household: its first owner.
+    pub fn owner(&self) -> Option<&Member> {
+        self.members.values().find(|member| member.role == Role::Owner)
+    }
+    /// The next instant at which something is due: a claim or an offer ends, a held or snoozed
+    /// offer is looked at again, a cancel window closes.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        use super::{OfferState, OrderState};
+        let claims = self.devices.values().filter_map(|device| device.claim.as_ref().map(|claim| claim.expires_at));
+        let offers = self.offers.values().filter(|offer| offer.state.is_live()).map(|offer| match offer.state {
+            OfferState::Queued { until } | OfferState::Snoozed { until } => until.min(offer.expires_at),
+            _ => offer.expires_at,
+        });
+        let orders = self
+            .orders
+            .values()
+            .filter(|order| order.state == OrderState::Confirmed)
+            .map(|order| order.cancel_until.unwrap_or(order.created_at));
+        let pause = self.paused_until.into_iter();
+        claims.chain(offers).chain(orders).chain(pause).min()
+    }
+}

@@ -1,0 +1,34 @@
+//! The nouns. [`Household`] is the unit of decision: all that is known about one home.
+//!
+//! Everything here is plain data that serialises both as JSON and as postcard, so: no
+//! flattened, untagged or skipped fields.
+
+mod consent;
+mod device;
+mod household;
+mod offer;
+mod order;
+mod product;
+mod profile;
+mod slot;
+
+pub use consent::{ConsentRecord, ConsentSource, Purpose};
+pub use device::{
+    Claim, ClockState, ContextEntry, Device, DeviceDescription, DeviceModel, Edge, EdgeState, FieldSchema, FieldType,
+    Placement, Presence, PresenceState, Reading, Value,
+};
+pub use household::{Contact, ContactState, Household};
+pub use offer::{Action, Fulfil, Offer, OfferItem, OfferPrice, OfferState, OfferText, StateChange};
+pub use order::{Order, OrderLine, OrderState};
+pub use product::{Fit, LocalisedText, Product};
+pub use profile::{Link, Maker, Member, Profile, Retailer, Role, Tenant};
+pub use slot::{Evidence, SlotKind, SlotSchema, SlotState, Unit};
+
+/// A language tag such as `fr-FR`, kept as given.
+pub type Locale = String;
+
+/// The languages to try for a locale, nearest first: `fr-CA` → `fr-CA`, `fr`.
+pub fn locale_chain(locale: &str) -> impl Iterator<Item = &str> {
+    let base = locale.split(['-', '_']).next().filter(|base| *base != locale);
+    std::iter::once(locale).chain(base)
+}

@@ -1,0 +1,128 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Fulfil, StateChange};
+use crate::id::{DeviceKey, OfferId, OrderId, ProductId, ProfileId, RetailerId};
+use crate::money::Money;
+use crate::time::Timestamp;
+
+macro_rules! order_states {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        /// Where an order stands.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum OrderState { $($(#[$doc])* #[serde(rename = $text)] $name,)* }
+        impl OrderState {
+            /// Every state.
+            pub const ALL: &'static [OrderState] = &[$(OrderState::$name,)*];
+            /// The state as written.
+            pub fn as_str(self) -> &'static str { match self { $(OrderState::$name => $text,)* } }
+            /// Reads the written form.
+            pub fn parse(text: &str) -> Option<OrderState> {
+                OrderState::ALL.iter().copied().find(|state| state.as_str() == text)
+            }
+        }
+    };
+}
+order_states! {
+    /// Accepted, the cancel window is open.
+    Confirmed = "confirmed";
+    /// Handed to the shop.
+    Submitted = "submitted";
+    /// Taken by the shop.
+    Accepted = "accepted";
+    /// A part is on its way.
+    PartiallyShipped = "partially_shipped";
+    /// On its way.
+    Shipped = "shipped";
+    /// Waiting in the store.
+    ReadyForPickup = "ready_for_pickup";
+    /// Later than promised.
+    Delayed = "delayed";
+    /// At the door.
+    Delivered = "delivered";
+    /// Taken from the store.
+    PickedUp = "picked_up";
+    /// Nobody came for it.
+    PickupExpired = "pickup_expired";
+    /// Cancelled by the customer.
+    Cancelled = "cancelled";
+    /// Refused by the shop.
+    Refused = "refused";
+    /// Sent back.
+    Returned = "returned";
+    /// A part of the money is back.
+    PartiallyRefunded = "partially_refunded";
+    /// The money is back.
+    Refunded = "refunded";
+}
+
+impl OrderState {
+    /// How far along the main road, for "forward only"; side states have the place they leave from.
+    pub fn rank(self) -> u8 {
+        match self {
+            OrderState::Confirmed => 0,
+            OrderState::Submitted => 1,
+            OrderState::Accepted => 2,
+            OrderState::Delayed | OrderState::PartiallyShipped => 3,
+            OrderState::Shipped | OrderState::ReadyForPickup => 4,
+            OrderState::Delivered | OrderState::PickedUp | OrderState::PickupExpired => 5,
+            OrderState::Returned | OrderState::PartiallyRefunded => 6,
+            OrderState::Cancelled | OrderState::Refused | OrderState::Refunded => 7,
+        }
+    }
+    /// Whether nothing follows.
+    pub fn is_final(self) -> bool {
+        self.rank() == 7
+    }
+    /// Whether goods are still owed: such an order silences further offers of the same product.
+    pub fn is_open(self) -> bool {
+        self.rank() < 5
+    }
+}
+
+/// One line of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderLine {
+    /// Article number.
+    pub product: ProductId,
+    /// Its name as ordered.
+    pub name: String,
+    /// How many.
+    pub qty: u32,
+    /// One piece.
+    pub price: Money,
+}
+
+/// A commitment to buy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Derived from the offer.
+    pub id: OrderId,
+    /// The offer it comes from.
+    pub offer: OfferId,
+    /// Whose order it is.
+    pub retailer: RetailerId,
+    /// On which device it was proposed.
+    pub device: DeviceKey,
+    /// Who buys: the acting person, else the owner.
+    pub profile: Option<ProfileId>,
+    /// Raised at every change of state, the gateway's own too.
+    pub rev: u32,
+    /// Where it stands.
+    pub state: OrderState,
+    /// What it costs, all together.
+    pub total: Money,
+    /// Until when the customer may cancel at the device; none when there is no window.
+    pub cancel_until: Option<Timestamp>,
+    /// How it is had.
+    pub fulfil: Fulfil,
+    /// What is bought.
+    pub lines: Vec<OrderLine>,
+    /// When the goods should arrive, as the shop said.
+    pub eta: Option<String>,
+    /// A test order.
+    pub test: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// How it got here.
+    pub history: Vec<StateChange>,
+}

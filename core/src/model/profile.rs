@@ -1,0 +1,115 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConsentRecord, Locale, Purpose};
+use crate::id::{DeviceKey, HouseholdId, LinkId, MakerId, ProfileId, RetailerId};
+use crate::time::{Timestamp, Zone};
+
+/// What a person may do in a household.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Everything, also release.
+    Owner,
+    /// May buy.
+    Buyer,
+    /// May look.
+    Viewer,
+    /// No offers, no orders.
+    Child,
+}
+
+impl Role {
+    /// The role as written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Owner => "owner",
+            Role::Buyer => "buyer",
+            Role::Viewer => "viewer",
+            Role::Child => "child",
+        }
+    }
+    /// Whether this person may accept a priced offer.
+    pub fn may_order(self) -> bool {
+        matches!(self, Role::Owner | Role::Buyer)
+    }
+}
+
+/// A retailer: the tenant of the HTTP side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retailer {
+    /// The name that customers see as the seller.
+    pub name: String,
+    /// The language to fall back on.
+    pub default_locale: Locale,
+    /// The retailer's own time zone.
+    pub zone: Zone,
+}
+
+/// A device maker: the tenant of the MQTT side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Maker {
+    /// Its name.
+    pub name: String,
+}
+
+/// A person as one retailer knows them, whatever the household.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// The retailer's id for the person.
+    pub id: ProfileId,
+    /// What a device may show as the home's name.
+    pub display_name: String,
+    /// Preferred language.
+    pub locale: Option<Locale>,
+    /// The person's time zone.
+    pub zone: Option<Zone>,
+    /// The segments that the retailer put them in.
+    pub segments: BTreeSet<String>,
+    /// The homes they belong to.
+    pub households: BTreeSet<HouseholdId>,
+}
+
+/// A person inside one household: what decisions read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The retailer's id for the person.
+    pub profile: ProfileId,
+    /// What a device may show.
+    pub display_name: String,
+    /// Preferred language.
+    pub locale: Option<Locale>,
+    /// What they may do.
+    pub role: Role,
+    /// Segments.
+    pub segments: BTreeSet<String>,
+    /// The latest word per purpose.
+    pub consents: BTreeMap<Purpose, ConsentRecord>,
+}
+
+/// A device–profile relation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Its id.
+    pub id: LinkId,
+    /// The device.
+    pub device: DeviceKey,
+    /// The person.
+    pub profile: ProfileId,
+    /// What they may do with it.
+    pub role: Role,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The tenant that a household's customer data belongs to, with the maker side apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Tenant {
+    /// The house itself.
+    Operator,
+    /// A device maker.
+    Maker(MakerId),
+    /// A retailer.
+    Retailer(RetailerId),
+}

@@ -1,0 +1,45 @@
+//! One immutable version of everything that retailers and makers define.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::id::{MakerId, ModelId, ProductId, RetailerId, SlotId};
+use crate::model::{DeviceModel, Maker, Product, Retailer};
+use crate::trigger::TriggerSet;
+
+/// Triggers, products, device models and tenants, in one version. Immutable: a change makes the
+/// next version, and each decision carries the number of the version it read.
+#[derive(Debug, Clone, Default)]
+pub struct RuleSet {
+    /// Grows by one at each change of any part.
+    pub version: u64,
+    /// Device models.
+    pub models: BTreeMap<ModelId, Arc<DeviceModel>>,
+    /// Products by retailer.
+    pub products: BTreeMap<(RetailerId, ProductId), Arc<Product>>,
+    /// Retailers.
+    pub retailers: BTreeMap<RetailerId, Arc<Retailer>>,
+    /// Makers.
+    pub makers: BTreeMap<MakerId, Arc<Maker>>,
+    /// Live triggers of all retailers, compiled.
+    pub triggers: TriggerSet,
+}
+
+impl RuleSet {
+    /// A retailer's product.
+    pub fn product(&self, retailer: &RetailerId, product: &ProductId) -> Option<&Arc<Product>> {
+        self.products.get(&(retailer.clone(), product.clone()))
+    }
+    /// A retailer's products that fit a slot, in the order of their ids.
+    pub fn products_for<'a>(
+        &'a self,
+        retailer: &'a RetailerId,
+        model: &'a ModelId,
+        slot: &'a SlotId,
+    ) -> impl Iterator<Item = &'a Arc<Product>> {
+        self.products
+            .iter()
+            .filter(move |((owner, _), product)| owner == retailer && product.fits(model, slot))
+            .map(|(_, product)| product)
+    }
+}

@@ -1,0 +1,292 @@
+//! What a retailer writes, checked and compiled.
+//!
+//! [`Trigger`] is one compiled trigger; [`TriggerSet`] all live ones, indexed by what wakes them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+
+use crate::id::{FieldName, KindId, ModelId, PlacementId, ProductId, RetailerId, SlotId, TriggerId};
+use crate::model::{Action, Fulfil, Purpose, Role, Value};
+use crate::time::{DailyWindow, Span};
+
+/// One trigger of one retailer, checked and compiled.
+#[derive(Debug)]
+pub struct Trigger {
+    /// Whose.
+    pub retailer: RetailerId,
+    /// Its id, stable across versions.
+    pub id: TriggerId,
+    /// Its version, from 1.
+    pub version: u64,
+    /// What it proposes.
+    pub kind: OfferKind,
+    /// 0 to 100.
+    pub priority: u8,
+    /// First and last local date on which it is live.
+    pub valid: (Option<Date>, Option<Date>),
+    /// An older event never sends.
+    pub max_event_age: Span,
+    /// What wakes it.
+    pub on: On,
+    /// What must hold as well; none means always.
+    pub when: Option<Condition>,
+    /// Purposes that must be consented to.
+    pub consent: Vec<Purpose>,
+    /// Whether the device must be linked.
+    pub link_required: bool,
+    /// Roles that may see it.
+    pub roles: Vec<Role>,
+    /// Segments of which the household's owner must have one; empty means everybody.
+    pub include: Vec<String>,
+    /// Segments of which they may have none.
+    pub exclude: Vec<String>,
+    /// What is proposed.
+    pub offer: OfferPlan,
+    /// Device placements to try, best first; empty means the device's first.
+    pub placements: Vec<PlacementId>,
+    /// Frequency caps.
+    pub caps: Vec<Cap>,
+    /// Silence after an answer or an order.
+    pub after: After,
+    /// Quiet hours, in the household's zone.
+    pub quiet: Option<DailyWindow>,
+}
+
+/// What a trigger proposes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfferKind {
+    /// A product.
+    Offer,
+    /// A consumable that runs out.
+    Replenish,
+    /// A hint without a price.
+    Tip,
+    /// A service.
+    Service,
+}
+
+impl OfferKind {
+    /// The kind as written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OfferKind::Offer => "offer",
+            OfferKind::Replenish => "replenish",
+            OfferKind::Tip => "tip",
+            OfferKind::Service => "service",
+        }
+    }
+    /// The purpose it needs where the trigger names none.
+    pub fn default_purpose(self) -> Purpose {
+        match self {
+            OfferKind::Replenish => Purpose::ReplenishDevice,
+            OfferKind::Offer | OfferKind::Tip | OfferKind::Service => Purpose::OffersDevice,
+        }
+    }
+}
+
+/// What wakes a trigger.
+#[derive(Debug, Clone, PartialEq)]
+pub struct On {
+    /// Device kinds; empty means any.
+    pub kinds: Vec<KindId>,
+    /// Device models; empty means any.
+    pub models: Vec<ModelId>,
+    /// What is watched.
+    pub source: Source,
+}
+
+/// What is watched.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Source {
+    /// A telemetry field's edge.
+    Telemetry {
+        /// The field.
+        field: FieldName,
+        /// Its edge.
+        edge: EdgeRule,
+    },
+    /// An edge of a slot's evidence.
+    Slot {
+        /// The slot.
+        slot: SlotId,
+        /// `used`, `remaining`, `capacity`, `on_hand`, or `flag`.
+        field: FieldName,
+        /// Its edge.
+        edge: EdgeRule,
+    },
+    /// A discrete event of the device.
+    Event {
+        /// Its type, such as `cycle_done`.
+        r#type: String,
+    },
+}
+
+/// When an edge fires. Edges, not levels: it fires on the crossing and re-arms at `rearm`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EdgeRule {
+    /// The crossing.
+    pub crossing: Crossing,
+    /// Whether a first report beyond the threshold fires.
+    pub on_first: bool,
+}
+
+/// The crossing that fires.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Crossing {
+    /// From at or above `threshold` to below it; ready again at or above `rearm`.
+    FallsBelow {
+        /// In the field's unit.
+        threshold: f64,
+        /// In the field's unit.
+        rearm: f64,
+    },
+    /// From at or below `threshold` to above it; ready again at or below `rearm`.
+    RisesAbove {
+        /// In the field's unit.
+        threshold: f64,
+        /// In the field's unit.
+        rearm: f64,
+    },
+    /// From another value to this one; ready again at any other.
+    Becomes(Value),
+}
+
+impl Crossing {
+    /// Whether a value lies beyond the threshold.
+    pub fn beyond(&self, value: &Value) -> bool {
+        match (self, value) {
+            (Crossing::FallsBelow { threshold, .. }, Value::Number(x)) => x < threshold,
+            (Crossing::RisesAbove { threshold, .. }, Value::Number(x)) => x > threshold,
+            (Crossing::Becomes(wanted), value) => wanted == value,
+            _ => false,
+        }
+    }
+    /// Whether a value makes the edge ready again.
+    pub fn rearms(&self, value: &Value) -> bool {
+        match (self, value) {
+            (Crossing::FallsBelow { rearm, .. }, Value::Number(x)) => x >= rearm,
+            (Crossing::RisesAbove { rearm, .. }, Value::Number(x)) => x <= rearm,
+            (Crossing::Becomes(wanted), value) => wanted != value,
+            _ => false,
+        }
+    }
+}
+
+/// What is proposed, and on which terms.
+#[derive(Debug)]
+pub struct OfferPlan {
+    /// How the product is found; none for a tip.
+    pub product: Option<ProductChoice>,
+    /// How long the price holds.
+    pub price_lock: Span,
+    /// How long the offer lives.
+    pub expires: Span,
+    /// How long an order can be cancelled.
+    pub cancel_window: Span,
+    /// What can be answered.
+    pub actions: Vec<Action>,
+    /// How it may be had.
+    pub fulfil: Vec<Fulfil>,
+    /// The confirmation strength asked for; none takes the device's first.
+    pub confirm: Option<String>,
+    /// What it says.
+    pub texts: Texts,
+}
+
+/// How the product is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProductChoice {
+    /// This one.
+    Fixed(ProductId),
+    /// The first of the retailer's products that fits the slot, else this one.
+    SlotCompatible {
+        /// Where none fits.
+        fallback: Option<ProductId>,
+    },
+}
+
+/// A frequency cap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cap {
+    /// At most so many.
+    pub max: u32,
+    /// Whether it counts only this trigger's offers, or all.
+    pub per: CapPer,
+    /// Whose contacts it counts.
+    pub scope: CapScope,
+    /// In which stretch of time.
+    pub window: CapWindow,
+}
+
+/// What a cap counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CapPer {
+    /// Offers of this trigger.
+    Offer,
+    /// Offers on devices, of any trigger.
+    Device,
+    /// All offers.
+    All,
+}
+
+/// Whose contacts a cap counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CapScope {
+    /// The household's.
+    Household,
+    /// The profile's. In one household with one counter it equals the household's.
+    Profile,
+    /// This device's.
+    Device,
+}
+
+/// The stretch of time of a cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CapWindow {
+    /// Elapsed time.
+    Within(Span),
+    /// The local calendar day.
+    EachDay,
+}
+
+/// Silence after an answer or an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct After {
+    /// After a refusal.
+    pub declined: Option<Span>,
+    /// After "not needed".
+    pub not_needed: Option<Span>,
+    /// After an order of the same product.
+    pub ordered: Option<Span>,
+}
+
+/// A compiled condition.
+#[derive(Debug)]
+pub struct Condition {}
+
+/// The compiled texts of an offer, by language.
+#[derive(Debug)]
+pub struct Texts {}
+
+/// All live triggers, indexed by what wakes them.
+#[derive(Debug, Clone, Default)]
+pub struct TriggerSet {
+    by_id: BTreeMap<(RetailerId, TriggerId), Arc<Trigger>>,
+}
+
+impl TriggerSet {
+    /// Indexes compiled triggers.
+    pub fn build(triggers: impl IntoIterator<Item = Arc<Trigger>>) -> TriggerSet {
+        TriggerSet { by_id: triggers.into_iter().map(|t| ((t.retailer.clone(), t.id.clone()), t)).collect() }
+    }
+    /// One trigger.
+    pub fn get(&self, retailer: &RetailerId, id: &TriggerId) -> Option<&Arc<Trigger>> {
+        self.by_id.get(&(retailer.clone(), id.clone()))
+    }
+    /// All triggers, by retailer and id.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Trigger>> {
+        self.by_id.values()
+    }
+}

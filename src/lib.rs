@@ -1,0 +1,8 @@
+//! The gateway: edges (MQTT, HTTP, command line) around the rules of `hearthway-core`.
+//!
+//! `docs/ARCHITECTURE.md` is the map. Knowledge points inward only: `mqtt`, `http`, `cli` →
+//! `app`, `engine` → `store` and `hearthway_core`.
+
+pub mod clock;
+pub mod engine;
+pub mod store;

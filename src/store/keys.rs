@@ -1,0 +1,148 @@
+//! Every key of the store on one page: a table byte, then fixed-width or terminated parts.
+//!
+//! Parts of variable length (names) are terminated by a zero byte, which no name contains;
+//! numbers are big-endian, so that order of keys is order of numbers.
+
+use hearthway_core::id::{DeviceKey, HouseholdId, OfferId, OrderId, RetailerId};
+
+/// A key: its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub Vec<u8>);
+
+/// The tables, one byte each.
+pub mod table {
+    /// Household records.
+    pub const HOUSEHOLD: u8 = b'H';
+    /// Snapshots of households where their input log was cut.
+    pub const SNAPSHOT: u8 = b'S';
+    /// The input log.
+    pub const INPUT: u8 = b'I';
+    /// Message ids seen, per device.
+    pub const SEEN: u8 = b'M';
+    /// Stored traces.
+    pub const TRACE: u8 = b'T';
+    /// Where each device lives.
+    pub const ROUTE: u8 = b'R';
+    /// The outbox of messages to devices.
+    pub const OUTBOX: u8 = b'O';
+    /// Moves on their way between households.
+    pub const MOVE: u8 = b'V';
+    /// Offers as other channels see them.
+    pub const OFFER: u8 = b'F';
+    /// Orders as other channels see them.
+    pub const ORDER: u8 = b'B';
+    /// Documents of tenants, in versions.
+    pub const DOCUMENT: u8 = b'D';
+    /// Profiles of retailers.
+    pub const PROFILE: u8 = b'P';
+    /// Access tokens and keys, hashed.
+    pub const TOKEN: u8 = b'K';
+    /// Answers kept for `Idempotency-Key`.
+    pub const IDEMPOTENCY: u8 = b'Y';
+    /// Provisioning: serials and nonces.
+    pub const PROVISION: u8 = b'N';
+}
+
+/// Builds keys part by part.
+#[derive(Debug, Clone)]
+pub struct KeyBuilder(Vec<u8>);
+
+impl KeyBuilder {
+    /// Begins in a table.
+    pub fn table(table: u8) -> Self {
+        Self(vec![table])
+    }
+    /// A name, terminated.
+    pub fn name(mut self, name: &str) -> Self {
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.push(0);
+        self
+    }
+    /// Bytes of a fixed width.
+    pub fn fixed(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+    /// A number, big-endian.
+    pub fn number(mut self, n: u64) -> Self {
+        self.0.extend_from_slice(&n.to_be_bytes());
+        self
+    }
+    /// The key.
+    pub fn key(self) -> Key {
+        Key(self.0)
+    }
+    /// The bytes, as a prefix for a scan.
+    pub fn prefix(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+fn device(table: u8, key: &DeviceKey) -> KeyBuilder {
+    KeyBuilder::table(table).name(key.maker.as_str()).name(key.device.as_str())
+}
+
+/// A household's record.
+pub fn household(id: HouseholdId) -> Key {
+    KeyBuilder::table(table::HOUSEHOLD).fixed(id.bytes()).key()
+}
+/// A household's snapshot before input `seq` + 1.
+pub fn snapshot(id: HouseholdId, seq: u64) -> Key {
+    KeyBuilder::table(table::SNAPSHOT).fixed(id.bytes()).number(seq).key()
+}
+/// All snapshots of a household.
+pub fn snapshots(id: HouseholdId) -> Vec<u8> {
+    KeyBuilder::table(table::SNAPSHOT).fixed(id.bytes()).prefix()
+}
+/// Input `seq` of a household.
+pub fn input(id: HouseholdId, seq: u64) -> Key {
+    KeyBuilder::table(table::INPUT).fixed(id.bytes()).number(seq).key()
+}
+/// The input log of a household.
+pub fn inputs(id: HouseholdId) -> Vec<u8> {
+    KeyBuilder::table(table::INPUT).fixed(id.bytes()).prefix()
+}
+/// A message id of a device, as the first 8 bytes of its hash.
+pub fn seen(key: &DeviceKey, id_hash: [u8; 8]) -> Key {
+    device(table::SEEN, key).fixed(&id_hash).key()
+}
+/// All message ids of a device.
+pub fn all_seen(key: &DeviceKey) -> Vec<u8> {
+    device(table::SEEN, key).prefix()
+}
+/// A trace: household, input, candidate.
+pub fn trace(id: HouseholdId, seq: u64, candidate: u8) -> Key {
+    KeyBuilder::table(table::TRACE).fixed(id.bytes()).number(seq).fixed(&[candidate]).key()
+}
+/// All traces of a household.
+pub fn traces(id: HouseholdId) -> Vec<u8> {
+    KeyBuilder::table(table::TRACE).fixed(id.bytes()).prefix()
+}
+/// Where a device lives.
+pub fn route(key: &DeviceKey) -> Key {
+    device(table::ROUTE, key).key()
+}
+/// A message waiting for a device. `n` is unique and grows over the gateway's life.
+pub fn outbox(key: &DeviceKey, n: u64) -> Key {
+    device(table::OUTBOX, key).number(n).key()
+}
+/// All that waits for a device.
+pub fn outbox_of(key: &DeviceKey) -> Vec<u8> {
+    device(table::OUTBOX, key).prefix()
+}
+/// An offer of a retailer.
+pub fn offer(retailer: &RetailerId, id: OfferId) -> Key {
+    KeyBuilder::table(table::OFFER).name(retailer.as_str()).fixed(id.bytes()).key()
+}
+/// An order of a retailer.
+pub fn order(retailer: &RetailerId, id: OrderId) -> Key {
+    KeyBuilder::table(table::ORDER).name(retailer.as_str()).fixed(id.bytes()).key()
+}
+/// A tenant's document in one version.
+pub fn document(kind: &str, tenant: &str, id: &str, version: u64) -> Key {
+    KeyBuilder::table(table::DOCUMENT).name(kind).name(tenant).name(id).number(version).key()
+}
+/// A retailer's profile.
+pub fn profile(retailer: &RetailerId, profile: &str) -> Key {
+    KeyBuilder::table(table::PROFILE).name(retailer.as_str()).name(profile).key()
+}

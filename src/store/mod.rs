@@ -1,0 +1,116 @@
+//! The store: one trait, one conformance suite for all engines.
+//!
+//! A [`Commit`] is atomic, a group of commits is durable together: when [`Store::commit`]
+//! returns, all of it is on disk. A failed precondition rejects its commit alone. Reads are
+//! never unbounded.
+
+pub mod codec;
+pub mod keys;
+pub mod memory;
+pub mod sled;
+
+use keys::Key;
+
+/// Writes of one household (or one document) that happen together or not at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// What must hold of the store as it is, else the commit is refused.
+    pub preconditions: Vec<Precondition>,
+    /// What is written, in order.
+    pub writes: Vec<Write>,
+}
+
+/// What must hold before a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precondition {
+    /// Nothing stands at the key.
+    Absent(Key),
+    /// Exactly this stands at the key.
+    Equals(Key, Vec<u8>),
+}
+
+/// One write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Puts a value; it must be shorter than [`VALUE_BYTES_MAX`].
+    Put(Key, Vec<u8>),
+    /// Removes a key, if it is there.
+    Delete(Key),
+}
+
+/// What became of one commit of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is on disk.
+    Committed,
+    /// A precondition failed; what stands at that key.
+    Conflict {
+        /// The key.
+        key: Key,
+        /// Its value now.
+        current: Option<Vec<u8>>,
+    },
+}
+
+/// Bytes of one value. sled keeps larger ones in files that it never syncs.
+pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Rows that one scan returns at most.
+pub const SCAN_ROWS_MAX: usize = 10_000;
+
+/// Rows of a scan, in key order.
+pub type Rows = Vec<(Key, Vec<u8>)>;
+
+/// Why the store could not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// A write failed; nothing is acknowledged until the store is opened again.
+    #[error("the store failed while {doing}: {cause}")]
+    Failed {
+        /// What it was doing.
+        doing: &'static str,
+        /// What went wrong.
+        cause: String,
+    },
+    /// The directory cannot be used as it is.
+    #[error("the data directory `{path}` cannot be opened: {cause}. {help}")]
+    Unusable {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        cause: String,
+        /// How to go on.
+        help: String,
+    },
+    /// A value cannot be read.
+    #[error("the value at {key} cannot be read: {cause}")]
+    Corrupt {
+        /// Where.
+        key: String,
+        /// What is wrong.
+        cause: String,
+    },
+    /// A value is longer than the store keeps safely.
+    #[error("a value of {bytes} bytes at {key} is above the {VALUE_BYTES_MAX} that the store keeps safely")]
+    TooLarge {
+        /// Where.
+        key: String,
+        /// How long it is.
+        bytes: usize,
+    },
+}
+
+/// A store engine. One of the three seams of the simulation.
+pub trait Store: Send + Sync + 'static {
+    /// Commits a group; returns only when all of it is durable. Later commits of the group see
+    /// the earlier ones. After an error the store refuses every commit until it is opened again.
+    fn commit(&self, group: &[Commit]) -> Result<Vec<Outcome>, StoreError>;
+    /// One value.
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError>;
+    /// At most `limit` rows (and at most [`SCAN_ROWS_MAX`]) whose keys begin with `prefix`, in
+    /// order, starting after `after` where given.
+    fn scan(&self, prefix: &[u8], after: Option<&Key>, limit: usize) -> Result<Rows, StoreError>;
+    /// The same, last key first, starting before `before` where given.
+    fn scan_back(&self, prefix: &[u8], before: Option<&Key>, limit: usize) -> Result<Rows, StoreError>;
+    /// Whether writes are possible, and why not.
+    fn health(&self) -> Result<(), StoreError>;
+}
