@@ -3,9 +3,23 @@
 //! `decode` turns a topic and a payload into an [`Envelope`] or a [`Rejected`]; nothing panics
 //! and nothing is read twice. `encode` renders a [`DownMessage`] for its topic.
 
+mod body;
+mod decode;
+mod description;
+mod fields;
+mod measured;
 mod message;
+mod read;
+mod sold;
+pub mod topic;
 
+pub use decode::{UP_TOPICS, decode};
+pub use description::{description_to_json, read_description};
 pub use message::*;
+pub use topic::{
+    ProvisioningLeg, Topic, Who, covers, covers_all_down, device_topic, is_filter, is_nonce, is_topic, matches,
+    may_publish, may_subscribe, provisioning_response_topic,
+};
 
 use crate::code::Refusal;
 use crate::id::{DeviceKey, MessageId};
