@@ -115,16 +115,13 @@ fn enum_values(body: Fields<'_>) -> Result<Vec<String>, Refusal> {
 /// `max_age`: seconds, or a duration such as "15 min".
 fn max_age(body: Fields<'_>) -> Result<Option<Span>, Refusal> {
     const MAX_AGE: &str = "seconds such as 900 or a duration such as `15 min`, above 0 and at most a year";
-    let span = match body.get("max_age") {
-        None => return Ok(None),
-        Some(Json::Text(text)) => Span::parse(text).ok(),
-        Some(json) => count(json).map(|s| Span::seconds(i64::from(s))),
+    let Some(json) = body.get("max_age") else { return Ok(None) };
+    let span = match json {
+        Json::Text(text) => Span::parse(text).ok(),
+        other => count(other).map(|s| Span::seconds(i64::from(s))),
     };
-    match (span, body.get("max_age")) {
-        (Some(span), _) if span > Span::ZERO && span <= MAX_AGE_MAX => Ok(Some(span)),
-        (_, Some(json)) => Err(wrong("max_age", MAX_AGE, json)),
-        (_, None) => Ok(None),
-    }
+    let in_range = span.filter(|span| *span > Span::ZERO && *span <= MAX_AGE_MAX);
+    in_range.map(Some).ok_or_else(|| wrong("max_age", MAX_AGE, json))
 }
 
 fn unit(body: Fields<'_>) -> Result<Option<Unit>, Refusal> {
