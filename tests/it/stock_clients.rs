@@ -1,6 +1,7 @@
 //! The session of the device contract, step by step, with clients that we did not write:
 //! mosquitto_pub, mosquitto_sub, mosquitto_rr and paho, in MQTT 3.1.1 and 5.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -270,6 +271,7 @@ struct Line {
     child: Child,
     speak: Option<ChildStdin>,
     heard: mpsc::Receiver<String>,
+    kept: VecDeque<String>,
 }
 
 impl Line {
@@ -277,7 +279,7 @@ impl Line {
         let (client_id, user, secret) = who;
         let mut command = mosquitto("mosquitto_sub", version, gateway, user, secret);
         command.args(["-i", client_id, "-q", "1", "-t", topic, "-d", "-F", "down\t%t\t%p"]);
-        let line = Line::of(command);
+        let mut line = Line::of(command);
         line.wait_for("its subscription", |said| said.starts_with("Subscribed"));
         line
     }
@@ -289,7 +291,7 @@ impl Line {
         let (host, port) = &gateway.mqtt;
         let mut command = Command::new("python3");
         command.arg(script).args([version, host, &port.to_string(), client_id, user, secret, topic]);
-        let line = Line::of(command);
+        let mut line = Line::of(command);
         line.wait_for("its subscription", |said| said == "up");
         line
     }
@@ -306,40 +308,22 @@ impl Line {
             }
         });
         let speak = child.stdin.take();
-        Line { child, speak, heard }
+        Line { child, speak, heard, kept: VecDeque::new() }
     }
 
+    /// Publishes and waits for the acknowledgement; what else comes meanwhile is kept.
     fn publish(&mut self, topic: &str, message: &str) {
         writeln!(self.speak.as_mut().unwrap(), "{topic}\t{message}").unwrap();
-        let mut set_aside = Vec::new();
         loop {
-            let said = self.heard.recv_timeout(STEP_SECONDS_MAX).expect("an acknowledgement");
-            match said.as_str() {
-                "ack" => break,
-                refused if refused.starts_with("refused") => panic!("{topic}: {refused}"),
-                _ => set_aside.push(said),
+            let said = self.read("an acknowledgement");
+            if said == "ack" {
+                return;
             }
+            self.kept.push_back(said);
         }
-        self.requeue(set_aside);
     }
 
-    /// Puts back what came before the acknowledgement, ahead of what is yet to come.
-    fn requeue(&mut self, set_aside: Vec<String>) {
-        if set_aside.is_empty() {
-            return;
-        }
-        let (tx, rx) = mpsc::sync_channel(HEARD_LINES_MAX);
-        let rest = std::mem::replace(&mut self.heard, rx);
-        std::thread::spawn(move || {
-            for line in set_aside.into_iter().chain(rest) {
-                if tx.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-    }
-
-    fn next(&self, topic: &str) -> String {
+    fn next(&mut self, topic: &str) -> String {
         let wanted = format!("down\t{topic}\t");
         let said = self.wait_for(topic, |said| {
             assert!(!said.contains("/down/error\t"), "refused while waiting for {topic}: {said}");
@@ -348,15 +332,20 @@ impl Line {
         said[wanted.len()..].to_owned()
     }
 
-    fn wait_for(&self, what: &str, is_it: impl Fn(&str) -> bool) -> String {
+    fn wait_for(&mut self, what: &str, is_it: impl Fn(&str) -> bool) -> String {
         loop {
-            let said = self.heard.recv_timeout(STEP_SECONDS_MAX);
-            let said = said.unwrap_or_else(|_| panic!("waited for {what} in vain"));
-            assert!(!said.starts_with("refused"), "{said}");
+            let said = self.kept.pop_front().unwrap_or_else(|| self.read(what));
             if is_it(&said) {
                 return said;
             }
         }
+    }
+
+    fn read(&self, what: &str) -> String {
+        let said = self.heard.recv_timeout(STEP_SECONDS_MAX);
+        let said = said.unwrap_or_else(|_| panic!("waited for {what} in vain"));
+        assert!(!said.starts_with("refused"), "while waiting for {what}: {said}");
+        said
     }
 }
 

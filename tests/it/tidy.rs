@@ -201,12 +201,17 @@ fn is_repository_path(quoted: &str) -> bool {
 fn every_metric_that_is_counted_is_declared() {
     let declared: BTreeSet<&str> = hearthway::observe::ALL.iter().copied().flatten().map(|(name, ..)| *name).collect();
     for (path, text) in sources(&["src"]) {
-        for macro_name in ["counter!(", "gauge!(", "histogram!("] {
-            for (at, _) in text.match_indices(macro_name) {
-                let rest = text[at + macro_name.len()..].trim_start();
-                let Some(name) = rest.strip_prefix('"').and_then(|rest| rest.split('"').next()) else { continue };
-                assert!(declared.contains(name), "{path}: the metric `{name}` is in no METRICS declaration");
-            }
+        let counted = ["counter!(", "gauge!(", "histogram!("].into_iter().flat_map(|call| text.split(call).skip(1));
+        let literal = counted.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+        let named = text.split('"').filter(|word| is_metric_name(word));
+        for name in literal.chain(named) {
+            assert!(declared.contains(name), "{path}: the metric `{name}` is in no METRICS declaration");
         }
     }
+}
+
+/// Whether a text in quotes can only be a metric's name.
+fn is_metric_name(word: &str) -> bool {
+    let plain = word.bytes().all(|c| c.is_ascii_lowercase() || c == b'_');
+    plain && word.ends_with("_total") && word.matches('_').count() >= 2
 }
