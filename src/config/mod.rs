@@ -28,7 +28,7 @@ pub struct Config {
     pub http: Http,
     /// The device endpoint.
     pub mqtt: Mqtt,
-    /// What one tenant may take.
+    /// What one connection, device or maker may take.
     pub limits: Limits,
     /// How inputs become decisions.
     pub engine: Engine,
@@ -96,17 +96,34 @@ impl Default for Mqtt {
     }
 }
 
-/// What one tenant may take.
+/// What one connection, device or maker may take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Devices that one maker may have.
     pub devices_per_maker_max: usize,
+    /// MQTT connections at once.
+    pub mqtt_connections_max: usize,
+    /// How long a client may take to say CONNECT.
+    pub mqtt_connect_seconds_max: u64,
+    /// Publishes of one device connection.
+    pub mqtt_publishes_per_second: u32,
+    /// Publishes of one bridge connection.
+    pub mqtt_bridge_publishes_per_second: u32,
+    /// Connects of one device.
+    pub mqtt_connects_per_minute: u32,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { devices_per_maker_max: 1_000_000 }
+        Limits {
+            devices_per_maker_max: 1_000_000,
+            mqtt_connections_max: 100_000,
+            mqtt_connect_seconds_max: 10,
+            mqtt_publishes_per_second: 100,
+            mqtt_bridge_publishes_per_second: 20_000,
+            mqtt_connects_per_minute: 60,
+        }
     }
 }
 
@@ -126,7 +143,7 @@ pub struct Engine {
 
 impl Default for Engine {
     fn default() -> Engine {
-        Engine { shards: 8, group_commits_max: 256, shard_queue_inputs_max: 512, cached_households_max: 20_000 }
+        Engine { shards: 2, group_commits_max: 256, shard_queue_inputs_max: 1_024, cached_households_max: 10_000 }
     }
 }
 
@@ -278,7 +295,7 @@ mod tests {
 
     #[test]
     fn the_shipped_file_is_the_table_of_keys() {
-        assert_eq!(SHIPPED, keys::render(), "run `hearthway check-config --print-default > config/gateway.toml`");
+        assert!(SHIPPED == keys::render(), "run `hearthway check-config --print-default > config/gateway.toml`");
     }
 
     #[test]
