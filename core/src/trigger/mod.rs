@@ -2,14 +2,24 @@
 //!
 //! [`Trigger`] is one compiled trigger; [`TriggerSet`] all live ones, indexed by what wakes them.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+pub mod condition;
+pub mod definition;
+mod nearest;
+mod quantity;
+mod set;
+mod text;
 
 use jiff::civil::Date;
 
 use crate::id::{FieldName, KindId, ModelId, PlacementId, ProductId, RetailerId, SlotId, TriggerId};
 use crate::model::{Action, Fulfil, Purpose, Role, Value};
 use crate::time::{DailyWindow, Span};
+
+pub use condition::{Condition, Evaluation, Leaf, Scope, Truth};
+pub use definition::TriggerDefinition;
+pub use quantity::{parse_quantity, quantity_text};
+pub use set::TriggerSet;
+pub use text::{HouseholdVars, PriceVars, ProductVars, TextError, TextVars, Texts, money_text};
 
 /// One trigger of one retailer, checked and compiled.
 #[derive(Debug)]
@@ -260,33 +270,4 @@ pub struct After {
     pub not_needed: Option<Span>,
     /// After an order of the same product.
     pub ordered: Option<Span>,
-}
-
-/// A compiled condition.
-#[derive(Debug)]
-pub struct Condition {}
-
-/// The compiled texts of an offer, by language.
-#[derive(Debug)]
-pub struct Texts {}
-
-/// All live triggers, indexed by what wakes them.
-#[derive(Debug, Clone, Default)]
-pub struct TriggerSet {
-    by_id: BTreeMap<(RetailerId, TriggerId), Arc<Trigger>>,
-}
-
-impl TriggerSet {
-    /// Indexes compiled triggers.
-    pub fn build(triggers: impl IntoIterator<Item = Arc<Trigger>>) -> TriggerSet {
-        TriggerSet { by_id: triggers.into_iter().map(|t| ((t.retailer.clone(), t.id.clone()), t)).collect() }
-    }
-    /// One trigger.
-    pub fn get(&self, retailer: &RetailerId, id: &TriggerId) -> Option<&Arc<Trigger>> {
-        self.by_id.get(&(retailer.clone(), id.clone()))
-    }
-    /// All triggers, by retailer and id.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Trigger>> {
-        self.by_id.values()
-    }
 }
