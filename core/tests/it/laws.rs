@@ -134,7 +134,10 @@ impl Witness {
         for home in self.world.homes.values() {
             let live = home.offers.values().filter(|offer| offer.state.is_live()).count();
             prop_assert!(live <= 4 * home.devices.len().max(1), "too many live offers");
-            prop_assert!(home.next_deadline().is_none_or(|at| at > self.world.now), "a deadline was missed after {after:?}");
+            prop_assert!(
+                home.next_deadline().is_none_or(|at| at > self.world.now),
+                "a deadline was missed after {after:?}"
+            );
         }
         Ok(())
     }
@@ -149,11 +152,19 @@ impl Witness {
         let now = self.world.now;
         match step {
             Step::Temperature(value) => {
-                let _ = self.world.up(&device, "up/telemetry", &format!(r#"{{"samples":[{{"f":{{"temperature":{value}}}}}]}}"#));
+                let _ = self.world.up(
+                    &device,
+                    "up/telemetry",
+                    &format!(r#"{{"samples":[{{"f":{{"temperature":{value}}}}}]}}"#),
+                );
             }
             Step::LateTemperature(value, minutes) => {
                 let t = (now - Span::minutes(i64::from(*minutes))).0;
-                let _ = self.world.up(&device, "up/telemetry", &format!(r#"{{"samples":[{{"t":{t},"f":{{"temperature":{value}}}}}]}}"#));
+                let _ = self.world.up(
+                    &device,
+                    "up/telemetry",
+                    &format!(r#"{{"samples":[{{"t":{t},"f":{{"temperature":{value}}}}}]}}"#),
+                );
             }
             Step::Used(hours) => {
                 let _ = self.world.up(&device, "up/slot", &crate::transcript::used(*hours));
@@ -171,7 +182,10 @@ impl Witness {
                     let mut record = self.world.word(*granted);
                     record.at = at;
                     let profile = ProfileId::new(&owner).unwrap();
-                    let _ = self.world.command(&device, Command::SetConsents { profile, records: vec![(Purpose::OffersDevice, record)] });
+                    let _ = self.world.command(
+                        &device,
+                        Command::SetConsents { profile, records: vec![(Purpose::OffersDevice, record)] },
+                    );
                 }
                 self.say(&owner, Word { granted: *granted, at });
             }
@@ -187,7 +201,10 @@ impl Witness {
                         3 => Answer::NotNeeded { reason: None },
                         _ => Answer::Why,
                     };
-                    self.world.command(&device, Command::AnswerOffer { offer, rev, answer, channel: "app".into(), profile: None })
+                    self.world.command(
+                        &device,
+                        Command::AnswerOffer { offer, rev, answer, channel: "app".into(), profile: None },
+                    )
                 } else {
                     let body = format!(r#"{{"offer":"{offer}","rev":{rev},"answer":"{word}","nonce":"n-{nonce}"}}"#);
                     self.world.up(&device, "up/offer/answer", &body)
@@ -199,11 +216,16 @@ impl Witness {
             Step::Cancel => {
                 let order = self.world.home_of(&device).orders.keys().next().copied();
                 if let Some(order) = order {
-                    let _ = self.world.up(&device, "up/order", &format!(r#"{{"order":"{order}","op":"cancel","nonce":"c"}}"#));
+                    let _ = self.world.up(
+                        &device,
+                        "up/order",
+                        &format!(r#"{{"order":"{order}","op":"cancel","nonce":"c"}}"#),
+                    );
                 }
             }
             Step::Shop(n) => {
-                let state = [OrderState::Accepted, OrderState::Shipped, OrderState::Delivered, OrderState::Refused][usize::from(*n)];
+                let state = [OrderState::Accepted, OrderState::Shipped, OrderState::Delivered, OrderState::Refused]
+                    [usize::from(*n)];
                 let order = self.world.home_of(&device).orders.values().next().map(|order| (order.id, order.rev + 1));
                 if let Some((order, rev)) = order {
                     let _ = self.world.command(&device, Command::SetOrderStatus { order, rev, state, eta: None });
@@ -229,7 +251,9 @@ impl Witness {
                 let profile = if *first { "p1" } else { "p2" };
                 let join = self.world.join(profile, &[Purpose::OffersDevice]);
                 let was = self.owner.clone();
-                if let (Ok(Reply::Linked { .. }), None) = (self.world.command(&device, Command::LinkDirectly { join }), was) {
+                if let (Ok(Reply::Linked { .. }), None) =
+                    (self.world.command(&device, Command::LinkDirectly { join }), was)
+                {
                     self.joined(profile);
                 }
             }
@@ -242,7 +266,10 @@ impl Witness {
                 let Some(claim) = code else { return };
                 let join = self.world.join("p2", &[Purpose::OffersDevice]);
                 let was = self.owner.clone();
-                if matches!(self.world.command(&device, Command::ConfirmClaim { code: claim.code, join }), Ok(Reply::Linked { .. })) {
+                if matches!(
+                    self.world.command(&device, Command::ConfirmClaim { code: claim.code, join }),
+                    Ok(Reply::Linked { .. })
+                ) {
                     if was.as_deref() != Some("p2") {
                         self.wipe_owed |= was.is_some();
                         self.paused_until = None;
@@ -279,7 +306,11 @@ impl Witness {
             Step::Receipt(n) => {
                 let Some(offer) = self.some_offer(*n) else { return };
                 let state = ["delivered", "shown", "hidden", "suppressed_on_device", "expired"][usize::from(*n)];
-                let _ = self.world.up(&device, "up/offer/receipt", &format!(r#"{{"offer":"{offer}","rev":1,"state":"{state}"}}"#));
+                let _ = self.world.up(
+                    &device,
+                    "up/offer/receipt",
+                    &format!(r#"{{"offer":"{offer}","rev":1,"state":"{state}"}}"#),
+                );
             }
             Step::Birth => {
                 let _ = self.world.up(&device, "presence", r#"{"state":"online"}"#);

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod laws;
+mod orders;
+mod ownership;
 mod transcript;
 mod triggers;
 mod world;
-mod ownership;
-mod orders;

@@ -72,7 +72,10 @@ fn declining_right_after_accepting_cancels_inside_the_window() {
     let offer = offered(&mut world);
     press(&mut world, offer, "accept", "n-1").unwrap();
     world.pass(Span::seconds(1));
-    assert!(matches!(press(&mut world, offer, "decline", "n-2"), Ok(Reply::OrderMoved { state: OrderState::Cancelled, .. })));
+    assert!(matches!(
+        press(&mut world, offer, "decline", "n-2"),
+        Ok(Reply::OrderMoved { state: OrderState::Cancelled, .. })
+    ));
     world.pass(Span::hours(1));
     assert_eq!(world.orders()[0].state, OrderState::Cancelled, "a cancelled order never leaves to the shop");
 }
@@ -110,7 +113,13 @@ fn an_accept_after_the_end_is_refused_unless_it_was_pressed_in_time() {
     let mut world = world();
     let offer = offered(&mut world);
     let pressed = world.now + Span::hours(1);
-    world.up_raw(&thermostat(), "presence", &format!(r#"{{"id":"c-1","t":{},"body":{{"state":"online"}}}}"#, world.now.0)).unwrap();
+    world
+        .up_raw(
+            &thermostat(),
+            "presence",
+            &format!(r#"{{"id":"c-1","t":{},"body":{{"state":"online"}}}}"#, world.now.0),
+        )
+        .unwrap();
     world.pass(Span::hours(49));
     assert_eq!(press(&mut world, offer, "accept", "n-1"), Err(Code::OfferExpired));
     let body = format!(r#"{{"offer":"{offer}","rev":1,"answer":"accept","nonce":"n-2","t":{}}}"#, pressed.0);
@@ -160,7 +169,13 @@ fn a_child_may_not_order() {
     let mut world = world();
     let offer = offered(&mut world);
     let home = world.routes[&thermostat()];
-    world.homes.get_mut(&home).unwrap().members.values_mut().for_each(|member| member.role = hearthway_core::model::Role::Child);
+    world
+        .homes
+        .get_mut(&home)
+        .unwrap()
+        .members
+        .values_mut()
+        .for_each(|member| member.role = hearthway_core::model::Role::Child);
     assert_eq!(in_app(&mut world, offer, ACCEPT), Err(Code::OfferNotAllowed));
 }
 

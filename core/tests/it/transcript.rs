@@ -80,14 +80,22 @@ fn the_transcript_ends_in_a_delivered_order_and_a_wiped_device() {
     let device = thermostat();
     let offer = until_the_offer(&mut world);
     assert_eq!(offer.text.title, "Filtre bientôt usé");
-    assert_eq!(offer.text.body, "Filtre 20×25, 19,90 €.".replace("19,90 €", &offer.price.as_ref().map(|_| price_text(&offer)).unwrap()));
+    assert_eq!(
+        offer.text.body,
+        "Filtre 20×25, 19,90 €.".replace("19,90 €", &offer.price.as_ref().map(|_| price_text(&offer)).unwrap())
+    );
     assert_eq!(offer.sold_by.as_deref(), Some("Enseigne X"));
     assert_eq!(offer.confirm.as_ref().unwrap().0, "press2s");
 
     for state in ["delivered", "shown"] {
-        world.up(&device, "up/offer/receipt", &format!(r#"{{"offer":"{}","rev":1,"state":"{state}"}}"#, offer.id)).unwrap();
+        world
+            .up(&device, "up/offer/receipt", &format!(r#"{{"offer":"{}","rev":1,"state":"{state}"}}"#, offer.id))
+            .unwrap();
     }
-    let accept = format!(r#"{{"offer":"{}","rev":1,"answer":"accept","nonce":"n-1","choice":{{"qty":1,"fulfil":"deliver"}}}}"#, offer.id);
+    let accept = format!(
+        r#"{{"offer":"{}","rev":1,"answer":"accept","nonce":"n-1","choice":{{"qty":1,"fulfil":"deliver"}}}}"#,
+        offer.id
+    );
     world.up(&device, "up/offer/answer", &accept).unwrap();
     let heard = world.heard(&device);
     let [DownMessage::Order(order)] = &heard[..] else { panic!("{heard:?}") };
@@ -97,7 +105,10 @@ fn the_transcript_ends_in_a_delivered_order_and_a_wiped_device() {
     for (rev, state) in [(2, OrderState::Shipped), (3, OrderState::Delivered)] {
         world.command(&device, Command::SetOrderStatus { order: id, rev, state, eta: None }).unwrap();
         let heard = world.heard(&device);
-        assert!(matches!(&heard[..], [DownMessage::Order(order)] if order.rev == rev && order.state == state), "{heard:?}");
+        assert!(
+            matches!(&heard[..], [DownMessage::Order(order)] if order.rev == rev && order.state == state),
+            "{heard:?}"
+        );
     }
 
     world.command(&device, Command::Release).unwrap();
@@ -122,7 +133,13 @@ fn a_cancel_window_holds_the_order_back_until_it_closes() {
     let mut world = World::with(&with_cancel_window("30 min"));
     let device = thermostat();
     let offer = until_the_offer(&mut world);
-    world.up(&device, "up/offer/answer", &format!(r#"{{"offer":"{}","rev":1,"answer":"accept","nonce":"n-1"}}"#, offer.id)).unwrap();
+    world
+        .up(
+            &device,
+            "up/offer/answer",
+            &format!(r#"{{"offer":"{}","rev":1,"answer":"accept","nonce":"n-1"}}"#, offer.id),
+        )
+        .unwrap();
     let [DownMessage::Order(order)] = world.heard(&device).try_into().unwrap() else { panic!() };
     assert_eq!((order.state, order.cancel_until), (OrderState::Confirmed, Some(world.now + Span::minutes(30))));
     world.pass(Span::minutes(31));

@@ -1,7 +1,7 @@
 //! When a trigger speaks, and when it keeps silent.
 
-use hearthway_core::decision::Reply;
 use hearthway_core::code::Code;
+use hearthway_core::decision::Reply;
 use hearthway_core::input::{Command, What};
 use hearthway_core::model::{OfferState, Purpose};
 use hearthway_core::time::{Span, Timestamp};
@@ -63,7 +63,13 @@ fn an_older_sample_is_history_and_makes_no_edge() {
     let mut world = World::at_home(COLD);
     temperature(&mut world, 19.0);
     let earlier = world.now - Span::minutes(10);
-    world.up(&thermostat(), "up/telemetry", &format!(r#"{{"samples":[{{"t":{},"f":{{"temperature":12}}}}]}}"#, earlier.0)).unwrap();
+    world
+        .up(
+            &thermostat(),
+            "up/telemetry",
+            &format!(r#"{{"samples":[{{"t":{},"f":{{"temperature":12}}}}]}}"#, earlier.0),
+        )
+        .unwrap();
     assert!(world.offers_put(&thermostat()).is_empty());
     assert_eq!(offers_for(&mut world, &[16.0]), 1, "the newest value was 19, so 16 is an edge");
 }
@@ -92,7 +98,13 @@ fn a_device_clock_in_1970_is_not_believed() {
     let device = thermostat();
     world.up_raw(&device, "presence", r#"{"id":"b-2","t":1000,"body":{"state":"online"}}"#).unwrap();
     assert!(matches!(&world.heard(&device)[..], [DownMessage::Time { .. }]), "it is told the time");
-    world.up_raw(&device, "up/telemetry", r#"{"id":"b-3","t":2000,"body":{"samples":[{"t":2000,"f":{"temperature":16}}]}}"#).unwrap();
+    world
+        .up_raw(
+            &device,
+            "up/telemetry",
+            r#"{"id":"b-3","t":2000,"body":{"samples":[{"t":2000,"f":{"temperature":16}}]}}"#,
+        )
+        .unwrap();
     assert_eq!(world.offers_put(&device).len(), 1);
     assert_eq!(world.home_of(&device).devices[&device].reported["temperature"].t, world.now);
 }
@@ -119,7 +131,10 @@ fn what_was_never_reported_is_unknown_and_never_sends() {
     for condition in ["context.presence == \"home\"", "!(context.presence == \"away\")"] {
         let mut world = World::at_home(&with(&format!("[trigger.when]\nall = '{condition}'\n")));
         assert_eq!(offers_for(&mut world, &[19.0, 16.0]), 0, "{condition}");
-        assert!(world.last_trace().steps.iter().any(|step| step.reason.starts_with("conditions_unknown")), "{condition}");
+        assert!(
+            world.last_trace().steps.iter().any(|step| step.reason.starts_with("conditions_unknown")),
+            "{condition}"
+        );
         world.up(&thermostat(), "up/context", r#"{"presence":"home","ttl_s":900}"#).unwrap();
         assert_eq!(world.offers_put(&thermostat()).len(), 1, "{condition}: known by now, and the edge still holds");
     }
@@ -252,7 +267,13 @@ fn a_refused_offer_stays_silent_for_its_cool_down() {
     temperature(&mut world, 19.0);
     temperature(&mut world, 16.0);
     let offer = world.offers_put(&thermostat()).remove(0);
-    world.up(&thermostat(), "up/offer/answer", &format!(r#"{{"offer":"{}","rev":1,"answer":"decline","nonce":"n"}}"#, offer.id)).unwrap();
+    world
+        .up(
+            &thermostat(),
+            "up/offer/answer",
+            &format!(r#"{{"offer":"{}","rev":1,"answer":"decline","nonce":"n"}}"#, offer.id),
+        )
+        .unwrap();
     assert_eq!(offers_for(&mut world, &[19.0, 16.0]), 0);
     assert_eq!(world.last_trace().first_block, Some(Step::Suppression));
     world.pass(Span::days(46));
@@ -267,7 +288,9 @@ fn a_product_on_its_way_is_not_offered_again() {
         world.up(&device, "up/slot", &used(hours)).unwrap();
     }
     let offer = world.offers_put(&device).remove(0);
-    world.up(&device, "up/offer/answer", &format!(r#"{{"offer":"{}","rev":1,"answer":"accept","nonce":"n"}}"#, offer.id)).unwrap();
+    world
+        .up(&device, "up/offer/answer", &format!(r#"{{"offer":"{}","rev":1,"answer":"accept","nonce":"n"}}"#, offer.id))
+        .unwrap();
     for hours in [10, 612] {
         world.pass(Span::minutes(1));
         world.up(&device, "up/slot", &used(hours)).unwrap();
@@ -279,7 +302,9 @@ fn a_product_on_its_way_is_not_offered_again() {
 fn a_device_without_the_placement_the_language_or_the_confirmation_gets_no_offer_that_needs_it() {
     let device = thermostat();
     let desc = |placements: &str, locales: &str, confirm: &str| {
-        format!(r#"{{"model":"th-200","kind":"thermostat","placements":[{placements}],"locales":[{locales}],"confirm":[{confirm}]}}"#)
+        format!(
+            r#"{{"model":"th-200","kind":"thermostat","placements":[{placements}],"locales":[{locales}],"confirm":[{confirm}]}}"#
+        )
     };
     let card = r#"{"id":"home.card","title_max":40,"body_max":160}"#;
     for (body, block) in [
