@@ -3,8 +3,13 @@
 //! The bodies are those of the HTTP API, so that a sample shows nothing that a client cannot do
 //! and takes the same checks.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use hearthway_core::id::{ModelId, ProductId, RetailerId};
+use hearthway_core::model::{DeviceModel, Product};
+use hearthway_core::wire::read_description;
 use serde_json::{Map, Value};
 
 /// Files of one sample directory at most: a wrong path should not load a disk.
@@ -72,30 +77,9 @@ pub enum SampleError {
 /// Reads `catalog/*.toml` and `triggers/*.toml` of a directory, in the order in which the calls
 /// must be made: tenants, models, products, then triggers with their publication.
 pub fn load(directory: &Path) -> Result<Vec<Call>, SampleError> {
-    let catalog = read_all(&directory.join("catalog"))?;
-    let mut calls = Vec::new();
-    let mut retailers = Vec::new();
-    for (path, table) in &catalog {
-        if let Some(unknown) = table.keys().find(|name| TABLES.iter().all(|(known, ..)| known != name)) {
-            let problem = format!("`[[{unknown}]]` is none of maker, retailer, model, product");
-            return Err(SampleError::Shape { path: path.clone(), problem });
-        }
-    }
-    for (name, collection, owner) in TABLES {
-        for (path, table) in &catalog {
-            for entry in entries(path, table, name)? {
-                let (id, body) = split_id(path, name, entry)?;
-                let retailer = match owner {
-                    Owner::Operator => None,
-                    Owner::Retailer => Some(text(path, name, &body, "seller")?),
-                };
-                if *name == "retailer" {
-                    retailers.push(id.clone());
-                }
-                calls.push(put(collection, &id, retailer, body, path));
-            }
-        }
-    }
+    let mut calls = load_catalog(&directory.join("catalog"))?;
+    let is_retailer = |call: &Call| call.path.strip_prefix("/v1/retailers/").map(str::to_owned);
+    let retailers: Vec<String> = calls.iter().filter_map(is_retailer).collect();
     for (path, table) in read_all(&directory.join("triggers"))? {
         for entry in entries(&path, &table, "trigger")? {
             // A trigger file names no tenant: the sample triggers are every sample retailer's.
@@ -113,6 +97,83 @@ pub fn load(directory: &Path) -> Result<Vec<Call>, SampleError> {
         }
     }
     Ok(calls)
+}
+
+/// Reads the `*.toml` of a catalog directory: tenants, models and products.
+pub fn load_catalog(directory: &Path) -> Result<Vec<Call>, SampleError> {
+    let catalog = read_all(directory)?;
+    let mut calls = Vec::new();
+    for (path, table) in &catalog {
+        if let Some(unknown) = table.keys().find(|name| TABLES.iter().all(|(known, ..)| known != name)) {
+            let problem = format!("`[[{unknown}]]` is none of maker, retailer, model, product");
+            return Err(SampleError::Shape { path: path.clone(), problem });
+        }
+    }
+    for (name, collection, owner) in TABLES {
+        for (path, table) in &catalog {
+            for entry in entries(path, table, name)? {
+                let (id, body) = split_id(path, name, entry)?;
+                let retailer = match owner {
+                    Owner::Operator => None,
+                    Owner::Retailer => Some(text(path, name, &body, "seller")?),
+                };
+                calls.push(put(collection, &id, retailer, body, path));
+            }
+        }
+    }
+    Ok(calls)
+}
+
+/// What triggers can refer to, without a gateway: the models and products of a catalog.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// Device models.
+    pub models: BTreeMap<ModelId, Arc<DeviceModel>>,
+    /// Products by retailer.
+    pub products: BTreeMap<(RetailerId, ProductId), Arc<Product>>,
+    /// Each retailer's language.
+    pub retailers: BTreeMap<RetailerId, String>,
+}
+
+impl Catalog {
+    /// Reads a catalog directory.
+    pub fn read(directory: &Path) -> Result<Catalog, SampleError> {
+        let mut catalog = Catalog::default();
+        for call in load_catalog(directory)? {
+            catalog.add(&call).map_err(|problem| {
+                let problem = format!("`{}`: {problem}", call.path);
+                SampleError::Shape { path: call.from.clone(), problem }
+            })?;
+        }
+        Ok(catalog)
+    }
+
+    fn add(&mut self, call: &Call) -> Result<(), String> {
+        let told = |error: &dyn std::fmt::Display| error.to_string();
+        let mut parts = call.path.rsplitn(3, '/');
+        let (id, collection) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        match (collection, &call.retailer) {
+            ("models", _) => {
+                let id = ModelId::new(id).map_err(|e| told(&e))?;
+                let maker = serde_json::from_value(call.body["maker"].clone()).map_err(|e| told(&e))?;
+                let description = read_description(&call.body, Some(id.clone())).map_err(|e| told(&e))?;
+                self.models.insert(id, Arc::new(DeviceModel { maker, description }));
+            }
+            ("products", Some(retailer)) => {
+                let retailer = RetailerId::new(retailer).map_err(|e| told(&e))?;
+                let mut body = call.body.clone();
+                body["id"] = id.into();
+                let product: Product = serde_json::from_value(body).map_err(|e| told(&e))?;
+                self.products.insert((retailer, product.id.clone()), Arc::new(product));
+            }
+            ("retailers", _) => {
+                let locale = call.body["default_locale"].as_str().unwrap_or("en");
+                self.retailers.insert(RetailerId::new(id).map_err(|e| told(&e))?, locale.to_owned());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 fn put(collection: &str, id: &str, retailer: Option<String>, body: Map<String, Value>, from: &Path) -> Call {
@@ -231,6 +292,13 @@ mod tests {
             ["PUT /v1/retailers/s", "PUT /v1/products/p", "PUT /v1/triggers/t", "POST /v1/triggers/t/publish"];
         assert_eq!(order, expected);
         assert_eq!(calls[2].body["valid"]["from"], "2026-09-01", "dates travel as text");
+    }
+
+    #[test]
+    fn the_shipped_catalog_can_be_referred_to() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/catalog");
+        let catalog = Catalog::read(&directory).unwrap();
+        assert_eq!((catalog.models.len(), catalog.products.len(), catalog.retailers.len()), (2, 3, 1));
     }
 
     #[test]
