@@ -9,8 +9,18 @@ use hearthway_core::id::{DeviceKey, HouseholdId, OfferId, OrderId, RetailerId};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub Vec<u8>);
 
+impl std::fmt::Display for Key {
+    /// Readable where it is text: `R acme\0kettle-1\0`, with other bytes as `\x1f`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Some((&table, rest)) = self.0.split_first() else { return f.write_str("(no key)") };
+        write!(f, "{} {}", [table].escape_ascii(), rest.escape_ascii())
+    }
+}
+
 /// The tables, one byte each.
 pub mod table {
+    /// Rows of the engine itself: out of reach of commits and scans.
+    pub const ENGINE: u8 = 0;
     /// Household records.
     pub const HOUSEHOLD: u8 = b'H';
     /// Snapshots of households where their input log was cut.
