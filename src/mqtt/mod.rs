@@ -1,0 +1,4 @@
+//! The device endpoint.
+pub mod codec;
+pub mod encode;
+pub mod reason;
