@@ -297,12 +297,16 @@ impl Decoder {
             Version::V311 => connect_v311(body)?,
             Version::V5 => connect_v5(body)?,
         };
-        let texts = [Some(&connect.client_id), connect.username.as_ref(), connect.will.as_ref().map(|will| &will.topic)];
+        let texts =
+            [Some(&connect.client_id), connect.username.as_ref(), connect.will.as_ref().map(|will| &will.topic)];
         if texts.into_iter().flatten().any(|text| text.contains('\0')) {
             return Err(Fault::malformed("a text holds U+0000"));
         }
         if connect.will.as_ref().is_some_and(|will| !is_topic_name(&will.topic)) {
-            return Err(Fault { reason: reason::TOPIC_NAME_INVALID, what: "the will's topic is empty or has wildcards" });
+            return Err(Fault {
+                reason: reason::TOPIC_NAME_INVALID,
+                what: "the will's topic is empty or has wildcards",
+            });
         }
         Ok(Packet::Connect(Box::new(connect)))
     }
@@ -348,7 +352,8 @@ impl Decoder {
         if packet.props().iter().any(|property| matches!(property, Property::SubscriptionIdentifier(_))) {
             return Err(Fault::protocol("a client's PUBLISH has a subscription identifier"));
         }
-        let invalid = Fault { reason: reason::TOPIC_ALIAS_INVALID, what: "the topic alias is 0, above the bound or unknown" };
+        let invalid =
+            Fault { reason: reason::TOPIC_ALIAS_INVALID, what: "the topic alias is 0, above the bound or unknown" };
         match alias {
             None if topic_bytes == 0 => Err(Fault::protocol("neither topic nor alias")),
             None => Ok(()),

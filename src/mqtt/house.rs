@@ -9,10 +9,21 @@ use hearthway_core::time::Timestamp;
 use hearthway_core::wire::topic::Who;
 
 use super::reason;
-use crate::engine::{Repeat, Target, Waiter};
+use crate::engine::{Target, Waiter};
 
 /// A future that a trait object returns.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How a message id is used against repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// Check it, and remember it.
+    Remember,
+    /// Remember it, but take it for new: a first sending whose id we made up.
+    RememberUnlessRedelivered,
+    /// Neither.
+    Ignore,
+}
 
 /// What the endpoint must know of a device to let it in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

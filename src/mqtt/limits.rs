@@ -12,6 +12,10 @@ pub const PACKET_BYTES_MAX: usize = 64 * 1024;
 pub const IN_FLIGHT_MAX: u16 = 100;
 /// The same for a bridge, which speaks for many devices.
 pub const BRIDGE_IN_FLIGHT_MAX: u16 = 1_000;
+/// Provisioning requests of one bootstrap connection that are being answered.
+pub const BOOTSTRAP_IN_FLIGHT_MAX: u16 = 4;
+/// QoS 2 publishes of one client that are on disk and not released.
+pub const UNRELEASED_MAX: usize = 1_000;
 /// Deliveries to one client that wait for its acknowledgement.
 pub const OUT_FLIGHT_MAX: usize = 100;
 /// The same for a bridge.
@@ -26,8 +30,8 @@ pub const WAITING_BYTES_MAX: usize = 1024 * 1024;
 pub const OUT_BYTES_PAUSE: usize = 1024 * 1024;
 /// How long a client may take none of its output before it is cut.
 pub const SLOW_CONSUMER_LIMIT: Duration = Duration::from_secs(30);
-/// Bytes read at once.
-pub const READ_BYTES: usize = 16 * 1024;
+/// Bytes read at once: room for some fifty messages, given back when a connection is idle.
+pub const READ_BYTES: usize = 8 * 1024;
 /// Bytes of a client id.
 pub const CLIENT_ID_BYTES_MAX: usize = 128;
 /// Bytes of a topic or filter.
@@ -116,6 +120,12 @@ impl Bucket {
             return Ok(());
         }
         Err(Duration::from_secs_f64((1.0 - self.tokens) / self.per_second))
+    }
+    /// Takes one, on credit if need be, and says how long to take no more.
+    pub fn spend(&mut self, now: tokio::time::Instant) -> Option<Duration> {
+        self.fill(now);
+        self.tokens -= 1.0;
+        (self.tokens < 0.0).then(|| Duration::from_secs_f64(-self.tokens / self.per_second))
     }
     /// Whether nothing was taken lately.
     pub fn is_full(&mut self, now: tokio::time::Instant) -> bool {

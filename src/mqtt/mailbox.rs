@@ -12,15 +12,22 @@ use tokio::sync::Notify;
 
 use super::reason;
 
+/// A row of the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Whose.
+    pub device: DeviceKey,
+    /// Its number.
+    pub n: u64,
+}
+
 /// A message on its way to a client.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     /// The outbox row; none for an answer that no outbox keeps.
-    pub n: Option<u64>,
+    pub row: Option<Row>,
     /// This copy's acknowledgement is the row's.
     pub settles: bool,
-    /// For whom.
-    pub device: DeviceKey,
     /// The full topic.
     pub topic: Arc<str>,
     /// The payload.
@@ -39,11 +46,15 @@ pub struct Flight {
     /// Its packet id.
     pub id: u16,
     /// The outbox row.
-    pub n: Option<u64>,
+    pub row: Option<Row>,
     /// Whether the acknowledgement is the row's.
     pub settles: bool,
-    /// For whom.
-    pub device: DeviceKey,
+}
+
+impl Flight {
+    fn n(&self) -> Option<u64> {
+        self.row.as_ref().map(|row| row.n)
+    }
 }
 
 /// A message to write at once.
@@ -146,6 +157,15 @@ struct Inner {
     kept: Kept,
 }
 
+impl Outgoing {
+    fn n(&self) -> Option<u64> {
+        self.row.as_ref().map(|row| row.n)
+    }
+    fn bytes(&self) -> usize {
+        self.payload.len() + self.topic.len()
+    }
+}
+
 impl Mailbox {
     /// An empty mailbox that goes on where an earlier connection ended.
     pub fn new(epoch: u64, bounds: Bounds, kept: Kept) -> Mailbox {
@@ -169,15 +189,15 @@ impl Mailbox {
         if inner.ending.is_some() {
             return Offered::Ending;
         }
-        if outgoing.n.is_some_and(|n| inner.held.contains(&n)) {
+        if outgoing.n().is_some_and(|n| inner.held.contains(&n)) {
             return Offered::Taken;
         }
-        let bytes = outgoing.payload.len() + outgoing.topic.len();
+        let bytes = outgoing.bytes();
         if inner.waiting.len() >= self.bounds.waiting || inner.waiting_bytes + bytes > self.bounds.waiting_bytes {
             inner.turned_away = true;
             return Offered::Full;
         }
-        inner.held.extend(outgoing.n);
+        inner.held.extend(outgoing.n());
         inner.waiting_bytes += bytes;
         inner.waiting.push_back(outgoing);
         drop(inner);
@@ -214,16 +234,16 @@ impl Mailbox {
             return None;
         }
         let outgoing = inner.waiting.pop_front()?;
-        inner.waiting_bytes -= outgoing.payload.len() + outgoing.topic.len();
+        inner.waiting_bytes -= outgoing.bytes();
         if outgoing.qos == 0 {
-            if let Some(n) = outgoing.n {
+            if let Some(n) = outgoing.n() {
                 inner.held.remove(&n);
             }
             return Some(Due { outgoing, id: 0, dup: false });
         }
-        let earlier = outgoing.n.and_then(|n| inner.kept.earlier.remove(&n));
+        let earlier = outgoing.n().and_then(|n| inner.kept.earlier.remove(&n));
         let id = earlier.unwrap_or_else(|| inner.free_id());
-        inner.flights.push(Flight { id, n: outgoing.n, settles: outgoing.settles, device: outgoing.device.clone() });
+        inner.flights.push(Flight { id, row: outgoing.row.clone(), settles: outgoing.settles });
         Some(Due { outgoing, id, dup: earlier.is_some() })
     }
 
@@ -242,7 +262,7 @@ impl Mailbox {
         let mut inner = self.lock();
         if let Some(place) = inner.flights.iter().position(|flight| flight.id == id) {
             let flight = inner.flights.remove(place);
-            if let Some(n) = flight.n {
+            if let Some(n) = flight.n() {
                 inner.held.remove(&n);
             }
             return Some(flight);
@@ -281,7 +301,7 @@ impl Mailbox {
         if kept.earlier.len() > 4 * self.bounds.flights {
             kept.earlier.clear();
         }
-        kept.earlier.extend(inner.flights.drain(..).filter_map(|flight| Some((flight.n?, flight.id))));
+        kept.earlier.extend(inner.flights.drain(..).filter_map(|flight| Some((flight.n()?, flight.id))));
         inner.waiting.clear();
         inner.held.clear();
         kept
@@ -294,8 +314,8 @@ impl Inner {
         loop {
             self.kept.last_id = self.kept.last_id.checked_add(1).unwrap_or(1);
             let id = self.kept.last_id;
-            let is_free =
-                !self.flights.iter().any(|flight| flight.id == id) && !self.kept.earlier.values().any(|used| *used == id);
+            let is_free = !self.flights.iter().any(|flight| flight.id == id)
+                && !self.kept.earlier.values().any(|used| *used == id);
             if is_free {
                 return id;
             }
@@ -312,9 +332,8 @@ mod tests {
 
     fn outgoing(n: u64) -> Outgoing {
         Outgoing {
-            n: Some(n),
+            row: Some(Row { device: "acme/d-42".parse().unwrap(), n }),
             settles: true,
-            device: "acme/d-42".parse().unwrap(),
             topic: "t".into(),
             payload: Arc::from(&b"p"[..]),
             qos: 1,
@@ -332,8 +351,8 @@ mod tests {
         let first = mailbox.next_due().unwrap();
         assert!(mailbox.next_due().is_some());
         assert!(mailbox.next_due().is_none(), "two are unacknowledged and the client takes two");
-        assert_eq!(mailbox.landed(first.id).unwrap().n, Some(1));
-        assert_eq!(mailbox.next_due().unwrap().outgoing.n, Some(3));
+        assert_eq!(mailbox.landed(first.id).unwrap().n(), Some(1));
+        assert_eq!(mailbox.next_due().unwrap().outgoing.n(), Some(3));
     }
 
     #[test]

@@ -27,19 +27,19 @@ pub const WILLS: &str = "mqtt_wills_total";
 /// Publishes slowed because of their rate.
 pub const SLOWED: &str = "mqtt_publishes_slowed_total";
 
-/// Name, kind and help of each.
+/// All of them: name, unit, help.
 pub const METRICS: &[(&str, &str, &str)] = &[
-    (CONNECTIONS, "gauge", "MQTT connections at this moment"),
-    (ACCEPTED, "counter", "MQTT connections accepted"),
-    (REFUSED, "counter", "CONNECTs refused, by reason"),
-    (ENDED, "counter", "MQTT connections ended, by reason"),
-    (TAKEOVERS, "counter", "MQTT connections ended by a newer one of the same client"),
-    (MESSAGES_IN, "counter", "MQTT publishes received"),
-    (MESSAGES_REFUSED, "counter", "MQTT publishes refused before a decision, by code"),
-    (MESSAGES_OUT, "counter", "MQTT publishes written to clients"),
-    (MESSAGES_DROPPED, "counter", "MQTT deliveries not written, by reason"),
-    (BYTES_IN, "counter", "Bytes read from MQTT clients"),
-    (BYTES_OUT, "counter", "Bytes written to MQTT clients"),
-    (WILLS, "counter", "Wills published for connections that broke"),
-    (SLOWED, "counter", "Times that reading slowed because of the publish rate"),
+    (CONNECTIONS, "count", "MQTT connections at this moment"),
+    (ACCEPTED, "count", "MQTT connections accepted"),
+    (REFUSED, "count", "CONNECTs refused, by reason"),
+    (ENDED, "count", "MQTT connections ended, by reason"),
+    (TAKEOVERS, "count", "MQTT connections ended by a newer one of the same client"),
+    (MESSAGES_IN, "count", "MQTT publishes received"),
+    (MESSAGES_REFUSED, "count", "MQTT publishes refused before a decision, by code"),
+    (MESSAGES_OUT, "count", "MQTT publishes written to clients"),
+    (MESSAGES_DROPPED, "count", "MQTT deliveries not written, by reason"),
+    (BYTES_IN, "bytes", "Bytes read from MQTT clients"),
+    (BYTES_OUT, "bytes", "Bytes written to MQTT clients"),
+    (WILLS, "count", "Wills published for connections that broke"),
+    (SLOWED, "count", "Times that reading slowed because of the publish rate"),
 ];

@@ -211,10 +211,10 @@ impl Sessions {
     /// Hands a message to every connection of the device that listens, else to a bridge of its
     /// maker. One copy's acknowledgement is the row's: the main connection's, else that of any
     /// side connection at QoS 1, else the writing at QoS 0. `true` when that copy was taken.
-    pub fn deliver(&self, outgoing: &Outgoing) -> bool {
-        let mut listeners = self.listeners(&Who::Device(outgoing.device.clone()), &outgoing.topic);
+    pub fn deliver(&self, device: &DeviceKey, outgoing: &Outgoing) -> bool {
+        let mut listeners = self.listeners(&Who::Device(device.clone()), &outgoing.topic);
         if listeners.is_empty() {
-            listeners = self.listeners(&Who::Bridge(outgoing.device.maker.clone()), &outgoing.topic);
+            listeners = self.listeners(&Who::Bridge(device.maker.clone()), &outgoing.topic);
             // Bridges share the work of one maker: one of them has the message, the one that came last.
             listeners.sort_by_key(|listener| std::cmp::Reverse(listener.mailbox.epoch));
             listeners.truncate(1);
@@ -235,7 +235,8 @@ impl Sessions {
         let seats = shard.get(who).map(Vec::as_slice).unwrap_or_default();
         let live = seats.iter().filter(|seat| seat.is_live());
         live.filter_map(|seat| {
-            let granted = seat.filters.iter().filter(|(filter, _)| matches(filter, topic)).map(|(_, qos)| *qos).max()?;
+            let granted =
+                seat.filters.iter().filter(|(filter, _)| matches(filter, topic)).map(|(_, qos)| *qos).max()?;
             Some(Listener { mailbox: seat.mailbox.clone(), qos: granted, is_main: seat.is_main })
         })
         .collect()
