@@ -5,4 +5,5 @@
 
 pub mod clock;
 pub mod engine;
+pub mod mqtt;
 pub mod store;
