@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;
+pub mod mqtt;
 pub mod observe;
 pub mod shutdown;
 pub mod store;

@@ -2,12 +2,17 @@
 //!
 //! [`Trigger`] is one compiled trigger; [`TriggerSet`] all live ones, indexed by what wakes them.
 
+mod check;
+mod compile;
 pub mod condition;
 pub mod definition;
 mod nearest;
+mod problem;
 mod quantity;
 mod set;
+mod shape;
 mod text;
+mod tree;
 
 use jiff::civil::Date;
 
@@ -15,8 +20,10 @@ use crate::id::{FieldName, KindId, ModelId, PlacementId, ProductId, RetailerId, 
 use crate::model::{Action, Fulfil, Purpose, Role, Value};
 use crate::time::{DailyWindow, Span};
 
+pub use check::{Checked, FILE_BYTES_MAX, SourceFile, World, check, check_json, compile_json};
 pub use condition::{Condition, Evaluation, Leaf, Scope, Truth};
 pub use definition::TriggerDefinition;
+pub use problem::{NOT_SERVED_YET, Problem, ProblemReport, Severity};
 pub use quantity::{parse_quantity, quantity_text};
 pub use set::TriggerSet;
 pub use text::{HouseholdVars, PriceVars, ProductVars, TextError, TextVars, Texts, money_text};
