@@ -3,6 +3,7 @@
 //! `docs/ARCHITECTURE.md` is the map. Knowledge points inward only: `mqtt`, `http`, `cli` →
 //! `app`, `engine` → `store` and `hearthway_core`.
 
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
