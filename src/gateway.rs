@@ -3,6 +3,7 @@
 //! Order of building: store, rules, engine, application, then the two listeners; traffic is taken
 //! when both listen. Order of draining: the reverse, see [`crate::shutdown`].
 
+pub mod samples;
 mod seams;
 
 use std::net::SocketAddr;
@@ -40,9 +41,9 @@ pub struct Gateway {
 
 impl Gateway {
     /// Opens the data directory and builds a gateway on it.
-    pub async fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway, StartError> {
-        let (store, master) = open_data(&config, &*clock)?;
-        Gateway::build(&config, clock, store, master).await
+    pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway, StartError> {
+        let (store, master) = open_data(config, &*clock)?;
+        Gateway::build(config, clock, store, master).await
     }
 
     /// Builds a gateway on a store and takes traffic.
@@ -105,6 +106,24 @@ impl Gateway {
     /// What decides.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Puts the samples into the gateway where the configuration asks for it. Needs the operator's
+    /// token in plain: given by the environment, or drawn at this, the first, start.
+    pub async fn load_samples(&self, config: &Config) -> Result<(), StartError> {
+        if !config.samples.load {
+            return Ok(());
+        }
+        let given = config.operator_token.as_ref().map(|token| token.reveal());
+        let Some(token) = given.or(self.fresh_operator_token()) else {
+            tracing::warn!("Samples are loaded at the first start, or with HEARTHWAY_OPERATOR_TOKEN; not at this one");
+            return Ok(());
+        };
+        let calls = crate::config::samples::load(&config.samples.dir).map_err(samples::LoadError::Files)?;
+        let operator = samples::Client::new(format!("http://{}", self.http_address), token);
+        samples::load(&operator, &calls).await?;
+        tracing::info!("Loaded the samples of `{}`", config.samples.dir.display());
+        Ok(())
     }
 
     /// Ends in order: listeners, engine with its outbox, store.
@@ -230,6 +249,9 @@ pub enum StartError {
         /// What the system said.
         cause: std::io::Error,
     },
+    /// The samples are not right.
+    #[error("loading the samples: {0}")]
+    Samples(#[from] samples::LoadError),
     /// Signals cannot be heard.
     #[error("listening for Ctrl-C and SIGTERM: {0}")]
     Signals(std::io::Error),
