@@ -75,7 +75,7 @@ impl Gateway {
 
         let closing = watch::Sender::new(false);
         let tasks = vec![
-            tokio::spawn(serve_http(listener, http::router(app.clone(), metrics.clone()), closing.subscribe())),
+            tokio::spawn(serve_http(listener, http::router(app.clone(), render_of(&metrics)), closing.subscribe())),
             tokio::spawn({
                 let endpoint = endpoint.clone();
                 async move { endpoint.run().await }
@@ -195,9 +195,14 @@ async fn serve_http(listener: TcpListener, router: axum::Router, mut closing: wa
     let asked = async move {
         let _ = closing.wait_for(|is_closing| *is_closing).await;
     };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(asked).await {
+    if let Err(error) = http::serve(listener, router, asked).await {
         tracing::error!("HTTP ended: {error}");
     }
+}
+
+fn render_of(metrics: &Metrics) -> http::RenderMetrics {
+    let metrics = metrics.clone();
+    Arc::new(move || metrics.render())
 }
 
 async fn fold_metrics(metrics: Metrics, mut closing: watch::Receiver<bool>) {
