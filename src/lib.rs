@@ -6,4 +6,5 @@
 pub mod app;
 pub mod clock;
 pub mod engine;
+pub mod http;
 pub mod store;
