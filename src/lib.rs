@@ -4,7 +4,12 @@
 //! `app`, `engine` → `store` and `hearthway_core`.
 
 pub mod app;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod engine;
 pub mod http;
+pub mod mqtt;
+pub mod observe;
+pub mod shutdown;
 pub mod store;

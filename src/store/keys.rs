@@ -3,7 +3,7 @@
 //! Parts of variable length (names) are terminated by a zero byte, which no name contains;
 //! numbers are big-endian, so that order of keys is order of numbers.
 
-use hearthway_core::id::{DeviceKey, HouseholdId, OfferId, OrderId, RetailerId};
+use hearthway_core::id::{DeviceKey, HouseholdId, MoveId, OfferId, OrderId, RetailerId};
 
 /// A key: its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,6 +139,36 @@ pub fn outbox(key: &DeviceKey, n: u64) -> Key {
 /// All that waits for a device.
 pub fn outbox_of(key: &DeviceKey) -> Vec<u8> {
     device(table::OUTBOX, key).prefix()
+}
+/// The outboxes of all devices, and first the counter of their numbers.
+pub fn all_outbox() -> Vec<u8> {
+    KeyBuilder::table(table::OUTBOX).prefix()
+}
+/// Below which number outbox rows may have been numbered.
+pub fn outbox_numbers() -> Key {
+    KeyBuilder::table(table::OUTBOX).key()
+}
+/// A device on its way between households.
+pub fn move_between(id: MoveId) -> Key {
+    KeyBuilder::table(table::MOVE).fixed(id.bytes()).key()
+}
+/// All devices on their way.
+pub fn moves() -> Vec<u8> {
+    KeyBuilder::table(table::MOVE).prefix()
+}
+/// All household records.
+pub fn households() -> Vec<u8> {
+    KeyBuilder::table(table::HOUSEHOLD).prefix()
+}
+/// Where all devices live.
+pub fn routes() -> Vec<u8> {
+    KeyBuilder::table(table::ROUTE).prefix()
+}
+/// The device that a key of the tables `ROUTE`, `SEEN` and `OUTBOX` begins with.
+pub fn device_of(key: &Key) -> Option<DeviceKey> {
+    let mut parts = key.0.get(1..)?.split(|byte| *byte == 0).map(std::str::from_utf8);
+    let (maker, device) = (parts.next()?.ok()?, parts.next()?.ok()?);
+    Some(DeviceKey::new(maker.parse().ok()?, device.parse().ok()?))
 }
 /// An offer of a retailer.
 pub fn offer(retailer: &RetailerId, id: OfferId) -> Key {
