@@ -280,3 +280,14 @@ pub struct After {
     /// After an order of the same product.
     pub ordered: Option<Span>,
 }
+
+impl std::fmt::Display for Crossing {
+    /// What it waits for, as the end of "it did not …".
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Crossing::FallsBelow { threshold, .. } => write!(f, "fall below {threshold}"),
+            Crossing::RisesAbove { threshold, .. } => write!(f, "rise above {threshold}"),
+            Crossing::Becomes(value) => write!(f, "become {value}"),
+        }
+    }
+}

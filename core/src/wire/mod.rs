@@ -3,9 +3,31 @@
 //! `decode` turns a topic and a payload into an [`Envelope`] or a [`Rejected`]; nothing panics
 //! and nothing is read twice. `encode` renders a [`DownMessage`] for its topic.
 
+mod body;
+mod decode;
+mod description;
+mod encode;
+mod errors;
+mod fields;
+mod measured;
 mod message;
+mod provision;
+mod read;
+mod shown;
+mod sold;
+pub mod topic;
 
+pub use decode::{UP_TOPICS, decode};
+pub use description::{description_to_json, read_description};
+pub use encode::{Down, DownHead, VERSION, down_topic, encode};
+pub use errors::{ERRORS_PAGE, cause_and_cure, doc_anchor, errors_page};
 pub use message::*;
+pub use provision::{ProvisionGrant, ProvisionHead, ProvisionRequest, decode_provision, encode_provision};
+pub use shown::{CODE_ALPHABET, CODE_CHARS, continue_code, hyphenated, offer_json, order_can, order_json};
+pub use topic::{
+    ProvisioningLeg, Topic, Who, covers, covers_all_down, device_topic, is_filter, is_nonce, is_topic, matches,
+    may_publish, may_subscribe, provisioning_response_topic,
+};
 
 use crate::code::Refusal;
 use crate::id::{DeviceKey, MessageId};

@@ -1,0 +1,240 @@
+//! Offers, orders and consents as JSON: the same over MQTT and, where it wants them, over HTTP.
+
+use serde::{Serialize, Serializer};
+
+use crate::id::{OfferId, OrderId, derive_bytes};
+use crate::model::{Action, ConsentRecord, Fulfil, Offer, OfferItem, OfferPrice, Order, OrderState, Purpose};
+use crate::money::Money;
+
+/// What claim codes and short codes are written in: no 0, 1, I and O, which people confuse.
+pub const CODE_ALPHABET: &[u8; 31] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
+/// Characters of a claim code or short code.
+pub const CODE_CHARS: usize = 8;
+
+/// The short code by which an offer is continued on another channel: read out on the phone, or
+/// typed at a till. Derived, so that the same offer has the same code everywhere.
+pub fn continue_code(offer: &OfferId) -> String {
+    let hash = derive_bytes("continue", &[offer.bytes()]);
+    // One character per pair of bytes: 65 536 is near enough a multiple of 31 to favour none.
+    hash.as_chunks::<2>().0[..CODE_CHARS]
+        .iter()
+        .map(|pair| char::from(CODE_ALPHABET[usize::from(u16::from_be_bytes(*pair)) % CODE_ALPHABET.len()]))
+        .collect()
+}
+
+/// A claim code as people read it: `7K4Q9XMP` → `7K4Q-9XMP`.
+pub fn hyphenated(code: &str) -> String {
+    match code.split_at_checked(CODE_CHARS / 2) {
+        Some((first, second)) if code.len() == CODE_CHARS => format!("{first}-{second}"),
+        Some(_) | None => code.to_owned(),
+    }
+}
+
+/// An offer as the contract writes it.
+pub fn offer_json(offer: &Offer) -> serde_json::Value {
+    serde_json::to_value(OfferShown::of(offer)).expect("plain fields with text keys serialise")
+}
+
+/// An order as the contract writes it.
+pub fn order_json(order: &Order) -> serde_json::Value {
+    serde_json::to_value(OrderShown::of(order)).expect("plain fields with text keys serialise")
+}
+
+/// What the customer can do with an order on the device.
+pub fn order_can(state: OrderState) -> &'static [&'static str] {
+    if state == OrderState::Confirmed { &["cancel"] } else { &[] }
+}
+
+/// Text of an id without an allocation of its own.
+fn as_text<S: Serializer, T: std::fmt::Display>(id: &T, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(id)
+}
+
+/// An offer on its way out. The keys and their order are the contract's; what the gateway does not
+/// know yet is null or empty, so that a device sees one shape always.
+#[derive(Serialize)]
+pub(super) struct OfferShown<'o> {
+    #[serde(serialize_with = "as_text")]
+    id: OfferId,
+    rev: u32,
+    kind: &'o str,
+    placement: &'o str,
+    priority: u8,
+    valid_from: i64,
+    expires_at: i64,
+    text: TextShown<'o>,
+    item: Option<ItemShown<'o>>,
+    price: Option<PriceShown>,
+    sold_by: Option<&'o str>,
+    ships: Option<()>,
+    alternatives: [(); 0],
+    fulfil: &'o [Fulfil],
+    stores: [(); 0],
+    actions: &'o [Action],
+    confirm: Option<ConfirmShown<'o>>,
+    legal: Option<LegalShown>,
+    why: Option<WhyShown<'o>>,
+    r#continue: String,
+    test: bool,
+}
+
+#[derive(Serialize)]
+struct TextShown<'o> {
+    locale: &'o str,
+    title: &'o str,
+    body: &'o str,
+    short: Option<&'o str>,
+    say: Option<&'o str>,
+}
+
+#[derive(Serialize)]
+struct ItemShown<'o> {
+    product: &'o str,
+    name: &'o str,
+    qty: u32,
+    unit: &'static str,
+    image: Option<()>,
+}
+
+#[derive(Serialize)]
+struct PriceShown {
+    item: Money,
+    delivery: Money,
+    total: Money,
+    was: Option<Money>,
+    tax_incl: bool,
+    lock_until: i64,
+}
+
+#[derive(Serialize)]
+struct ConfirmShown<'o> {
+    strength: &'o str,
+    pay_label: &'o str,
+}
+
+#[derive(Serialize)]
+struct LegalShown {
+    withdraw_days: u32,
+    terms_id: Option<()>,
+    seller_id: Option<()>,
+}
+
+#[derive(Serialize)]
+struct WhyShown<'o> {
+    short: &'o str,
+}
+
+impl<'o> OfferShown<'o> {
+    pub(super) fn of(offer: &'o Offer) -> OfferShown<'o> {
+        let text = &offer.text;
+        OfferShown {
+            id: offer.id,
+            rev: offer.rev,
+            kind: &offer.kind,
+            placement: offer.placement.as_str(),
+            priority: offer.priority,
+            valid_from: offer.valid_from.0,
+            expires_at: offer.expires_at.0,
+            text: TextShown {
+                locale: &text.locale,
+                title: &text.title,
+                body: &text.body,
+                short: text.short.as_deref(),
+                say: text.say.as_deref(),
+            },
+            item: offer.item.as_ref().map(ItemShown::of),
+            price: offer.price.as_ref().map(PriceShown::of),
+            sold_by: offer.sold_by.as_deref(),
+            ships: None,
+            alternatives: [],
+            fulfil: &offer.fulfil,
+            stores: [],
+            actions: &offer.actions,
+            confirm: offer.confirm.as_ref().map(|(strength, pay_label)| ConfirmShown { strength, pay_label }),
+            legal: offer.withdraw_days.map(|withdraw_days| LegalShown {
+                withdraw_days,
+                terms_id: None,
+                seller_id: None,
+            }),
+            why: text.why.as_deref().map(|short| WhyShown { short }),
+            r#continue: continue_code(&offer.id),
+            test: offer.test,
+        }
+    }
+}
+
+impl<'o> ItemShown<'o> {
+    fn of(item: &'o OfferItem) -> ItemShown<'o> {
+        ItemShown { product: item.product.as_str(), name: &item.name, qty: item.qty, unit: "count", image: None }
+    }
+}
+
+impl PriceShown {
+    fn of(price: &OfferPrice) -> PriceShown {
+        PriceShown {
+            item: price.item,
+            delivery: price.delivery,
+            total: price.total,
+            was: None,
+            tax_incl: price.tax_incl,
+            lock_until: price.lock_until.0,
+        }
+    }
+}
+
+/// An order on its way out.
+#[derive(Serialize)]
+pub(super) struct OrderShown<'o> {
+    #[serde(serialize_with = "as_text")]
+    order: OrderId,
+    #[serde(serialize_with = "as_text")]
+    offer: OfferId,
+    rev: u32,
+    state: &'static str,
+    total: Money,
+    cancel_until: Option<i64>,
+    can: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eta: Option<&'o str>,
+}
+
+impl<'o> OrderShown<'o> {
+    pub(super) fn of(order: &'o Order) -> OrderShown<'o> {
+        OrderShown {
+            order: order.id,
+            offer: order.offer,
+            rev: order.rev,
+            state: order.state.as_str(),
+            total: order.total,
+            cancel_until: order.cancel_until.map(|t| t.0),
+            can: order_can(order.state),
+            eta: order.eta.as_deref(),
+        }
+    }
+}
+
+/// One purpose of the authoritative list.
+#[derive(Serialize)]
+pub(super) struct ConsentShown<'c> {
+    purpose: Purpose,
+    granted: bool,
+    t: i64,
+    source: crate::model::ConsentSource,
+    method: Option<&'c str>,
+    text_id: Option<&'c str>,
+    expires_at: Option<i64>,
+}
+
+impl<'c> ConsentShown<'c> {
+    pub(super) fn of((purpose, record): &'c (Purpose, ConsentRecord)) -> ConsentShown<'c> {
+        ConsentShown {
+            purpose: *purpose,
+            granted: record.granted,
+            t: record.at.0,
+            source: record.source,
+            method: record.method.as_deref(),
+            text_id: record.text_id.as_deref(),
+            expires_at: record.expires_at.map(|t| t.0),
+        }
+    }
+}

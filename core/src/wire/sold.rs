@@ -1,0 +1,105 @@
+//! Bodies about what is offered and sold: receipts, answers, orders.
+
+use super::fields::{Fields, INSTANT, NONCE, REVISION, Within, count, instant, invalid, some, text, word};
+use super::read::shortened;
+use super::{AnswerUp, OrderOp, OrderUp, ReceiptUp, ReceiptWord};
+use crate::code::{Code, Refusal};
+use crate::id::{OfferId, PlacementId};
+use crate::input::Answer;
+use crate::model::Fulfil;
+
+/// The offer that a message is about. A text that cannot be an offer's id names no offer we know.
+fn offer(body: Fields<'_>) -> Result<OfferId, Refusal> {
+    let given = body.need("offer", text, "the offer's id as it came in `down/offer`")?;
+    given.parse().map_err(|_| {
+        let message = format!("there is no offer `{}`; repeat the id as it came in `down/offer`", shortened(given));
+        Refusal::new(Code::OfferUnknown, message).at("/offer")
+    })
+}
+
+/// `up/offer/receipt`.
+pub(super) fn receipt(body: Fields<'_>) -> Result<ReceiptUp, Refusal> {
+    let words = [
+        ("delivered", ReceiptWord::Delivered),
+        ("shown", ReceiptWord::Shown),
+        ("hidden", ReceiptWord::Hidden),
+        ("suppressed_on_device", ReceiptWord::SuppressedOnDevice),
+        ("expired", ReceiptWord::Expired),
+    ];
+    Ok(ReceiptUp {
+        offer: offer(body)?,
+        rev: body.need("rev", count, REVISION)?,
+        state: body.need_word("state", &words)?,
+        t: body.may("t", instant, INSTANT)?,
+    })
+}
+
+/// `up/offer/answer`.
+pub(super) fn answer(body: Fields<'_>) -> Result<AnswerUp, Refusal> {
+    #[derive(Clone, Copy)]
+    enum Word {
+        Accept,
+        Decline,
+        Snooze,
+        NotNeeded,
+        Why,
+    }
+    let offer = offer(body)?;
+    let rev = body.need("rev", count, REVISION)?;
+    let words = [
+        ("accept", Word::Accept),
+        ("decline", Word::Decline),
+        ("snooze", Word::Snooze),
+        ("not_needed", Word::NotNeeded),
+        ("why", Word::Why),
+    ];
+    let answer = match body.need_word("answer", &words)? {
+        Word::Accept => accept(body)?,
+        Word::Decline => Answer::Decline,
+        Word::Snooze => Answer::Snooze { until: body.may("until", instant, INSTANT)? },
+        Word::NotNeeded => {
+            let reason = body.may("reason", word, "a word such as `have_spare`")?;
+            Answer::NotNeeded { reason: reason.map(str::to_owned) }
+        }
+        Word::Why => Answer::Why,
+    };
+    Ok(AnswerUp { offer, rev, answer, nonce: nonce(body)?, t: body.may("t", instant, INSTANT)? })
+}
+
+fn accept(body: Fields<'_>) -> Result<Answer, Refusal> {
+    let Some(choice) = body.may_object("choice")? else { return Ok(Answer::Accept { qty: None, fulfil: None }) };
+    let qty = choice.may("qty", some, "a whole number from 1").within("/choice")?;
+    let ways = [("deliver", Fulfil::Deliver), ("collect", Fulfil::Collect)];
+    Ok(Answer::Accept { qty, fulfil: choice.may_word("fulfil", &ways).within("/choice")? })
+}
+
+/// What makes a repeated press harmless.
+fn nonce(body: Fields<'_>) -> Result<Option<String>, Refusal> {
+    Ok(body.may("nonce", word, NONCE)?.map(str::to_owned))
+}
+
+/// `up/offer/get`.
+pub(super) fn get(body: Fields<'_>) -> Result<Option<PlacementId>, Refusal> {
+    if body.get("placement").is_none() {
+        return Ok(None);
+    }
+    body.need_name("placement", |name| PlacementId::new(name), "a placement as in `desc`, such as `home.card`")
+        .map(Some)
+}
+
+/// `up/replenish`.
+pub(super) fn replenish(body: Fields<'_>) -> Result<String, Refusal> {
+    let words = [("cancel", "cancel"), ("later", "later"), ("not_needed", "not_needed")];
+    body.need_word("op", &words).map(str::to_owned)
+}
+
+/// `up/order`.
+pub(super) fn order(body: Fields<'_>) -> Result<OrderUp, Refusal> {
+    let given = body.need("order", text, "the order's id as it came in `down/order`")?;
+    let order = given.parse().map_err(|_| {
+        let message = format!("`{}` is no order's id; repeat it as it came in `down/order`", shortened(given));
+        invalid(message).at("/order")
+    })?;
+    let ops = [("cancel", OrderOp::Cancel), ("withdraw", OrderOp::Withdraw), ("problem", OrderOp::Problem)];
+    Ok(OrderUp { order, op: body.need_word("op", &ops)?, nonce: nonce(body)? })
+}
