@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod gateway;
+pub mod http;
 pub mod mqtt;
 pub mod observe;
 pub mod shutdown;

@@ -71,7 +71,10 @@ impl App {
         };
         let maker = who.maker(Scope::ModelsWrite, named.as_ref())?;
         if !self.engine.rules().makers.contains_key(&maker) {
-            return Err(Failure::invalid("/maker", format!("there is no maker `{maker}`; PUT /v1/makers/{maker} first")));
+            return Err(Failure::invalid(
+                "/maker",
+                format!("there is no maker `{maker}`; PUT /v1/makers/{maker} first"),
+            ));
         }
         if object.get("model").is_some_and(|named| !named.is_null() && named.as_str() != Some(id.as_str())) {
             return Err(Failure::invalid("/model", format!("the path says `{id}`; leave the field out or repeat it")));
@@ -88,10 +91,9 @@ impl App {
     /// A device model. A maker sees its own only.
     pub fn model(&self, who: &Caller, id: &str) -> Result<Arc<Document>, Failure> {
         who.may(Scope::ModelsRead)?;
-        let visible = ModelId::new(id)
-            .ok()
-            .and_then(|id| self.engine.rules().models.get(&id).cloned())
-            .is_some_and(|model| !matches!(who.tenant(), hearthway_core::model::Tenant::Maker(own) if *own != model.maker));
+        let visible = ModelId::new(id).ok().and_then(|id| self.engine.rules().models.get(&id).cloned()).is_some_and(
+            |model| !matches!(who.tenant(), hearthway_core::model::Tenant::Maker(own) if *own != model.maker),
+        );
         self.rulebook
             .get(&Name::of_house(Kind::Model, id))
             .filter(|_| visible)
@@ -169,7 +171,10 @@ fn check_product(product: &Product) -> Result<(), Failure> {
         }
     }
     if product.gtin.as_deref().is_some_and(|gtin| !gtin_is_valid(gtin)) {
-        return Err(Failure::invalid("/gtin", "a GTIN has 8, 12, 13 or 14 digits, and its last digit checks the others"));
+        return Err(Failure::invalid(
+            "/gtin",
+            "a GTIN has 8, 12, 13 or 14 digits, and its last digit checks the others",
+        ));
     }
     if product.price.minor <= 0 {
         return Err(Failure::invalid("/price/minor", "a price is above zero"));

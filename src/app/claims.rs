@@ -124,7 +124,8 @@ impl App {
         let watched = vec![format!("token {}", who.token())];
         let (device, route) = self.claimed(&normalise_code(code), &watched).await?;
         let home = self.engine.facts(route.household).await?;
-        let own = home.as_ref().and_then(|home| home.devices.get(&device)).and_then(|device| device.description.clone());
+        let own =
+            home.as_ref().and_then(|home| home.devices.get(&device)).and_then(|device| device.description.clone());
         let rules = self.engine.rules();
         let description = match &own {
             Some(own) => Some(&**own),
@@ -143,8 +144,7 @@ impl App {
         let retailer = who.retailer(Scope::LinksWrite)?.clone();
         check(&claim.change)?;
         let code = normalise_code(&claim.code);
-        let watched =
-            vec![format!("token {}", who.token()), format!("profile {retailer} {}", claim.profile)];
+        let watched = vec![format!("token {}", who.token()), format!("profile {retailer} {}", claim.profile)];
         let (device, _) = self.claimed(&code, &watched).await?;
         let join = self.join(&retailer, &device, &claim).await?;
         let role = join.role();
@@ -224,8 +224,7 @@ impl App {
             }
         };
         let hint = links::hint(retailer, link, household, device);
-        let profile =
-            self.change_profile(retailer, &claim.profile, &Default::default(), vec![hint], joined).await?;
+        let profile = self.change_profile(retailer, &claim.profile, &Default::default(), vec![hint], joined).await?;
         self.tell_homes(&profile, Some(household)).await?;
         let mut member = member_of(&profile, claim.role);
         member.consents = consents.into_iter().collect();
@@ -283,11 +282,7 @@ fn data_of(description: &DeviceDescription) -> Vec<String> {
 pub(crate) fn linked(reply: Reply, device: DeviceKey, role: Role) -> Result<Linked, Failure> {
     match reply {
         Reply::Linked { link, household } => Ok(Linked { link, device, household, role }),
-        Reply::Done
-        | Reply::Unchanged
-        | Reply::Moving { .. }
-        | Reply::Answered { .. }
-        | Reply::OrderMoved { .. } => {
+        Reply::Done | Reply::Unchanged | Reply::Moving { .. } | Reply::Answered { .. } | Reply::OrderMoved { .. } => {
             Err(Refusal::new(Code::InternalRetry, "the device is on its way; look at it in a moment").into())
         }
     }

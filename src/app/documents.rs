@@ -292,11 +292,7 @@ fn build(documents: &BTreeMap<Name, Arc<Document>>, version: u64) -> RuleSet {
     rules
 }
 
-fn compile(
-    rules: &RuleSet,
-    name: &Name,
-    document: &Document,
-) -> Result<Arc<hearthway_core::trigger::Trigger>, String> {
+fn compile(rules: &RuleSet, name: &Name, document: &Document) -> Result<Arc<hearthway_core::trigger::Trigger>, String> {
     let retailer = RetailerId::new(&name.tenant).map_err(|error| error.to_string())?;
     let body = serde_json::from_str(&document.body).map_err(|error| error.to_string())?;
     triggers::compile(&body, &retailer, document.number, rules)

@@ -77,8 +77,7 @@ impl App {
         let retailer = who.retailer(Scope::DevicesRelease)?;
         let missing = || Failure::not_found("link", id.chars().take(80).collect::<String>());
         let id: LinkId = id.parse().map_err(|_| missing())?;
-        let hint: Option<LinkHint> =
-            rows::get(&**self.engine.store(), Schema::Document, &hint_key(retailer, id))?;
+        let hint: Option<LinkHint> = rows::get(&**self.engine.store(), Schema::Document, &hint_key(retailer, id))?;
         let hint = hint.ok_or_else(missing)?;
         let home = self.engine.facts(hint.household).await?.ok_or_else(missing)?;
         let link = home.links.get(&id).filter(|_| home.retailer.as_ref() == Some(retailer)).ok_or_else(missing)?;

@@ -12,6 +12,7 @@ pub mod consents;
 pub mod decisions;
 pub mod devices;
 pub mod documents;
+/// Why something was not done.
 pub mod failure;
 pub mod idempotency;
 pub mod links;
@@ -21,6 +22,7 @@ pub mod profiles;
 pub mod provisioning;
 pub mod registry;
 pub mod rows;
+/// Retailers and makers.
 pub mod tenants;
 pub mod tokens;
 pub mod triggers;

@@ -82,11 +82,7 @@ impl App {
         match settled(self.engine.call(Target::Household(household), input).await) {
             Ok(Reply::Answered { state, order, .. }) => Ok(Answered { state, order }),
             Ok(
-                Reply::Done
-                | Reply::Unchanged
-                | Reply::Moving { .. }
-                | Reply::Linked { .. }
-                | Reply::OrderMoved { .. },
+                Reply::Done | Reply::Unchanged | Reply::Moving { .. } | Reply::Linked { .. } | Reply::OrderMoved { .. },
             ) => {
                 let (_, offer) = self.find_offer(retailer, id)?;
                 Ok(Answered { state: offer.state.as_str().to_owned(), order: order_of(&offer) })
@@ -135,15 +131,12 @@ pub(crate) fn check_channel(channel: &str) -> Result<(), Failure> {
 }
 
 /// The key behind which a page begins.
-pub(crate) fn cursor(
-    page: &PageQuery,
-    key: impl Fn(&str) -> Option<keys::Key>,
-) -> Result<Option<keys::Key>, Failure> {
+pub(crate) fn cursor(page: &PageQuery, key: impl Fn(&str) -> Option<keys::Key>) -> Result<Option<keys::Key>, Failure> {
     match &page.cursor {
         None => Ok(None),
-        Some(text) => {
-            key(text).map(Some).ok_or_else(|| Failure::invalid("", "the cursor is not one of ours; take the `next` of a page"))
-        }
+        Some(text) => key(text)
+            .map(Some)
+            .ok_or_else(|| Failure::invalid("", "the cursor is not one of ours; take the `next` of a page")),
     }
 }
 

@@ -114,9 +114,9 @@ impl App {
         let mut homes = Vec::new();
         for id in &profile.households {
             let home = self.engine.facts(*id).await?;
-            homes.extend(home.filter(|home| {
-                home.retailer.as_ref() == Some(retailer) && home.members.contains_key(&profile.id)
-            }));
+            homes.extend(
+                home.filter(|home| home.retailer.as_ref() == Some(retailer) && home.members.contains_key(&profile.id)),
+            );
         }
         Ok(homes)
     }

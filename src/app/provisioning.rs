@@ -115,7 +115,8 @@ impl App {
         let generation = match self.engine.route(&device) {
             None => 1,
             Some(route) if route.credential_used => {
-                let message = "this serial has a device that used its credential; the maker must reset the serial first";
+                let message =
+                    "this serial has a device that used its credential; the maker must reset the serial first";
                 return Err(Refusal::new(Code::ProvSerialTaken, message).at("/body/serial").into());
             }
             Some(route) => route.generation + 1,

@@ -130,7 +130,10 @@ fn serial_key(maker: &MakerId, serial: &str) -> Key {
 pub(crate) fn check_serial(pointer: &str, serial: &str) -> Result<(), Failure> {
     let chars = serial.chars().count();
     if chars == 0 || chars > SERIAL_CHARS_MAX || serial.trim() != serial || serial.chars().any(char::is_control) {
-        return Err(Failure::invalid(pointer, format!("a serial number takes 1 to {SERIAL_CHARS_MAX} printable characters")));
+        return Err(Failure::invalid(
+            pointer,
+            format!("a serial number takes 1 to {SERIAL_CHARS_MAX} printable characters"),
+        ));
     }
     Ok(())
 }

@@ -44,7 +44,10 @@ impl App {
 pub(crate) fn check_name(name: &str) -> Result<(), Failure> {
     let chars = name.chars().count();
     if name.trim().is_empty() || chars > NAME_CHARS_MAX {
-        return Err(Failure::invalid("/name", format!("the name takes 1 to {NAME_CHARS_MAX} characters, this one has {chars}")));
+        return Err(Failure::invalid(
+            "/name",
+            format!("the name takes 1 to {NAME_CHARS_MAX} characters, this one has {chars}"),
+        ));
     }
     Ok(())
 }

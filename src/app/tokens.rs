@@ -140,14 +140,20 @@ impl TokenRole {
             TokenRole::Operator => {
                 &[TenantsWrite, KeysWrite, ModelsRead, ModelsWrite, DevicesRegister, DevicesRead, DevicesSuspend]
             }
-            TokenRole::Maker => {
-                &[KeysWrite, ModelsRead, ModelsWrite, DevicesRegister, DevicesRead, DevicesSuspend]
-            }
+            TokenRole::Maker => &[KeysWrite, ModelsRead, ModelsWrite, DevicesRegister, DevicesRead, DevicesSuspend],
             TokenRole::RetailerAdmin => &RETAILER_SCOPES,
             TokenRole::Marketer => &[ModelsRead, ProductsRead, TriggersRead, TriggersWrite],
             TokenRole::Support => &[
-                ModelsRead, DevicesRead, DevicesRelease, ProductsRead, TriggersRead, ProfilesRead, OffersRead, OrdersRead,
-                OrdersCancel, DecisionsRead,
+                ModelsRead,
+                DevicesRead,
+                DevicesRelease,
+                ProductsRead,
+                TriggersRead,
+                ProfilesRead,
+                OffersRead,
+                OrdersRead,
+                OrdersCancel,
+                DecisionsRead,
             ],
             TokenRole::Service => &[],
         }
@@ -158,9 +164,24 @@ impl TokenRole {
 const RETAILER_SCOPES: [Scope; 18] = {
     use Scope::*;
     [
-        ModelsRead, DevicesRead, DevicesSuspend, DevicesRelease, LinksWrite, ProductsRead, ProductsWrite, TriggersRead,
-        TriggersWrite, TriggersPublish, ProfilesRead, ProfilesWrite, OffersRead, OffersAnswer, OrdersRead, OrdersStatus,
-        OrdersCancel, DecisionsRead,
+        ModelsRead,
+        DevicesRead,
+        DevicesSuspend,
+        DevicesRelease,
+        LinksWrite,
+        ProductsRead,
+        ProductsWrite,
+        TriggersRead,
+        TriggersWrite,
+        TriggersPublish,
+        ProfilesRead,
+        ProfilesWrite,
+        OffersRead,
+        OffersAnswer,
+        OrdersRead,
+        OrdersStatus,
+        OrdersCancel,
+        DecisionsRead,
     ]
 };
 
@@ -370,11 +391,17 @@ impl App {
         let tenant = self.tenant_of(&new)?;
         match new.role {
             TokenRole::Service if new.scopes.is_empty() => {
-                return Err(Failure::invalid("/scopes", "a service token lists what it may do, such as `orders.status`"));
+                return Err(Failure::invalid(
+                    "/scopes",
+                    "a service token lists what it may do, such as `orders.status`",
+                ));
             }
             TokenRole::Service => {
                 if let Some(at) = new.scopes.iter().position(|scope| !RETAILER_SCOPES.contains(scope)) {
-                    return Err(Failure::invalid(&format!("/scopes/{at}"), "a retailer's service cannot have this scope"));
+                    return Err(Failure::invalid(
+                        &format!("/scopes/{at}"),
+                        "a retailer's service cannot have this scope",
+                    ));
                 }
             }
             _ if !new.scopes.is_empty() => {
@@ -421,7 +448,10 @@ impl App {
             (TokenRole::Maker, Some(name)) => {
                 let maker = MakerId::new(name).map_err(|error| Failure::name("/tenant", error))?;
                 if !rules.makers.contains_key(&maker) {
-                    return Err(Failure::invalid("/tenant", format!("there is no maker `{maker}`; PUT /v1/makers/{maker} first")));
+                    return Err(Failure::invalid(
+                        "/tenant",
+                        format!("there is no maker `{maker}`; PUT /v1/makers/{maker} first"),
+                    ));
                 }
                 Ok(Tenant::Maker(maker))
             }
@@ -448,12 +478,16 @@ impl App {
     ) -> Result<(String, String), Failure> {
         let maker = who.maker(Scope::KeysWrite, named)?;
         if !self.engine.rules().makers.contains_key(&maker) {
-            return Err(Failure::invalid("/maker", format!("there is no maker `{maker}`; PUT /v1/makers/{maker} first")));
+            return Err(Failure::invalid(
+                "/maker",
+                format!("there is no maker `{maker}`; PUT /v1/makers/{maker} first"),
+            ));
         }
         let secret = secret()?;
         let _changing = self.tokens.changing.lock().await;
         let at = (maker.clone(), kind);
-        let mut hashes = self.tokens.keys.read().expect("no holder of this lock panics").get(&at).cloned().unwrap_or_default();
+        let mut hashes =
+            self.tokens.keys.read().expect("no holder of this lock panics").get(&at).cloned().unwrap_or_default();
         hashes.push(hash(&secret));
         if hashes.len() > KEYS_PER_MAKER_MAX {
             hashes.remove(0);

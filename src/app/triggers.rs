@@ -36,7 +36,11 @@ pub fn compile(
     rules: &RuleSet,
 ) -> Result<Arc<Trigger>, Vec<Finding>> {
     let _ = (body, retailer, version, rules);
-    Err(vec![Finding { message: "the trigger compiler is not part of this build".into(), pointer: String::new(), help: None }])
+    Err(vec![Finding {
+        message: "the trigger compiler is not part of this build".into(),
+        pointer: String::new(),
+        help: None,
+    }])
 }
 
 /// A trigger as its retailer sees it.
