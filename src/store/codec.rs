@@ -82,6 +82,8 @@ schemas! {
     Provision = 15, version 1;
     /// A counter, such as the version of the rules.
     Counter = 16, version 1;
+    /// What an engine notes about itself.
+    Engine = 17, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.

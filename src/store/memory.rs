@@ -75,3 +75,24 @@ impl Store for MemoryStore {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::store::{Write, conformance};
+
+    #[test]
+    fn the_reference_conforms() {
+        conformance::check(MemoryStore::new);
+    }
+
+    #[test]
+    fn a_clone_is_a_snapshot() {
+        let store = MemoryStore::new();
+        let snapshot = store.clone();
+        let commit = Commit { preconditions: vec![], writes: vec![Write::Put(Key(vec![1]), vec![2])] };
+        store.commit(&[commit]).unwrap();
+        assert_eq!((store.len(), snapshot.len()), (1, 0));
+    }
+}

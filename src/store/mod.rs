@@ -5,7 +5,10 @@
 //! never unbounded.
 
 pub mod codec;
+pub mod conformance;
+pub mod faults;
 mod group;
+mod identity;
 pub mod keys;
 pub mod memory;
 mod range;

@@ -26,9 +26,17 @@ pub(super) fn set_on_device(draft: &mut Draft<'_>, key: &DeviceKey, said: &Conse
     let profile = link.profile.clone();
     for word in &said.set {
         let time = event_time(device, &draft.input.sender, word.t, now);
-        // Without a clock to order the words by, a withdrawal counts from its arrival, and a grant
-        // from never: it does not beat a withdrawal that may have come after it.
-        let at = if time.trusted || !word.granted || word.t.is_none() { time.at } else { Timestamp(0) };
+        let known = draft.home().members.get(&profile).and_then(|member| member.consents.get(&word.purpose));
+        let known_at = known.map_or(Timestamp(0), |known| known.at);
+        let at = match (word.granted, time.trusted) {
+            (_, true) => time.at,
+            // Without a clock to order the words by, a withdrawal counts from its arrival, also
+            // when the gateway's own clock went back meanwhile …
+            (false, false) => time.at.max(known_at),
+            // … and a grant that claims a time nobody can check beats nothing.
+            (true, false) if word.t.is_some() => Timestamp(0),
+            (true, false) => time.at,
+        };
         let record = ConsentRecord {
             granted: word.granted,
             at,

@@ -395,27 +395,14 @@ fn audience(look: &Look<'_>) -> Said {
 fn conditions(look: &Look<'_>) -> Said {
     let Some(condition) = &look.trigger.when else { return not_configured("no condition") };
     let evaluation = condition.evaluate(&look.scope());
-    let mut numbers = Vec::new();
-    let mut first_wrong = None;
-    for leaf in &evaluation.leaves {
-        let value = leaf.value.clone().unwrap_or_else(|| "unknown".to_owned());
-        let shown = match leaf.age {
-            Some(age) => format!("{} = {value} ({age} old): {}", leaf.text, leaf.truth),
-            None => format!("{} = {value}: {}", leaf.text, leaf.truth),
-        };
-        if leaf.truth != Truth::True && first_wrong.is_none() {
-            first_wrong = Some(leaf.source.clone());
-        }
-        numbers.push((leaf.source.clone(), Fact::Text(shown)));
-    }
-    let wrong = first_wrong.unwrap_or_default();
+    let wrong = evaluation.failing().next().map(|leaf| leaf.source.clone()).unwrap_or_default();
+    let leaves = evaluation.leaves.iter().map(|leaf| ("leaf", Fact::Text(leaf.to_string()))).collect();
     let (verdict, reason) = match evaluation.truth {
         Truth::True => (StepVerdict::Pass, "all hold".to_owned()),
         Truth::False => (StepVerdict::Block, format!("conditions: {wrong}")),
         Truth::Unknown => (StepVerdict::Block, format!("conditions_unknown: {wrong}")),
     };
-    // Names of leaves are the retailer's own words and live as long as the trace.
-    (verdict, reason, numbers.into_iter().map(|(_, fact)| ("leaf", fact)).collect())
+    (verdict, reason, leaves)
 }
 
 fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId>) -> Said {

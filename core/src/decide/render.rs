@@ -97,7 +97,8 @@ pub(super) fn content(
         let reason = format!("locale_not_shown: the device shows {}", scope.description.locales.join(", "));
         return ((StepVerdict::Block, reason, Vec::new()), None);
     }
-    let vars = TextVars::of(scope, product, shown.first().copied().unwrap_or(default));
+    let language = trigger.offer.texts.choose(&shown, default).unwrap_or(default);
+    let vars = vars(scope, product, language);
     match trigger.offer.texts.render(&shown, default, &vars) {
         Ok(text) if !shows(scope.description, &text.locale) => {
             let reason = format!(
@@ -113,6 +114,22 @@ pub(super) fn content(
             ((StepVerdict::Pass, format!("written in {}", text.locale), numbers), Some(text))
         }
         Err(error) => ((StepVerdict::Block, format!("no_text: {error}"), Vec::new()), None),
+    }
+}
+
+/// What a text may name, in its language.
+fn vars(scope: &Scope<'_>, product: Option<&Product>, language: &str) -> TextVars {
+    let mut vars = TextVars::default().with_telemetry(&scope.device.reported, scope.description);
+    if let Some((product, total)) = product.and_then(|product| Some((product, total(product, 1)?))) {
+        vars = vars.with_product(product.name_in(language), total, language);
+    }
+    if let Some(state) = scope.slot.and_then(|slot| scope.device.slots.get(slot)) {
+        vars = vars.with_slot(state);
+    }
+    let home = scope.household;
+    match home.link_of(&scope.device.key).and_then(|link| home.members.get(&link.profile)) {
+        Some(member) => vars.with_household(member.display_name.clone()),
+        None => vars,
     }
 }
 

@@ -60,15 +60,16 @@ pub(super) fn by_edge(
     let home = draft.before();
     let Some(device) = home.devices.get(key) else { return };
     let Some(can) = description(device, rules) else { return };
-    let triggers = match watched {
-        Watched::Telemetry(field) => rules.triggers.on_telemetry(home.retailer.as_ref(), field),
-        Watched::Slot(slot, field) => rules.triggers.on_slot(home.retailer.as_ref(), slot, field),
-    };
-    for trigger in triggers {
-        let Some(edge) = watched.edge_of(trigger) else { continue };
-        if !crosses(edge, previous, value) || !trigger.on.concerns(&can.kind, &device.model) {
-            continue;
+    let (retailer, set) = (home.retailer.as_ref(), &rules.triggers);
+    let crossed: &mut dyn Iterator<Item = &Arc<Trigger>> = match watched {
+        Watched::Telemetry(field) => {
+            &mut set.crossed_by_telemetry(retailer, &can.kind, &device.model, field, previous, value)
         }
+        Watched::Slot(slot, field) => {
+            &mut set.crossed_by_slot(retailer, &can.kind, &device.model, slot, field.as_str(), previous, value)
+        }
+    };
+    for trigger in crossed {
         if draft.device(key).is_none_or(|device| device.edge(&trigger.id) != EdgeState::Ready) {
             continue;
         }
@@ -78,16 +79,6 @@ pub(super) fn by_edge(
         let verdict = pipeline::consider(draft, trigger, &wake);
         arm(draft, key, trigger, at, verdict.waits_for_conditions);
     }
-}
-
-/// Whether going from `previous` to `value` crosses the edge. A first report has no previous
-/// value and makes no edge, unless the trigger says so.
-fn crosses(edge: &EdgeRule, previous: Option<&Value>, value: &Value) -> bool {
-    edge.crossing.beyond(value)
-        && match previous {
-            Some(previous) => !edge.crossing.beyond(previous),
-            None => edge.on_first,
-        }
 }
 
 /// On the way back an armed edge is disarmed; past `rearm` any edge is ready again.
@@ -202,11 +193,9 @@ pub(super) fn by_event(draft: &mut Draft<'_>, key: &DeviceKey, event: &EventUp, 
     let home = draft.before();
     let Some(device) = home.devices.get(key) else { return };
     let Some(can) = description(device, rules) else { return };
-    for trigger in rules.triggers.on_event(home.retailer.as_ref(), &event.r#type) {
-        if trigger.on.concerns(&can.kind, &device.model) {
-            let wake = Wake { device: key, slot: None, event: Some(event), at, cause: Cause::Event };
-            pipeline::consider(draft, trigger, &wake);
-        }
+    for trigger in rules.triggers.on_event(home.retailer.as_ref(), &can.kind, &device.model, &event.r#type) {
+        let wake = Wake { device: key, slot: None, event: Some(event), at, cause: Cause::Event };
+        pipeline::consider(draft, trigger, &wake);
     }
 }
 
@@ -247,9 +236,10 @@ pub(super) fn why_not(facts: &Household, input: &Input, rules: &RuleSet, trigger
 }
 
 fn watches(facts: &Household, key: &DeviceKey, rules: &RuleSet, trigger: &Trigger) -> bool {
-    facts.devices.get(key).is_some_and(|device| {
-        description(device, rules).is_some_and(|can| trigger.on.concerns(&can.kind, &device.model))
-    })
+    facts
+        .devices
+        .get(key)
+        .is_some_and(|device| description(device, rules).is_some_and(|can| trigger.on.covers(&can.kind, &device.model)))
 }
 
 fn not_woken(facts: &Household, key: Option<&DeviceKey>, rules: &RuleSet, trigger: &Trigger) -> String {

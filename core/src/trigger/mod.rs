@@ -2,14 +2,31 @@
 //!
 //! [`Trigger`] is one compiled trigger; [`TriggerSet`] all live ones, indexed by what wakes them.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod check;
+mod compile;
+pub mod condition;
+pub mod definition;
+mod nearest;
+mod problem;
+mod quantity;
+mod set;
+mod shape;
+mod text;
+mod tree;
 
 use jiff::civil::Date;
 
 use crate::id::{FieldName, KindId, ModelId, PlacementId, ProductId, RetailerId, SlotId, TriggerId};
 use crate::model::{Action, Fulfil, Purpose, Role, Value};
 use crate::time::{DailyWindow, Span};
+
+pub use check::{Checked, FILE_BYTES_MAX, SourceFile, World, check, check_json, compile_json};
+pub use condition::{Condition, Evaluation, Leaf, Scope, Truth};
+pub use definition::TriggerDefinition;
+pub use problem::{NOT_SERVED_YET, Problem, ProblemReport, Severity};
+pub use quantity::{parse_quantity, quantity_text};
+pub use set::TriggerSet;
+pub use text::{HouseholdVars, PriceVars, ProductVars, TextError, TextVars, Texts, money_text};
 
 /// One trigger of one retailer, checked and compiled.
 #[derive(Debug)]
@@ -262,42 +279,6 @@ pub struct After {
     pub ordered: Option<Span>,
 }
 
-/// A compiled condition.
-#[derive(Debug)]
-pub struct Condition {}
-
-/// The compiled texts of an offer, by language.
-#[derive(Debug)]
-pub struct Texts {}
-
-/// All live triggers, indexed by what wakes them.
-#[derive(Debug, Clone, Default)]
-pub struct TriggerSet {
-    by_id: BTreeMap<(RetailerId, TriggerId), Arc<Trigger>>,
-}
-
-impl TriggerSet {
-    /// Indexes compiled triggers.
-    pub fn build(triggers: impl IntoIterator<Item = Arc<Trigger>>) -> TriggerSet {
-        TriggerSet { by_id: triggers.into_iter().map(|t| ((t.retailer.clone(), t.id.clone()), t)).collect() }
-    }
-    /// One trigger.
-    pub fn get(&self, retailer: &RetailerId, id: &TriggerId) -> Option<&Arc<Trigger>> {
-        self.by_id.get(&(retailer.clone(), id.clone()))
-    }
-    /// All triggers, by retailer and id.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Trigger>> {
-        self.by_id.values()
-    }
-}
-
-impl On {
-    /// Whether it concerns devices of a kind and model.
-    pub fn concerns(&self, kind: &KindId, model: &ModelId) -> bool {
-        (self.kinds.is_empty() || self.kinds.contains(kind)) && (self.models.is_empty() || self.models.contains(model))
-    }
-}
-
 impl std::fmt::Display for Crossing {
     /// What it waits for, as the end of "it did not …".
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -306,95 +287,5 @@ impl std::fmt::Display for Crossing {
             Crossing::RisesAbove { threshold, .. } => write!(f, "rise above {threshold}"),
             Crossing::Becomes(value) => write!(f, "become {value}"),
         }
-    }
-}
-// TEMPORARY-STUBS
-#[allow(missing_docs)]
-pub struct Scope<'a> {
-    pub household: &'a crate::model::Household,
-    pub device: &'a crate::model::Device,
-    pub description: &'a crate::model::DeviceDescription,
-    pub slot: Option<&'a SlotId>,
-    pub event: Option<&'a crate::wire::EventUp>,
-    pub now: crate::time::Timestamp,
-}
-#[allow(missing_docs)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Truth {
-    True,
-    False,
-    Unknown,
-}
-impl std::fmt::Display for Truth {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{self:?}")
-    }
-}
-#[allow(missing_docs)]
-pub struct Leaf {
-    pub text: String,
-    pub truth: Truth,
-    pub value: Option<String>,
-    pub source: String,
-    pub age: Option<Span>,
-}
-#[allow(missing_docs)]
-pub struct Evaluation {
-    pub truth: Truth,
-    pub leaves: Vec<Leaf>,
-}
-#[allow(missing_docs)]
-impl Condition {
-    pub fn evaluate(&self, _: &Scope<'_>) -> Evaluation {
-        Evaluation { truth: Truth::True, leaves: vec![] }
-    }
-    pub fn next_turn(&self, _: &crate::time::Zone, _: crate::time::Timestamp) -> Option<crate::time::Timestamp> {
-        None
-    }
-}
-#[allow(missing_docs)]
-pub struct TextVars {}
-#[allow(missing_docs)]
-impl TextVars {
-    pub fn of(_: &Scope<'_>, _: Option<&crate::model::Product>, _: &str) -> TextVars {
-        TextVars {}
-    }
-}
-#[allow(missing_docs)]
-impl Texts {
-    pub fn render(&self, _: &[&str], default: &str, _: &TextVars) -> Result<crate::model::OfferText, String> {
-        Ok(crate::model::OfferText {
-            locale: default.into(),
-            title: "t".into(),
-            body: "b".into(),
-            short: None,
-            say: None,
-            why: None,
-        })
-    }
-}
-#[allow(missing_docs)]
-impl TriggerSet {
-    pub fn on_telemetry<'s>(
-        &'s self,
-        _r: Option<&'s RetailerId>,
-        _f: &'s FieldName,
-    ) -> Box<dyn Iterator<Item = &'s Arc<Trigger>> + 's> {
-        Box::new(self.by_id.values())
-    }
-    pub fn on_slot<'s>(
-        &'s self,
-        _r: Option<&'s RetailerId>,
-        _s: &'s SlotId,
-        _f: &'s FieldName,
-    ) -> Box<dyn Iterator<Item = &'s Arc<Trigger>> + 's> {
-        Box::new(self.by_id.values())
-    }
-    pub fn on_event<'s>(
-        &'s self,
-        _r: Option<&'s RetailerId>,
-        _e: &'s str,
-    ) -> Box<dyn Iterator<Item = &'s Arc<Trigger>> + 's> {
-        Box::new(self.by_id.values())
     }
 }

@@ -1,0 +1,159 @@
+//! Every bound of the endpoint, with its unit and its reason, and the few that are settings.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Bytes of the first packet: a CONNECT with a will needs less, and nobody is known yet.
+pub const CONNECT_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of any other packet: four times the largest payload, so that a payload that is too large
+/// is answered with its code and only abuse is cut.
+pub const PACKET_BYTES_MAX: usize = 64 * 1024;
+/// Publishes of one connection on their way to the disk; announced to v5 clients.
+pub const IN_FLIGHT_MAX: u16 = 100;
+/// The same for a bridge, which speaks for many devices.
+pub const BRIDGE_IN_FLIGHT_MAX: u16 = 1_000;
+/// Provisioning requests of one bootstrap connection that are being answered.
+pub const BOOTSTRAP_IN_FLIGHT_MAX: u16 = 4;
+/// QoS 2 publishes of one client that are on disk and not released.
+pub const UNRELEASED_MAX: usize = 1_000;
+/// Deliveries to one client that wait for its acknowledgement.
+pub const OUT_FLIGHT_MAX: usize = 100;
+/// The same for a bridge.
+pub const BRIDGE_OUT_FLIGHT_MAX: usize = 1_000;
+/// Deliveries that wait on one connection; the outbox keeps the rest.
+pub const WAITING_MAX: usize = 100;
+/// The same for a bridge.
+pub const BRIDGE_WAITING_MAX: usize = 1_000;
+/// Bytes of those deliveries.
+pub const WAITING_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of output above which nothing more is read from a client: it must take its answers first.
+pub const OUT_BYTES_PAUSE: usize = 1024 * 1024;
+/// How long a client may take none of its output before it is cut.
+pub const SLOW_CONSUMER_LIMIT: Duration = Duration::from_secs(30);
+/// Bytes read at once: room for some fifty messages, given back when a connection is idle.
+pub const READ_BYTES: usize = 8 * 1024;
+/// Bytes of a client id.
+pub const CLIENT_ID_BYTES_MAX: usize = 128;
+/// Bytes of a topic or filter.
+pub const TOPIC_BYTES_MAX: usize = 256;
+/// Levels of a topic or filter.
+pub const TOPIC_LEVELS_MAX: usize = 8;
+/// Filters of one SUBSCRIBE.
+pub const FILTERS_PER_PACKET_MAX: usize = 8;
+/// Subscriptions of one client.
+pub const FILTERS_PER_CLIENT_MAX: usize = 50;
+/// Side connections of one device.
+pub const SIDE_CONNECTIONS_MAX: usize = 4;
+/// Connections of one maker's bridges.
+pub const BRIDGE_CONNECTIONS_MAX: usize = 16;
+/// Takeovers of a device's main connection in a minute; one more looks like a cloned device.
+pub const TAKEOVERS_PER_MINUTE_MAX: usize = 3;
+/// Forbidden publishes in a minute; one more ends the connection.
+pub const FORBIDDEN_PER_MINUTE_MAX: usize = 10;
+/// Devices of one bridge whose `down/error` is paced on its own.
+pub const PACED_DEVICES_MAX: usize = 1_024;
+/// How long a client may be silent when it asked for no keep-alive.
+pub const IDLE_LIMIT: Duration = Duration::from_secs(60 * 60);
+/// The longest keep-alive: a dead radio is noticed within half an hour.
+pub const KEEP_ALIVE_SECONDS_MAX: u16 = 1_200;
+/// How long a session outlives its connection at most.
+pub const SESSION_EXPIRY_SECONDS_MAX: u32 = 7 * 24 * 3_600;
+/// How long a will may be delayed at most.
+pub const WILL_DELAY_SECONDS_MAX: u32 = 24 * 3_600;
+/// How long a farewell may take.
+pub const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
+/// How often expired sessions are looked for.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Authenticated names whose connect rate is remembered; a sweep forgets the quiet ones.
+pub const CONNECT_RATES_MAX: usize = 100_000;
+
+/// The endpoint's settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Connections at once, those before login included.
+    pub connections_max: usize,
+    /// How long a client may take to say CONNECT.
+    pub connect_timeout: Duration,
+    /// Publishes a second of one device connection; above it reading slows.
+    pub publishes_per_second: u32,
+    /// The same for a bridge connection.
+    pub bridge_publishes_per_second: u32,
+    /// Connects a minute of one device.
+    pub connects_per_minute: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            address: SocketAddr::from(([0, 0, 0, 0], 1883)),
+            connections_max: 100_000,
+            connect_timeout: Duration::from_secs(10),
+            publishes_per_second: 100,
+            bridge_publishes_per_second: 20_000,
+            // One a second: tools that connect for every message are welcome, storms are not.
+            connects_per_minute: 60,
+        }
+    }
+}
+
+/// A token bucket: `per_second` on average, one second's worth at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Bucket {
+    tokens: f64,
+    per_second: f64,
+    size: f64,
+    filled: tokio::time::Instant,
+}
+
+impl Bucket {
+    /// A full bucket that holds `size` and regains `per_second`.
+    pub fn new(size: u32, per_second: f64, now: tokio::time::Instant) -> Bucket {
+        Bucket { tokens: f64::from(size), per_second, size: f64::from(size), filled: now }
+    }
+    /// Takes one; else says how long until there is one.
+    pub fn take(&mut self, now: tokio::time::Instant) -> Result<(), Duration> {
+        self.fill(now);
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return Ok(());
+        }
+        Err(Duration::from_secs_f64((1.0 - self.tokens) / self.per_second))
+    }
+    /// Takes one, on credit if need be, and says how long to take no more.
+    pub fn spend(&mut self, now: tokio::time::Instant) -> Option<Duration> {
+        self.fill(now);
+        self.tokens -= 1.0;
+        (self.tokens < 0.0).then(|| Duration::from_secs_f64(-self.tokens / self.per_second))
+    }
+    /// Whether nothing was taken lately.
+    pub fn is_full(&mut self, now: tokio::time::Instant) -> bool {
+        self.fill(now);
+        self.tokens >= self.size
+    }
+    fn fill(&mut self, now: tokio::time::Instant) {
+        let passed = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.tokens = (self.tokens + passed * self.per_second).min(self.size);
+        self.filled = now;
+    }
+}
+
+/// At most so many in any minute.
+#[derive(Debug, Default)]
+pub struct PerMinute(std::collections::VecDeque<tokio::time::Instant>);
+
+impl PerMinute {
+    /// Counts one more and says whether it is above the bound.
+    pub fn exceeds(&mut self, bound: usize, now: tokio::time::Instant) -> bool {
+        let minute = Duration::from_secs(60);
+        while self.0.front().is_some_and(|at| now.saturating_duration_since(*at) >= minute) {
+            self.0.pop_front();
+        }
+        if self.0.len() < bound {
+            self.0.push_back(now);
+            return false;
+        }
+        true
+    }
+}

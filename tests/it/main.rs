@@ -1,0 +1,5 @@
+//! All integration tests in one binary, so that the gateway is linked once.
+#![allow(clippy::unwrap_used)]
+
+mod documents;
+mod tidy;
