@@ -149,8 +149,7 @@ impl App {
         let join = self.join(&retailer, &device, &claim).await?;
         let role = join.role();
         let what = Command::ConfirmClaim { code: code.clone(), join };
-        let cause: [&[u8]; 3] = [b"claim", code.as_bytes(), claim.profile.as_str().as_bytes()];
-        let input = self.engine.command(Some(device.clone()), &cause, what);
+        let input = self.command(Some(&device), "claim", code.as_bytes(), what);
         match settled(self.engine.call(Target::Device(device.clone()), input).await) {
             Ok(reply) => linked(reply, device, role),
             Err(Failure::Refused(refusal)) if refusal.code == Code::ClaimExpired => {

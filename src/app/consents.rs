@@ -84,7 +84,7 @@ impl App {
         }
         for home in &person.homes {
             let what = Command::SetConsents { profile: id.clone(), records: records.clone() };
-            let input = self.engine.command(None, &[b"consents", home.id.bytes(), id.as_str().as_bytes()], what);
+            let input = self.command(None, "consents", home.id.bytes(), what);
             settled(self.engine.call(Target::Household(home.id), input).await)?;
         }
         self.person(retailer, id.as_str()).await

@@ -165,18 +165,18 @@ impl App {
             return Err(Failure::invalid("/reason", format!("the reason takes 1 to {REASON_CHARS_MAX} characters")));
         }
         let what = Command::Suspend { reason: reason.to_owned() };
-        self.command_device(who, Scope::DevicesSuspend, name, b"suspend", what).await
+        self.command_device(who, Scope::DevicesSuspend, name, "suspend", what).await
     }
 
     /// Ends a suspension.
     pub async fn resume_device(&self, who: &Caller, name: &str) -> Result<DeviceView, Failure> {
-        self.command_device(who, Scope::DevicesSuspend, name, b"resume", Command::Resume).await
+        self.command_device(who, Scope::DevicesSuspend, name, "resume", Command::Resume).await
     }
 
     /// Gives a device back: its links end at once, and it owes a wipe. The view is the last one
     /// that the retailer gets.
     pub async fn release_device(&self, who: &Caller, name: &str) -> Result<DeviceView, Failure> {
-        self.command_device(who, Scope::DevicesRelease, name, b"release", Command::Release).await
+        self.command_device(who, Scope::DevicesRelease, name, "release", Command::Release).await
     }
 
     async fn command_device(
@@ -184,11 +184,11 @@ impl App {
         who: &Caller,
         scope: Scope,
         name: &str,
-        cause: &[u8],
+        word: &str,
         what: Command,
     ) -> Result<DeviceView, Failure> {
         let (key, _) = self.find_device(who, scope, name)?;
-        let input = self.engine.command(Some(key.clone()), &[cause], what);
+        let input = self.command(Some(&key), word, b"", what);
         settled(self.engine.call(Target::Device(key.clone()), input).await)?;
         // Read again: a release moves the device.
         let route = self.engine.route(&key).ok_or_else(|| Failure::device_not_found(name))?;

@@ -296,7 +296,6 @@ fn compile(rules: &RuleSet, name: &Name, document: &Document) -> Result<Arc<hear
     let retailer = RetailerId::new(&name.tenant).map_err(|error| error.to_string())?;
     let body = serde_json::from_str(&document.body).map_err(|error| error.to_string())?;
     triggers::compile(&body, &retailer, document.number, rules)
-        .map_err(|findings| findings.first().map_or_else(String::new, |finding| finding.message.clone()))
 }
 
 /// Puts one document into a rule set, in place of its earlier version.

@@ -43,7 +43,7 @@ pub enum Failure {
     #[error("{0}")]
     Forbidden(String),
     /// The trigger is not right.
-    #[error("the trigger has {} problem{}: {}", findings.len(), if findings.len() == 1 { "" } else { "s" }, findings.first().map_or("", |first| first.message.as_str()))]
+    #[error("the trigger has problems, the first: {}", findings.iter().find(|finding| finding.is_error).map_or("", |first| first.message.as_str()))]
     Trigger {
         /// What is wrong with it, in order.
         findings: Vec<Finding>,

@@ -66,8 +66,8 @@ impl App {
         };
         let join = self.join(&retailer, &device, &claim).await?;
         let role = join.role();
-        let cause: [&[u8]; 2] = [b"link", claim.profile.as_str().as_bytes()];
-        let input = self.engine.command(Some(device.clone()), &cause, Command::LinkDirectly { join });
+        let about = claim.profile.as_str().as_bytes();
+        let input = self.command(Some(&device), "link", about, Command::LinkDirectly { join });
         linked(settled(self.engine.call(Target::Device(device.clone()), input).await)?, device, role)
     }
 
@@ -87,7 +87,7 @@ impl App {
                 "others are linked to this device too; end the owner's link, which ends all".into(),
             ));
         }
-        let input = self.engine.command(Some(link.device.clone()), &[b"unlink", id.bytes()], Command::Release);
+        let input = self.command(Some(&link.device), "unlink", id.bytes(), Command::Release);
         settled(self.engine.call(Target::Device(link.device.clone()), input).await)?;
         Ok(())
     }

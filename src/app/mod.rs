@@ -30,12 +30,13 @@ pub mod triggers;
 use std::sync::{Arc, RwLock};
 
 use hearthway_core::id::DeviceKey;
+use hearthway_core::input::{Command, Input};
 use hearthway_core::time::Timestamp;
 
 pub use documents::Rulebook;
 pub use failure::Failure;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, entropy};
 use crate::store::StoreError;
 
 /// Where a device's secret comes from. The device endpoint implements it from the master key.
@@ -125,6 +126,15 @@ impl App {
     /// The time by the gateway's clock.
     pub fn now(&self) -> Timestamp {
         self.engine.clock().now()
+    }
+
+    /// A command as an input of its own. People may ask for the same thing twice and mean it
+    /// twice, so the time and a drawn number are part of its cause.
+    pub(crate) fn command(&self, device: Option<&DeviceKey>, word: &str, about: &[u8], what: Command) -> Input {
+        let named = device.map(ToString::to_string).unwrap_or_default();
+        let (at, drawn) = (self.now().0.to_be_bytes(), entropy::draw().to_be_bytes());
+        let cause: [&[u8]; 5] = [word.as_bytes(), about, named.as_bytes(), &at, &drawn];
+        self.engine.command(device.cloned(), &cause, what)
     }
 
     /// Whether the gateway can take work, and why not.

@@ -77,8 +77,7 @@ impl App {
             channel: answer.channel,
             profile: answer.profile,
         };
-        let cause: [&[u8]; 3] = [b"answer", offer.id.bytes(), answer.answer.as_str().as_bytes()];
-        let input = self.engine.command(Some(offer.device.clone()), &cause, what);
+        let input = self.command(Some(&offer.device), "answer", offer.id.bytes(), what);
         match settled(self.engine.call(Target::Household(household), input).await) {
             Ok(Reply::Answered { state, order, .. }) => Ok(Answered { state, order }),
             Ok(

@@ -54,8 +54,7 @@ impl App {
         }
         let (household, order) = self.find_order(retailer, id)?;
         let what = Command::SetOrderStatus { order: order.id, rev, state, eta };
-        let cause: [&[u8]; 3] = [b"status", order.id.bytes(), &rev.to_be_bytes()];
-        let input = self.engine.command(Some(order.device), &cause, what);
+        let input = self.command(Some(&order.device), "status", order.id.bytes(), what);
         settled(self.engine.call(Target::Household(household), input).await)?;
         self.find_order(retailer, id)
     }
@@ -66,7 +65,7 @@ impl App {
         check_channel(channel)?;
         let (household, order) = self.find_order(retailer, id)?;
         let what = Command::CancelOrder { order: order.id, channel: channel.to_owned() };
-        let input = self.engine.command(Some(order.device), &[b"cancel", order.id.bytes()], what);
+        let input = self.command(Some(&order.device), "cancel", order.id.bytes(), what);
         settled(self.engine.call(Target::Household(household), input).await)?;
         self.find_order(retailer, id)
     }

@@ -166,8 +166,7 @@ impl App {
             }
             let member = Box::new(member_of(profile, Role::Viewer));
             let what = Command::ProfileChanged { member, zone: profile.zone.clone() };
-            let cause: [&[u8]; 2] = [b"profile", profile.id.as_str().as_bytes()];
-            let input = self.engine.command(None, &cause, what);
+            let input = self.command(None, "profile", id.bytes(), what);
             settled(self.engine.call(Target::Household(*id), input).await)?;
         }
         Ok(())

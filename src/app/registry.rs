@@ -202,8 +202,7 @@ impl App {
             rows::write(&self.engine, vec![row]).await?;
         }
         let what = Command::Register { model, serial, generation };
-        let cause: [&[u8]; 2] = [b"register", &generation.to_be_bytes()];
-        let input = self.engine.command(Some(key.clone()), &cause, what);
+        let input = self.command(Some(key), "register", &generation.to_be_bytes(), what);
         settled(self.engine.call(Target::Device(key.clone()), input).await)?;
         Ok(())
     }

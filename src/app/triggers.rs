@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hearthway_core::id::{RetailerId, TriggerId};
 use hearthway_core::rules::RuleSet;
-use hearthway_core::trigger::Trigger;
+use hearthway_core::trigger::{Problem, Trigger, World, check_json, compile_json, run_cases};
 use serde_json::{Value, json};
 
 use super::catalog::{check_size, document_json};
@@ -13,34 +13,78 @@ use super::tenants::to_text;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, Page, PageQuery};
 
+/// The code of a case that does not come out as its author expects.
+const CASE_FAILED: &str = "trigger.case_failed";
 /// Live triggers of one retailer: matching is indexed, but each costs memory.
 const TRIGGERS_PER_RETAILER_MAX: usize = 10_000;
 
-/// One thing that is wrong with a trigger.
+/// One thing that is wrong with a trigger, or looks wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
+    /// A stable word for the kind of problem.
+    pub code: &'static str,
     /// What is wrong, in one sentence.
     pub message: String,
     /// Where, as a JSON pointer into the trigger.
     pub pointer: String,
     /// How to mend it, where that is known.
     pub help: Option<String>,
+    /// Whether it stops the trigger from being published.
+    pub is_error: bool,
 }
 
-/// Checks and compiles one trigger against the models and products of a rule set, and runs the
-/// tests that travel with it. The one place that calls the compiler.
-pub fn compile(
+impl From<Problem> for Finding {
+    fn from(problem: Problem) -> Finding {
+        let is_error = problem.is_error();
+        let Problem { code, message, pointer, help, .. } = problem;
+        Finding { code, message, pointer, help, is_error }
+    }
+}
+
+/// What a trigger is compiled against: the models, products and tenants of a rule set.
+fn world<'r>(retailer: &RetailerId, version: u64, rules: &'r RuleSet) -> World<'r> {
+    World {
+        retailer: retailer.clone(),
+        version,
+        models: &rules.models,
+        products: &rules.products,
+        default_locale: rules.retailers.get(retailer).map_or("en", |retailer| &retailer.default_locale),
+    }
+}
+
+/// Compiles a trigger that was checked before.
+pub(crate) fn compile(
     body: &Value,
     retailer: &RetailerId,
     version: u64,
     rules: &RuleSet,
-) -> Result<Arc<Trigger>, Vec<Finding>> {
-    let _ = (body, retailer, version, rules);
-    Err(vec![Finding {
-        message: "the trigger compiler is not part of this build".into(),
-        pointer: String::new(),
-        help: None,
-    }])
+) -> Result<Arc<Trigger>, String> {
+    compile_json(body, retailer, version, &world(retailer, version, rules))
+        .map_err(|problems| problems.first().map_or_else(|| "it is not sound".to_owned(), ToString::to_string))
+}
+
+/// Everything about a trigger that is wrong or looks wrong: its text, and the cases that travel
+/// with it.
+pub fn check(body: &Value, retailer: &RetailerId, rules: &RuleSet) -> Vec<Finding> {
+    let (sound, problems) = check_json(body, &world(retailer, 1, rules));
+    let mut findings: Vec<Finding> = problems.into_iter().map(Finding::from).collect();
+    let Some((definition, trigger)) = sound else { return findings };
+    let no_files = |name: &str| Err(format!("the file `{name}` cannot be read over HTTP; write its content here"));
+    for (at, outcome) in run_cases(&trigger, &definition, rules, &no_files).into_iter().enumerate() {
+        findings.extend(outcome.differences.into_iter().map(|difference| Finding {
+            code: CASE_FAILED,
+            message: format!("the case `{}` fails: {difference}", outcome.name),
+            pointer: format!("/test/{at}"),
+            help: None,
+            is_error: true,
+        }));
+    }
+    findings
+}
+
+/// Refuses when something is wrong; what only looks wrong passes.
+fn refuse_errors(findings: Vec<Finding>) -> Result<(), Failure> {
+    if findings.iter().any(|finding| finding.is_error) { Err(Failure::Trigger { findings }) } else { Ok(()) }
 }
 
 /// A trigger as its retailer sees it.
@@ -89,7 +133,7 @@ impl App {
         name_trigger(&mut body, id)?;
         // A draft that cannot be compiled is refused with all that is wrong with it: nobody is
         // helped by finding that out at the publication.
-        compile(&body, retailer, 1, &self.engine.rules()).map_err(|findings| Failure::Trigger { findings })?;
+        refuse_errors(check(&body, retailer, &self.engine.rules()))?;
         let text = to_text(&body);
         check_size(&text)?;
         let name = Name::of_retailer(Kind::Draft, retailer, id.as_str());
@@ -120,7 +164,7 @@ impl App {
             None => document_json(&self.view(retailer, id.as_str())?.draft),
         };
         name_trigger(&mut body, id)?;
-        Ok(compile(&body, retailer, 1, &self.engine.rules()).err().unwrap_or_default())
+        Ok(check(&body, retailer, &self.engine.rules()))
     }
 
     /// Makes the draft live. It is refused while anything is wrong with it.
@@ -129,7 +173,7 @@ impl App {
         let view = self.view(retailer, id.as_str())?;
         let rules = self.engine.rules();
         let body = document_json(&view.draft);
-        compile(&body, retailer, 1, &rules).map_err(|findings| Failure::Trigger { findings })?;
+        refuse_errors(check(&body, retailer, &rules))?;
         let own = rules.triggers.iter().filter(|live| live.retailer == *retailer).count();
         if view.live.is_none() && own >= TRIGGERS_PER_RETAILER_MAX {
             return Err(Failure::Conflict(format!("{TRIGGERS_PER_RETAILER_MAX} triggers are live; pause some first")));

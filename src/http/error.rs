@@ -168,7 +168,7 @@ impl From<Failure> for ApiError {
             Failure::Stale { .. } => ApiError::new(HttpCode::PreconditionFailed, detail),
             Failure::Forbidden(_) => ApiError::new(HttpCode::AuthScope, detail),
             Failure::Trigger { findings } => {
-                let pointer = findings.first().map(|finding| finding.pointer.clone());
+                let pointer = findings.iter().find(|finding| finding.is_error).map(|finding| finding.pointer.clone());
                 let problems = findings.iter().map(finding_json).collect();
                 let error = ApiError::new(HttpCode::TriggerInvalid, detail).with("problems", Value::Array(problems));
                 ApiError { pointer, ..error }
@@ -183,7 +183,10 @@ impl From<Failure> for ApiError {
 
 /// One problem of a trigger as JSON.
 pub fn finding_json(finding: &Finding) -> Value {
-    json!({"message": finding.message, "pointer": finding.pointer, "help": finding.help})
+    json!({
+        "code": finding.code, "message": finding.message, "pointer": finding.pointer, "help": finding.help,
+        "severity": if finding.is_error { "error" } else { "warning" },
+    })
 }
 
 impl IntoResponse for ApiError {

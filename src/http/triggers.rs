@@ -64,7 +64,7 @@ pub(super) async fn check_trigger(
     let body = body.map(|Body(body)| body).filter(|body| body.as_object().is_none_or(|object| !object.is_empty()));
     let findings = shared.app.check_trigger(&who, &id, body)?;
     let problems: Vec<Value> = findings.iter().map(finding_json).collect();
-    Ok(Json(json!({"ok": problems.is_empty(), "problems": problems})).into_response())
+    Ok(Json(json!({"ok": findings.iter().all(|finding| !finding.is_error), "problems": problems})).into_response())
 }
 
 pub(super) async fn publish_trigger(
