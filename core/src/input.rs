@@ -54,8 +54,12 @@ pub enum What {
     Command(Command),
     /// A deadline in the household's record has come.
     Timer,
-    /// The device can be spoken to: it connected and listens. What waits for it is looked at again.
-    Reachable,
+    /// The device can be spoken to: it connected and listens. The offers that wait for it are
+    /// looked at again before they leave.
+    Reachable {
+        /// Offers with a message in the outbox that no connection has taken.
+        waiting: Vec<OfferId>,
+    },
     /// The device's main connection ended without a word, and it left no will.
     ConnectionLost,
 }

@@ -139,6 +139,10 @@ impl Zone {
     fn tz(&self) -> TimeZone {
         TimeZone::get(&self.0).unwrap_or(TimeZone::UTC)
     }
+    /// Universal time, for what has no home.
+    pub fn utc() -> Zone {
+        Zone("UTC".to_owned())
+    }
     /// Local calendar time at an instant.
     pub fn local(&self, at: Timestamp) -> civil::DateTime {
         self.tz().to_datetime(at.jiff())

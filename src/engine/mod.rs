@@ -2,16 +2,66 @@
 //!
 //! The way of an input: `submit` → shard queue → facts → `decide` → commit → (durable) →
 //! waiter answered, outbox dispatched. Nothing is acknowledged before it is on disk.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `shard` | the state machine that decides; no threads |
+//! | `writer` | groups of commits, and what happens once they are durable |
+//! | `threads` | the shell that moves both |
+//! | `house` | what shards share; `facts` the households in memory |
+//! | `routes` | where devices live, and what waits while one moves |
+//! | `outbox`, `speak` | what waits for devices, and its rendering |
+//! | `seen`, `log`, `rows` | message ids, the input log, the types on disk |
+//! | `timers` | deadlines of households |
+//! | `explain`, `replay` | why, also of silence; the log decided again |
 
+mod decider;
+pub mod entropy;
+pub mod explain;
+mod facts;
+mod house;
+mod job;
+mod log;
+pub mod metrics;
+mod outbox;
+pub mod replay;
 pub mod routes;
+pub mod rows;
+mod seen;
+mod shard;
+mod speak;
+#[cfg(test)]
+mod tests;
+mod threads;
+mod timers;
+mod writer;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
-use hearthway_core::code::Refusal;
+use hearthway_core::code::{Code, Refusal};
 use hearthway_core::decision::Reply;
-use hearthway_core::id::{DeviceKey, HouseholdId};
-use hearthway_core::input::Input;
+use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, InputId, MakerId};
+use hearthway_core::input::{Command, Input, What};
 use hearthway_core::model::Household;
+use hearthway_core::rules::RuleSet;
+use tokio::sync::{mpsc, oneshot};
+
+pub use decider::Decider;
+pub use explain::{Explained, MessageSeen};
+pub use routes::Route;
+
+use crate::clock::Clock;
+use crate::store::{self, Commit, Store, StoreError};
+use house::{House, Inboxes, lock};
+use job::{InputJob, Job, Queued, retry};
+use routes::Admitted;
+use shard::{Prepared, Shard, Step};
+use writer::{Work, Writer};
+
+/// Rounds of emptying the queues at the end: a move needs two, and what it forwards one more.
+const DRAIN_ROUNDS_MAX: usize = 16;
 
 /// Where an input goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,11 +77,23 @@ pub enum Target {
 pub enum Waiter {
     /// Nobody.
     None,
-    /// An MQTT connection that owes an acknowledgement. Called once, from the store's thread,
-    /// after the commit is durable; must not block.
+    /// An MQTT connection that owes an acknowledgement. Called once, from one of the engine's
+    /// threads, after the commit is durable; must not block.
     Ack(Box<dyn FnOnce(Outcome) + Send>),
     /// A caller.
-    Caller(tokio::sync::oneshot::Sender<Outcome>),
+    Caller(oneshot::Sender<Outcome>),
+}
+
+/// Whether an input's message id is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// Checked and remembered.
+    Remember,
+    /// Remembered and not checked: the short form without a redelivery flag, whose id is only as
+    /// good as MQTT's packet id.
+    RememberUnlessRedelivered,
+    /// Neither.
+    Ignore,
 }
 
 /// What became of an input.
@@ -75,5 +137,374 @@ pub trait Link: Send + Sync + 'static {
     fn disconnect(&self, device: &DeviceKey, reason: &str);
 }
 
+/// The rules in their versions.
+pub trait RuleBook: Send + Sync + 'static {
+    /// The newest version.
+    fn current(&self) -> Arc<RuleSet>;
+    /// One version; kept as long as the input log.
+    fn at(&self, version: u64) -> Option<Arc<RuleSet>>;
+}
+
 /// Reads of one household's facts.
 pub type Facts = Arc<Household>;
+
+/// The engine's bounds.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Shards, each with a thread: as many as cores.
+    pub shards: usize,
+    /// Inputs made durable together.
+    pub group_commits_max: usize,
+    /// Inputs queued for one shard; a full queue slows its senders.
+    pub shard_queue_inputs_max: usize,
+    /// Households kept in memory.
+    pub cached_households_max: usize,
+    /// Rows of a household's input log.
+    pub log_inputs_per_household: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            shards: 2,
+            group_commits_max: 256,
+            shard_queue_inputs_max: 1_024,
+            cached_households_max: 10_000,
+            log_inputs_per_household: 512,
+        }
+    }
+}
+
+/// The engine. A clone is the same engine.
+#[derive(Clone)]
+pub struct Engine(Arc<Handle>);
+
+/// Ends the threads when the last clone goes: the threads hold `Inner`, not this.
+struct Handle(Arc<Inner>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Not joined: a clone may be dropped on one of the threads themselves.
+        drop(threads::stop(&self.0));
+    }
+}
+
+struct Inner {
+    house: Arc<House>,
+    shards: Arc<[Mutex<Shard>]>,
+    writer: Writer,
+    works_in: mpsc::Sender<Work>,
+    /// Taken by the threads; where there are none, moved by hand.
+    works: Mutex<Option<mpsc::Receiver<Work>>>,
+    queues: Vec<Mutex<Option<mpsc::Receiver<Job>>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    stopping: AtomicBool,
+}
+
+impl Engine {
+    /// Reads back what the store holds (routes, deadlines, outbox, unfinished moves) and starts.
+    pub fn start(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn Store>,
+        rules: Arc<dyn RuleBook>,
+    ) -> Result<Engine, StoreError> {
+        Engine::start_with(settings, clock, store, rules, Decider::core())
+    }
+
+    fn start_with(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn Store>,
+        rules: Arc<dyn RuleBook>,
+        decider: Decider,
+    ) -> Result<Engine, StoreError> {
+        let engine = Engine::unmanned(settings, clock, store, rules, decider)?;
+        threads::start(engine.inner())?;
+        Ok(engine)
+    }
+
+    /// An engine without threads: [`Engine::step_shard`], [`Engine::step_writer`] and
+    /// [`Engine::step_time`] move it, one step at a time, so that a simulation can stop it between
+    /// any two.
+    pub fn unmanned(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn Store>,
+        rules: Arc<dyn RuleBook>,
+        decider: Decider,
+    ) -> Result<Engine, StoreError> {
+        let shards = settings.shards.max(1);
+        // The writer's queue holds the next group while one is being flushed.
+        let (works_in, works) = mpsc::channel(settings.group_commits_max.max(1));
+        let (queues_in, queues): (Vec<_>, Vec<_>) =
+            (0..shards).map(|_| mpsc::channel(settings.shard_queue_inputs_max.max(1))).unzip();
+        let house = House::open(settings, clock, store, rules, decider, Inboxes::new(queues_in))?;
+        let shards: Arc<[_]> = (0..shards).map(|at| Mutex::new(Shard::new(Arc::clone(&house), at))).collect();
+        let inner = Inner {
+            writer: Writer::new(Arc::clone(&house), Arc::clone(&shards)),
+            house,
+            shards,
+            works_in,
+            works: Mutex::new(Some(works)),
+            queues: queues.into_iter().map(|queue| Mutex::new(Some(queue))).collect(),
+            threads: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        };
+        Ok(Engine(Arc::new(Handle(Arc::new(inner)))))
+    }
+
+    /// The way to devices. Until it is set everything waits in the outbox.
+    pub fn set_link(&self, link: Arc<dyn Link>) {
+        self.house().set_link(link);
+    }
+
+    /// Submits an input; waits only while the shard's queue is full. Inputs of one device are
+    /// decided in the order of submission, as long as each submission waits for the one before.
+    pub async fn submit(&self, to: Target, input: Input, repeat: Repeat, waiter: Waiter) {
+        let house = self.house();
+        if house.closed.load(Ordering::Acquire) {
+            return waiter.answer(retry("the gateway is stopping"));
+        }
+        let job = Job::Input(Box::new(InputJob { to: to.clone(), input, repeat, waiter, queued: None }));
+        let (mut job, household) = match &to {
+            Target::Household(household) => (job, *household),
+            Target::Device(device) => match house.directory.enter(device, job) {
+                Admitted::Here(mut job, household) => {
+                    if let Job::Input(job) = &mut job {
+                        job.queued = Some(Queued::new(Arc::downgrade(house), device.clone()));
+                    }
+                    (job, household)
+                }
+                Admitted::Parked => return,
+                Admitted::Unknown(job) => (job, HouseholdId::prospect(device)),
+                Admitted::Full(job) => return refuse(job, "the device is moving"),
+            },
+        };
+        let shard = house.inboxes.shard_of(household);
+        if let Err(closed) = house.inboxes.queue(shard).send(job).await {
+            job = closed.0;
+            refuse(job, "the gateway is stopping");
+        }
+    }
+
+    /// Submits and waits for the outcome; a move is answered after the arrival is durable.
+    pub async fn call(&self, to: Target, input: Input) -> Outcome {
+        let (waiter, outcome) = oneshot::channel();
+        self.submit(to, input, Repeat::Ignore, Waiter::Caller(waiter)).await;
+        outcome.await.unwrap_or_else(|_| retry("the gateway is stopping"))
+    }
+
+    /// An input that carries a command: its id derived from what caused it, the time and
+    /// randomness drawn.
+    pub fn command(&self, device: Option<DeviceKey>, cause: &[&[u8]], what: Command) -> Input {
+        let id = InputId::derived(cause);
+        let mut input = self.house().own_input(id, device, self.clock().now(), What::Command(what));
+        input.entropy = entropy::draw();
+        input
+    }
+
+    /// A household's facts as they are on disk.
+    pub async fn facts(&self, household: HouseholdId) -> Result<Option<Arc<Household>>, StoreError> {
+        let shard = self.house().inboxes.shard_of(household);
+        lock(&self.inner().shards[shard]).durable_facts(household)
+    }
+
+    /// Where a device lives.
+    pub fn route(&self, device: &DeviceKey) -> Option<Route> {
+        self.house().directory.route(device)
+    }
+    /// The devices of this name, of any maker.
+    pub fn devices_named(&self, name: &DeviceName) -> Vec<DeviceKey> {
+        self.house().directory.named(name)
+    }
+    /// A page of all devices, by maker and name.
+    pub fn devices(&self, after: Option<&DeviceKey>, limit: usize) -> Vec<(DeviceKey, Route)> {
+        self.house().directory.page(after, limit)
+    }
+    /// The device that shows a claim code (eight characters, without the hyphen).
+    pub fn claimed_by_code(&self, code: &str) -> Option<DeviceKey> {
+        self.house().directory.claimed_by(code)
+    }
+
+    /// Writes documents and the like through the one writer; durable on return.
+    pub async fn write(&self, commit: Commit) -> Result<store::Outcome, StoreError> {
+        // One bad value would refuse its whole group.
+        commit.check()?;
+        let stopping = || StoreError::Failed { doing: "writing", cause: "the gateway is stopping".into() };
+        let (waiter, outcome) = oneshot::channel();
+        self.inner().works_in.send(Work::Document { commit, waiter }).await.map_err(|_| stopping())?;
+        outcome.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// The store, for reading.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.house().store
+    }
+    /// The newest rules.
+    pub fn rules(&self) -> Arc<RuleSet> {
+        self.house().rules.current()
+    }
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.house().clock
+    }
+
+    /// The device acknowledged row `n` of its outbox; the row goes with one of the next groups.
+    pub fn delivered(&self, device: &DeviceKey, n: u64) {
+        self.house().outbox.acknowledge(device, n);
+    }
+    /// The device connected and listens: what waits for it is sent, offers after a new decision.
+    pub fn reachable(&self, device: &DeviceKey) {
+        if let Some(route) = self.route(device) {
+            self.house().inboxes.push_reachable(route.household, device.clone());
+        }
+    }
+    /// A bridge of a maker listens: what waits for any of its devices is sent.
+    pub fn reachable_maker(&self, maker: &MakerId) {
+        for device in self.house().outbox.waiting_of(maker) {
+            self.reachable(&device);
+        }
+    }
+
+    /// Whether what is acknowledged can be kept, and why not.
+    pub fn health(&self) -> Result<(), StoreError> {
+        self.house().store.health()?;
+        self.house().trouble().map_or(Ok(()), Err)
+    }
+
+    /// Takes nothing more in, finishes what is queued, deletes what is acknowledged, ends.
+    pub async fn drain(&self) {
+        self.house().closed.store(true, Ordering::Release);
+        for _ in 0..DRAIN_ROUNDS_MAX {
+            self.pass_barriers().await;
+            let house = self.house();
+            if house.inboxes.side_doors_are_empty() && !house.directory.any_moving() && !house.outbox.has_acknowledged() {
+                break;
+            }
+        }
+        for thread in threads::stop(self.inner()) {
+            if thread.join().is_err() {
+                tracing::error!("A thread of the engine had panicked");
+            }
+        }
+    }
+
+    /// One job of one shard, where there are no threads. `false` when it has nothing to do or the
+    /// writer's queue is full.
+    pub fn step_shard(&self, shard: usize) -> bool {
+        let inner = self.inner();
+        if inner.works_in.capacity() == 0 {
+            return false;
+        }
+        let mut queue = lock(&inner.queues[shard]);
+        let job = inner.house.inboxes.take_urgent(shard);
+        let job = job.or_else(|| queue.as_mut().and_then(|queue| queue.try_recv().ok()));
+        drop(queue);
+        let Some(job) = job else { return false };
+        let step = lock(&inner.shards[shard]).take(job);
+        if let Some(prepared) = inner.finish(step) {
+            // There was room, and nobody else sends: see above.
+            let _ = inner.works_in.try_send(Work::Prepared(prepared));
+        }
+        true
+    }
+
+    /// One group of the writer, where there are no threads. `false` when nothing is queued.
+    pub fn step_writer(&self) -> bool {
+        let inner = self.inner();
+        let mut group = Vec::new();
+        if let Some(works) = lock(&inner.works).as_mut() {
+            while group.len() < inner.house.settings.group_commits_max
+                && let Ok(work) = works.try_recv()
+            {
+                group.push(work);
+            }
+        }
+        let any = !group.is_empty();
+        inner.writer.commit(group);
+        any
+    }
+
+    /// Queues what is due at the clock's time, where there are no threads, and tidies up as the
+    /// time keeper does every second.
+    pub fn step_time(&self) {
+        let inner = self.inner();
+        let now = inner.house.clock.now();
+        while let Some((household, deadline)) = inner.house.timers.due(now) {
+            inner.house.inboxes.push(household, [Job::Timer { household, deadline }]);
+        }
+        inner.tend();
+    }
+
+    /// The soonest deadline of any household: to where a simulation may turn its clock.
+    pub fn next_deadline(&self) -> Option<hearthway_core::time::Timestamp> {
+        self.house().timers.soonest()
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.house().inboxes.len()
+    }
+
+    async fn pass_barriers(&self) {
+        let inner = self.inner();
+        for shard in 0..inner.house.inboxes.len() {
+            let (done, passed) = oneshot::channel();
+            if inner.house.inboxes.queue(shard).send(Job::Barrier(done)).await.is_ok() {
+                while self.is_unmanned() && self.step_shard(shard) {
+                    while self.step_writer() {}
+                }
+                let _ = passed.await;
+            }
+        }
+        let (done, flushed) = oneshot::channel();
+        if inner.works_in.send(Work::Flush(Some(done))).await.is_ok() {
+            while self.is_unmanned() && self.step_writer() {}
+            let _ = flushed.await;
+        }
+    }
+
+    fn is_unmanned(&self) -> bool {
+        lock(&self.inner().works).is_some()
+    }
+    fn inner(&self) -> &Arc<Inner> {
+        &self.0.0
+    }
+    fn house(&self) -> &Arc<House> {
+        &self.inner().house
+    }
+}
+
+impl Inner {
+    /// Lets what needs no disk be known, and gives what must be committed. Called without the
+    /// shard's lock: answers may call the engine back.
+    fn finish(&self, step: Step) -> Option<Box<Prepared>> {
+        for (waiter, outcome) in step.answers {
+            waiter.answer(outcome);
+        }
+        if !step.outgoing.is_empty() {
+            self.house.outbox.dispatch(step.outgoing, self.house.link().as_ref(), &self.house.meters);
+        }
+        if let Some((household, job)) = step.forward {
+            self.house.inboxes.push(household, [job]);
+        }
+        step.commit
+    }
+
+    /// What need not be done at once.
+    fn tend(&self) {
+        self.house.retry_stalled();
+        if self.house.outbox.has_acknowledged() {
+            // A full queue flushes by itself.
+            let _ = self.works_in.try_send(Work::Flush(None));
+        }
+    }
+}
+
+fn refuse(job: Job, message: &str) {
+    if let Job::Input(job) = job {
+        let refusal = Refusal { retry_after_seconds: Some(1), ..Refusal::new(Code::InternalRetry, message) };
+        job.waiter.answer(Outcome::Failed(refusal));
+    }
+}

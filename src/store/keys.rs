@@ -3,14 +3,24 @@
 //! Parts of variable length (names) are terminated by a zero byte, which no name contains;
 //! numbers are big-endian, so that order of keys is order of numbers.
 
-use hearthway_core::id::{DeviceKey, HouseholdId, OfferId, OrderId, RetailerId};
+use hearthway_core::id::{DeviceKey, HouseholdId, MoveId, OfferId, OrderId, RetailerId};
 
 /// A key: its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub Vec<u8>);
 
+impl std::fmt::Display for Key {
+    /// Readable where it is text: `R acme\0kettle-1\0`, with other bytes as `\x1f`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Some((&table, rest)) = self.0.split_first() else { return f.write_str("(no key)") };
+        write!(f, "{} {}", [table].escape_ascii(), rest.escape_ascii())
+    }
+}
+
 /// The tables, one byte each.
 pub mod table {
+    /// Rows of the engine itself: out of reach of commits and scans.
+    pub const ENGINE: u8 = 0;
     /// Household records.
     pub const HOUSEHOLD: u8 = b'H';
     /// Snapshots of households where their input log was cut.
@@ -129,6 +139,36 @@ pub fn outbox(key: &DeviceKey, n: u64) -> Key {
 /// All that waits for a device.
 pub fn outbox_of(key: &DeviceKey) -> Vec<u8> {
     device(table::OUTBOX, key).prefix()
+}
+/// The outboxes of all devices, and first the counter of their numbers.
+pub fn all_outbox() -> Vec<u8> {
+    KeyBuilder::table(table::OUTBOX).prefix()
+}
+/// Below which number outbox rows may have been numbered.
+pub fn outbox_numbers() -> Key {
+    KeyBuilder::table(table::OUTBOX).key()
+}
+/// A device on its way between households.
+pub fn move_between(id: MoveId) -> Key {
+    KeyBuilder::table(table::MOVE).fixed(id.bytes()).key()
+}
+/// All devices on their way.
+pub fn moves() -> Vec<u8> {
+    KeyBuilder::table(table::MOVE).prefix()
+}
+/// All household records.
+pub fn households() -> Vec<u8> {
+    KeyBuilder::table(table::HOUSEHOLD).prefix()
+}
+/// Where all devices live.
+pub fn routes() -> Vec<u8> {
+    KeyBuilder::table(table::ROUTE).prefix()
+}
+/// The device that a key of the tables `ROUTE`, `SEEN` and `OUTBOX` begins with.
+pub fn device_of(key: &Key) -> Option<DeviceKey> {
+    let mut parts = key.0.get(1..)?.split(|byte| *byte == 0).map(std::str::from_utf8);
+    let (maker, device) = (parts.next()?.ok()?, parts.next()?.ok()?);
+    Some(DeviceKey::new(maker.parse().ok()?, device.parse().ok()?))
 }
 /// An offer of a retailer.
 pub fn offer(retailer: &RetailerId, id: OfferId) -> Key {

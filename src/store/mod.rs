@@ -5,9 +5,16 @@
 //! never unbounded.
 
 pub mod codec;
+pub mod conformance;
+pub mod faults;
+mod group;
+mod identity;
 pub mod keys;
 pub mod memory;
+mod range;
 pub mod sled;
+
+use std::sync::Arc;
 
 use keys::Key;
 
@@ -18,6 +25,29 @@ pub struct Commit {
     pub preconditions: Vec<Precondition>,
     /// What is written, in order.
     pub writes: Vec<Write>,
+}
+
+impl Commit {
+    /// Whether an engine would take its keys and values. An engine refuses a whole group for one
+    /// commit that fails here, so whoever forms groups asks before.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.writes.iter().try_for_each(|write| match write {
+            Write::Put(key, value) if value.len() >= VALUE_BYTES_MAX => {
+                Err(StoreError::TooLarge { key: key.to_string(), bytes: value.len() })
+            }
+            Write::Put(key, _) | Write::Delete(key) => key_is_ours(key),
+        })
+    }
+}
+
+fn key_is_ours(key: &Key) -> Result<(), StoreError> {
+    let cause = match key.0.first() {
+        None => "it has no table",
+        Some(&keys::table::ENGINE) => "its table belongs to the engine",
+        Some(_) if key.0.len() > KEY_BYTES_MAX => "it is longer than the store keeps",
+        Some(_) => return Ok(()),
+    };
+    Err(StoreError::BadKey { key: key.to_string(), cause })
 }
 
 /// What must hold before a commit.
@@ -54,6 +84,8 @@ pub enum Outcome {
 
 /// Bytes of one value. sled keeps larger ones in files that it never syncs.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one key: four names of 64 and numbers fit thrice, and index nodes stay small.
+pub const KEY_BYTES_MAX: usize = 1024;
 /// Rows that one scan returns at most.
 pub const SCAN_ROWS_MAX: usize = 10_000;
 
@@ -97,12 +129,21 @@ pub enum StoreError {
         /// How long it is.
         bytes: usize,
     },
+    /// A key that no value may stand at.
+    #[error("the key {key} cannot be written: {cause}")]
+    BadKey {
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        cause: &'static str,
+    },
 }
 
 /// A store engine. One of the three seams of the simulation.
 pub trait Store: Send + Sync + 'static {
     /// Commits a group; returns only when all of it is durable. Later commits of the group see
-    /// the earlier ones. After an error the store refuses every commit until it is opened again.
+    /// the earlier ones. A commit that fails [`Commit::check`] refuses its group before anything
+    /// is written; after any other error the store refuses every commit until it is opened again.
     fn commit(&self, group: &[Commit]) -> Result<Vec<Outcome>, StoreError>;
     /// One value.
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError>;
@@ -113,4 +154,22 @@ pub trait Store: Send + Sync + 'static {
     fn scan_back(&self, prefix: &[u8], before: Option<&Key>, limit: usize) -> Result<Rows, StoreError>;
     /// Whether writes are possible, and why not.
     fn health(&self) -> Result<(), StoreError>;
+}
+
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn commit(&self, group: &[Commit]) -> Result<Vec<Outcome>, StoreError> {
+        (**self).commit(group)
+    }
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
+        (**self).get(key)
+    }
+    fn scan(&self, prefix: &[u8], after: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
+        (**self).scan(prefix, after, limit)
+    }
+    fn scan_back(&self, prefix: &[u8], before: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
+        (**self).scan_back(prefix, before, limit)
+    }
+    fn health(&self) -> Result<(), StoreError> {
+        (**self).health()
+    }
 }

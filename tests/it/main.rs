@@ -1,7 +1,10 @@
-//! The gateway from outside: one binary for all integration tests, so that they link once.
+//! All integration tests in one binary, so that the gateway is linked once.
+#![allow(clippy::unwrap_used)]
 
+mod documents;
 mod mqtt_clients;
 mod mqtt_delivery;
 mod mqtt_faults;
 mod mqtt_house;
 mod mqtt_rules;
+mod tidy;

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hearthway::engine::{Delivery, Link, Outcome, Target, Waiter};
+use hearthway::engine::{Delivery, Link, Outcome, Repeat, Target, Waiter};
 use hearthway::mqtt::credentials::MasterKey;
 use hearthway::mqtt::house::Later;
 use hearthway::mqtt::login::Door;
-use hearthway::mqtt::{Endpoint, Intake, IssuedSecrets, Known, Provisioner, Repeat, Settings};
+use hearthway::mqtt::{Endpoint, Intake, IssuedSecrets, Known, Provisioner, Settings};
 use hearthway_core::code::{Code, Refusal};
 use hearthway_core::decision::Reply;
 use hearthway_core::id::{DeviceKey, MakerId};

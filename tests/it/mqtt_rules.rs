@@ -1,7 +1,8 @@
 //! Who may say what, and when it is acknowledged.
 #![allow(clippy::unwrap_used)]
 
-use hearthway::mqtt::{Known, Repeat};
+use hearthway::engine::Repeat;
+use hearthway::mqtt::Known;
 use hearthway_core::input::{Command, What};
 use hearthway_core::wire::DeviceMessage;
 

@@ -1,15 +1,175 @@
 //! The one entry and the pipeline.
+//!
+//! [`decide`] looks at what happened and hands it to the file that knows it: `device` (what
+//! devices report), `claim` (who a device belongs to), `consent`, `offer` and `order` (what
+//! people answer and shops do), `timer`. Those that may wake a trigger end in `pipeline`, which
+//! holds the order of evaluation.
 
-use crate::decision::Decision;
-use crate::input::Input;
+mod apply;
+mod claim;
+mod consent;
+mod device;
+mod draft;
+mod event_time;
+mod leave;
+mod offer;
+mod order;
+mod pipeline;
+mod render;
+mod sync;
+mod telemetry;
+mod timer;
+mod wake;
+
+use crate::code::{Code, Refusal};
+use crate::decision::{Change, Decision, Reply};
+use crate::id::DeviceKey;
+use crate::input::{Command, Input, What};
 use crate::model::Household;
 use crate::rules::RuleSet;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
+use crate::trace::CandidateTrace;
+use crate::trigger::Trigger;
+use crate::wire::{DeviceMessage, OrderOp};
+use draft::Draft;
+
+/// How long an answer to a device's own message is worth sending.
+const REPLY_TTL: Span = Span::minutes(10);
+
+/// What a handler answers.
+type Answered = Result<Reply, Refusal>;
 
 /// Decides what follows from one input.
 ///
 /// Pure: the same facts, input, rules and `now` give the same decision, byte for byte. The
 /// caller commits `changes` and `effects` together, and only then answers.
-pub fn decide(_facts: &Household, _input: &Input, _rules: &RuleSet, _now: Timestamp) -> Decision {
-    unimplemented!("written next")
+pub fn decide(facts: &Household, input: &Input, rules: &RuleSet, now: Timestamp) -> Decision {
+    let mut draft = Draft::new(facts, input, rules, now);
+    let reply = match &input.what {
+        What::Device(message) => from_device(&mut draft, message),
+        What::Command(command) => from_command(&mut draft, command),
+        What::Timer => timer::due(&mut draft),
+        What::Reachable { waiting } => {
+            with_device(&mut draft, |draft, device| offer::reachable(draft, &device, waiting))
+        }
+        What::ConnectionLost => with_device(&mut draft, |draft, device| device::connection_lost(draft, &device)),
+    };
+    draft.close(reply)
+}
+
+/// Why a trigger would, or would not, send for an input that did not wake it: every step looked
+/// at, nothing changed.
+pub fn why_not_candidate(facts: &Household, input: &Input, rules: &RuleSet, trigger: &Trigger) -> CandidateTrace {
+    wake::why_not(facts, input, rules, trigger)
+}
+
+fn from_device(draft: &mut Draft<'_>, message: &DeviceMessage) -> Answered {
+    let device = known_device(draft)?;
+    let home = draft.before();
+    let is_withdrawal =
+        matches!(message, DeviceMessage::Consent(consent) if consent.set.iter().any(|word| !word.granted));
+    if let Some(reason) = home.devices.get(&device).and_then(|device| device.suspended.as_ref())
+        && !is_withdrawal
+    {
+        return Err(Refusal::new(Code::DeviceSuspended, format!("this device is suspended: {reason}")));
+    }
+    device::count_sequence(draft, &device);
+    let answered = match message {
+        DeviceMessage::Presence(presence) => device::presence(draft, &device, presence),
+        DeviceMessage::Desc(description) => device::describe(draft, &device, description),
+        DeviceMessage::Telemetry(samples) => telemetry::samples(draft, &device, samples),
+        DeviceMessage::Event(event) => device::event(draft, &device, event),
+        DeviceMessage::Context(context) => device::context(draft, &device, context),
+        DeviceMessage::Slot(slot) => telemetry::slot(draft, &device, slot),
+        DeviceMessage::State(state) => telemetry::state(draft, &device, state),
+        DeviceMessage::Sync(wanted) => sync::current_set(draft, &device, wanted),
+        DeviceMessage::Claim(claim) => claim::asked(draft, &device, *claim),
+        DeviceMessage::Receipt(receipt) => offer::receipt(draft, &device, receipt),
+        DeviceMessage::Answer(answer) => offer::answered_on_device(draft, &device, answer),
+        DeviceMessage::OfferGet { .. } => sync::offers_now(draft, &device),
+        DeviceMessage::Replenish { .. } => {
+            Err(Refusal::new(Code::OrderNotCancellable, "there is no announced automatic order to answer"))
+        }
+        DeviceMessage::Order(order) => match order.op {
+            OrderOp::Cancel => order::cancelled_on_device(draft, &device, order),
+            OrderOp::Withdraw | OrderOp::Problem => order::told_to_the_shop(draft, &device, order),
+        },
+        DeviceMessage::Consent(consent) => consent::set_on_device(draft, &device, consent),
+        DeviceMessage::Lifecycle(lifecycle) => leave::lifecycle(draft, &device, *lifecycle),
+        DeviceMessage::Time { t0 } => device::time(draft, &device, *t0),
+        DeviceMessage::Doctor { seen } => device::doctor(draft, &device, seen),
+    }?;
+    wake::armed(draft, &device);
+    Ok(answered)
+}
+
+fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
+    match command {
+        Command::Register { model, serial, generation } => {
+            claim::register(draft, model, serial.as_deref(), *generation)
+        }
+        Command::CredentialUsed => with_device(draft, |draft, device| device::credential_used(draft, &device)),
+        Command::ConfirmClaim { code, join } => {
+            with_device(draft, |draft, device| claim::confirmed(draft, &device, code, join))
+        }
+        Command::LinkDirectly { join } => {
+            with_device(draft, |draft, device| claim::linked_directly(draft, &device, join))
+        }
+        Command::Arrive { id, device, join, .. } => claim::arrived(draft, *id, device, join.as_deref()),
+        Command::Release => with_device(draft, |draft, device| leave::released(draft, &device)),
+        Command::Suspend { reason } => with_device(draft, |draft, device| device::suspend(draft, &device, reason)),
+        Command::Resume => with_device(draft, |draft, device| device::resume(draft, &device)),
+        Command::SetConsents { profile, records } => consent::set_by_shop(draft, profile, records),
+        Command::ProfileChanged { member, zone } => consent::profile_changed(draft, member, zone.as_ref()),
+        Command::AnswerOffer { offer, rev, answer, channel, profile } => {
+            offer::answered_elsewhere(draft, *offer, *rev, answer, channel, profile.as_ref())
+        }
+        Command::SetOrderStatus { order, rev, state, eta } => {
+            order::moved_by_shop(draft, *order, *rev, *state, eta.as_deref())
+        }
+        Command::CancelOrder { order, channel } => order::cancelled_elsewhere(draft, *order, channel),
+        Command::WithdrawOffer { offer, reason } => offer::taken_back(draft, *offer, reason),
+    }
+}
+
+/// The device that the input is about, if it lives here.
+fn known_device(draft: &Draft<'_>) -> Result<DeviceKey, Refusal> {
+    let unknown =
+        |shown: String| Refusal::new(Code::DeviceUnknown, format!("no device `{shown}` lives in this household"));
+    match &draft.input.device {
+        Some(device) if draft.before().devices.contains_key(device) => Ok(device.clone()),
+        Some(device) => Err(unknown(device.to_string())),
+        None => Err(unknown("(none named)".to_owned())),
+    }
+}
+
+fn with_device(draft: &mut Draft<'_>, act: impl FnOnce(&mut Draft<'_>, DeviceKey) -> Answered) -> Answered {
+    let device = known_device(draft)?;
+    act(draft, device)
+}
+
+/// Ended offers and orders beyond the number kept leave the record, oldest first.
+fn drop_ended(draft: &mut Draft<'_>) {
+    use crate::limits::ENDED_KEPT_MAX;
+    let home = draft.home();
+    let mut offers: Vec<_> = home.offers.values().filter(|offer| !offer.state.is_live()).collect();
+    offers.sort_by_key(|offer| {
+        (
+            !matches!(offer.state, crate::model::OfferState::Expired | crate::model::OfferState::Withdrawn),
+            offer.valid_from,
+            offer.id,
+        )
+    });
+    let surplus = offers.len().saturating_sub(ENDED_KEPT_MAX);
+    let offers: Vec<_> = offers.into_iter().take(surplus).map(|offer| offer.id).collect();
+    let mut orders: Vec<_> = home.orders.values().filter(|order| !order.state.is_open()).collect();
+    orders.sort_by_key(|order| (order.created_at, order.id));
+    let surplus = orders.len().saturating_sub(ENDED_KEPT_MAX);
+    let orders: Vec<_> = orders.into_iter().take(surplus).map(|order| order.id).collect();
+    for id in offers {
+        draft.change(Change::OfferDropped(id));
+    }
+    for id in orders {
+        draft.change(Change::OrderDropped(id));
+    }
 }

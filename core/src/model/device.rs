@@ -202,6 +202,9 @@ pub struct Edge {
     pub state: EdgeState,
     /// Since when (event time).
     pub since: Timestamp,
+    /// When an armed edge is looked at again by itself, because a time bound of its conditions
+    /// can turn then.
+    pub again_at: Option<Timestamp>,
 }
 
 /// One entry of context, such as presence of people, with its end.

@@ -99,7 +99,7 @@ impl Household {
         self.members.values().find(|member| member.role == Role::Owner)
     }
     /// The next instant at which something is due: a claim or an offer ends, a held or snoozed
-    /// offer is looked at again, a cancel window closes.
+    /// offer is looked at again, a cancel window closes, an armed trigger may turn, a pause ends.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         use super::{OfferState, OrderState};
         let claims = self.devices.values().filter_map(|device| device.claim.as_ref().map(|claim| claim.expires_at));
@@ -112,7 +112,7 @@ impl Household {
             .values()
             .filter(|order| order.state == OrderState::Confirmed)
             .map(|order| order.cancel_until.unwrap_or(order.created_at));
-        let pause = self.paused_until.into_iter();
-        claims.chain(offers).chain(orders).chain(pause).min()
+        let armed = self.devices.values().flat_map(|device| device.edges.values().filter_map(|edge| edge.again_at));
+        claims.chain(offers).chain(orders).chain(armed).chain(self.paused_until).min()
     }
 }

@@ -2,14 +2,31 @@
 //!
 //! [`Trigger`] is one compiled trigger; [`TriggerSet`] all live ones, indexed by what wakes them.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod check;
+mod compile;
+pub mod condition;
+pub mod definition;
+mod nearest;
+mod problem;
+mod quantity;
+mod set;
+mod shape;
+mod text;
+mod tree;
 
 use jiff::civil::Date;
 
 use crate::id::{FieldName, KindId, ModelId, PlacementId, ProductId, RetailerId, SlotId, TriggerId};
 use crate::model::{Action, Fulfil, Purpose, Role, Value};
 use crate::time::{DailyWindow, Span};
+
+pub use check::{Checked, FILE_BYTES_MAX, SourceFile, World, check, check_json, compile_json};
+pub use condition::{Condition, Evaluation, Leaf, Scope, Truth};
+pub use definition::TriggerDefinition;
+pub use problem::{NOT_SERVED_YET, Problem, ProblemReport, Severity};
+pub use quantity::{parse_quantity, quantity_text};
+pub use set::TriggerSet;
+pub use text::{HouseholdVars, PriceVars, ProductVars, TextError, TextVars, Texts, money_text};
 
 /// One trigger of one retailer, checked and compiled.
 #[derive(Debug)]
@@ -262,31 +279,13 @@ pub struct After {
     pub ordered: Option<Span>,
 }
 
-/// A compiled condition.
-#[derive(Debug)]
-pub struct Condition {}
-
-/// The compiled texts of an offer, by language.
-#[derive(Debug)]
-pub struct Texts {}
-
-/// All live triggers, indexed by what wakes them.
-#[derive(Debug, Clone, Default)]
-pub struct TriggerSet {
-    by_id: BTreeMap<(RetailerId, TriggerId), Arc<Trigger>>,
-}
-
-impl TriggerSet {
-    /// Indexes compiled triggers.
-    pub fn build(triggers: impl IntoIterator<Item = Arc<Trigger>>) -> TriggerSet {
-        TriggerSet { by_id: triggers.into_iter().map(|t| ((t.retailer.clone(), t.id.clone()), t)).collect() }
-    }
-    /// One trigger.
-    pub fn get(&self, retailer: &RetailerId, id: &TriggerId) -> Option<&Arc<Trigger>> {
-        self.by_id.get(&(retailer.clone(), id.clone()))
-    }
-    /// All triggers, by retailer and id.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Trigger>> {
-        self.by_id.values()
+impl std::fmt::Display for Crossing {
+    /// What it waits for, as the end of "it did not …".
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Crossing::FallsBelow { threshold, .. } => write!(f, "fall below {threshold}"),
+            Crossing::RisesAbove { threshold, .. } => write!(f, "rise above {threshold}"),
+            Crossing::Becomes(value) => write!(f, "become {value}"),
+        }
     }
 }

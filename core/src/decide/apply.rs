@@ -1,0 +1,137 @@
+//! How a change becomes part of the household: the only writer of its record.
+
+use crate::decision::Change;
+use crate::id::DeviceKey;
+use crate::limits::{CONTACTS_MAX, HISTORY_ENTRIES_MAX};
+use crate::model::{Contact, Device, Household};
+
+/// Moves remembered as applied. A move is delivered again only until its row is gone.
+const ARRIVED_KEPT_MAX: usize = 16;
+
+impl Household {
+    /// Applies one change. Total: a change about something that is not here does nothing.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::HomeSet { retailer, zone, locale } => {
+                self.retailer.clone_from(retailer);
+                self.zone.clone_from(zone);
+                self.locale.clone_from(locale);
+            }
+            Change::MemberSet(member) => {
+                self.members.insert(member.profile.clone(), (**member).clone());
+            }
+            Change::MemberLeft(profile) => {
+                self.members.remove(profile);
+            }
+            Change::DeviceSet(device) => {
+                self.devices.insert(device.key.clone(), (**device).clone());
+            }
+            Change::DeviceLeft { device, .. } => {
+                self.devices.remove(device);
+                self.links.retain(|_, link| link.device != *device);
+            }
+            Change::Arrived(id) => {
+                self.arrived.insert(*id);
+                while self.arrived.len() > ARRIVED_KEPT_MAX {
+                    self.arrived.pop_first();
+                }
+            }
+            Change::Described { device, description } => self.with(device, |d| {
+                d.description.clone_from(description);
+                d.described = true;
+            }),
+            Change::PresenceSet { device, presence, firmware } => self.with(device, |d| {
+                d.presence = presence.clone();
+                if firmware.is_some() {
+                    d.firmware.clone_from(firmware);
+                }
+            }),
+            Change::ClockSet { device, clock } => self.with(device, |d| d.clock = *clock),
+            Change::Reported { device, field, reading } => self.with(device, |d| {
+                if let Some(known) = d.reported.get_mut(field) {
+                    known.clone_from(reading);
+                } else {
+                    d.reported.insert(field.clone(), reading.clone());
+                }
+            }),
+            Change::SlotSet { device, slot, state } => self.with(device, |d| {
+                d.slots.insert(slot.clone(), (**state).clone());
+            }),
+            Change::ContextSet { device, name, entry } => self.with(device, |d| {
+                d.context.insert(name.clone(), entry.clone());
+            }),
+            Change::EdgeSet { device, trigger, edge } => self.with(device, |d| {
+                match edge {
+                    Some(edge) => d.edges.insert(trigger.clone(), *edge),
+                    None => d.edges.remove(trigger),
+                };
+            }),
+            Change::ClaimSet { device, claim } => self.with(device, |d| d.claim.clone_from(claim)),
+            Change::LinkSet(link) => {
+                self.links.insert(link.id, link.clone());
+            }
+            Change::LinkEnded(link) => {
+                self.links.remove(link);
+            }
+            Change::ConsentSet { profile, purpose, record } => {
+                if let Some(member) = self.members.get_mut(profile) {
+                    member.consents.insert(*purpose, record.clone());
+                }
+            }
+            Change::PauseSet { until } => self.paused_until = *until,
+            Change::OfferSet(offer) => {
+                let mut offer = (**offer).clone();
+                bound(&mut offer.history);
+                self.offers.insert(offer.id, offer);
+            }
+            Change::OfferDropped(id) => {
+                self.offers.remove(id);
+            }
+            Change::OrderSet(order) => {
+                let mut order = (**order).clone();
+                bound(&mut order.history);
+                self.orders.insert(order.id, order);
+            }
+            Change::OrderDropped(id) => {
+                self.orders.remove(id);
+            }
+            Change::ContactSet(contact) => self.set_contact(contact),
+            Change::ContactReleased(offer) => self.contacts.retain(|contact| contact.offer != *offer),
+            Change::WipePending { device, pending } => self.with(device, |d| d.wipe_pending = *pending),
+            Change::SuspendedSet { device, reason } => self.with(device, |d| d.suspended.clone_from(reason)),
+            Change::CredentialSet { device, generation, used } => self.with(device, |d| {
+                d.generation = *generation;
+                d.credential_used = *used;
+            }),
+            Change::SeqSet { device, last, gaps } => self.with(device, |d| {
+                d.last_seq = Some(*last);
+                d.seq_gaps = *gaps;
+            }),
+        }
+    }
+
+    fn with(&mut self, device: &DeviceKey, change: impl FnOnce(&mut Device)) {
+        if let Some(device) = self.devices.get_mut(device) {
+            change(device);
+        }
+    }
+
+    /// One contact per offer; the oldest make room.
+    fn set_contact(&mut self, contact: &Contact) {
+        if let Some(known) = self.contacts.iter_mut().find(|known| known.offer == contact.offer) {
+            known.clone_from(contact);
+            return;
+        }
+        self.contacts.push(contact.clone());
+        if self.contacts.len() > CONTACTS_MAX {
+            self.contacts.remove(0);
+        }
+    }
+}
+
+/// Keeps the first entry, which says where it began, and the latest ones.
+fn bound<T>(history: &mut Vec<T>) {
+    while history.len() > HISTORY_ENTRIES_MAX {
+        history.remove(1);
+    }
+}

@@ -1,0 +1,463 @@
+//! The life of an offer after it left: receipts, answers, expiry, withdrawal.
+
+use std::sync::Arc;
+
+use super::draft::Draft;
+use super::event_time::event_time;
+use super::pipeline::{self, Cause, Wake};
+use super::{Answered, Refusal, order, render};
+use crate::code::Code;
+use crate::decision::{Change, Reply};
+use crate::id::{DeviceKey, OfferId, ProfileId};
+use crate::input::Answer;
+use crate::limits::ANSWER_BOUNCE;
+use crate::model::{Action, Contact, ContactState, Fulfil, Offer, OfferState, StateChange};
+use crate::time::{Span, Timestamp};
+use crate::wire::{AnswerUp, DownMessage, ReceiptUp, ReceiptWord};
+
+/// How long a snooze lasts where the person did not say.
+const SNOOZE_DEFAULT: Span = Span::days(1);
+/// How many of a product one answer may order.
+const QTY_MAX: u32 = 20;
+
+/// Who answers, and from where.
+struct Answerer<'s> {
+    /// The channel's name: `device`, `app`, ….
+    channel: &'s str,
+    /// The person, where known.
+    profile: Option<&'s ProfileId>,
+    /// When it was pressed, by a clock that can be believed.
+    pressed_at: Timestamp,
+    /// Makes a repeated press harmless.
+    nonce: Option<&'s str>,
+}
+
+/// The offer with a new state and the reason in its history.
+pub(super) fn moved(offer: &Offer, state: OfferState, at: Timestamp, cause: &str) -> Offer {
+    let mut offer = offer.clone();
+    offer.state = state;
+    offer.history.push(StateChange { state: Arc::from(state.as_str()), at, cause: Arc::from(cause) });
+    offer
+}
+
+fn unknown(offer: OfferId) -> Refusal {
+    Refusal::new(Code::OfferUnknown, format!("there is no offer {offer} here")).at("/body/offer")
+}
+
+/// What the device did with an offer. The first receipt counts the contact.
+pub(super) fn receipt(draft: &mut Draft<'_>, key: &DeviceKey, said: &ReceiptUp) -> Answered {
+    let home = draft.before();
+    let Some(offer) = home.offers.get(&said.offer).filter(|offer| offer.device == *key) else {
+        return Err(unknown(said.offer));
+    };
+    if offer.rev != said.rev {
+        draft.note(format!("receipt for rev {} of an offer at rev {}", said.rev, offer.rev));
+    }
+    count_contact(draft, offer);
+    let next = match (said.state, offer.state) {
+        (ReceiptWord::Delivered, OfferState::Sent) => Some((OfferState::Delivered, "receipt")),
+        (ReceiptWord::Shown, OfferState::Sent | OfferState::Delivered) => Some((OfferState::Shown, "receipt")),
+        (ReceiptWord::Expired, state) if state.is_live() => Some((OfferState::Expired, "expired on the device")),
+        (ReceiptWord::SuppressedOnDevice, state) if state.is_live() => {
+            Some((OfferState::Withdrawn, "suppressed on the device"))
+        }
+        _ => None,
+    };
+    let Some((state, cause)) = next else { return Ok(Reply::Unchanged) };
+    if matches!(said.state, ReceiptWord::Expired | ReceiptWord::SuppressedOnDevice) {
+        // Nobody saw it: it does not count as a contact.
+        draft.change(Change::ContactReleased(offer.id));
+    }
+    let now = draft.now;
+    draft.change(Change::OfferSet(Box::new(moved(offer, state, now, cause))));
+    super::drop_ended(draft);
+    Ok(Reply::Done)
+}
+
+fn count_contact(draft: &mut Draft<'_>, offer: &Offer) {
+    let reserved = draft.before().contacts.iter().find(|contact| contact.offer == offer.id);
+    if let Some(contact) = reserved.filter(|contact| contact.state == ContactState::Reserved) {
+        draft.change(Change::ContactSet(Contact { state: ContactState::Counted, ..contact.clone() }));
+    }
+}
+
+pub(super) fn answered_on_device(draft: &mut Draft<'_>, key: &DeviceKey, said: &AnswerUp) -> Answered {
+    let home = draft.before();
+    if home.offers.get(&said.offer).is_none_or(|offer| offer.device != *key) {
+        return Err(unknown(said.offer));
+    }
+    let pressed_at = home
+        .devices
+        .get(key)
+        .map(|device| event_time(device, &draft.input.sender, said.t, draft.now))
+        .filter(|time| time.trusted)
+        .map_or(draft.now, |time| time.at);
+    let who = Answerer { channel: "device", profile: None, pressed_at, nonce: said.nonce.as_deref() };
+    answer(draft, said.offer, said.rev, &said.answer, &who)
+}
+
+pub(super) fn answered_elsewhere(
+    draft: &mut Draft<'_>,
+    offer: OfferId,
+    rev: u32,
+    said: &Answer,
+    channel: &str,
+    profile: Option<&ProfileId>,
+) -> Answered {
+    let who = Answerer { channel, profile, pressed_at: draft.now, nonce: None };
+    answer(draft, offer, rev, said, &who)
+}
+
+fn answer(draft: &mut Draft<'_>, id: OfferId, rev: u32, said: &Answer, who: &Answerer<'_>) -> Answered {
+    let Some(offer) = draft.before().offers.get(&id) else { return Err(unknown(id)) };
+    if let Some(known) = repeated(draft, offer, said, who) {
+        return Ok(known);
+    }
+    match (said, offer.state) {
+        (Answer::Why, _) => return why(draft, offer),
+        (Answer::Accept { .. }, OfferState::Accepted { order }) => {
+            return Err(Refusal::new(
+                Code::OfferAlreadyAccepted,
+                format!("the offer was accepted before, as order {order}"),
+            ));
+        }
+        // Who declines what they accepted a moment ago wants the order gone.
+        (Answer::Decline | Answer::NotNeeded { .. }, OfferState::Accepted { order }) => {
+            return order::cancel(draft, order, who.channel);
+        }
+        _ => {}
+    }
+    still_open(offer, rev, who, draft.now)?;
+    allowed(draft, offer, said, who)?;
+    count_contact(draft, offer);
+    match said {
+        Answer::Accept { qty, fulfil } => accept(draft, offer, *qty, *fulfil, who),
+        Answer::Decline => close(draft, offer, OfferState::Declined, "declined", who),
+        Answer::NotNeeded { reason } => {
+            if let Some(reason) = reason {
+                draft.note(format!("not needed: {reason}"));
+            }
+            close(draft, offer, OfferState::Declined, "not needed", who)
+        }
+        Answer::Snooze { until } => {
+            let until = until.unwrap_or(draft.now + SNOOZE_DEFAULT).max(draft.now + Span::minutes(1));
+            close(draft, offer, OfferState::Snoozed { until }, "snoozed", who)
+        }
+        Answer::Why => why(draft, offer),
+    }
+}
+
+/// The same press twice: the same nonce, or the same answer within a bounce of the button.
+fn repeated(draft: &mut Draft<'_>, offer: &Offer, said: &Answer, who: &Answerer<'_>) -> Option<Reply> {
+    let (last, at) = offer.last_answer.as_ref()?;
+    let mark = mark(said, who);
+    let same_nonce = who.nonce.is_some() && *last == mark;
+    let bounced = who.channel == "device"
+        && last.split(':').next() == mark.split(':').next()
+        && (draft.now - *at).0 <= ANSWER_BOUNCE.0;
+    if !same_nonce && !bounced {
+        return None;
+    }
+    draft.note("the same answer again");
+    let order = match offer.state {
+        OfferState::Accepted { order } => Some(order),
+        _ => None,
+    };
+    if let Some(order) = order.and_then(|order| draft.before().orders.get(&order)) {
+        order::tell(draft, order);
+    }
+    Some(Reply::Answered { offer: offer.id, state: offer.state.as_str().to_owned(), order })
+}
+
+/// What is remembered of an answer: channel and answer, then the nonce.
+fn mark(said: &Answer, who: &Answerer<'_>) -> String {
+    format!("{} {}:{}", who.channel, said.as_str(), who.nonce.unwrap_or_default())
+}
+
+fn still_open(offer: &Offer, rev: u32, who: &Answerer<'_>, now: Timestamp) -> Result<(), Refusal> {
+    let expired = || Refusal::new(Code::OfferExpired, format!("the offer ended at {}", offer.expires_at));
+    match offer.state {
+        // Pressed in time on a device that was offline, by a clock that can be believed.
+        OfferState::Expired if who.pressed_at < offer.expires_at && who.pressed_at < now => {}
+        OfferState::Expired => return Err(expired()),
+        OfferState::Withdrawn | OfferState::Failed => {
+            return Err(Refusal::new(Code::OfferWithdrawn, "the offer was withdrawn"));
+        }
+        OfferState::Declined => return Err(Refusal::new(Code::OfferNotAllowed, "the offer was declined before")),
+        OfferState::Accepted { .. } => {
+            return Err(Refusal::new(Code::OfferAlreadyAccepted, "the offer was accepted before"));
+        }
+        OfferState::Queued { .. } => return Err(unknown(offer.id)),
+        OfferState::Sent | OfferState::Delivered | OfferState::Shown | OfferState::Snoozed { .. } => {
+            if who.pressed_at >= offer.expires_at {
+                return Err(expired());
+            }
+        }
+    }
+    if rev != offer.rev {
+        let message =
+            format!("the offer is at rev {}, the answer is to rev {rev}; look at the present one first", offer.rev);
+        return Err(Refusal::new(Code::OfferPriceChanged, message).at("/body/rev"));
+    }
+    Ok(())
+}
+
+fn allowed(draft: &Draft<'_>, offer: &Offer, said: &Answer, who: &Answerer<'_>) -> Result<(), Refusal> {
+    let not_allowed = |message: String| Refusal::new(Code::OfferNotAllowed, message);
+    let home = draft.before();
+    let needs = match said {
+        Answer::Accept { .. } => Action::Order,
+        Answer::Snooze { .. } => Action::Snooze,
+        Answer::Decline | Answer::NotNeeded { .. } | Answer::Why => Action::Decline,
+    };
+    // Saying no is always possible, whatever buttons the retailer chose to show.
+    if needs != Action::Decline && !offer.actions.contains(&needs) {
+        return Err(not_allowed(format!("this offer cannot be answered with `{}`", said.as_str())));
+    }
+    if let Some(profile) = who.profile {
+        let member = home.members.get(profile).ok_or_else(|| not_allowed(format!("`{profile}` does not live here")))?;
+        if matches!(said, Answer::Accept { .. }) && !member.role.may_order() {
+            return Err(not_allowed(format!("a {} may not order", member.role.as_str())));
+        }
+    }
+    if matches!(said, Answer::Accept { .. }) && home.link_of(&offer.device).is_none() {
+        return Err(Refusal::new(Code::DeviceNotLinked, "the device is not linked to this household"));
+    }
+    Ok(())
+}
+
+fn accept(
+    draft: &mut Draft<'_>,
+    offer: &Offer,
+    qty: Option<u32>,
+    fulfil: Option<Fulfil>,
+    who: &Answerer<'_>,
+) -> Answered {
+    let (now, rules) = (draft.now, draft.rules);
+    let (Some(item), Some(quoted)) = (&offer.item, &offer.price) else {
+        return Err(Refusal::new(Code::OfferNotAllowed, "there is nothing to buy in this offer"));
+    };
+    let qty = qty.unwrap_or(item.qty);
+    if !(1..=QTY_MAX).contains(&qty) {
+        let message = format!("`qty` must be 1 to {QTY_MAX}; it is {qty}");
+        return Err(Refusal::new(Code::PayloadInvalid, message).at("/body/choice/qty"));
+    }
+    let fulfil = fulfil.or_else(|| offer.fulfil.first().copied()).unwrap_or(Fulfil::Deliver);
+    if !offer.fulfil.is_empty() && !offer.fulfil.contains(&fulfil) {
+        return Err(
+            Refusal::new(Code::OfferNotAllowed, "this way of delivery is not offered").at("/body/choice/fulfil")
+        );
+    }
+    let Some(product) = rules.product(&offer.retailer, &item.product) else {
+        return Err(Refusal::new(Code::OfferOutOfStock, format!("`{}` is no longer sold", item.product)));
+    };
+    let mut price = quoted.clone();
+    if who.pressed_at >= quoted.lock_until {
+        let lock = quoted.lock_until - offer.valid_from;
+        let fresh = render::price(product, item.qty, now + lock)
+            .ok_or_else(|| Refusal::new(Code::OfferOutOfStock, format!("`{}` has no price", item.product)))?;
+        if fresh.total.currency != quoted.total.currency || fresh.total.minor > quoted.total.minor {
+            return Err(requote(draft, offer, fresh));
+        }
+        price = fresh;
+    }
+    let total = price
+        .item
+        .times(qty)
+        .and_then(|items| items.plus(price.delivery))
+        .ok_or_else(|| Refusal::new(Code::PayloadInvalid, "the total is out of range").at("/body/choice/qty"))?;
+    let order = order::placed(draft, offer, qty, price.item, total, fulfil, who.profile, who.channel);
+    let mut accepted = moved(offer, OfferState::Accepted { order: order.id }, now, who.channel);
+    accepted.price = Some(price);
+    accepted.last_answer = Some((mark(&Answer::Accept { qty: None, fulfil: None }, who), now));
+    let (offer_id, order_id, device) = (offer.id, order.id, offer.device.clone());
+    pipeline::drop_waiting(draft, &device, offer_id);
+    draft.change(Change::OfferSet(Box::new(accepted)));
+    draft.change(Change::OrderSet(Box::new(order.clone())));
+    if who.channel != "device" {
+        let withdraw = DownMessage::OfferWithdraw { offer: offer_id, reason: "accepted".to_owned() };
+        draft.say(&device, withdraw, Some(offer.expires_at));
+    }
+    order::tell(draft, &order);
+    super::drop_ended(draft);
+    Ok(Reply::Answered { offer: offer_id, state: "accepted".to_owned(), order: Some(order_id) })
+}
+
+/// The price has risen since its lock ended: a new revision with the new price, to be confirmed.
+fn requote(draft: &mut Draft<'_>, offer: &Offer, fresh: crate::model::OfferPrice) -> Refusal {
+    let message = format!("the price is now {}; confirm it again", fresh.total);
+    let now = draft.now;
+    let mut next = moved(offer, OfferState::Sent, now, "price changed");
+    next.rev += 1;
+    next.price = Some(fresh);
+    let expires_at = next.expires_at;
+    pipeline::drop_waiting(draft, &offer.device, offer.id);
+    draft.say(&offer.device, DownMessage::OfferPut(Box::new(next.clone())), Some(expires_at));
+    draft.change(Change::OfferSet(Box::new(next)));
+    Refusal::new(Code::OfferPriceChanged, message)
+}
+
+fn close(draft: &mut Draft<'_>, offer: &Offer, state: OfferState, cause: &str, who: &Answerer<'_>) -> Answered {
+    let now = draft.now;
+    let mut closed = moved(offer, state, now, cause);
+    let said = match state {
+        OfferState::Snoozed { .. } => Answer::Snooze { until: None },
+        _ => Answer::Decline,
+    };
+    closed.last_answer = Some((mark(&said, who), now));
+    pipeline::drop_waiting(draft, &offer.device, offer.id);
+    draft.change(Change::OfferSet(Box::new(closed)));
+    if who.channel != "device" {
+        let withdraw = DownMessage::OfferWithdraw { offer: offer.id, reason: cause.to_owned() };
+        draft.say(&offer.device, withdraw, Some(offer.expires_at));
+    }
+    super::drop_ended(draft);
+    Ok(Reply::Answered { offer: offer.id, state: state.as_str().to_owned(), order: None })
+}
+
+fn why(draft: &mut Draft<'_>, offer: &Offer) -> Answered {
+    let about = [
+        ("offer".to_owned(), offer.id.to_string()),
+        ("why".to_owned(), offer.text.why.clone().unwrap_or_else(|| offer.text.title.clone())),
+        ("trigger".to_owned(), offer.trigger.to_string()),
+    ];
+    draft.say(&offer.device, DownMessage::Reply { about: about.into() }, Some(draft.now + super::REPLY_TTL));
+    Ok(Reply::Answered { offer: offer.id, state: offer.state.as_str().to_owned(), order: None })
+}
+
+pub(super) fn taken_back(draft: &mut Draft<'_>, id: OfferId, reason: &str) -> Answered {
+    let Some(offer) = draft.before().offers.get(&id) else { return Err(unknown(id)) };
+    if !offer.state.is_live() {
+        return Ok(Reply::Unchanged);
+    }
+    withdraw(draft, id, reason);
+    Ok(Reply::Answered { offer: id, state: "withdrawn".to_owned(), order: None })
+}
+
+/// Takes a live offer back: from the record, from the outbox, and from the device if it may have
+/// it. A contact that nobody saw is given back.
+pub(super) fn withdraw(draft: &mut Draft<'_>, id: OfferId, reason: &str) {
+    end(draft, id, OfferState::Withdrawn, reason);
+}
+
+fn end(draft: &mut Draft<'_>, id: OfferId, state: OfferState, reason: &str) {
+    let now = draft.now;
+    let home = draft.home();
+    let Some(offer) = home.offers.get(&id).filter(|offer| offer.state.is_live()).cloned() else { return };
+    let unseen = home.contacts.iter().any(|contact| contact.offer == id && contact.state == ContactState::Reserved);
+    let may_be_there = !matches!(offer.state, OfferState::Queued { .. });
+    pipeline::drop_waiting(draft, &offer.device, id);
+    if unseen {
+        draft.change(Change::ContactReleased(id));
+    }
+    if may_be_there && state == OfferState::Withdrawn {
+        let message = DownMessage::OfferWithdraw { offer: id, reason: reason.to_owned() };
+        draft.say(&offer.device, message, Some(offer.expires_at));
+    }
+    draft.change(Change::OfferSet(Box::new(moved(&offer, state, now, reason))));
+    super::drop_ended(draft);
+}
+
+/// Ends an offer whose time is up. The device checks the time itself and needs no word.
+pub(super) fn expire(draft: &mut Draft<'_>, id: OfferId) {
+    end(draft, id, OfferState::Expired, "time");
+}
+
+pub(super) fn withdraw_all_of(draft: &mut Draft<'_>, key: &DeviceKey, reason: &str) {
+    let home = draft.home();
+    let live: Vec<OfferId> = home
+        .offers
+        .values()
+        .filter(|offer| offer.device == *key && offer.state.is_live())
+        .map(|offer| offer.id)
+        .collect();
+    for id in live {
+        withdraw(draft, id, reason);
+    }
+}
+
+/// Whether an offer that was decided earlier may still be said now.
+pub(super) enum Welcome {
+    /// Yes.
+    Yes,
+    /// Not at this hour.
+    Later(Timestamp),
+    /// No, for this reason.
+    No(&'static str),
+}
+
+/// Looks again at an offer before it is (re-)delivered: what the customer decides beats what was
+/// decided before.
+pub(super) fn welcome(draft: &mut Draft<'_>, offer: &Offer) -> Welcome {
+    let (now, rules) = (draft.now, draft.rules);
+    let home = draft.home();
+    let trigger = rules.triggers.get(&offer.retailer, &offer.trigger);
+    if now >= offer.expires_at {
+        return Welcome::No("time");
+    }
+    let Some(trigger) = trigger else { return Welcome::No("the trigger is not live any more") };
+    if !trigger.consent.iter().all(|purpose| home.consents(&offer.device, *purpose, now)) {
+        return Welcome::No("consent withdrawn");
+    }
+    if home.paused_until.is_some_and(|until| now < until) {
+        return Welcome::No("paused");
+    }
+    match (trigger.quiet, &home.zone) {
+        (Some(_), None) => Welcome::No("zone unknown"),
+        (Some(window), Some(zone)) if window.contains(zone.local(now)) => Welcome::Later(window.end(zone, now)),
+        _ => Welcome::Yes,
+    }
+}
+
+/// The device listens again: offers that no connection has taken are looked at once more.
+pub(super) fn reachable(draft: &mut Draft<'_>, key: &DeviceKey, waiting: &[OfferId]) -> Answered {
+    let now = draft.now;
+    for id in waiting {
+        let Some(offer) = draft.home().offers.get(id).filter(|offer| offer.device == *key).cloned() else {
+            pipeline::drop_waiting(draft, key, *id);
+            continue;
+        };
+        if !offer.state.is_live() {
+            pipeline::drop_waiting(draft, key, *id);
+            continue;
+        }
+        match welcome(draft, &offer) {
+            Welcome::Yes => {
+                pipeline::drop_waiting(draft, key, *id);
+                draft.say(key, DownMessage::OfferPut(Box::new(offer.clone())), Some(offer.expires_at));
+            }
+            Welcome::Later(until) => {
+                pipeline::drop_waiting(draft, key, *id);
+                draft.change(Change::ContactReleased(*id));
+                draft.change(Change::OfferSet(Box::new(moved(
+                    &offer,
+                    OfferState::Queued { until },
+                    now,
+                    "quiet hours",
+                ))));
+            }
+            Welcome::No("time") => expire(draft, *id),
+            Welcome::No(reason) => withdraw(draft, *id, reason),
+        }
+    }
+    Ok(Reply::Done)
+}
+
+/// A held or snoozed offer's hour has come: the whole pipeline looks at it again.
+pub(super) fn hour_has_come(draft: &mut Draft<'_>, id: OfferId) {
+    let rules = draft.rules;
+    let Some(offer) = draft.home().offers.get(&id).cloned() else { return };
+    match rules.triggers.get(&offer.retailer, &offer.trigger) {
+        Some(trigger) => {
+            let wake = Wake {
+                device: &offer.device,
+                slot: offer.slot.as_ref(),
+                event: None,
+                at: draft.now,
+                cause: Cause::Held(id),
+            };
+            pipeline::consider(draft, trigger, &wake);
+        }
+        None => withdraw(draft, id, "the trigger is not live any more"),
+    }
+}

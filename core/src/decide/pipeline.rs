@@ -1,0 +1,542 @@
+//! The order of evaluation, on one page: from a woken trigger to an offer that leaves, waits or
+//! does not exist, with the reason of every step.
+
+use std::sync::Arc;
+
+use super::draft::{Draft, description};
+use super::render::{self, Proposal};
+use crate::decision::{Change, Effect};
+use crate::id::{DecisionId, DeviceKey, OfferId, SlotId};
+use crate::input::Input;
+use crate::limits::{LIVE_OFFERS_PER_DEVICE_MAX, QUIET_END_JITTER};
+use crate::model::{
+    Contact, ContactState, Device, DeviceDescription, Household, Offer, OfferState, OrderState, StateChange,
+};
+use crate::rules::RuleSet;
+use crate::time::{Span, Timestamp};
+use crate::trace::{CandidateTrace, Fact, Step, StepTrace, StepVerdict, Verdict};
+use crate::trigger::{Cap, CapPer, CapScope, CapWindow, Scope, Trigger, Truth};
+use crate::wire::{DownMessage, EventUp};
+
+/// Why a trigger is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// A value crossed its edge.
+    Edge,
+    /// Its edge was crossed before, and its conditions may hold by now.
+    Armed,
+    /// A discrete event.
+    Event,
+    /// An offer was held, or put off by its reader, and its hour has come.
+    Held(OfferId),
+}
+
+/// What woke a trigger.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wake<'w> {
+    /// On which device.
+    pub(super) device: &'w DeviceKey,
+    /// On which slot.
+    pub(super) slot: Option<&'w SlotId>,
+    /// By which event.
+    pub(super) event: Option<&'w EventUp>,
+    /// When it happened.
+    pub(super) at: Timestamp,
+    /// Why.
+    pub(super) cause: Cause,
+}
+
+/// What all steps together say.
+pub(super) struct Evaluated {
+    /// Every step in order.
+    pub(super) steps: Vec<StepTrace>,
+    /// What would be proposed, as far as the steps could say.
+    proposal: Option<Proposal>,
+    /// When a held offer may leave.
+    hold_until: Option<Timestamp>,
+}
+
+/// What the caller of [`consider`] needs to know.
+pub(super) struct Considered {
+    /// Nothing but its conditions stood in the way.
+    pub(super) waits_for_conditions: bool,
+}
+
+impl Evaluated {
+    fn first_block(&self) -> Option<Step> {
+        self.steps
+            .iter()
+            .find(|step| matches!(step.verdict, StepVerdict::Block | StepVerdict::Hold))
+            .map(|step| step.step)
+    }
+    fn is_blocked(&self) -> bool {
+        self.steps.iter().any(|step| step.verdict == StepVerdict::Block)
+    }
+    fn waits_for_conditions(&self) -> bool {
+        self.steps
+            .iter()
+            .find(|step| step.verdict == StepVerdict::Block)
+            .is_some_and(|step| step.step == Step::Conditions)
+    }
+}
+
+/// The id of the decision about one trigger at one input.
+pub(super) fn decision_id(home: &Household, input: &Input, trigger: &Trigger) -> DecisionId {
+    DecisionId::derived(&[home.id.bytes(), input.id.bytes(), trigger.id.as_str().as_bytes()])
+}
+
+/// Looks at a woken trigger, step by step, and does what follows.
+pub(super) fn consider(draft: &mut Draft<'_>, trigger: &Trigger, wake: &Wake<'_>) -> Considered {
+    let (input, rules, now) = (draft.input, draft.rules, draft.now);
+    let home = draft.home();
+    let decision = decision_id(home, input, trigger);
+    let evaluated = evaluate(home, rules, trigger, wake, input, now);
+    let first_block = evaluated.first_block();
+    let considered = Considered { waits_for_conditions: evaluated.waits_for_conditions() };
+    let held_before = match wake.cause {
+        Cause::Held(offer) => Some(offer),
+        Cause::Edge | Cause::Armed | Cause::Event => None,
+    };
+    let offer = if evaluated.is_blocked() {
+        None
+    } else {
+        evaluated.proposal.map(|proposal| {
+            let id = held_before.unwrap_or_else(|| OfferId::derived(&[decision.bytes()]));
+            let offer = proposal.into_offer(id, decision, trigger, wake, now);
+            give(draft, offer, evaluated.hold_until)
+        })
+    };
+    if let (None, Some(held)) = (offer, held_before) {
+        let reason = first_block.map_or("not eligible any more", Step::as_str);
+        super::offer::withdraw(draft, held, reason);
+    }
+    let verdict = if offer.is_some() && evaluated.hold_until.is_none() { Verdict::Sent } else { Verdict::Held };
+    draft.candidate(CandidateTrace {
+        decision,
+        trigger: trigger.id.clone(),
+        trigger_version: trigger.version,
+        verdict,
+        first_block,
+        offer,
+        steps: evaluated.steps,
+    });
+    considered
+}
+
+/// Sends an offer, or keeps it for a better hour; makes room for it first.
+fn give(draft: &mut Draft<'_>, mut offer: Offer, hold_until: Option<Timestamp>) -> OfferId {
+    let (id, now, device) = (offer.id, draft.now, offer.device.clone());
+    make_room(draft, &device, id);
+    let earlier = draft.home().offers.get(&id).map(|earlier| earlier.history.clone());
+    offer.history = earlier.unwrap_or_default();
+    let (state, cause) = match hold_until {
+        Some(until) => (OfferState::Queued { until }, "quiet hours"),
+        None => (OfferState::Sent, "decision"),
+    };
+    offer.state = state;
+    offer.history.push(StateChange { state: Arc::from(state.as_str()), at: now, cause: Arc::from(cause) });
+    if hold_until.is_none() {
+        let contact = Contact {
+            offer: id,
+            trigger: offer.trigger.clone(),
+            device: device.clone(),
+            at: now,
+            state: ContactState::Reserved,
+        };
+        draft.change(Change::ContactSet(contact));
+        let expires_at = offer.expires_at;
+        draft.say(&device, DownMessage::OfferPut(Box::new(offer.clone())), Some(expires_at));
+    }
+    draft.change(Change::OfferSet(Box::new(offer)));
+    super::drop_ended(draft);
+    id
+}
+
+/// A device holds few live offers; the oldest makes room for the next.
+fn make_room(draft: &mut Draft<'_>, device: &DeviceKey, coming: OfferId) {
+    let mut live: Vec<_> = draft
+        .home()
+        .offers
+        .values()
+        .filter(|offer| offer.device == *device && offer.state.is_live() && offer.id != coming)
+        .map(|offer| (offer.valid_from, offer.id))
+        .collect();
+    live.sort();
+    let surplus = (live.len() + 1).saturating_sub(LIVE_OFFERS_PER_DEVICE_MAX);
+    for (_, id) in live.into_iter().take(surplus) {
+        super::offer::withdraw(draft, id, "superseded");
+    }
+}
+
+/// What a step says, before it gets its name.
+type Said = (StepVerdict, String, Vec<(&'static str, Fact)>);
+
+fn pass(reason: impl Into<String>) -> Said {
+    (StepVerdict::Pass, reason.into(), Vec::new())
+}
+fn block(reason: impl Into<String>) -> Said {
+    (StepVerdict::Block, reason.into(), Vec::new())
+}
+fn not_configured(reason: impl Into<String>) -> Said {
+    (StepVerdict::NotConfigured, reason.into(), Vec::new())
+}
+fn skipped(reason: impl Into<String>) -> Said {
+    (StepVerdict::Skipped, reason.into(), Vec::new())
+}
+
+/// What the steps look at.
+struct Look<'l> {
+    home: &'l Household,
+    trigger: &'l Trigger,
+    wake: &'l Wake<'l>,
+    input: &'l Input,
+    now: Timestamp,
+    device: &'l Device,
+    can: &'l DeviceDescription,
+}
+
+/// All steps in their fixed order, none skipped because an earlier one blocked: explain shows
+/// everything, the first block is the reason.
+pub(super) fn evaluate(
+    home: &Household,
+    rules: &RuleSet,
+    trigger: &Trigger,
+    wake: &Wake<'_>,
+    input: &Input,
+    now: Timestamp,
+) -> Evaluated {
+    let mut steps = Vec::with_capacity(Step::ALL.len());
+    let mut say = |step: Step, (verdict, reason, numbers): Said| {
+        let numbers = numbers.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect();
+        steps.push(StepTrace { step, verdict, reason, numbers });
+    };
+    let Some(device) = home.devices.get(wake.device) else {
+        say(Step::Link, block("no_device: it has left the household"));
+        return Evaluated { steps, proposal: None, hold_until: None };
+    };
+    let Some(can) = description(device, rules) else {
+        say(Step::Placement, block("no_description: neither the device nor its model says what it can show"));
+        return Evaluated { steps, proposal: None, hold_until: None };
+    };
+    let look = Look { home, trigger, wake, input, now, device, can };
+
+    say(Step::Dedup, dedup(&look));
+    say(Step::Age, age(&look));
+    say(Step::Validity, validity(&look));
+    say(Step::Suspension, suspension(&look));
+    say(Step::Link, link(&look));
+    say(Step::Consent, consent(&look));
+    say(Step::Controls, controls(&look));
+    say(Step::Audience, audience(&look));
+    say(Step::Conditions, conditions(&look));
+    let (said, product) = render::product(rules, trigger, wake.slot, device);
+    say(Step::Suppression, suppression(&look, product.as_ref().map(|product| &product.id)));
+    say(Step::Caps, caps(&look));
+    say(Step::Offer, said);
+    let (said, text) = render::content(&look.scope(), trigger, product.as_deref(), rules);
+    say(Step::Content, said);
+    let (said, place) = render::placement(trigger, can, product.as_deref(), text.as_ref());
+    say(Step::Placement, said);
+    let (said, hold_until) = quiet(&look);
+    say(Step::Quiet, said);
+    say(Step::Budget, not_configured("no budget"));
+    say(Step::Holdout, not_configured("no holdout"));
+    let proposal = match (text, place) {
+        (Some(text), Some(place)) => render::propose(rules, trigger, product.as_deref(), text, place, now),
+        _ => None,
+    };
+    let is_blocked = steps.iter().any(|step| step.verdict == StepVerdict::Block);
+    let mut say = |step: Step, (verdict, reason, numbers): Said| {
+        let numbers = numbers.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect();
+        steps.push(StepTrace { step, verdict, reason, numbers });
+    };
+    say(Step::Send, send(is_blocked, hold_until, proposal.as_ref()));
+    Evaluated { steps, proposal: proposal.filter(|_| !is_blocked), hold_until }
+}
+
+impl<'l> Look<'l> {
+    fn scope(&self) -> Scope<'l> {
+        Scope {
+            household: self.home,
+            device: self.device,
+            description: self.can,
+            slot: self.wake.slot,
+            event: self.wake.event,
+            now: self.now,
+        }
+    }
+}
+
+fn dedup(look: &Look<'_>) -> Said {
+    match &look.input.message {
+        Some(id) => (StepVerdict::Pass, "first time seen".into(), vec![("message", Fact::Text(id.to_string()))]),
+        None => pass("no message id; only a redelivery would be recognised"),
+    }
+}
+
+fn age(look: &Look<'_>) -> Said {
+    let age = look.now - look.wake.at;
+    let max = look.trigger.max_event_age;
+    let numbers =
+        vec![("age_s", Fact::Int(age.0 / 1_000)), ("max_s", Fact::Int(max.0 / 1_000)), ("at", Fact::At(look.wake.at))];
+    match look.wake.cause {
+        Cause::Held(_) => pass("looked at again at its hour"),
+        Cause::Armed => pass("the edge still holds"),
+        Cause::Edge | Cause::Event if age > max => {
+            (StepVerdict::Block, format!("event_too_old: {age} of at most {max}"), numbers)
+        }
+        Cause::Edge | Cause::Event => (StepVerdict::Pass, format!("{age} of at most {max}"), numbers),
+    }
+}
+
+fn validity(look: &Look<'_>) -> Said {
+    let (from, until) = look.trigger.valid;
+    let numbers = vec![("version", Fact::Int(look.trigger.version as i64))];
+    if from.is_none() && until.is_none() {
+        return (StepVerdict::Pass, "always valid".into(), numbers);
+    }
+    // A prospect has no zone; its day is counted in UTC.
+    let today = match &look.home.zone {
+        Some(zone) => zone.local(look.now).date(),
+        None => crate::time::Zone::utc().local(look.now).date(),
+    };
+    if from.is_some_and(|from| today < from) {
+        return (StepVerdict::Block, format!("not_yet_valid: {today} is before {}", show(from)), numbers);
+    }
+    if until.is_some_and(|until| today > until) {
+        return (StepVerdict::Block, format!("no_longer_valid: {today} is after {}", show(until)), numbers);
+    }
+    (StepVerdict::Pass, format!("valid on {today}"), numbers)
+}
+
+fn show(date: Option<jiff::civil::Date>) -> String {
+    date.map_or_else(String::new, |date| date.to_string())
+}
+
+fn suspension(look: &Look<'_>) -> Said {
+    match &look.device.suspended {
+        Some(reason) => block(format!("device_suspended: {reason}")),
+        None => pass("the device is not suspended"),
+    }
+}
+
+fn link(look: &Look<'_>) -> Said {
+    if look.device.wipe_pending {
+        return block("wipe_pending: the former owner's data is not yet wiped from the device");
+    }
+    match look.home.link_of(&look.device.key) {
+        Some(_) if look.home.retailer.as_ref() != Some(&look.trigger.retailer) => {
+            block("other_retailer: the household is not this retailer's")
+        }
+        Some(link) => (
+            StepVerdict::Pass,
+            "linked".into(),
+            vec![("since", Fact::At(link.since)), ("role", Fact::Text(link.role.as_str().into()))],
+        ),
+        None if look.trigger.link_required => block("not_linked: the device belongs to no household"),
+        None => pass("not linked, and the trigger does not ask for it"),
+    }
+}
+
+fn consent(look: &Look<'_>) -> Said {
+    let mut numbers = Vec::new();
+    for purpose in &look.trigger.consent {
+        if !look.home.consents(&look.device.key, *purpose, look.now) {
+            return (StepVerdict::Block, format!("no_consent: {} is not granted", purpose.as_str()), numbers);
+        }
+        let record = look
+            .home
+            .members
+            .values()
+            .filter_map(|member| member.consents.get(purpose))
+            .filter(|record| record.is_live(look.now))
+            .max_by_key(|record| record.at);
+        if let Some(record) = record {
+            numbers.push((purpose.as_str(), Fact::At(record.at)));
+        }
+    }
+    (StepVerdict::Pass, "granted".into(), numbers)
+}
+
+fn controls(look: &Look<'_>) -> Said {
+    match look.home.paused_until {
+        Some(until) if look.now < until => {
+            (StepVerdict::Block, "paused: the customer asked for silence".into(), vec![("until", Fact::At(until))])
+        }
+        _ => pass("no pause"),
+    }
+}
+
+fn audience(look: &Look<'_>) -> Said {
+    let linked: Vec<_> = look
+        .home
+        .links
+        .values()
+        .filter(|link| link.device == look.device.key)
+        .filter_map(|link| look.home.members.get(&link.profile).map(|member| (link.role, member)))
+        .collect();
+    let roles = &look.trigger.roles;
+    if !roles.is_empty() && !linked.is_empty() && !linked.iter().any(|(role, _)| roles.contains(role)) {
+        return block("no_such_role: nobody linked to the device has a role that may see it");
+    }
+    let has = |segment: &String| linked.iter().any(|(_, member)| member.segments.contains(segment));
+    if let Some(excluded) = look.trigger.exclude.iter().find(|segment| has(segment)) {
+        return block(format!("excluded: segment {excluded}"));
+    }
+    if look.trigger.include.is_empty() {
+        return not_configured("everybody");
+    }
+    match look.trigger.include.iter().find(|segment| has(segment)) {
+        Some(segment) => pass(format!("in segment {segment}")),
+        None => block(format!("not_included: in none of {}", look.trigger.include.join(", "))),
+    }
+}
+
+fn conditions(look: &Look<'_>) -> Said {
+    let Some(condition) = &look.trigger.when else { return not_configured("no condition") };
+    let evaluation = condition.evaluate(&look.scope());
+    let wrong = evaluation.failing().next().map(|leaf| leaf.source.clone()).unwrap_or_default();
+    let leaves = evaluation.leaves.iter().map(|leaf| ("leaf", Fact::Text(leaf.to_string()))).collect();
+    let (verdict, reason) = match evaluation.truth {
+        Truth::True => (StepVerdict::Pass, "all hold".to_owned()),
+        Truth::False => (StepVerdict::Block, format!("conditions: {wrong}")),
+        Truth::Unknown => (StepVerdict::Block, format!("conditions_unknown: {wrong}")),
+    };
+    (verdict, reason, leaves)
+}
+
+fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId>) -> Said {
+    if let Some(product) = product {
+        let bought = |order: &&crate::model::Order| order.lines.iter().any(|line| line.product == *product);
+        if let Some(order) = look.home.orders.values().filter(bought).find(|order| order.state.is_open()) {
+            let numbers =
+                vec![("order", Fact::Text(order.id.to_string())), ("state", Fact::Text(order.state.as_str().into()))];
+            return (StepVerdict::Block, "open_order: the product is on its way".into(), numbers);
+        }
+        if let Some(silence) = look.trigger.after.ordered {
+            let last = look.home.orders.values().filter(bought).filter(|order| order.state != OrderState::Cancelled);
+            if let Some(said) = within(last.map(|order| order.created_at).max(), silence, look.now, "just_ordered") {
+                return said;
+            }
+        }
+    }
+    let refused = |cause: &str| {
+        let ended = look.home.offers.values().filter(|offer| offer.trigger == look.trigger.id);
+        ended
+            .filter(|offer| offer.state == OfferState::Declined)
+            .filter_map(|offer| offer.history.last())
+            .filter(|change| (*change.cause == *"not needed") == (cause == "not needed"))
+            .map(|change| change.at)
+            .max()
+    };
+    let after = look.trigger.after;
+    let refusals = [(after.declined, "declined", "refused"), (after.not_needed, "not needed", "not_needed")];
+    for (silence, cause, reason) in refusals {
+        if let Some(said) = silence.and_then(|silence| within(refused(cause), silence, look.now, reason)) {
+            return said;
+        }
+    }
+    pass("nothing bought or refused lately, no open order")
+}
+
+fn within(last: Option<Timestamp>, silence: Span, now: Timestamp, reason: &str) -> Option<Said> {
+    let last = last?;
+    let until = last + silence;
+    (now < until).then(|| {
+        let numbers = vec![("at", Fact::At(last)), ("until", Fact::At(until))];
+        (StepVerdict::Block, format!("{reason}: silence for {silence} after it"), numbers)
+    })
+}
+
+fn caps(look: &Look<'_>) -> Said {
+    if look.trigger.caps.is_empty() {
+        return not_configured("no cap");
+    }
+    let own = match look.wake.cause {
+        Cause::Held(offer) => Some(offer),
+        Cause::Edge | Cause::Armed | Cause::Event => None,
+    };
+    let mut numbers = Vec::new();
+    for cap in &look.trigger.caps {
+        let times: Vec<Timestamp> = look
+            .home
+            .contacts
+            .iter()
+            .filter(|contact| Some(contact.offer) != own)
+            .filter(|contact| cap.per != CapPer::Offer || contact.trigger == look.trigger.id)
+            .filter(|contact| cap.scope != CapScope::Device || contact.device == look.device.key)
+            .map(|contact| contact.at)
+            .filter(|at| in_window(cap, *at, look))
+            .collect();
+        numbers.push(("made", Fact::Int(times.len() as i64)));
+        numbers.push(("max", Fact::Int(i64::from(cap.max))));
+        if times.len() >= cap.max as usize {
+            let reason = format!(
+                "cap_reached: {} {} of {} {}",
+                scope_name(cap.scope),
+                times.len(),
+                cap.max,
+                window_name(cap.window)
+            );
+            if let (CapWindow::Within(window), Some(oldest)) =
+                (cap.window, times.iter().rev().nth(cap.max.max(1) as usize - 1))
+            {
+                numbers.push(("frees", Fact::At(*oldest + window)));
+            }
+            return (StepVerdict::Block, reason, numbers);
+        }
+    }
+    (StepVerdict::Pass, "room under every cap".into(), numbers)
+}
+
+fn in_window(cap: &Cap, at: Timestamp, look: &Look<'_>) -> bool {
+    match (cap.window, &look.home.zone) {
+        (CapWindow::Within(window), _) => at > look.now - window,
+        (CapWindow::EachDay, Some(zone)) => zone.local(at).date() == zone.local(look.now).date(),
+        (CapWindow::EachDay, None) => at > look.now - Span::days(1),
+    }
+}
+
+fn scope_name(scope: CapScope) -> &'static str {
+    match scope {
+        CapScope::Household => "household",
+        CapScope::Profile => "profile",
+        CapScope::Device => "device",
+    }
+}
+
+fn window_name(window: CapWindow) -> String {
+    match window {
+        CapWindow::Within(span) => format!("in {span}"),
+        CapWindow::EachDay => "today".to_owned(),
+    }
+}
+
+fn quiet(look: &Look<'_>) -> (Said, Option<Timestamp>) {
+    let Some(window) = look.trigger.quiet else { return (not_configured("no quiet hours"), None) };
+    let Some(zone) = &look.home.zone else {
+        return (block("zone_unknown: where the hour is unknown it is quiet"), None);
+    };
+    if !window.contains(zone.local(look.now)) {
+        return (pass(format!("outside {window} {zone}")), None);
+    }
+    // Spread, so that not every home of a street lights up in the same second.
+    let spread = look.home.id.bytes().iter().take(4).fold(0i64, |sum, byte| sum * 256 + i64::from(*byte));
+    let until = window.end(zone, look.now) + Span(spread % QUIET_END_JITTER.0);
+    let numbers = vec![("until", Fact::At(until)), ("zone", Fact::Text(zone.to_string()))];
+    ((StepVerdict::Hold, format!("quiet_hours: {window} {zone}"), numbers), Some(until))
+}
+
+fn send(is_blocked: bool, hold_until: Option<Timestamp>, proposal: Option<&Proposal>) -> Said {
+    match (is_blocked, hold_until, proposal) {
+        (true, _, _) => skipped("blocked before"),
+        (false, Some(until), Some(_)) => (StepVerdict::Hold, "held".into(), vec![("until", Fact::At(until))]),
+        (false, None, Some(proposal)) => pass(format!("sent to {}", proposal.placement())),
+        (false, _, None) => skipped("nothing to send"),
+    }
+}
+
+/// Takes whatever waits about an offer out of the outbox.
+pub(super) fn drop_waiting(draft: &mut Draft<'_>, device: &DeviceKey, offer: OfferId) {
+    draft.effect(Effect::DropOffer { device: device.clone(), offer });
+}

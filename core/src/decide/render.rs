@@ -1,0 +1,308 @@
+//! From a trigger's plan to a proposal: product, price, words, place.
+
+use std::sync::Arc;
+
+use super::pipeline::Wake;
+use crate::id::{DecisionId, OfferId, PlacementId, SlotId};
+use crate::model::{
+    Action, Device, DeviceDescription, Offer, OfferItem, OfferPrice, OfferState, OfferText, Placement, Product,
+    locale_chain,
+};
+use crate::rules::RuleSet;
+use crate::time::Timestamp;
+use crate::trace::{Fact, StepVerdict};
+use crate::trigger::{ProductChoice, Scope, TextVars, Trigger};
+
+/// What a step says, with what it found.
+type Found<T> = ((StepVerdict, String, Vec<(&'static str, Fact)>), Option<T>);
+
+/// A surface, with what can be done on it.
+pub(super) struct Place {
+    placement: Placement,
+    actions: Vec<Action>,
+    confirm: Option<(String, String)>,
+}
+
+/// All of an offer but its life.
+pub(super) struct Proposal {
+    retailer: crate::id::RetailerId,
+    place: Place,
+    text: OfferText,
+    item: Option<OfferItem>,
+    price: Option<OfferPrice>,
+    sold_by: Option<String>,
+    withdraw_days: Option<u32>,
+}
+
+/// Which product, by the trigger's choice.
+pub(super) fn product(
+    rules: &RuleSet,
+    trigger: &Trigger,
+    slot: Option<&SlotId>,
+    device: &Device,
+) -> Found<Arc<Product>> {
+    let Some(choice) = &trigger.offer.product else {
+        return ((StepVerdict::NotConfigured, "nothing to buy".into(), Vec::new()), None);
+    };
+    let fitting = || slot.and_then(|slot| rules.products_for(&trigger.retailer, &device.model, slot).next());
+    let (wanted, found) = match choice {
+        ProductChoice::Fixed(id) => (id.to_string(), rules.product(&trigger.retailer, id)),
+        ProductChoice::SlotCompatible { fallback } => (
+            "a product that fits the slot".to_owned(),
+            fitting().or_else(|| fallback.as_ref().and_then(|id| rules.product(&trigger.retailer, id))),
+        ),
+    };
+    match found {
+        None => ((StepVerdict::Block, format!("no_product: {wanted} is not in the catalogue"), Vec::new()), None),
+        Some(product) => {
+            let numbers = vec![
+                ("product", Fact::Text(product.id.to_string())),
+                ("price_minor", Fact::Int(product.price.minor)),
+                ("seller", Fact::Text(product.seller.clone())),
+            ];
+            if total(product, 1).is_none() {
+                let reason = "no_price: price and delivery are in different currencies";
+                return ((StepVerdict::Block, reason.into(), numbers), None);
+            }
+            ((StepVerdict::Pass, format!("{} at {}", product.id, product.price), numbers), Some(Arc::clone(product)))
+        }
+    }
+}
+
+/// What so many cost with delivery.
+pub(super) fn total(product: &Product, qty: u32) -> Option<crate::money::Money> {
+    product.price.times(qty)?.plus(product.delivery)
+}
+
+/// The words, in the nearest language that the customer reads and the device shows.
+pub(super) fn content(
+    scope: &Scope<'_>,
+    trigger: &Trigger,
+    product: Option<&Product>,
+    rules: &RuleSet,
+) -> Found<OfferText> {
+    if trigger.offer.product.is_some() && product.is_none() {
+        return ((StepVerdict::Skipped, "no product to write about".into(), Vec::new()), None);
+    }
+    let home = scope.household;
+    let default = rules.retailers.get(&trigger.retailer).map_or("en", |retailer| retailer.default_locale.as_str());
+    let preferred = home
+        .link_of(&scope.device.key)
+        .and_then(|link| home.members.get(&link.profile))
+        .and_then(|member| member.locale.as_deref())
+        .or(home.locale.as_deref());
+    let wanted: Vec<&str> = preferred.into_iter().chain([default]).flat_map(locale_chain).collect();
+    let shown: Vec<&str> = wanted.iter().copied().filter(|locale| shows(scope.description, locale)).collect();
+    if shown.is_empty() && !scope.description.locales.is_empty() {
+        let reason = format!("locale_not_shown: the device shows {}", scope.description.locales.join(", "));
+        return ((StepVerdict::Block, reason, Vec::new()), None);
+    }
+    let language = trigger.offer.texts.choose(&shown, default).unwrap_or(default);
+    let vars = vars(scope, product, language);
+    match trigger.offer.texts.render(&shown, default, &vars) {
+        Ok(text) if !shows(scope.description, &text.locale) => {
+            let reason = format!(
+                "locale_not_shown: the text exists in {}, the device shows {}",
+                text.locale,
+                scope.description.locales.join(", ")
+            );
+            ((StepVerdict::Block, reason, Vec::new()), None)
+        }
+        Ok(text) => {
+            let wanted = preferred.unwrap_or(default).to_owned();
+            let numbers = vec![("wanted", Fact::Text(wanted)), ("locale", Fact::Text(text.locale.clone()))];
+            ((StepVerdict::Pass, format!("written in {}", text.locale), numbers), Some(text))
+        }
+        Err(error) => ((StepVerdict::Block, format!("no_text: {error}"), Vec::new()), None),
+    }
+}
+
+/// What a text may name, in its language.
+fn vars(scope: &Scope<'_>, product: Option<&Product>, language: &str) -> TextVars {
+    let mut vars = TextVars::default().with_telemetry(&scope.device.reported, scope.description);
+    if let Some((product, total)) = product.and_then(|product| Some((product, total(product, 1)?))) {
+        vars = vars.with_product(product.name_in(language), total, language);
+    }
+    if let Some(state) = scope.slot.and_then(|slot| scope.device.slots.get(slot)) {
+        vars = vars.with_slot(state);
+    }
+    let home = scope.household;
+    match home.link_of(&scope.device.key).and_then(|link| home.members.get(&link.profile)) {
+        Some(member) => vars.with_household(member.display_name.clone()),
+        None => vars,
+    }
+}
+
+/// Whether a device announced a language: its own tag, or the language of a regional one.
+fn shows(can: &DeviceDescription, locale: &str) -> bool {
+    let language = |tag: &str| tag.split(['-', '_']).next().map(str::to_ascii_lowercase);
+    can.locales.is_empty() || can.locales.iter().any(|known| known == locale || language(known) == language(locale))
+}
+
+/// The first surface that the device has and the text fits, and what can be done on it:
+/// `order` degrades to `open_app` where it cannot be confirmed lawfully, `open_app` to `inform`
+/// where there is nothing to open.
+pub(super) fn placement(
+    trigger: &Trigger,
+    can: &DeviceDescription,
+    product: Option<&Product>,
+    text: Option<&OfferText>,
+) -> Found<Place> {
+    let Some(text) = text else { return ((StepVerdict::Skipped, "no text to place".into(), Vec::new()), None) };
+    let wanted: Vec<&PlacementId> = match trigger.placements.as_slice() {
+        [] => can.placements.iter().map(|placement| &placement.id).collect(),
+        some => some.iter().collect(),
+    };
+    let announced: Vec<&Placement> =
+        wanted.iter().filter_map(|id| can.placements.iter().find(|placement| placement.id == **id)).collect();
+    let Some(placement) = announced.iter().find(|placement| fits(placement, text)) else {
+        let reason = match announced.first() {
+            Some(first) => format!("text_too_long: `{}` is above the limits of {}", text.title, first.id),
+            None => "no_placement: the device announced none that the trigger names".to_owned(),
+        };
+        return ((StepVerdict::Block, reason, Vec::new()), None);
+    };
+    let strength = match &trigger.offer.confirm {
+        Some(asked) => can.confirm.iter().find(|known| *known == asked),
+        None => can.confirm.first(),
+    };
+    let lawful = product.is_some_and(|product| !product.name_in(&text.locale).is_empty() && !product.seller.is_empty());
+    let label = pay_label(&text.locale);
+    let confirm = strength.filter(|_| lawful).map(|strength| (strength.clone(), label.to_owned()));
+    let actions = degrade(&trigger.offer.actions, confirm.is_some(), product.is_some());
+    let can_order = actions.contains(&Action::Order);
+    let reason = match (trigger.offer.actions.contains(&Action::Order), can_order) {
+        (true, false) => format!("{} without order: the device cannot confirm one", placement.id),
+        _ => placement.id.to_string(),
+    };
+    let place = Place { placement: (*placement).clone(), actions, confirm: confirm.filter(|_| can_order) };
+    ((StepVerdict::Pass, reason, Vec::new()), Some(place))
+}
+
+fn fits(placement: &Placement, text: &OfferText) -> bool {
+    let under = |limit: Option<u32>, text: &str| limit.is_none_or(|limit| text.chars().count() <= limit as usize);
+    under(placement.title_max, &text.title) && under(placement.body_max, &text.body)
+}
+
+fn degrade(actions: &[Action], can_order: bool, has_product: bool) -> Vec<Action> {
+    let mut kept: Vec<Action> = Vec::new();
+    for action in actions {
+        let action = match action {
+            Action::Order if can_order => Action::Order,
+            Action::Order if has_product => Action::OpenApp,
+            Action::Order => Action::Inform,
+            other => *other,
+        };
+        if !kept.contains(&action) {
+            kept.push(action);
+        }
+    }
+    kept
+}
+
+/// The words on the button that makes an order cost money (Directive 2011/83/EU, article 8(2)),
+/// by language; English where there are none.
+fn pay_label(locale: &str) -> &'static str {
+    match locale_chain(locale).last().unwrap_or("en") {
+        "fr" => "Commander avec obligation de paiement",
+        "de" => "Zahlungspflichtig bestellen",
+        "es" => "Pedido con obligación de pago",
+        "it" => "Ordine con obbligo di pagare",
+        "nl" => "Bestelling met betalingsverplichting",
+        _ => "Order with obligation to pay",
+    }
+}
+
+/// Puts the parts together.
+pub(super) fn propose(
+    rules: &RuleSet,
+    trigger: &Trigger,
+    product: Option<&Product>,
+    text: OfferText,
+    place: Place,
+    now: Timestamp,
+) -> Option<Proposal> {
+    let price = match product {
+        Some(product) => Some(price(product, 1, now + trigger.offer.price_lock)?),
+        None => None,
+    };
+    let item = product.map(|product| OfferItem {
+        product: product.id.clone(),
+        name: product.name_in(&text.locale).to_owned(),
+        qty: 1,
+    });
+    Some(Proposal {
+        retailer: trigger.retailer.clone(),
+        place,
+        item,
+        price,
+        sold_by: product.map(|product| seller_name(rules, product)),
+        withdraw_days: product.map(|product| product.withdraw_days),
+        text,
+    })
+}
+
+/// The seller as customers know it: the retailer's own name where it sells itself.
+pub(super) fn seller_name(rules: &RuleSet, product: &Product) -> String {
+    rules
+        .retailers
+        .get(product.seller.as_str())
+        .map_or_else(|| product.seller.clone(), |retailer| retailer.name.clone())
+}
+
+/// A price for so many, held until `lock_until`.
+pub(super) fn price(product: &Product, qty: u32, lock_until: Timestamp) -> Option<OfferPrice> {
+    Some(OfferPrice {
+        item: product.price,
+        delivery: product.delivery,
+        total: total(product, qty)?,
+        tax_incl: product.tax_incl,
+        lock_until,
+    })
+}
+
+impl Proposal {
+    /// Where it would show.
+    pub(super) fn placement(&self) -> &PlacementId {
+        &self.place.placement.id
+    }
+
+    /// Gives it a life.
+    pub(super) fn into_offer(
+        self,
+        id: OfferId,
+        decision: DecisionId,
+        trigger: &Trigger,
+        wake: &Wake<'_>,
+        now: Timestamp,
+    ) -> Offer {
+        Offer {
+            id,
+            rev: 1,
+            retailer: self.retailer,
+            trigger: trigger.id.clone(),
+            trigger_version: trigger.version,
+            decision,
+            kind: Arc::from(trigger.kind.as_str()),
+            device: wake.device.clone(),
+            slot: wake.slot.cloned(),
+            placement: self.place.placement.id,
+            priority: trigger.priority,
+            valid_from: now,
+            expires_at: now + trigger.offer.expires,
+            text: self.text,
+            item: self.item,
+            price: self.price,
+            sold_by: self.sold_by,
+            withdraw_days: self.withdraw_days,
+            fulfil: trigger.offer.fulfil.clone(),
+            actions: self.place.actions,
+            confirm: self.place.confirm,
+            cancel_window: trigger.offer.cancel_window,
+            test: false,
+            state: OfferState::Sent,
+            history: Vec::new(),
+            last_answer: None,
+        }
+    }
+}

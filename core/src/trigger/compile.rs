@@ -1,0 +1,246 @@
+//! Definition to trigger: names are resolved against models and products, defaults are filled
+//! in, and everything that cannot work is told.
+
+mod offer;
+mod on;
+
+use jiff::civil::Date;
+
+use super::check::World;
+use super::condition::{Condition, Schema};
+use super::definition::{LimitsDefinition, TriggerDefinition};
+use super::nearest::suggestion;
+use super::problem::NOT_SERVED_YET;
+use super::tree::Findings;
+use super::{After, Cap, CapPer, CapScope, CapWindow, OfferKind, On, Source, Trigger};
+use crate::id::{PlacementId, TriggerId};
+use crate::model::{DeviceDescription, Purpose, Role};
+use crate::time::{DailyWindow, Span};
+
+/// Priority where none is said.
+pub const PRIORITY_DEFAULT: u8 = 50;
+/// An older event never sends, where nothing is said.
+pub const MAX_EVENT_AGE_DEFAULT: Span = Span::hours(2);
+/// Life of an offer where nothing is said.
+pub const EXPIRES_DEFAULT: Span = Span::hours(48);
+/// How long an order can be cancelled where nothing is said.
+pub const CANCEL_WINDOW_DEFAULT: Span = Span::minutes(30);
+
+/// Compiles a definition. What is missing or faulty was told before or is told here; the result
+/// counts only when no error was told.
+pub(super) fn compile(
+    definition: &TriggerDefinition,
+    world: &World<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Trigger> {
+    let kind = definition.kind.as_deref().map(kind_of);
+    let (on, models) = on::compile(definition.on.as_ref(), world, findings);
+    let when = condition(definition, on.as_ref(), &models, world, findings);
+    let audience = definition.audience.clone().unwrap_or_default();
+    let link_required = audience.link.as_deref() != Some("anonymous_ok");
+    let consent = consent(audience.consent.as_deref(), kind, findings);
+    let placements = placements(definition, &models, findings);
+    let context =
+        offer::Context { kind, on: on.as_ref(), models: &models, placements: &placements, link_required, world };
+    let offer = definition.offer.as_ref().and_then(|offer| offer::compile(offer, &context, findings));
+    let limits = definition.limits.clone().unwrap_or_default();
+    let quiet = quiet(&limits, findings);
+    not_served_yet(definition, findings);
+    Some(Trigger {
+        retailer: world.retailer.clone(),
+        id: TriggerId::new(definition.id.as_deref()?).ok()?,
+        version: world.version,
+        kind: kind?,
+        priority: definition.priority.unwrap_or(PRIORITY_DEFAULT),
+        valid: valid(definition, findings),
+        max_event_age: span(definition.max_event_age.as_deref()).unwrap_or(MAX_EVENT_AGE_DEFAULT),
+        on: on?,
+        when: when?,
+        consent,
+        link_required,
+        roles: roles(audience.roles.as_deref(), findings),
+        include: audience.include.unwrap_or_default(),
+        exclude: audience.exclude.unwrap_or_default(),
+        offer: offer?,
+        placements,
+        caps: caps(&limits, findings),
+        after: after(&limits),
+        quiet,
+    })
+}
+
+fn kind_of(text: &str) -> OfferKind {
+    match text {
+        "replenish" => OfferKind::Replenish,
+        "tip" => OfferKind::Tip,
+        "service" => OfferKind::Service,
+        _ => OfferKind::Offer,
+    }
+}
+
+/// A duration whose form was checked before.
+fn span(text: Option<&str>) -> Option<Span> {
+    text.and_then(|text| Span::parse(text).ok())
+}
+
+fn valid(definition: &TriggerDefinition, findings: &mut Findings<'_>) -> (Option<Date>, Option<Date>) {
+    let date = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Date>().ok());
+    let Some(valid) = &definition.valid else { return (None, None) };
+    let (from, until) = (date(&valid.from), date(&valid.until));
+    if from.zip(until).is_some_and(|(from, until)| from > until) {
+        findings.error("trigger.value", "/valid/until", "this lies before `from`: no day is left", None);
+    }
+    (from, until)
+}
+
+/// `Some(None)` is a trigger without a condition, `None` one whose condition is faulty.
+fn condition(
+    definition: &TriggerDefinition,
+    on: Option<&On>,
+    models: &[&DeviceDescription],
+    world: &World<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Option<Condition>> {
+    let Some(when) = &definition.when else { return Some(None) };
+    let source = when.all.as_deref()?;
+    if models.is_empty() {
+        // Against no model every field would be unknown, and the reason was told.
+        return None;
+    }
+    // What wakes it is taken from the text: an unsound threshold must not make `slot.` unknown.
+    let event = definition.on.as_ref().and_then(|on| on.event.as_deref());
+    let slot = match on.map(|on| &on.source) {
+        Some(Source::Slot { slot, .. }) => Some(slot.clone()),
+        Some(Source::Telemetry { .. } | Source::Event { .. }) => None,
+        None => {
+            let named = definition.on.as_ref().and_then(|on| on.slot.as_deref()).filter(|_| event == Some("slot"));
+            named.and_then(|slot| crate::id::SlotId::new(slot).ok())
+        }
+    };
+    let schema = Schema {
+        models: models.to_vec(),
+        slot: slot.as_ref(),
+        event: event == Some("event"),
+        products: world.own_products().map(|product| product.id.as_str()).collect(),
+    };
+    match Condition::compile(source, &schema) {
+        Ok(condition) => Some(Some(condition)),
+        Err(faults) => {
+            faults.iter().for_each(|fault| findings.fault("/when/all", source, fault));
+            None
+        }
+    }
+}
+
+/// The purposes that must be consented to. One that permits to speak on the device is always
+/// among them: nobody without consent is contacted.
+fn consent(written: Option<&[String]>, kind: Option<OfferKind>, findings: &mut Findings<'_>) -> Vec<Purpose> {
+    let default = kind.unwrap_or(OfferKind::Offer).default_purpose();
+    let Some(written) = written else { return vec![default] };
+    let mut purposes: Vec<Purpose> = written.iter().filter_map(|text| Purpose::parse(text)).collect();
+    purposes.dedup();
+    if !purposes.iter().any(|purpose| matches!(purpose, Purpose::OffersDevice | Purpose::ReplenishDevice)) {
+        let help = format!("add \"{}\", or leave `consent` out: it is the default of this kind", default.as_str());
+        let message = "none of these purposes permits to speak on the device";
+        findings.error("trigger.consent", "/audience/consent", message, Some(help));
+    }
+    purposes
+}
+
+fn roles(written: Option<&[String]>, findings: &mut Findings<'_>) -> Vec<Role> {
+    let Some(written) = written else { return vec![Role::Owner, Role::Buyer] };
+    if written.is_empty() {
+        let help = Some("leave `roles` out for owner and buyer".to_owned());
+        findings.error("trigger.value", "/audience/roles", "with no role nobody may see it", help);
+    }
+    let roles = [Role::Owner, Role::Buyer, Role::Viewer];
+    roles.into_iter().filter(|role| written.iter().any(|text| text == role.as_str())).collect()
+}
+
+fn placements(
+    definition: &TriggerDefinition,
+    models: &[&DeviceDescription],
+    findings: &mut Findings<'_>,
+) -> Vec<PlacementId> {
+    let order = definition.channel.as_ref().and_then(|channel| channel.order.as_deref()).unwrap_or_default();
+    let mut placements = Vec::new();
+    for (i, entry) in order.iter().enumerate() {
+        let pointer = format!("/channel/order/{i}");
+        let Some(name) = entry.strip_prefix("device:") else {
+            let message = format!("the channel `{entry}` is not served yet");
+            findings.error(NOT_SERVED_YET, &pointer, message, Some("only the device is a channel".to_owned()));
+            continue;
+        };
+        let known = || models.iter().flat_map(|model| &model.placements).map(|placement| placement.id.as_str());
+        if !models.is_empty() && !known().any(|id| id == name) {
+            let help = suggestion(name, known().collect::<std::collections::BTreeSet<_>>());
+            findings.error("trigger.unknown_placement", &pointer, format!("no model has a placement `{name}`"), help);
+            continue;
+        }
+        placements.extend(PlacementId::new(name).ok());
+    }
+    placements
+}
+
+fn caps(limits: &LimitsDefinition, findings: &mut Findings<'_>) -> Vec<Cap> {
+    let mut caps = Vec::new();
+    for (i, cap) in limits.caps.iter().flatten().enumerate() {
+        let window = match (span(cap.within.as_deref()), cap.each.as_deref()) {
+            (Some(within), None) if within > Span::ZERO => CapWindow::Within(within),
+            (None, Some(_)) if cap.within.is_none() => CapWindow::EachDay,
+            _ => {
+                let help = Some("write `within = \"7d\"` or `each = \"day\"`".to_owned());
+                findings.error("trigger.cap", &format!("/limits/caps/{i}"), "a cap needs one stretch of time", help);
+                continue;
+            }
+        };
+        let per = match cap.per.as_deref() {
+            Some("channel:device") => CapPer::Device,
+            Some("all") => CapPer::All,
+            _ => CapPer::Offer,
+        };
+        let scope = match cap.scope.as_deref() {
+            Some("profile") => CapScope::Profile,
+            Some("device") => CapScope::Device,
+            _ => CapScope::Household,
+        };
+        caps.extend(cap.max.map(|max| Cap { max, per, scope, window }));
+    }
+    caps
+}
+
+fn after(limits: &LimitsDefinition) -> After {
+    let after = limits.after.clone().unwrap_or_default();
+    After {
+        declined: span(after.declined.as_deref()),
+        not_needed: span(after.not_needed.as_deref()),
+        ordered: span(after.ordered.as_deref()),
+    }
+}
+
+fn quiet(limits: &LimitsDefinition, findings: &mut Findings<'_>) -> Option<DailyWindow> {
+    let quiet = limits.quiet.as_ref()?;
+    let window = DailyWindow::parse(quiet.from.as_deref()?, quiet.to.as_deref()?).ok()?;
+    if window.from_minute == window.to_minute {
+        let help = Some("leave `quiet` out for no quiet hours".to_owned());
+        findings.error("trigger.value", "/limits/quiet/to", "equal ends make an empty window", help);
+    }
+    Some(window)
+}
+
+/// What is not served depending on its value; keys that are not served at all are told by shape.
+fn not_served_yet(definition: &TriggerDefinition, findings: &mut Findings<'_>) {
+    let holdout = definition.rollout.as_ref().and_then(|rollout| rollout.holdout.as_ref());
+    if holdout.and_then(|holdout| holdout.percent).is_some_and(|percent| percent > 0.0) {
+        let help = Some("leave it out or write 0: the offer goes to everybody".to_owned());
+        findings.error(NOT_SERVED_YET, "/rollout/holdout/percent", "a control group is not served yet", help);
+    }
+    let mode = definition.replenish.as_ref().and_then(|replenish| replenish.mode.as_deref());
+    if mode == Some("auto") {
+        let help = Some("write \"ask\": the customer confirms each order".to_owned());
+        findings.error(NOT_SERVED_YET, "/replenish/mode", "ordering without asking is not served yet", help);
+    }
+    if definition.replenish.is_some() && definition.kind.as_deref().is_some_and(|kind| kind != "replenish") {
+        findings.warning("trigger.no_effect", "/replenish", "only a trigger of kind `replenish` reads this", None);
+    }
+}

@@ -1,0 +1,312 @@
+//! What a trigger proposes: product, terms, answers, texts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::check::World;
+use super::super::definition::{OfferDefinition, ProductDefinition, ProductRule, TextDefinition};
+use super::super::nearest::suggestion;
+use super::super::quantity::quantity_text;
+use super::super::text::{TextError, TextVars, Texts};
+use super::super::tree::{Findings, pointer_part};
+use super::super::{OfferKind, OfferPlan, On, ProductChoice, Source};
+use super::{CANCEL_WINDOW_DEFAULT, EXPIRES_DEFAULT, span};
+use crate::id::{PlacementId, ProductId, SlotId};
+use crate::model::{Action, DeviceDescription, FieldType, Fulfil, Placement, Product, SlotKind, locale_chain};
+
+/// What the offer is compiled beside.
+pub(super) struct Context<'a> {
+    pub(super) kind: Option<OfferKind>,
+    pub(super) on: Option<&'a On>,
+    pub(super) models: &'a [&'a DeviceDescription],
+    pub(super) placements: &'a [PlacementId],
+    pub(super) link_required: bool,
+    pub(super) world: &'a World<'a>,
+}
+
+impl Context<'_> {
+    fn slot(&self) -> Option<&SlotId> {
+        match &self.on?.source {
+            Source::Slot { slot, .. } => Some(slot),
+            Source::Telemetry { .. } | Source::Event { .. } => None,
+        }
+    }
+    /// The retailer's products that fit the waking slot on any of the models.
+    fn fitting(&self) -> Vec<&Arc<Product>> {
+        let Some(slot) = self.slot() else { return Vec::new() };
+        let fits = |product: &Product| self.models.iter().any(|model| product.fits(&model.model, slot));
+        self.world.own_products().filter(|product| fits(product)).collect()
+    }
+    fn product(&self, id: &str) -> Option<&Arc<Product>> {
+        self.world.products.get(&(self.world.retailer.clone(), ProductId::new(id).ok()?))
+    }
+}
+
+/// Compiles the offer. None when it cannot be used; the reasons were told.
+pub(super) fn compile(
+    offer: &OfferDefinition,
+    context: &Context<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<OfferPlan> {
+    let product = product(offer.product.as_ref(), context, findings);
+    let actions = actions(offer, product.is_some(), context, findings);
+    confirm(offer, context, findings);
+    let texts = texts(offer, product.as_ref(), context, findings);
+    let expires = span(offer.expires.as_deref()).unwrap_or(EXPIRES_DEFAULT);
+    if expires.0 == 0 {
+        findings.error("trigger.value", "/offer/expires", "an offer without life can never be answered", None);
+    }
+    Some(OfferPlan {
+        product,
+        price_lock: span(offer.price_lock.as_deref()).unwrap_or(expires),
+        expires,
+        cancel_window: span(offer.cancel_window.as_deref()).unwrap_or(CANCEL_WINDOW_DEFAULT),
+        actions,
+        fulfil: fulfil(offer, findings),
+        confirm: offer.confirm.clone(),
+        texts: texts?,
+    })
+}
+
+fn product(
+    written: Option<&ProductDefinition>,
+    context: &Context<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<ProductChoice> {
+    match written {
+        Some(ProductDefinition::Fixed(id)) => {
+            let id = known_product(id, "/offer/product", context, findings)?;
+            Some(ProductChoice::Fixed(id))
+        }
+        Some(ProductDefinition::Rule(rule)) => by_slot(rule, context, findings),
+        // A slot finds its product by itself; what has neither slot nor price is told nothing.
+        None => match (context.kind, context.slot()) {
+            (Some(OfferKind::Offer | OfferKind::Replenish), Some(_)) => {
+                by_slot(&ProductRule::default(), context, findings)
+            }
+            (Some(OfferKind::Offer | OfferKind::Replenish), None) if context.on.is_some() => {
+                let help = Some("name an article, or make it a `tip`".to_owned());
+                findings.key_error("trigger.missing_key", "/offer/product", "`product` is missing", help);
+                None
+            }
+            _ => None,
+        },
+    }
+}
+
+fn known_product(id: &str, pointer: &str, context: &Context<'_>, findings: &mut Findings<'_>) -> Option<ProductId> {
+    let Some(product) = context.product(id) else {
+        let known: Vec<&str> = context.world.own_products().map(|product| product.id.as_str()).collect();
+        findings.error(
+            "trigger.unknown_product",
+            pointer,
+            format!("there is no product `{id}`"),
+            suggestion(id, known),
+        );
+        return None;
+    };
+    if let Some(slot) = context.slot()
+        && !product.fits.is_empty()
+        && !context.models.is_empty()
+        && !context.models.iter().any(|model| product.fits(&model.model, slot))
+    {
+        let fitting = context.fitting();
+        let help = match fitting.as_slice() {
+            [] => None,
+            fitting => {
+                let ids: Vec<String> = fitting.iter().take(5).map(|product| format!("`{}`", product.id)).collect();
+                Some(format!("these fit: {}", ids.join(", ")))
+            }
+        };
+        let message = format!("product `{id}` does not fit the slot `{slot}`");
+        findings.error("trigger.product_does_not_fit", pointer, message, help);
+        return None;
+    }
+    Some(product.id.clone())
+}
+
+fn by_slot(rule: &ProductRule, context: &Context<'_>, findings: &mut Findings<'_>) -> Option<ProductChoice> {
+    if context.on.is_some() && context.slot().is_none() {
+        let help = Some("name an article".to_owned());
+        let message = "no slot wakes this trigger: there is nothing to fit";
+        findings.error("trigger.product_does_not_fit", "/offer/product", message, help);
+        return None;
+    }
+    if rule.prefer.iter().flatten().any(|prefer| prefer == "same_as_last") {
+        let message = "`same_as_last` has no effect yet: the first product that fits is taken";
+        findings.warning("trigger.no_effect", "/offer/product/prefer", message, None);
+    }
+    let fallback = match &rule.fallback {
+        Some(id) => Some(known_product(id, "/offer/product/fallback", context, findings)?),
+        None => None,
+    };
+    if fallback.is_none() && context.slot().is_some() && context.fitting().is_empty() {
+        let help = Some("put a product that fits, or name a `fallback`".to_owned());
+        findings.warning("trigger.no_product", "/offer/product", "no product fits the slot: nothing is offered", help);
+    }
+    Some(ProductChoice::SlotCompatible { fallback })
+}
+
+fn actions(
+    offer: &OfferDefinition,
+    has_product: bool,
+    context: &Context<'_>,
+    findings: &mut Findings<'_>,
+) -> Vec<Action> {
+    let all = [Action::Order, Action::OpenApp, Action::Inform, Action::Snooze, Action::Decline, Action::Why];
+    let Some(written) = &offer.actions else {
+        return if has_product && context.kind != Some(OfferKind::Tip) {
+            vec![Action::Order, Action::Snooze, Action::Decline, Action::Why]
+        } else {
+            vec![Action::Inform, Action::Snooze, Action::Decline, Action::Why]
+        };
+    };
+    if written.is_empty() {
+        let help = Some("leave `actions` out for the usual ones".to_owned());
+        findings.error("trigger.value", "/offer/actions", "without an action nobody can refuse it", help);
+    }
+    if let Some(i) =
+        written.iter().position(|action| action == "order").filter(|_| offer.product.is_none() && !has_product)
+    {
+        let message = "there is no product to order";
+        findings.error("trigger.value", &format!("/offer/actions/{i}"), message, Some("name a `product`".to_owned()));
+    }
+    written.iter().filter_map(|text| all.into_iter().find(|action| action.as_str() == text)).collect()
+}
+
+fn fulfil(offer: &OfferDefinition, findings: &mut Findings<'_>) -> Vec<Fulfil> {
+    let Some(written) = &offer.fulfil else { return vec![Fulfil::Deliver] };
+    if written.is_empty() {
+        findings.error("trigger.value", "/offer/fulfil", "with no way to have it nothing can be ordered", None);
+    }
+    written.iter().map(|text| if text == "collect" { Fulfil::Collect } else { Fulfil::Deliver }).collect()
+}
+
+fn confirm(offer: &OfferDefinition, context: &Context<'_>, findings: &mut Findings<'_>) {
+    let Some(strength) = &offer.confirm else { return };
+    let known = || context.models.iter().flat_map(|model| &model.confirm).map(String::as_str);
+    if !context.models.is_empty() && !known().any(|known| known == strength) {
+        let help = suggestion(strength, known().collect::<std::collections::BTreeSet<_>>());
+        let message = format!("no model can confirm by `{strength}`");
+        findings.error("trigger.unknown_confirmation", "/offer/confirm", message, help);
+    }
+}
+
+fn texts(
+    offer: &OfferDefinition,
+    product: Option<&ProductChoice>,
+    context: &Context<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Texts> {
+    let written = offer.text.as_ref()?;
+    if written.is_empty() {
+        let help = Some("write [trigger.offer.text.en] with title and body".to_owned());
+        findings.error("trigger.missing_key", "/offer/text", "there is no text in any language", help);
+        return None;
+    }
+    if !locale_chain(context.world.default_locale).any(|locale| written.contains_key(locale)) {
+        let message = format!("there is no text in the default language `{}`", context.world.default_locale);
+        let help = Some("customers of other languages get another one than the shop's".to_owned());
+        findings.warning("trigger.default_locale", "/offer/text", message, help);
+    }
+    let wants_product = offer.product.is_some();
+    let sample = |locale: &str| sample(locale, product, wants_product, context);
+    match Texts::compile(written, sample) {
+        Ok(texts) => {
+            too_long(&texts, written, &sample, context, findings);
+            Some(texts)
+        }
+        Err(errors) => {
+            for TextError { locale, part, message, help } in errors {
+                findings.error("trigger.text", &format!("/offer/text/{}/{part}", pointer_part(&locale)), message, help);
+            }
+            None
+        }
+    }
+}
+
+/// Values for every variable that there will be, as long as they will usually get.
+fn sample(locale: &str, choice: Option<&ProductChoice>, wants_product: bool, context: &Context<'_>) -> TextVars {
+    let mut products = match choice {
+        Some(ProductChoice::Fixed(id)) => vec![context.product(id.as_str())],
+        Some(ProductChoice::SlotCompatible { fallback }) => {
+            let fallback = fallback.as_ref().and_then(|id| context.product(id.as_str()));
+            context.fitting().into_iter().map(Some).chain([fallback]).collect()
+        }
+        None => Vec::new(),
+    };
+    products.retain(Option::is_some);
+    let longest = products.into_iter().flatten().max_by_key(|product| product.name_in(locale).chars().count());
+    let euro = crate::money::Money::parse("19.90 EUR");
+    let mut vars = TextVars::default();
+    if let Some(product) = longest {
+        let total = product.price.plus(product.delivery).unwrap_or(product.price);
+        vars = vars.with_product(product.name_in(locale), total, locale);
+    } else if let (true, Ok(euro)) = (wants_product || choice.is_some(), euro) {
+        // The product is not known yet, or wrong and told: its variables are still variables.
+        vars = vars.with_product("?", euro, locale);
+    }
+    if context.link_required {
+        vars = vars.with_household("?");
+    }
+    if let Some(slot) = context.slot() {
+        let schema = context.models.iter().find_map(|model| model.slots.get(slot));
+        let full =
+            quantity_text(schema.and_then(|schema| schema.capacity).unwrap_or(100.0), schema.and_then(|s| s.unit));
+        let fields: &[&str] = match schema.map(|schema| schema.kind) {
+            Some(SlotKind::Usage) => &["used", "remaining", "capacity", "on_hand"],
+            Some(SlotKind::Level | SlotKind::Countdown) => &["remaining", "capacity", "on_hand"],
+            Some(SlotKind::Flag) => &["flag", "on_hand"],
+            Some(SlotKind::Life) | None => &["on_hand"],
+        };
+        vars.slot = fields.iter().map(|field| ((*field).to_owned(), full.clone())).collect();
+    }
+    for (field, schema) in context.models.iter().flat_map(|model| &model.telemetry) {
+        let text = match &schema.r#type {
+            FieldType::Number { unit, max, .. } => quantity_text(max.unwrap_or(100.0), *unit),
+            FieldType::Enum { values } => values.iter().max_by_key(|word| word.len()).cloned().unwrap_or_default(),
+            FieldType::Bool => "false".to_owned(),
+            FieldType::Text => "?".to_owned(),
+        };
+        vars.telemetry.insert(field.as_str().to_owned(), text);
+    }
+    vars
+}
+
+/// Tells of texts that do not fit the surface on which they would show.
+fn too_long(
+    texts: &Texts,
+    written: &BTreeMap<String, TextDefinition>,
+    sample: &impl Fn(&str) -> TextVars,
+    context: &Context<'_>,
+    findings: &mut Findings<'_>,
+) {
+    for locale in written.keys() {
+        let Ok(rendered) = texts.render(&[locale], locale, &sample(locale)) else { continue };
+        for (part, text, limit) in [
+            ("title", &rendered.title, (|placement| placement.title_max) as fn(&Placement) -> Option<u32>),
+            ("body", &rendered.body, |placement| placement.body_max),
+        ] {
+            let length = text.chars().count();
+            let narrowest = context
+                .models
+                .iter()
+                .filter_map(|model| Some((model, surface(model, context.placements)?)))
+                .filter_map(|(model, surface)| Some((limit(surface)?, &surface.id, &model.model)))
+                .min();
+            if let Some((max, placement, model)) = narrowest.filter(|(max, _, _)| length > *max as usize) {
+                let pointer = format!("/offer/text/{}/{part}", pointer_part(locale));
+                let message = format!("this becomes {length} characters; {placement} of {model} shows {max}");
+                findings.error("trigger.text_too_long", &pointer, message, None);
+            }
+        }
+    }
+}
+
+/// The surface that a model would show it on: the first asked for that it has, else its first.
+fn surface<'a>(model: &'a DeviceDescription, wanted: &[PlacementId]) -> Option<&'a Placement> {
+    wanted
+        .iter()
+        .find_map(|id| model.placements.iter().find(|placement| placement.id == *id))
+        .or_else(|| model.placements.first().filter(|_| wanted.is_empty()))
+}

@@ -1,0 +1,9 @@
+//! Stories and laws of the rules, on virtual time.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod laws;
+mod orders;
+mod ownership;
+mod transcript;
+mod triggers;
+mod world;

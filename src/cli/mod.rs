@@ -1,0 +1,54 @@
+//! The command line: one subcommand per file.
+//!
+//! stdout carries results (the `ready` line, a check's findings, a document); stderr carries logs
+//! and errors. Exit codes: 0 done, 1 found something wrong, 2 not understood (clap's own).
+
+pub mod check_config;
+pub mod serve;
+pub mod triggers;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Every device in a home becomes a sales channel that its owner controls.
+#[derive(Debug, Parser)]
+#[command(name = "hearthway", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the gateway until Ctrl-C or SIGTERM.
+    Serve(serve::Serve),
+    /// Checks a configuration file and shows every key as it would be used.
+    CheckConfig(check_config::CheckConfig),
+    /// Works on trigger files.
+    #[command(subcommand)]
+    Triggers(triggers::Triggers),
+}
+
+/// Reads the command line and does it.
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(command) => command.run(),
+        Command::CheckConfig(command) => command.run(),
+        Command::Triggers(command) => command.run(),
+    }
+}
+
+/// Prints a failure with its help on stderr.
+fn failed(report: impl Into<miette::Report>) -> ExitCode {
+    eprintln!("{:?}", report.into());
+    ExitCode::FAILURE
+}
+
+/// Runs a future on a runtime of its own; its worker threads are as many as the machine's cores.
+fn on_runtime<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.expect("the machine gives a thread and a timer").block_on(future)
+}

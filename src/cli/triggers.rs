@@ -1,0 +1,176 @@
+//! `hearthway triggers check`: all that is wrong with trigger files, at file, line and column.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use hearthway_core::id::RetailerId;
+use hearthway_core::trigger::{self, Checked, Problem, SourceFile, World};
+
+use crate::config::samples::{Catalog, SampleError};
+
+/// Files that one check reads at most.
+const FILES_MAX: usize = 4096;
+
+/// Works on trigger files.
+#[derive(Debug, clap::Subcommand)]
+pub enum Triggers {
+    /// Checks trigger files; shows every error with its place and how to mend it. Exits with 1
+    /// where there is one.
+    Check(Check),
+}
+
+impl Triggers {
+    /// Does it.
+    pub fn run(self) -> ExitCode {
+        match self {
+            Triggers::Check(check) => check.run(),
+        }
+    }
+}
+
+/// Checks trigger files.
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// Files, or directories of `*.toml`.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// The models and products that triggers may refer to.
+    #[arg(long, value_name = "DIR", default_value = "config/catalog")]
+    pub catalog: PathBuf,
+    /// Whose triggers they are; without it, the catalog's first retailer.
+    #[arg(long, value_name = "ID")]
+    pub retailer: Option<RetailerId>,
+    /// One JSON object per problem on stdout, for programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why a check could not be made at all.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+enum CheckError {
+    #[error("reading `{path}`: {cause}")]
+    Unreadable { path: PathBuf, cause: std::io::Error },
+    #[error("`{path}` has {bytes} bytes, more than the {max} of a trigger file", max = trigger::FILE_BYTES_MAX)]
+    TooLarge { path: PathBuf, bytes: u64 },
+    #[error("more than {FILES_MAX} trigger files")]
+    TooMany,
+    #[error("no `*.toml` in {0}")]
+    Nothing(String),
+    #[error(transparent)]
+    #[diagnostic(help("name the directory with the models and products by `--catalog DIR`"))]
+    Catalog(#[from] SampleError),
+    #[error("the catalog has no retailer")]
+    #[diagnostic(help("say whose triggers they are by `--retailer ID`"))]
+    NoRetailer,
+}
+
+impl Check {
+    fn run(self) -> ExitCode {
+        match self.examine() {
+            Ok((_, checked)) if self.json => tell_programs(&checked),
+            Ok((sources, checked)) => tell_people(&sources, &checked),
+            Err(error) => super::failed(error),
+        }
+    }
+
+    fn examine(&self) -> Result<(Vec<SourceFile>, Checked), CheckError> {
+        let sources = read_sources(&self.paths)?;
+        let catalog = Catalog::read(&self.catalog)?;
+        let first = || catalog.retailers.keys().next().cloned();
+        let retailer = self.retailer.clone().or_else(first).ok_or(CheckError::NoRetailer)?;
+        let world = World {
+            default_locale: catalog.retailers.get(&retailer).map_or("en", String::as_str),
+            retailer,
+            version: 1,
+            models: &catalog.models,
+            products: &catalog.products,
+        };
+        let checked = trigger::check(&sources, &world);
+        Ok((sources, checked))
+    }
+}
+
+fn read_sources(paths: &[PathBuf]) -> Result<Vec<SourceFile>, CheckError> {
+    let mut files = Vec::new();
+    for path in paths {
+        let unreadable = |cause| CheckError::Unreadable { path: path.clone(), cause };
+        if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
+            for entry in std::fs::read_dir(path).map_err(unreadable)? {
+                files.push(entry.map_err(unreadable)?.path());
+            }
+            files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+        } else {
+            files.push(path.clone());
+        }
+        if files.len() > FILES_MAX {
+            return Err(CheckError::TooMany);
+        }
+    }
+    if files.is_empty() {
+        let named: Vec<String> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
+        return Err(CheckError::Nothing(named.join(", ")));
+    }
+    files.sort();
+    files.dedup();
+    files.iter().map(|file| read_source(file)).collect()
+}
+
+fn read_source(path: &Path) -> Result<SourceFile, CheckError> {
+    let unreadable = |cause| CheckError::Unreadable { path: path.to_owned(), cause };
+    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+    if bytes > trigger::FILE_BYTES_MAX as u64 {
+        return Err(CheckError::TooLarge { path: path.to_owned(), bytes });
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    Ok(SourceFile { name: path.display().to_string(), text })
+}
+
+fn tell_programs(checked: &Checked) -> ExitCode {
+    for problem in &checked.problems {
+        match serde_json::to_string(problem) {
+            Ok(line) => println!("{line}"),
+            Err(error) => eprintln!("error: {problem}: {error}"),
+        }
+    }
+    outcome(checked)
+}
+
+fn tell_people(sources: &[SourceFile], checked: &Checked) -> ExitCode {
+    for problem in &checked.problems {
+        eprint!("{}", rendered(problem, sources));
+    }
+    let errors = checked.problems.iter().filter(|problem| problem.is_error()).count();
+    let warnings = checked.problems.len() - errors;
+    let files = sources.len();
+    println!(
+        "{files} {}, {} sound {}, {errors} {}, {warnings} {}",
+        plural(files, "file"),
+        checked.triggers.len(),
+        plural(checked.triggers.len(), "trigger"),
+        plural(errors, "error"),
+        plural(warnings, "warning"),
+    );
+    outcome(checked)
+}
+
+/// A problem with its lines and a caret, where its source is at hand.
+fn rendered(problem: &Problem, sources: &[SourceFile]) -> String {
+    let source = sources.iter().find(|source| source.name == problem.file);
+    let mut text = String::new();
+    let drawn = source.map(|source| {
+        miette::GraphicalReportHandler::new().render_report(&mut text, &problem.report(&source.text))
+    });
+    if drawn != Some(Ok(())) {
+        text = problem.to_string();
+    }
+    text.push('\n');
+    text
+}
+
+fn plural(n: usize, word: &str) -> String {
+    if n == 1 { word.to_owned() } else { format!("{word}s") }
+}
+
+fn outcome(checked: &Checked) -> ExitCode {
+    if checked.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,234 @@
+//! Every key of the configuration on one page: kind, unit, limit, default and meaning.
+//!
+//! `config/gateway.toml` is rendered from this table, a file is checked against it, and a test
+//! holds the structs of [`super`] to it. A key that is not here does not exist.
+
+use std::fmt::Write as _;
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// The table it stands in.
+    pub section: &'static str,
+    /// Its name there.
+    pub name: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// Its default, as written in TOML; none means that it may be left out and has no value then.
+    pub default: Option<&'static str>,
+    /// What it is for, in lines that fit a page.
+    pub meaning: &'static str,
+}
+
+/// What values a key takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An address and port; port 0 takes a free one.
+    Bind,
+    /// A path; a relative one counts from the working directory.
+    Path,
+    /// A host name or address that others reach this machine by.
+    Host,
+    /// Yes or no.
+    Flag,
+    /// A whole number in a unit, between two bounds.
+    Count {
+        /// Of what.
+        unit: &'static str,
+        /// The least.
+        min: i64,
+        /// The most.
+        max: i64,
+    },
+}
+
+impl Kind {
+    /// What values it takes, in words.
+    pub fn in_words(self) -> String {
+        match self {
+            Kind::Bind => "address:port, such as \"127.0.0.1:8080\"; port 0 takes a free one".to_owned(),
+            Kind::Path => "path; a relative one counts from the working directory".to_owned(),
+            Kind::Host => "host name or address".to_owned(),
+            Kind::Flag => "true or false".to_owned(),
+            Kind::Count { unit, min, max } => format!("{unit}, {min} to {max}"),
+        }
+    }
+}
+
+/// The sections in the order of the file, each with its heading.
+pub const SECTIONS: &[(&str, &str)] = &[
+    ("data", "Where the gateway keeps what it promised to keep."),
+    ("http", "The API for retailers, makers and operators."),
+    ("mqtt", "The endpoint that devices connect to."),
+    ("limits", "What one connection, device or maker may take."),
+    ("engine", "How inputs become decisions. The defaults fit 10 000 homes on two cores."),
+    ("log", "How long the input log reaches back: as far as decisions can be recomputed."),
+    ("samples", "A sample shop, for trying things out. `hearthway demo` always loads it."),
+];
+
+/// Every key.
+pub const KEYS: &[Key] = &[
+    Key {
+        section: "data",
+        name: "dir",
+        kind: Kind::Path,
+        default: Some("\"data\""),
+        meaning: "Directory of the store. Made at the first start; a damaged one is refused, never\nreplaced. HEARTHWAY_DATA_DIR goes before it.",
+    },
+    Key {
+        section: "data",
+        name: "master_key_file",
+        kind: Kind::Path,
+        default: None,
+        meaning: "File with the master key that all device secrets derive from. Made at the first start,\nreadable by its owner only. Left out: `master.key` in the data directory. Losing it\nmeans that every device must be provisioned again: back it up apart from the data.",
+    },
+    Key {
+        section: "http",
+        name: "bind",
+        kind: Kind::Bind,
+        default: Some("\"127.0.0.1:8080\""),
+        meaning: "Where HTTP listens. HEARTHWAY_HTTP_BIND goes before it.",
+    },
+    Key {
+        section: "mqtt",
+        name: "bind",
+        kind: Kind::Bind,
+        default: Some("\"127.0.0.1:1883\""),
+        meaning: "Where MQTT 3.1.1 and 5 listen, plain. HEARTHWAY_MQTT_BIND goes before it.",
+    },
+    Key {
+        section: "mqtt",
+        name: "public_host",
+        kind: Kind::Host,
+        default: None,
+        meaning: "The host that a provisioned device is told to connect to. Left out: the address of `bind`.",
+    },
+    Key {
+        section: "mqtt",
+        name: "telemetry_seconds",
+        kind: Kind::Count { unit: "seconds", min: 1, max: 86_400 },
+        default: Some("60"),
+        meaning: "How often a provisioned device is told to report.",
+    },
+    Key {
+        section: "limits",
+        name: "devices_per_maker_max",
+        kind: Kind::Count { unit: "devices", min: 1, max: 100_000_000 },
+        default: Some("1000000"),
+        meaning: "Devices that one maker may have; one more is refused with `prov.quota`.",
+    },
+    Key {
+        section: "limits",
+        name: "mqtt_connections_max",
+        kind: Kind::Count { unit: "connections", min: 1, max: 1_000_000 },
+        default: Some("100000"),
+        meaning: "MQTT connections at once, those before login included.",
+    },
+    Key {
+        section: "limits",
+        name: "mqtt_connect_seconds_max",
+        kind: Kind::Count { unit: "seconds", min: 1, max: 60 },
+        default: Some("10"),
+        meaning: "How long a client may take to say CONNECT.",
+    },
+    Key {
+        section: "limits",
+        name: "mqtt_publishes_per_second",
+        kind: Kind::Count { unit: "publishes per second", min: 1, max: 10_000 },
+        default: Some("100"),
+        meaning: "Publishes of one device connection. Above it the reading slows; nothing is dropped.",
+    },
+    Key {
+        section: "limits",
+        name: "mqtt_bridge_publishes_per_second",
+        kind: Kind::Count { unit: "publishes per second", min: 1, max: 1_000_000 },
+        default: Some("20000"),
+        meaning: "The same for a bridge, which speaks for many devices.",
+    },
+    Key {
+        section: "limits",
+        name: "mqtt_connects_per_minute",
+        kind: Kind::Count { unit: "connects per minute", min: 1, max: 60_000 },
+        default: Some("60"),
+        meaning: "Connects of one device. One a second lets a tool connect for every message.",
+    },
+    Key {
+        section: "engine",
+        name: "shards",
+        kind: Kind::Count { unit: "shards", min: 1, max: 256 },
+        default: Some("2"),
+        meaning: "Parts that households are spread over, each with a thread: as many as cores.",
+    },
+    Key {
+        section: "engine",
+        name: "group_commits_max",
+        kind: Kind::Count { unit: "commits", min: 1, max: 4096 },
+        default: Some("256"),
+        meaning: "Commits that share one durable flush at most.",
+    },
+    Key {
+        section: "engine",
+        name: "shard_queue_inputs_max",
+        kind: Kind::Count { unit: "inputs", min: 16, max: 65536 },
+        default: Some("1024"),
+        meaning: "Inputs that wait for one shard. A full queue slows its senders; nothing is dropped.",
+    },
+    Key {
+        section: "engine",
+        name: "cached_households_max",
+        kind: Kind::Count { unit: "households", min: 16, max: 10_000_000 },
+        default: Some("10000"),
+        meaning: "Households kept in memory. Others are loaded when something happens in them.",
+    },
+    Key {
+        section: "log",
+        name: "inputs_per_household",
+        kind: Kind::Count { unit: "inputs", min: 16, max: 1_000_000 },
+        default: Some("512"),
+        meaning: "Inputs kept per household, with all that their decisions read. `explain` recomputes a\nsilence as long as its input is among them.",
+    },
+    Key {
+        section: "samples",
+        name: "load",
+        kind: Kind::Flag,
+        default: Some("false"),
+        meaning: "Whether the sample tenants, models, products and triggers are loaded at the start.",
+    },
+    Key {
+        section: "samples",
+        name: "dir",
+        kind: Kind::Path,
+        default: Some("\"config\""),
+        meaning: "Directory with `catalog/*.toml` and `triggers/*.toml`.",
+    },
+];
+
+/// The key of that name in that section.
+pub fn find(section: &str, name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.section == section && key.name == name)
+}
+
+/// The file with every key at its default: what `config/gateway.toml` holds.
+pub fn render() -> String {
+    let mut text = String::from(
+        "# Hearthway: every key of the gateway, with its default, unit and limit.\n\
+         # A key that is left out has the value shown here; an unknown key is refused.\n\
+         # The environment goes before this file: HEARTHWAY_DATA_DIR, HEARTHWAY_HTTP_BIND and\n\
+         # HEARTHWAY_MQTT_BIND. HEARTHWAY_OPERATOR_TOKEN (at least 16 characters) is read from the\n\
+         # environment only; without it a token is drawn and printed once, at the first start.\n",
+    );
+    for (section, heading) in SECTIONS {
+        let _ = write!(text, "\n# {heading}\n[{section}]\n");
+        for key in KEYS.iter().filter(|key| key.section == *section) {
+            for line in key.meaning.lines() {
+                let _ = writeln!(text, "# {line}");
+            }
+            let _ = writeln!(text, "# ({})", key.kind.in_words());
+            let _ = match key.default {
+                Some(default) => writeln!(text, "{} = {default}", key.name),
+                None => writeln!(text, "# {} = \"…\"", key.name),
+            };
+        }
+    }
+    text
+}

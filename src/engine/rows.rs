@@ -1,0 +1,197 @@
+//! What the engine keeps in the store beside household records: one type per table.
+
+use hearthway_core::code::{Code, Refusal};
+use hearthway_core::id::{HouseholdId, InputId, MoveId, OfferId, OrderId};
+use hearthway_core::input::{Input, Join};
+use hearthway_core::model::{Device, Offer, Order};
+use hearthway_core::time::Timestamp;
+use hearthway_core::trace::CandidateTrace;
+use hearthway_core::wire::DownMessage;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::store::codec::{self, Schema};
+use crate::store::keys::Key;
+use crate::store::{Store, StoreError, Write};
+
+/// One row of the input log: what happened, and what else the decision read. The household it
+/// read is what the snapshot and the rows before give.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogRow {
+    /// What happened; its `received_at` is the decision's `now`.
+    pub input: Input,
+    /// The version of the rules that was read.
+    pub rules: u64,
+    /// How it ended.
+    pub verdict: LogVerdict,
+}
+
+/// How an input ended, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogVerdict {
+    /// Taken; how many candidates were sent and how many held.
+    Accepted {
+        /// Offers that left.
+        sent: u8,
+        /// Candidates that stayed silent.
+        held: u8,
+    },
+    /// Refused.
+    Refused(Code),
+}
+
+impl std::fmt::Display for LogVerdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LogVerdict::Accepted { sent: 0, held: 0 } => f.write_str("accepted"),
+            LogVerdict::Accepted { sent, held } => write!(f, "accepted: {sent} sent, {held} held"),
+            LogVerdict::Refused(code) => write!(f, "refused: {code}"),
+        }
+    }
+}
+
+/// A message id that was seen, with what its repeat is answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SeenRow {
+    /// The gateway's time of the first.
+    pub at: Timestamp,
+    /// What the sender was told, where that is told again.
+    pub told: Vec<Told>,
+    /// The refusal, if it was one.
+    pub refusal: Option<Refusal>,
+}
+
+/// An answer that a repeated message gets again. Offers are never among them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Told {
+    /// The same words again: `down/error` and `down/claim` (linked, refused).
+    Words(Box<DownMessage>),
+    /// The claim code, if the device still shows one.
+    Code,
+    /// The order as it is at the repeat.
+    Order(OrderId),
+    /// The current set as it is at the repeat.
+    Sync,
+}
+
+/// A message that waits for a device, rendered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxRow {
+    /// The topic below the device's root.
+    pub topic: String,
+    /// The payload.
+    pub payload: Vec<u8>,
+    /// Until when it is worth saying.
+    pub expires_at: Option<Timestamp>,
+    /// The trace id.
+    pub trace: String,
+    /// The offer it puts, if it puts one: such a row is decided again before it is sent again.
+    pub puts: Option<OfferId>,
+    /// The offer it is about.
+    pub about: Option<OfferId>,
+    /// Not dropped for room as long as something else can be.
+    pub critical: bool,
+}
+
+/// A device on its way between households.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MoveRow {
+    /// The move.
+    pub id: MoveId,
+    /// Where it comes from.
+    pub from: HouseholdId,
+    /// Where to.
+    pub to: HouseholdId,
+    /// The device as it left.
+    pub device: Box<Device>,
+    /// For whom, when it goes to a customer.
+    pub join: Option<Box<Join>>,
+}
+
+/// A stored trace of one candidate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TraceRow {
+    /// The input.
+    pub input: InputId,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The steps.
+    pub candidate: CandidateTrace,
+}
+
+/// An offer as other channels see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OfferRow {
+    /// Whose.
+    pub household: HouseholdId,
+    /// The offer.
+    pub offer: Offer,
+}
+
+/// An order as other channels see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OrderRow {
+    /// Whose.
+    pub household: HouseholdId,
+    /// The order.
+    pub order: Order,
+}
+
+/// Rows read in one page of a long scan: keeps the page small beside the caches.
+const SCAN_PAGE_ROWS: usize = 512;
+
+pub(super) fn put<T: Serialize>(schema: Schema, key: Key, value: &T) -> Write {
+    Write::Put(key, codec::encode(schema, value))
+}
+
+pub(super) fn get<T: DeserializeOwned>(store: &dyn Store, schema: Schema, key: &Key) -> Result<Option<T>, StoreError> {
+    store.get(key)?.map(|bytes| codec::decode(schema, key, &bytes)).transpose()
+}
+
+/// Every row below a prefix in order, page by page, until `each` says no.
+pub(super) fn walk(
+    store: &dyn Store,
+    prefix: &[u8],
+    mut each: impl FnMut(&Key, &[u8]) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    let mut after: Option<Key> = None;
+    loop {
+        let rows = store.scan(prefix, after.as_ref(), SCAN_PAGE_ROWS)?;
+        for (key, bytes) in &rows {
+            if !each(key, bytes)? {
+                return Ok(());
+            }
+        }
+        match rows.into_iter().last() {
+            Some((key, _)) => after = Some(key),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// The same from the last key to the first, starting before `before`.
+pub(super) fn walk_back(
+    store: &dyn Store,
+    prefix: &[u8],
+    mut before: Option<Key>,
+    mut each: impl FnMut(&Key, &[u8]) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    loop {
+        // Those who walk back want the newest few.
+        let rows = store.scan_back(prefix, before.as_ref(), SCAN_PAGE_ROWS / 8)?;
+        for (key, bytes) in &rows {
+            if !each(key, bytes)? {
+                return Ok(());
+            }
+        }
+        match rows.into_iter().last() {
+            Some((key, _)) => before = Some(key),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// The number at the end of a key.
+pub(super) fn number_of(key: &Key) -> u64 {
+    key.0.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}

@@ -1,0 +1,597 @@
+//! One shard: the single writer of its households. A synchronous state machine without threads:
+//! [`Shard::take`] decides an input and gives what must be committed; [`Shard::durable`] and
+//! [`Shard::failed`] tell it what became of that.
+//!
+//! Decisions run ahead of the disk: the next input of a household is decided on facts that are
+//! not yet durable. Nobody is told before they are, and when a commit fails everything that was
+//! decided on top of it is forgotten.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hearthway_core::code::{Code, Refusal};
+use hearthway_core::decision::{Change, Decision, Effect, Reply};
+use hearthway_core::id::{DeviceKey, HouseholdId, InputId, MoveId, OfferId, OrderId};
+use hearthway_core::input::{Command, Input, What};
+use hearthway_core::limits::PAYLOAD_BYTES_MAX;
+use hearthway_core::model::{Household, Offer, Order};
+use hearthway_core::time::Timestamp;
+use hearthway_core::wire::DownMessage;
+
+use super::facts::{Facts, read_record};
+use super::house::{House, MOVES_IN_FLIGHT_MAX};
+use super::job::{InputJob, Job, Queued, retry};
+use super::outbox::{Outgoing, delivery};
+use super::routes::{Admitted, Route};
+use super::rows::{self, LogRow, MoveRow, OfferRow, OrderRow, SeenRow, Told};
+use super::seen::{self, Mark};
+use super::speak::{self, Cause};
+use super::{Outcome, Repeat, Target, Waiter, log, timers};
+use crate::store::codec::{self, Schema};
+use crate::store::{StoreError, VALUE_BYTES_MAX, Write, keys};
+
+/// Repeats of one message that wait for its first to become durable.
+const REPEATS_WAITING_MAX: usize = 1_024;
+/// A record above this is copied before an input is applied, so that an input that would make it
+/// too large can be refused. Below it no single message can.
+const ROOMY_RECORD_BYTES_MAX: usize = VALUE_BYTES_MAX - 3 * PAYLOAD_BYTES_MAX;
+/// Bytes that a stored value may have; a margin below the store's own bound for its envelope.
+const ROW_BYTES_MAX: usize = VALUE_BYTES_MAX - 64;
+
+pub(super) struct Shard {
+    house: Arc<House>,
+    index: usize,
+    /// Raised when what was decided is forgotten: older commits must not be made.
+    epoch: u64,
+    facts: Facts,
+    /// Ids of messages whose commit is in flight, with the repeats that wait for it.
+    in_flight: HashMap<Mark, Vec<Waiter>>,
+}
+
+/// What follows from one job.
+#[derive(Default)]
+pub(super) struct Step {
+    /// To be committed.
+    pub(super) commit: Option<Box<Prepared>>,
+    /// To be answered at once: nothing of it needs the disk.
+    pub(super) answers: Vec<(Waiter, Outcome)>,
+    /// To be said at once.
+    pub(super) outgoing: Vec<Outgoing>,
+    /// To be passed on to the shard of another household.
+    pub(super) forward: Option<(HouseholdId, Job)>,
+}
+
+impl Step {
+    fn answer(waiter: Waiter, outcome: Outcome) -> Step {
+        Step { answers: vec![(waiter, outcome)], ..Step::default() }
+    }
+}
+
+/// One decided input on its way to the disk, with what happens once it is there.
+pub(super) struct Prepared {
+    pub(super) shard: usize,
+    pub(super) epoch: u64,
+    pub(super) household: HouseholdId,
+    /// The household's record after the input.
+    pub(super) record: Vec<u8>,
+    /// Everything else of the same commit.
+    pub(super) writes: Vec<Write>,
+    pub(super) waiter: Waiter,
+    pub(super) outcome: Result<Reply, Refusal>,
+    mark: Option<Mark>,
+    pub(super) routes: Vec<(DeviceKey, Route)>,
+    pub(super) codes: Vec<(DeviceKey, Option<String>)>,
+    pub(super) outgoing: Vec<Outgoing>,
+    /// Devices whose outbox it touches.
+    pub(super) spoken_to: BTreeSet<DeviceKey>,
+    pub(super) disconnects: Vec<(DeviceKey, String)>,
+    pub(super) leaving: Vec<(MoveRow, Route)>,
+    pub(super) arriving: Option<MoveRow>,
+}
+
+impl Shard {
+    pub(super) fn new(house: Arc<House>, index: usize) -> Shard {
+        let max = house.settings.cached_households_max.div_ceil(house.inboxes.len());
+        Shard { house, index, epoch: 0, facts: Facts::new(max), in_flight: HashMap::new() }
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Decides one job.
+    pub(super) fn take(&mut self, job: Job) -> Step {
+        match job {
+            Job::Input(input) => self.take_input(input),
+            Job::Timer { household, deadline } => self.take_timer(household, deadline),
+            Job::Reachable(device) => self.take_reachable(device),
+            Job::Wake => Step::default(),
+            Job::Barrier(done) => {
+                let _ = done.send(());
+                Step::default()
+            }
+        }
+    }
+
+    /// A commit is on disk. Gives the repeats that waited for it.
+    pub(super) fn durable(&mut self, prepared: &Prepared) -> Vec<Waiter> {
+        if let Some(known) = self.facts.get_mut(prepared.household) {
+            known.in_flight = known.in_flight.saturating_sub(1);
+        }
+        prepared.mark.as_ref().and_then(|mark| self.in_flight.remove(mark)).unwrap_or_default()
+    }
+
+    /// A commit failed: everything decided and not on disk is forgotten. Gives the repeats that
+    /// waited; they are not acknowledged either.
+    pub(super) fn failed(&mut self) -> Vec<Waiter> {
+        self.epoch += 1;
+        let again = self.house.clock.now() + timers::RETRY;
+        for household in self.facts.clear() {
+            // Its timer may have been set by what is forgotten: look at it again.
+            self.house.timers.set(household, Some(again));
+        }
+        self.in_flight.drain().flat_map(|(_, waiters)| waiters).collect()
+    }
+
+    /// The facts as they are on disk.
+    pub(super) fn durable_facts(&mut self, household: HouseholdId) -> Result<Option<Arc<Household>>, StoreError> {
+        match self.facts.get_mut(household) {
+            Some(known) if known.in_flight == 0 => Ok(Some(Arc::clone(&known.facts)).filter(|facts| facts.seq > 0)),
+            _ => Ok(read_record(household, &*self.house.store)?.map(Arc::new)),
+        }
+    }
+
+    fn take_input(&mut self, mut job: Box<InputJob>) -> Step {
+        let household = match job.to.clone() {
+            Target::Household(household) => household,
+            Target::Device(device) => {
+                let counted = job.queued.take().map(Queued::taken).is_some();
+                match self.house.directory.admit(&device, Job::Input(job), counted, &self.house.inboxes) {
+                    Admitted::Here(Job::Input(admitted), household) => {
+                        job = admitted;
+                        household
+                    }
+                    Admitted::Unknown(Job::Input(admitted)) => {
+                        job = admitted;
+                        if !matches!(job.input.what, What::Command(Command::Register { .. })) {
+                            return Step::answer(job.waiter, Outcome::Committed(Err(unknown(&device))));
+                        }
+                        HouseholdId::prospect(&device)
+                    }
+                    Admitted::Full(Job::Input(job)) => return Step::answer(job.waiter, retry("the device is moving")),
+                    // An input comes back as an input.
+                    Admitted::Parked | Admitted::Here(..) | Admitted::Unknown(_) | Admitted::Full(_) => {
+                        return Step::default();
+                    }
+                }
+            }
+        };
+        if self.house.inboxes.shard_of(household) != self.index {
+            return Step { forward: Some((household, Job::Input(job))), ..Step::default() };
+        }
+        self.house.meters.inputs.increment(1);
+        let InputJob { input, repeat, waiter, .. } = *job;
+        let mark = if repeat == Repeat::Ignore { None } else { seen::mark(&input) };
+        if repeat == Repeat::Remember
+            && let Some(mark) = &mark
+        {
+            if let Some(waiters) = self.in_flight.get_mut(mark) {
+                self.house.meters.duplicates.increment(1);
+                if waiters.len() >= REPEATS_WAITING_MAX {
+                    return Step::answer(waiter, retry("too many repeats of one message wait"));
+                }
+                waiters.push(waiter);
+                return Step::default();
+            }
+            let key = keys::seen(&mark.0, mark.1);
+            match rows::get::<SeenRow>(&*self.house.store, Schema::Seen, &key) {
+                Ok(None) => {}
+                Ok(Some(row)) => return self.repeated(household, row, &input, waiter),
+                Err(error) => return self.unreadable(waiter, &error),
+            }
+        }
+        if let What::Command(Command::Arrive { id, .. }) = &input.what {
+            match self.house.store.get(&keys::move_between(*id)) {
+                // Its row goes with the commit of its arrival: it has arrived.
+                Ok(None) => return Step::answer(waiter, Outcome::Committed(Ok(Reply::Unchanged))),
+                Ok(Some(_)) => {}
+                Err(error) => return self.unreadable(waiter, &error),
+            }
+        }
+        self.decide(household, input, waiter, mark, false)
+    }
+
+    fn take_timer(&mut self, household: HouseholdId, deadline: Timestamp) -> Step {
+        let now = self.house.clock.now();
+        let (seq, next) = match self.load(household) {
+            Ok(facts) => (facts.seq, facts.next_deadline()),
+            Err(error) => {
+                self.house.timers.set(household, Some(now + timers::RETRY));
+                return self.unreadable(Waiter::None, &error);
+            }
+        };
+        if next.is_none_or(|next| next > now) {
+            self.house.timers.set(household, next);
+            return Step::default();
+        }
+        self.house.meters.timers_fired.increment(1);
+        let id = InputId::derived(&[b"timer", household.bytes(), &seq.to_be_bytes(), &deadline.0.to_be_bytes()]);
+        let input = self.house.own_input(id, None, now, What::Timer);
+        let step = self.decide(household, input, Waiter::None, None, true);
+        let next = self.facts.get_mut(household).and_then(|known| known.facts.next_deadline());
+        // A deadline that its own input left standing is tried again, but not at once.
+        self.house.timers.set(household, next.map(|next| if next <= now { now + timers::RETRY } else { next }));
+        step
+    }
+
+    fn take_reachable(&mut self, device: DeviceKey) -> Step {
+        let admitted =
+            self.house.directory.admit(&device, Job::Reachable(device.clone()), false, &self.house.inboxes);
+        let Admitted::Here(job, household) = admitted else { return Step::default() };
+        if self.house.inboxes.shard_of(household) != self.index {
+            return Step { forward: Some((household, job)), ..Step::default() };
+        }
+        let house = &self.house;
+        let now = house.clock.now();
+        let link = house.link();
+        let waiting = match house.outbox.resend(&device, now, &*house.store, link.as_ref(), &house.meters) {
+            Ok(waiting) => waiting,
+            Err(error) => return self.unreadable(Waiter::None, &error),
+        };
+        let seq = match self.load(household) {
+            Ok(facts) => facts.seq,
+            Err(error) => return self.unreadable(Waiter::None, &error),
+        };
+        let id = InputId::derived(&[b"reachable", household.bytes(), &seq.to_be_bytes()]);
+        let input = self.house.own_input(id, Some(device), now, What::Reachable { waiting });
+        self.decide(household, input, Waiter::None, None, true)
+    }
+
+    /// A message that was seen before: what its sender was told is told again, as it is now.
+    fn repeated(&mut self, household: HouseholdId, row: SeenRow, input: &Input, waiter: Waiter) -> Step {
+        self.house.meters.duplicates.increment(1);
+        let facts = match self.durable_facts(household) {
+            Ok(facts) => facts.unwrap_or_else(|| Arc::new(Household::empty(household))),
+            Err(error) => return self.unreadable(waiter, &error),
+        };
+        let outgoing = match &input.device {
+            Some(device) => row.told.iter().filter_map(|told| self.tell_again(&facts, device, told, input)).collect(),
+            None => Vec::new(),
+        };
+        let cause = Cause {
+            household,
+            seq: facts.seq,
+            input: input.id,
+            now: input.received_at,
+            again: true,
+            corr: input.sender.corr.as_deref(),
+        };
+        let outgoing: Vec<DownMessage> = outgoing;
+        let outgoing = (0..).zip(outgoing).filter_map(|(index, message)| {
+            let device = input.device.clone()?;
+            let row = speak::render(&cause, index, &device, &message, None);
+            let n = self.house.outbox.number(&mut Vec::new());
+            Some(Outgoing { delivery: delivery(device, n, row), stored: false })
+        });
+        let outgoing = outgoing.collect();
+        let reply = row.refusal.map_or(Ok(Reply::Unchanged), Err);
+        Step { answers: vec![(waiter, Outcome::Duplicate(reply))], outgoing, ..Step::default() }
+    }
+
+    fn tell_again(&self, facts: &Household, device: &DeviceKey, told: &Told, input: &Input) -> Option<DownMessage> {
+        match told {
+            Told::Words(message) => Some((**message).clone()),
+            Told::Code => facts.devices.get(device)?.claim.as_ref().map(|claim| DownMessage::ClaimCode {
+                code: claim.code.clone(),
+                expires_at: claim.expires_at,
+            }),
+            Told::Order(id) => facts.orders.get(id).map(|order| DownMessage::Order(Box::new(order.clone()))),
+            // What the current set is, only the rules know: asked again, and nothing but the
+            // answer is taken.
+            Told::Sync => {
+                let rules = self.house.rules.current();
+                let decision = (self.house.decider.decide)(facts, input, &rules, input.received_at);
+                decision.effects.into_iter().find_map(|effect| match effect {
+                    Effect::Down { message, .. } if matches!(*message, DownMessage::Sync(_)) => Some(*message),
+                    _ => None,
+                })
+            }
+        }
+    }
+
+    /// The heart: facts, `decide`, and everything that follows as one commit. `own` inputs of the
+    /// engine that come to nothing leave no trace.
+    fn decide(
+        &mut self,
+        household: HouseholdId,
+        input: Input,
+        waiter: Waiter,
+        mark: Option<Mark>,
+        own: bool,
+    ) -> Step {
+        let facts = match self.load(household) {
+            Ok(facts) => facts,
+            Err(error) => return self.unreadable(waiter, &error),
+        };
+        let rules = self.house.rules.current();
+        let decision = (self.house.decider.decide)(&facts, &input, &rules, input.received_at);
+        if own && decision.changes.is_empty() && decision.effects.is_empty() && decision.trace.candidates.is_empty() {
+            return Step::answer(waiter, Outcome::Committed(decision.reply));
+        }
+        self.count(&decision);
+        let leaving = moves(&decision, household);
+        if !leaving.is_empty() && self.house.moves.load(Ordering::Relaxed) >= MOVES_IN_FLIGHT_MAX {
+            return Step::answer(waiter, retry("many devices are moving"));
+        }
+        drop(facts);
+        let (facts, record) = match self.apply(household, &input, &decision) {
+            Ok(applied) => applied,
+            Err(refusal) => return Step::answer(waiter, Outcome::Committed(Err(refusal))),
+        };
+        let mut prepared = Prepared {
+            shard: self.index,
+            epoch: self.epoch,
+            household,
+            record,
+            writes: Vec::with_capacity(4),
+            waiter,
+            outcome: decision.reply.clone(),
+            mark,
+            routes: Vec::new(),
+            codes: Vec::new(),
+            outgoing: Vec::new(),
+            spoken_to: BTreeSet::new(),
+            disconnects: Vec::new(),
+            leaving: Vec::new(),
+            arriving: None,
+        };
+        self.move_on(&mut prepared, &input, &decision, leaving);
+        self.follow_devices(&mut prepared, &facts, &decision);
+        follow_views(&mut prepared, &decision);
+        self.speak(&mut prepared, &facts, &input, &decision);
+        if let Some(mark) = &prepared.mark {
+            let row = seen::row(&input, &decision);
+            prepared.writes.push(rows::put(Schema::Seen, keys::seen(&mark.0, mark.1), &row));
+            self.in_flight.entry(mark.clone()).or_default();
+        }
+        self.write_log(&mut prepared, &facts, input, rules.version, &decision);
+        self.house.timers.set(household, facts.next_deadline());
+        Step { commit: Some(Box::new(prepared)), ..Step::default() }
+    }
+
+    /// The household after a decision, and its record. A household that would outgrow its record
+    /// refuses the input and stays as it is.
+    fn apply(
+        &mut self,
+        household: HouseholdId,
+        input: &Input,
+        decision: &Decision,
+    ) -> Result<(Arc<Household>, Vec<u8>), Refusal> {
+        let decider = self.house.decider;
+        let known = self.facts.get_mut(household).expect("its facts were just read");
+        let brings_much = matches!(input.what, What::Command(Command::Arrive { .. }));
+        let keep = (brings_much || known.record_bytes > ROOMY_RECORD_BYTES_MAX).then(|| Arc::clone(&known.facts));
+        decider.advance(Arc::make_mut(&mut known.facts), decision);
+        let record = codec::encode(Schema::Household, &*known.facts);
+        if record.len() > ROW_BYTES_MAX {
+            if let Some(keep) = keep {
+                known.facts = keep;
+            }
+            let message = format!("this household's record would have {} bytes, more than is kept", record.len());
+            return Err(Refusal::new(Code::PayloadTooLarge, message));
+        }
+        known.record_bytes = record.len();
+        known.in_flight += 1;
+        Ok((Arc::clone(&known.facts), record))
+    }
+
+    /// Moves that begin or end with this input.
+    fn move_on(&self, prepared: &mut Prepared, input: &Input, decision: &Decision, leaving: Vec<(MoveRow, Route)>) {
+        for (row, route) in leaving {
+            prepared.writes.push(rows::put(Schema::Move, keys::move_between(row.id), &row));
+            prepared.writes.push(rows::put(Schema::Route, keys::route(&row.device.key), &route));
+            self.house.directory.begin_move(&row.device.key);
+            let moving = self.house.moves.fetch_add(1, Ordering::Relaxed) + 1;
+            self.house.meters.moves_in_flight.set(moving as f64);
+            prepared.leaving.push((row, route));
+        }
+        let What::Command(Command::Arrive { id, from, device, join }) = &input.what else { return };
+        if let Err(refusal) = &decision.reply {
+            // Its row stays, so that nothing is lost, and the next start tries again.
+            tracing::error!(device.id = %device.key, reason = %refusal, "A device was refused by the household it moved to");
+        } else {
+            prepared.writes.push(Write::Delete(keys::move_between(*id)));
+        }
+        let (device, join) = (device.clone(), join.clone());
+        prepared.arriving = Some(MoveRow { id: *id, from: *from, to: prepared.household, device, join });
+    }
+
+    /// Routes and shown codes of the devices that changed.
+    fn follow_devices(&self, prepared: &mut Prepared, facts: &Household, decision: &Decision) {
+        let mut touched = BTreeSet::new();
+        for change in &decision.changes {
+            match change {
+                Change::DeviceSet(device) => {
+                    touched.insert(&device.key);
+                    prepared.codes.push((device.key.clone(), device.claim.as_ref().map(|claim| claim.code.clone())));
+                }
+                Change::DeviceLeft { device, .. } => prepared.codes.push((device.clone(), None)),
+                Change::ClaimSet { device, claim } => {
+                    prepared.codes.push((device.clone(), claim.as_ref().map(|claim| claim.code.clone())));
+                }
+                Change::SuspendedSet { device, .. } | Change::CredentialSet { device, .. } => {
+                    touched.insert(device);
+                }
+                Change::HomeSet { .. } => touched.extend(facts.devices.keys()),
+                Change::MemberSet(_)
+                | Change::MemberLeft(_)
+                | Change::Arrived(_)
+                | Change::Described { .. }
+                | Change::PresenceSet { .. }
+                | Change::ClockSet { .. }
+                | Change::Reported { .. }
+                | Change::SlotSet { .. }
+                | Change::ContextSet { .. }
+                | Change::EdgeSet { .. }
+                | Change::LinkSet(_)
+                | Change::LinkEnded(_)
+                | Change::ConsentSet { .. }
+                | Change::PauseSet { .. }
+                | Change::OfferSet(_)
+                | Change::OfferDropped(_)
+                | Change::OrderSet(_)
+                | Change::OrderDropped(_)
+                | Change::ContactSet(_)
+                | Change::ContactReleased(_)
+                | Change::WipePending { .. }
+                | Change::SeqSet { .. } => {}
+            }
+        }
+        for device in touched {
+            if let Some(route) = Route::within(facts, device) {
+                prepared.writes.push(rows::put(Schema::Route, keys::route(device), &route));
+                prepared.routes.push((device.clone(), route));
+            }
+        }
+    }
+
+    /// What the decision wants said, into the outbox.
+    fn speak(&self, prepared: &mut Prepared, facts: &Household, input: &Input, decision: &Decision) {
+        let house = &self.house;
+        for (index, effect) in decision.effects.iter().enumerate() {
+            match effect {
+                Effect::Down { device, message, expires_at, corr } => {
+                    let cause = Cause {
+                        household: facts.id,
+                        seq: facts.seq,
+                        input: input.id,
+                        now: input.received_at,
+                        again: false,
+                        corr: corr.as_deref(),
+                    };
+                    let row = speak::render(&cause, index, device, message, *expires_at);
+                    let n = house.outbox.number(&mut prepared.writes);
+                    let stored = !speak::is_of_the_moment(message);
+                    if stored {
+                        house.outbox.stage(device, n, &row, &mut prepared.writes, &house.meters);
+                        prepared.spoken_to.insert(device.clone());
+                    }
+                    let mut delivery = delivery(device.clone(), n, row);
+                    delivery.qos = u8::from(stored);
+                    prepared.outgoing.push(Outgoing { delivery, stored });
+                }
+                Effect::DropOffer { device, offer } => {
+                    house.outbox.withdraw(device, Some(*offer), &mut prepared.writes);
+                    prepared.spoken_to.insert(device.clone());
+                }
+                Effect::DropAll { device } => {
+                    house.outbox.withdraw(device, None, &mut prepared.writes);
+                    prepared.spoken_to.insert(device.clone());
+                }
+                Effect::Disconnect { device, reason } => {
+                    prepared.disconnects.push((device.clone(), reason.clone()));
+                }
+                // Taken up by `move_on`.
+                Effect::Move { .. } => {}
+            }
+        }
+    }
+
+    /// The log row, the traces, and now and then a snapshot and a sweep. A sweep that cannot read
+    /// is left to the next one: it only makes room.
+    fn write_log(
+        &self,
+        prepared: &mut Prepared,
+        facts: &Household,
+        input: Input,
+        rules: u64,
+        decision: &Decision,
+    ) {
+        let (household, seq, now) = (facts.id, facts.seq, input.received_at);
+        let rows_max = self.house.settings.log_inputs_per_household;
+        let writes = &mut prepared.writes;
+        let row = LogRow { input, rules, verdict: log::verdict(decision) };
+        writes.push(rows::put(Schema::Input, keys::input(household, seq), &row));
+        log::traces(household, seq, decision, writes);
+        let store = &*self.house.store;
+        let mut made_room = Ok(());
+        if log::cuts_at(seq, rows_max) {
+            writes.push(rows::put(Schema::Snapshot, keys::snapshot(household, seq), facts));
+            made_room = log::cut(store, household, seq, rows_max, writes);
+        }
+        if seq.is_multiple_of(seen::SWEEP_EVERY_INPUTS) {
+            let swept = facts.devices.keys().try_for_each(|device| seen::sweep(store, device, now, writes));
+            made_room = made_room.and(swept);
+        }
+        if let Err(error) = made_room {
+            tracing::warn!(%error, "Old rows of a household could not be read to be removed; the next sweep tries again");
+        }
+    }
+
+    fn load(&mut self, household: HouseholdId) -> Result<Arc<Household>, StoreError> {
+        let (known, read) = self.facts.load(household, &*self.house.store)?;
+        if read {
+            self.house.meters.household_loads.increment(1);
+        }
+        Ok(Arc::clone(&known.facts))
+    }
+
+    fn unreadable(&self, waiter: Waiter, error: &StoreError) -> Step {
+        self.house.meters.failures.increment(1);
+        tracing::warn!(%error, "An input was not decided because the store could not be read");
+        Step::answer(waiter, retry("the store cannot be read"))
+    }
+
+    fn count(&self, decision: &Decision) {
+        if decision.reply.is_err() {
+            self.house.meters.refusals.increment(1);
+        }
+        if let rows::LogVerdict::Accepted { sent, held } = log::verdict(decision) {
+            self.house.meters.offers_sent.increment(sent.into());
+            self.house.meters.offers_held.increment(held.into());
+        }
+    }
+}
+
+fn unknown(device: &DeviceKey) -> Refusal {
+    Refusal::new(Code::DeviceUnknown, format!("no device `{device}` is registered"))
+}
+
+/// The moves that a decision begins: their rows, and the routes that follow.
+fn moves(decision: &Decision, from: HouseholdId) -> Vec<(MoveRow, Route)> {
+    let moves = decision.effects.iter().filter_map(|effect| match effect {
+        Effect::Move { id, to, device, join } => {
+            let row = MoveRow { id: *id, from, to: *to, device: device.clone(), join: join.clone() };
+            let route = Route::of(device, *to, join.as_ref().map(|join| &join.retailer));
+            Some((row, route))
+        }
+        Effect::Down { .. } | Effect::DropOffer { .. } | Effect::DropAll { .. } | Effect::Disconnect { .. } => None,
+    });
+    moves.collect()
+}
+
+/// Offers and orders as other channels see them: the last word on each.
+fn follow_views(prepared: &mut Prepared, decision: &Decision) {
+    let mut offers: Vec<(OfferId, &Offer)> = Vec::new();
+    let mut orders: Vec<(OrderId, &Order)> = Vec::new();
+    for change in &decision.changes {
+        if let Change::OfferSet(offer) = change {
+            offers.retain(|(id, _)| *id != offer.id);
+            offers.push((offer.id, offer));
+        }
+        if let Change::OrderSet(order) = change {
+            orders.retain(|(id, _)| *id != order.id);
+            orders.push((order.id, order));
+        }
+    }
+    let household = prepared.household;
+    for (id, offer) in offers {
+        let row = OfferRow { household, offer: offer.clone() };
+        prepared.writes.push(rows::put(Schema::Offer, keys::offer(&offer.retailer, id), &row));
+    }
+    for (id, order) in orders {
+        let row = OrderRow { household, order: order.clone() };
+        prepared.writes.push(rows::put(Schema::Order, keys::order(&order.retailer, id), &row));
+    }
+}

@@ -1,0 +1,225 @@
+//! The one writer: forms groups, makes them durable, and only then lets anything be known.
+//!
+//! Group commit without a timer: a group is what queued while the last one was being flushed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use hearthway_core::id::{DeviceKey, HouseholdId};
+use tokio::sync::oneshot;
+
+use super::house::{House, lock};
+use super::job::{InputJob, Job, retry};
+use super::shard::{Prepared, Shard};
+use super::{Outcome, Waiter};
+use crate::store::{Commit, Outcome as StoreOutcome, StoreError, Write, keys};
+
+/// Acknowledged outbox rows deleted with one group.
+const DELETIONS_PER_GROUP_MAX: usize = 256;
+
+/// Who asked for a document to be written.
+pub(super) type DocumentWaiter = oneshot::Sender<Result<StoreOutcome, StoreError>>;
+
+/// Work for the writer.
+pub(super) enum Work {
+    /// A decided input.
+    Prepared(Box<Prepared>),
+    /// A write of the edges.
+    Document { commit: Commit, waiter: DocumentWaiter },
+    /// Deletes what devices have acknowledged, and tells when everything before it is durable.
+    Flush(Option<oneshot::Sender<()>>),
+}
+
+pub(super) struct Writer {
+    house: Arc<House>,
+    shards: Arc<[Mutex<Shard>]>,
+}
+
+impl Writer {
+    pub(super) fn new(house: Arc<House>, shards: Arc<[Mutex<Shard>]>) -> Writer {
+        Writer { house, shards }
+    }
+
+    /// Makes one group durable and lets the world know.
+    pub(super) fn commit(&self, work: Vec<Work>) {
+        let (mut decided, mut documents, mut flushed) = (Vec::new(), Vec::new(), Vec::new());
+        for work in work {
+            match work {
+                Work::Prepared(prepared) => decided.push(prepared),
+                Work::Document { commit, waiter } => documents.push((commit, waiter)),
+                Work::Flush(waiter) => flushed.extend(waiter),
+            }
+        }
+        let decided = self.without_forgotten(decided);
+        let acknowledged = self.house.outbox.take_acknowledged(DELETIONS_PER_GROUP_MAX, &self.house.meters);
+        let (mut group, decided) = by_household(decided);
+        let first_document = group.len();
+        let (commits, waiters): (Vec<_>, Vec<_>) = documents.into_iter().unzip();
+        group.extend(commits);
+        if !acknowledged.is_empty() {
+            let writes = acknowledged.iter().map(|(device, n)| Write::Delete(keys::outbox(device, *n)));
+            group.push(Commit { preconditions: Vec::new(), writes: writes.collect() });
+        }
+        if !group.is_empty() {
+            match self.house.store.commit(&group) {
+                Ok(outcomes) => {
+                    self.house.set_trouble(None);
+                    self.house.meters.groups.increment(1);
+                    self.house.meters.group_inputs.record(decided.len() as f64);
+                    let outcomes = outcomes.into_iter().skip(first_document);
+                    self.all_durable(decided);
+                    for (waiter, outcome) in waiters.into_iter().zip(outcomes) {
+                        let _ = waiter.send(Ok(outcome));
+                    }
+                }
+                Err(error) => {
+                    self.house.meters.commit_failures.increment(1);
+                    if self.house.trouble().is_none() {
+                        tracing::warn!(%error, "Nothing is acknowledged until the store works again: {error}");
+                    }
+                    self.house.set_trouble(Some(error.clone()));
+                    for (device, n) in acknowledged {
+                        self.reread(&device);
+                        self.house.outbox.acknowledge(&device, n);
+                    }
+                    self.all_failed(decided);
+                    for waiter in waiters {
+                        let _ = waiter.send(Err(error.clone()));
+                    }
+                }
+            }
+        }
+        for waiter in flushed {
+            let _ = waiter.send(());
+        }
+    }
+
+    /// Leaves out what was decided on facts that have been forgotten since.
+    fn without_forgotten(&self, decided: Vec<Box<Prepared>>) -> Vec<Box<Prepared>> {
+        let (good, forgotten): (Vec<_>, Vec<_>) =
+            decided.into_iter().partition(|prepared| prepared.epoch == lock(&self.shards[prepared.shard]).epoch());
+        self.give_up(forgotten);
+        good
+    }
+
+    fn all_durable(&self, decided: Vec<Box<Prepared>>) {
+        let link = self.house.link();
+        for prepared in decided {
+            let repeats = lock(&self.shards[prepared.shard]).durable(&prepared);
+            let Prepared { waiter, outcome, routes, codes, outgoing, disconnects, leaving, arriving, .. } = *prepared;
+            for (device, route) in routes {
+                self.house.directory.set_route(&device, route);
+            }
+            for (device, code) in codes {
+                self.house.directory.set_code(&device, code);
+            }
+            for repeat in repeats {
+                repeat.answer(Outcome::Duplicate(outcome.clone()));
+            }
+            // Who asked for a move is answered by the arrival.
+            let mut waiter = Some(waiter);
+            for (row, route) in leaving {
+                let travels = waiter.take().unwrap_or(Waiter::None);
+                let arrival = self.house.arrival(&row, travels);
+                self.house.directory.left(&row.device.key, route, arrival, &self.house.inboxes);
+            }
+            if let Some(waiter) = waiter {
+                waiter.answer(Outcome::Committed(outcome));
+            }
+            if !outgoing.is_empty() {
+                self.house.outbox.dispatch(outgoing, link.as_ref(), &self.house.meters);
+            }
+            for (device, reason) in disconnects {
+                if let Some(link) = &link {
+                    link.disconnect(&device, &reason);
+                }
+            }
+            if arriving.is_some() {
+                self.house.move_ended();
+            }
+        }
+    }
+
+    /// The store refused a group. What was decided on top of it is forgotten too.
+    fn all_failed(&self, decided: Vec<Box<Prepared>>) {
+        for shard in self.shards.iter() {
+            let repeats = lock(shard).failed();
+            for repeat in repeats {
+                self.fail(repeat);
+            }
+        }
+        self.give_up(decided);
+    }
+
+    fn give_up(&self, decided: Vec<Box<Prepared>>) {
+        let spoken_to: BTreeSet<DeviceKey> =
+            decided.iter().flat_map(|prepared| prepared.spoken_to.iter().cloned()).collect();
+        for device in &spoken_to {
+            self.reread(device);
+        }
+        for prepared in decided {
+            let Prepared { waiter, leaving, arriving, .. } = *prepared;
+            self.fail(waiter);
+            for (row, _) in leaving {
+                self.house.move_ended();
+                for job in self.house.directory.stay(&row.device.key) {
+                    match job {
+                        Job::Input(parked) => self.fail((*parked as InputJob).waiter),
+                        Job::Reachable(device) => self.reachable_again(device),
+                        Job::Timer { .. } | Job::Wake | Job::Barrier(_) => {}
+                    }
+                }
+            }
+            // The source's commit stands: the arrival must not be lost, whoever waits for it.
+            if let Some(row) = arriving {
+                self.house.stall(row);
+            }
+        }
+    }
+
+    fn fail(&self, waiter: Waiter) {
+        self.house.meters.failures.increment(1);
+        waiter.answer(retry("the store cannot write; nothing was changed"));
+    }
+
+    fn reachable_again(&self, device: DeviceKey) {
+        if let Some(route) = self.house.directory.route(&device) {
+            self.house.inboxes.push_reachable(route.household, device);
+        }
+    }
+
+    fn reread(&self, device: &DeviceKey) {
+        if let Err(error) = self.house.outbox.reread(device, &*self.house.store) {
+            tracing::warn!(%error, "What waits for a device could not be read; it is sent after the next start");
+        }
+    }
+}
+
+/// One commit per household, so that a group cut in the middle still holds whole households; of
+/// several records of a household only the last is written.
+fn by_household(mut decided: Vec<Box<Prepared>>) -> (Vec<Commit>, Vec<Box<Prepared>>) {
+    let mut at: BTreeMap<HouseholdId, usize> = BTreeMap::new();
+    let mut commits: Vec<(Commit, Vec<u8>)> = Vec::with_capacity(decided.len());
+    for prepared in &mut decided {
+        let writes = std::mem::take(&mut prepared.writes);
+        let record = std::mem::take(&mut prepared.record);
+        match at.get(&prepared.household) {
+            Some(&known) => {
+                let (commit, last) = &mut commits[known];
+                commit.writes.extend(writes);
+                *last = record;
+            }
+            None => {
+                at.insert(prepared.household, commits.len());
+                commits.push((Commit { preconditions: Vec::new(), writes }, record));
+            }
+        }
+    }
+    let mut households: Vec<_> = at.into_iter().map(|(household, at)| (at, household)).collect();
+    households.sort_unstable();
+    let commits = commits.into_iter().zip(households).map(|((mut commit, record), (_, household))| {
+        commit.writes.push(Write::Put(keys::household(household), record));
+        commit
+    });
+    (commits.collect(), decided)
+}

@@ -1,0 +1,67 @@
+//! What a person at a terminal gets to see.
+
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+fn hearthway(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hearthway"));
+    command.args(arguments).env("NO_COLOR", "1");
+    for name in ["OPERATOR_TOKEN", "DATA_DIR", "HTTP_BIND", "MQTT_BIND"] {
+        command.env_remove(format!("HEARTHWAY_{name}"));
+    }
+    command.envs(environment.iter().copied()).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_configuration_with_mistakes_is_shown_with_file_line_and_help() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mine.toml");
+    std::fs::write(&path, "[engine]\nshard = 4\n[http]\nbind = \"nowhere\"\n").unwrap();
+    let output = hearthway(&["check-config", "--config", path.to_str().unwrap()], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = stderr(&output);
+    for wanted in ["2 mistakes", "mine.toml:2:1", "did you mean `shards`?", "mine.toml:4:8", "`nowhere`"] {
+        assert!(shown.contains(wanted), "`{wanted}` is not in:\n{shown}");
+    }
+}
+
+#[test]
+fn the_effective_configuration_is_shown_without_the_token() {
+    let token = "a-token-of-the-operator";
+    let environment = [("HEARTHWAY_OPERATOR_TOKEN", token), ("HEARTHWAY_HTTP_BIND", "127.0.0.1:7654")];
+    let output = hearthway(&["check-config"], &environment);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("127.0.0.1:7654"));
+    assert!(!stdout(&output).contains(token));
+}
+
+#[test]
+fn a_taken_port_is_told_with_the_flag_that_mends_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = tempfile::tempdir().unwrap();
+    for (mine, other) in [("http", "mqtt"), ("mqtt", "http")] {
+        let mine_flag = format!("--{mine}-bind");
+        let flags = ["serve", &mine_flag, &address, &format!("--{other}-bind"), "127.0.0.1:0"];
+        let output = hearthway(&flags, &[("HEARTHWAY_DATA_DIR", data.path().join(mine).to_str().unwrap())]);
+        assert_eq!(output.status.code(), Some(1));
+        let shown = stderr(&output);
+        assert!(shown.contains(&address) && shown.contains(&mine_flag), "{shown}");
+        assert_eq!(stdout(&output), "", "nothing is ready");
+    }
+}
+
+#[test]
+fn a_missing_configuration_is_named() {
+    let output = hearthway(&["serve", "--config", "no/such/file.toml"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("no/such/file.toml"), "{}", stderr(&output));
+}

@@ -1,0 +1,103 @@
+//! The gateway as an operator runs it: the program `hearthway serve`, on free ports, with a data
+//! directory of its own, spoken to over HTTP.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// How long a step may take before the test gives up: far above what it takes on a busy machine.
+pub const STEP_SECONDS_MAX: Duration = Duration::from_secs(30);
+
+/// The operator's token in tests.
+pub const OPERATOR: &str = "operator-of-the-tests-0123456789";
+
+/// A running gateway; killed when it is dropped.
+pub struct Gateway {
+    child: Child,
+    /// Such as `http://127.0.0.1:43121`.
+    pub http: String,
+    /// Host and port of the device endpoint.
+    pub mqtt: (String, u16),
+    client: reqwest::Client,
+}
+
+impl Gateway {
+    /// Starts it on a data directory and waits for the `ready` line.
+    pub fn serve(data: &std::path::Path) -> Gateway {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hearthway"))
+            .args(["serve", "--log", "warn"])
+            .env("HEARTHWAY_OPERATOR_TOKEN", OPERATOR)
+            .env("HEARTHWAY_DATA_DIR", data)
+            .env("HEARTHWAY_HTTP_BIND", "127.0.0.1:0")
+            .env("HEARTHWAY_MQTT_BIND", "127.0.0.1:0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let line = first_line(child.stdout.take().unwrap());
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [ready, http, mqtt] = words[..] else { panic!("expected `ready http=… mqtt=…`, got `{line}`") };
+        assert_eq!(ready, "ready");
+        let http = http.strip_prefix("http=").unwrap().to_owned();
+        let (host, port) = mqtt.strip_prefix("mqtt=mqtt://").unwrap().rsplit_once(':').unwrap();
+        let mqtt = (host.to_owned(), port.parse().unwrap());
+        Gateway { child, http, mqtt, client: reqwest::Client::new() }
+    }
+
+    /// Makes a call and gives status and body.
+    pub async fn call(&self, token: &str, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self.client.request(method, format!("{}{path}", self.http)).bearer_auth(token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.timeout(STEP_SECONDS_MAX).send().await.unwrap();
+        let status = response.status().as_u16();
+        let text = response.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// Makes a call that must succeed and gives its body.
+    pub async fn ask(&self, token: &str, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let (status, answer) = self.call(token, method, path, body).await;
+        assert!((200..300).contains(&status), "{method} {path} → {status}: {answer}");
+        answer
+    }
+
+    /// Asks it to end, as an operator would, and waits for it. `true` where it ended by itself.
+    #[cfg(unix)]
+    pub fn end(mut self) -> bool {
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let (tx, rx) = mpsc::sync_channel(1);
+        let id = self.child.id();
+        std::thread::spawn(move || {
+            if rx.recv_timeout(STEP_SECONDS_MAX).is_err() {
+                let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+            }
+        });
+        let ended = self.child.wait().unwrap().success();
+        let _ = tx.send(());
+        ended
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn first_line(stdout: impl Read + Send + 'static) -> String {
+    let (tx, rx) = mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(stdout).lines();
+        let _ = tx.send(lines.next().transpose().unwrap_or_default().unwrap_or_default());
+        // Reads on, so that the gateway never writes into a closed pipe.
+        lines.for_each(drop);
+    });
+    rx.recv_timeout(STEP_SECONDS_MAX).expect("the gateway prints its `ready` line")
+}

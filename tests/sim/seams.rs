@@ -1,0 +1,95 @@
+//! The three seams: a clock that only the world turns, a link that the world listens to, and a
+//! store that fails on demand (`hearthway::store::faults`).
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use hearthway::clock::Clock;
+use hearthway::engine::{Delivery, Link, RuleBook};
+use hearthway_core::id::DeviceKey;
+use hearthway_core::rules::RuleSet;
+use hearthway_core::time::Timestamp;
+
+pub struct WorldClock(AtomicI64);
+
+impl WorldClock {
+    pub fn at(now: Timestamp) -> Arc<WorldClock> {
+        Arc::new(WorldClock(AtomicI64::new(now.0)))
+    }
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.0, Ordering::Relaxed);
+    }
+}
+
+impl Clock for WorldClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::Relaxed))
+    }
+    fn sleep_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        // The world moves time by hand; nobody in it sleeps.
+        Box::pin(std::future::pending())
+    }
+}
+
+/// Keeps what is delivered to devices that listen.
+#[derive(Default)]
+pub struct WorldLink {
+    state: Mutex<LinkState>,
+}
+
+#[derive(Default)]
+struct LinkState {
+    listening: std::collections::BTreeSet<DeviceKey>,
+    delivered: VecDeque<Delivery>,
+}
+
+impl WorldLink {
+    pub fn listen(&self, device: &DeviceKey, on: bool) {
+        let mut state = self.state.lock().unwrap();
+        if on {
+            state.listening.insert(device.clone());
+        } else {
+            state.listening.remove(device);
+            // What was on its way is lost with the connection.
+            state.delivered.retain(|delivery| delivery.device != *device);
+        }
+    }
+    pub fn listens(&self, device: &DeviceKey) -> bool {
+        self.state.lock().unwrap().listening.contains(device)
+    }
+    pub fn take(&self) -> Option<Delivery> {
+        self.state.lock().unwrap().delivered.pop_front()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.state.lock().unwrap().delivered.is_empty()
+    }
+}
+
+impl Link for WorldLink {
+    fn deliver(&self, delivery: Delivery) -> bool {
+        let mut state = self.state.lock().unwrap();
+        let listens = state.listening.contains(&delivery.device);
+        if listens {
+            state.delivered.push_back(delivery);
+        }
+        listens
+    }
+    fn disconnect(&self, device: &DeviceKey, _: &str) {
+        self.listen(device, false);
+    }
+}
+
+/// One version of the rules.
+pub struct OneBook(pub Arc<RuleSet>);
+
+impl RuleBook for OneBook {
+    fn current(&self) -> Arc<RuleSet> {
+        Arc::clone(&self.0)
+    }
+    fn at(&self, version: u64) -> Option<Arc<RuleSet>> {
+        (version == self.0.version).then(|| Arc::clone(&self.0))
+    }
+}
