@@ -65,7 +65,7 @@ impl Gateway {
         let started = App::start(engine.clone(), rulebook, app_settings(config, master.clone())).await?;
         let app = started.app;
 
-        let intake = Arc::new(seams::EngineIntake(engine.clone()));
+        let intake = Arc::new(engine.clone());
         let registry = Arc::new(seams::Registry(app.clone()));
         let door = Arc::new(Door::new(master, intake.clone(), registry.clone()));
         let endpoint = Endpoint::bind(mqtt_settings(config), intake, door, registry).await;

@@ -4,5 +4,10 @@
 mod command_line;
 mod documents;
 mod gateway;
+mod mqtt_clients;
+mod mqtt_delivery;
+mod mqtt_faults;
+mod mqtt_house;
+mod mqtt_rules;
 mod stock_clients;
 mod tidy;
