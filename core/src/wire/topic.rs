@@ -62,11 +62,7 @@ impl ProvisioningLeg {
 impl<'t> Topic<'t> {
     /// Takes a topic apart; none when it is not one of the contract.
     pub fn parse(topic: &'t str) -> Option<Topic<'t>> {
-        if !is_topic(topic) {
-            return None;
-        }
-        let (maker, rest) = topic.strip_prefix(ROOT)?.strip_prefix('/')?.split_once('/')?;
-        let (device, below) = rest.split_once('/')?;
+        let (maker, device, below) = split(topic)?;
         let maker = MakerId::new(maker).ok()?;
         if device == PROVISIONING {
             let (nonce, leg) = below.split_once('/')?;
@@ -77,11 +73,18 @@ impl<'t> Topic<'t> {
             };
             return is_nonce(nonce).then_some(Topic::Provisioning { maker, nonce: Cow::Borrowed(nonce), leg });
         }
-        if below.is_empty() {
-            return None;
-        }
         Some(Topic::Device { device: DeviceKey::new(maker, DeviceName::new(device).ok()?), below })
     }
+}
+
+/// Maker, device level and what stands below it, where the topic begins as all do.
+fn split(topic: &str) -> Option<(&str, &str, &str)> {
+    if !is_topic(topic) {
+        return None;
+    }
+    let (maker, rest) = topic.strip_prefix(ROOT)?.strip_prefix('/')?.split_once('/')?;
+    let (device, below) = rest.split_once('/')?;
+    (!below.is_empty()).then_some((maker, device, below))
 }
 
 impl std::fmt::Display for Topic<'_> {
@@ -124,14 +127,13 @@ pub enum Who {
 
 /// Whether `who` may publish to a topic.
 pub fn may_publish(who: &Who, topic: &str) -> bool {
-    match (who, Topic::parse(topic)) {
-        (Who::Device(me), Some(Topic::Device { device, below })) => *me == device && is_upward(below),
-        (Who::Bridge(me), Some(Topic::Device { device, below })) => *me == device.maker && is_upward(below),
-        (Who::Bootstrap(me), Some(Topic::Provisioning { maker, leg, .. })) => {
-            *me == maker && leg == ProvisioningLeg::Request
+    let Some((maker, device, below)) = split(topic) else { return false };
+    match who {
+        Who::Device(me) => me.maker.as_str() == maker && me.device.as_str() == device && is_upward(below),
+        Who::Bridge(me) => me.as_str() == maker && is_upward(below) && DeviceName::new(device).is_ok(),
+        Who::Bootstrap(me) => {
+            me.as_str() == maker && device == PROVISIONING && below.strip_suffix("/req").is_some_and(is_nonce)
         }
-        (Who::Device(_) | Who::Bridge(_), Some(Topic::Provisioning { .. }) | None) => false,
-        (Who::Bootstrap(_), Some(Topic::Device { .. }) | None) => false,
     }
 }
 
@@ -438,6 +440,36 @@ mod tests {
                     allowed.iter().any(|f| reference_matches(&f.split('/').collect::<Vec<_>>(), &topic))
                 });
                 prop_assert_eq!(may_subscribe(&who, &filter), expected, "{:?} {}", who, filter);
+            }
+        }
+
+        #[test]
+        fn a_publish_is_allowed_exactly_when_the_reference_finds_it_upward(
+            mut levels in prop::sample::select(vec![
+                vec!["chan", "v1", "acme", "d-42", "up", "telemetry"], vec!["chan", "v1", "acme", "d-43", "presence"],
+                vec!["chan", "v1", "acme", "d-42", "desc"], vec!["chan", "v1", "acme", "_prov", NONCE, "req"],
+            ]),
+            at in 0usize..6, level in level(), keep in 3usize..=6,
+        ) {
+            if at < levels.len() {
+                levels[at] = level;
+            }
+            levels.truncate(keep);
+            let topic = levels.join("/");
+            for who in everyone() {
+                let upward = |device: &'static str| {
+                    let root = ["chan", "v1", "acme", device];
+                    [[&root[..], &["presence"]].concat(), [&root[..], &["desc"]].concat(), [&root[..], &["up", "#"]].concat()]
+                };
+                let allowed = match &who {
+                    Who::Device(_) => upward("d-42").to_vec(),
+                    // The bridge speaks for every name that the grammar allows.
+                    Who::Bridge(_) => ["d-42", "d-43", "chan", "v1", "acme", "down", "up", "offer", "res"].into_iter().flat_map(upward).collect(),
+                    Who::Bootstrap(_) => vec![vec!["chan", "v1", "acme", "_prov", NONCE, "req"]],
+                };
+                let is_plain = !levels.iter().any(|level| matches!(*level, "+" | "#"));
+                let expected = is_plain && allowed.iter().any(|filter| reference_matches(filter, &levels));
+                prop_assert_eq!(may_publish(&who, &topic), expected, "{:?} {}", who, topic);
             }
         }
 
