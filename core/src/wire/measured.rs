@@ -45,7 +45,7 @@ fn sample(entry: &Json<'_>) -> Result<Sample, Refusal> {
 /// `up/event`. Only flat values of `data` are kept; what else comes with an event is the maker's own affair.
 pub(super) fn event(body: Fields<'_>) -> Result<EventUp, Refusal> {
     const TYPE: &str = "the event's name such as `cycle_done`";
-    let name = body.need_name("type", |name| FieldName::new(name), TYPE)?;
+    let name = body.need_name("type", FieldName::new, TYPE)?;
     let mut data = Vec::new();
     if let Some(members) = body.may_object("data")? {
         if members.0.len() > SAMPLE_FIELDS_MAX {
@@ -85,7 +85,7 @@ pub(super) const KINDS: [(&str, SlotKind); 5] = [
 /// `up/slot`. Whether the device has such a slot, of that kind and unit, is for `decide`.
 pub(super) fn slot(body: Fields<'_>) -> Result<SlotUp, Refusal> {
     const SLOT: &str = "the slot's name as in `desc`, such as `air_filter`";
-    let slot = body.need_name("slot", |name| SlotId::new(name), SLOT)?;
+    let slot = body.need_name("slot", SlotId::new, SLOT)?;
     let kind = body.need_word("kind", &KINDS)?;
     let unit = unit(body)?;
     let evidence = match kind {

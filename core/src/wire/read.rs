@@ -253,7 +253,8 @@ impl<'de> Visitor<'de> for Node<'_, 'de> {
         /// Members up to which each new key is compared with all before it; larger objects are sorted once.
         const COMPARED_MAX: usize = 16;
         self.progress.check_depth()?;
-        let mut members: Members<'de> = Vec::new();
+        // An envelope has five members or more; inner objects mostly have fewer than a Vec begins with.
+        let mut members: Members<'de> = Vec::with_capacity(if self.progress.path.is_empty() { 8 } else { 0 });
         while let Some(key) = map.next_key_seed(Key)? {
             self.progress.check_key(&key)?;
             self.progress.path.push(Step::Key(key.clone()));

@@ -64,8 +64,8 @@ fn a_signature_covers_the_bytes_of_the_body_as_they_were_sent() {
     let hash = data_encoding::HEXLOWER.encode(&<sha2::Sha256 as sha2::Digest>::digest(body.as_bytes()));
     assert_eq!(signed.text, format!("{topic}\n17\n4\nn-1\n{hash}"));
 
-    let payload = format!(r#"{{"v":"1.0","id":"a","sig":"ab","body":{{"op":"wiped"}}}}"#);
-    let signed = on("up/lifecycle", &payload).unwrap().signed.unwrap();
+    let payload = r#"{"v":"1.0","id":"a","sig":"ab","body":{"op":"wiped"}}"#;
+    let signed = on("up/lifecycle", payload).unwrap().signed.unwrap();
     // sha256 of {"op":"wiped"}, computed with coreutils.
     let expected = "chan/v1/acme/d-42/up/lifecycle\n\n\n\nHASH";
     assert_eq!(signed.text, expected.replace("HASH", WIPED_SHA256));

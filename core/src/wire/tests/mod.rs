@@ -4,6 +4,7 @@ mod contract;
 mod down;
 mod hostile;
 mod refusals;
+mod topics;
 
 use super::{DeviceMessage, Envelope, Rejected, decode};
 use crate::code::Code;
