@@ -23,7 +23,7 @@ use hearthway_core::wire::{DeviceMessage, DownMessage, EventUp, Sample};
 use tokio::sync::oneshot;
 
 use super::rows::LogRow;
-use super::*;
+use super::{Link, *};
 use crate::store::codec::{self, Schema};
 use crate::store::memory::MemoryStore;
 use crate::store::{Rows, keys};
