@@ -47,7 +47,9 @@ fn claim(world: &mut World) {
     let device = thermostat();
     world.up(&device, "up/claim", r#"{"op":"start","presence":true,"show":"code"}"#).unwrap();
     let heard = world.heard(&device);
-    let [DownMessage::ClaimCode { code, .. }] = &heard[..] else { panic!("a start is answered with a code: {heard:?}") };
+    let [DownMessage::ClaimCode { code, .. }] = &heard[..] else {
+        panic!("a start is answered with a code: {heard:?}")
+    };
     let code = code.clone();
     let join = world.join("p1", &[Purpose::OffersDevice]);
     let linked = world.command(&device, Command::ConfirmClaim { code, join }).unwrap();
