@@ -28,15 +28,17 @@ fn ids<'a>(found: impl Iterator<Item = &'a Arc<Trigger>>) -> Vec<&'a str> {
 
 #[test]
 fn a_trigger_is_found_by_what_it_watches_and_for_whom() {
-    let warm = |device: serde_json::Value| {
-        json!({"event": "telemetry", "device": device, "field": "temperature", "rises_above": 25})
-    };
+    let warm = |device: serde_json::Value| json!({"event": "telemetry", "device": device, "field": "temperature", "rises_above": 25});
     let set = TriggerSet::build([
         trigger("by-model", warm(json!({"model": "th-200"})), "required"),
         trigger("by-kind", warm(json!({"kind": "thermostat"})), "anonymous_ok"),
         trigger("by-both", warm(json!({"kind": "thermostat", "model": ["th-200"]})), "required"),
         trigger("by-any", warm(json!({})), "required"),
-        trigger("slot", json!({"event": "slot", "slot": "air_filter", "field": "used", "rises_above": 600}), "required"),
+        trigger(
+            "slot",
+            json!({"event": "slot", "slot": "air_filter", "field": "used", "rises_above": 600}),
+            "required",
+        ),
         trigger("event", json!({"event": "event", "type": "error"}), "required"),
     ]);
     let (kind, model, field) = names();
