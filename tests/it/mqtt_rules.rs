@@ -11,7 +11,7 @@ use super::mqtt_house::*;
 async fn the_acknowledgement_leaves_after_the_commit_and_not_before() {
     let mut house = House::open().await;
     for version in [4, 5] {
-        let mut raw = house.client(version, "d-42").await;
+        let mut raw = house.client(version, "side").await;
         raw.send(&publish(version, 0x02, TELEMETRY, 7, SAMPLE)).await;
         let (input, _, waiter) = house.input().await;
         assert!(matches!(input.what, What::Device(DeviceMessage::Telemetry(_))));
