@@ -2,6 +2,7 @@
 //!
 //! [`Trigger`] is one compiled trigger; [`TriggerSet`] all live ones, indexed by what wakes them.
 
+mod case;
 mod check;
 mod compile;
 pub mod condition;
@@ -20,6 +21,7 @@ use crate::id::{FieldName, KindId, ModelId, PlacementId, ProductId, RetailerId, 
 use crate::model::{Action, Fulfil, Purpose, Role, Value};
 use crate::time::{DailyWindow, Span};
 
+pub use case::{CaseOutcome, ReadFile, run_cases};
 pub use check::{Checked, FILE_BYTES_MAX, SourceFile, World, check, check_json, compile_json};
 pub use condition::{Condition, Evaluation, Leaf, Scope, Truth};
 pub use definition::TriggerDefinition;

@@ -78,13 +78,6 @@ impl Tree {
             Branch::Table(members) => members.iter().map(|(name, _, tree)| (name.clone(), tree.to_json())).collect(),
         }
     }
-    /// A member of a table.
-    pub(super) fn member(&self, name: &str) -> Option<&Tree> {
-        match &self.value {
-            Branch::Table(members) => members.iter().find(|(key, _, _)| key == name).map(|(_, _, tree)| tree),
-            _ => None,
-        }
-    }
 }
 
 fn of_table(table: &DeTable<'_>) -> Branch {

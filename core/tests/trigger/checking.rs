@@ -1,0 +1,301 @@
+//! The check: every error of every file, where it stands, and how to mend it.
+
+use hearthway_core::trigger::{
+    Crossing, Problem, Severity, Source, SourceFile, TriggerDefinition, check, check_json, compile_json,
+};
+use miette::Diagnostic;
+use serde_json::json;
+
+use crate::world::{retailer, rules, world};
+
+fn problems(text: &str) -> Vec<Problem> {
+    let rules = rules();
+    check(&[SourceFile { name: "t.toml".into(), text: text.into() }], &world(&rules)).problems
+}
+
+/// A sound trigger, with lines added to its parts.
+fn with(on: &str, rest: &str) -> String {
+    format!(
+        "[[trigger]]\nid = \"t\"\nkind = \"offer\"\n[trigger.on]\ndevice = {{ kind = \"thermostat\" }}\n{on}\n\
+         [trigger.offer]\nproduct = \"flt-20x25\"\n[trigger.offer.text.fr]\ntitle = \"a\"\nbody = \"b\"\n{rest}\n"
+    )
+}
+const WARM: &str = "event = \"telemetry\"\nfield = \"temperature\"\nrises_above = \"25 °C\"";
+
+const TEN_MISTAKES: &str = r#"[[trigger]]
+id       = "ten mistakes"
+kind     = "ofer"
+priority = 200
+
+[trigger.on]
+event       = "telemetry"
+device      = { kind = "thermostat" }
+field       = "temperature"
+falls_below = "17 h"
+rearm       = "warm"
+
+[trigger.when]
+all = '''
+local.hour >= 17
+  && telemetry.mode == "heet"
+'''
+
+[trigger.offer]
+product = "flt-20x52"
+expirse = "48h"
+price_lock = "a day"
+
+[trigger.offer.text.fr]
+title = "{{ product.nam }}"
+body  = "{{ price.total }"
+"#;
+
+#[test]
+fn a_file_with_ten_mistakes_tells_all_ten_with_line_and_column() {
+    let found: Vec<_> = problems(TEN_MISTAKES).into_iter().map(|p| (p.line, p.column, p.code)).collect();
+    assert_eq!(
+        found,
+        [
+            (2, 12, "trigger.value"),
+            (3, 12, "trigger.value"),
+            (4, 12, "trigger.value"),
+            (10, 15, "trigger.unit"),
+            (11, 15, "trigger.value"),
+            (16, 24, "condition.value"),
+            (20, 11, "trigger.unknown_product"),
+            (21, 1, "trigger.unknown_key"),
+            (22, 14, "trigger.value"),
+            (25, 9, "trigger.text"),
+            (26, 9, "trigger.text"),
+        ]
+    );
+}
+
+#[test]
+fn a_problem_says_how_to_mend_it() {
+    let problems = problems(TEN_MISTAKES);
+    let of = |line: usize| problems.iter().find(|p| p.line == line).unwrap().to_string();
+    assert_eq!(of(3), "t.toml:3:12: error[trigger.value]: `ofer` is not known here (did you mean `offer`?)");
+    assert_eq!(of(10), "t.toml:10:15: error[trigger.unit]: the unit here is °C, not h (write the amount in °C)");
+    assert_eq!(
+        of(20),
+        "t.toml:20:11: error[trigger.unknown_product]: there is no product `flt-20x52` (did you mean `flt-20x25`?)"
+    );
+    assert_eq!(
+        of(21),
+        "t.toml:21:1: error[trigger.unknown_key]: there is no key `expirse` here (did you mean `expires`?)"
+    );
+    assert_eq!(
+        of(25),
+        "t.toml:25:9: error[trigger.text]: there is no variable `product.nam` here (did you mean `product.name`?)"
+    );
+}
+
+#[test]
+fn a_report_has_code_caret_and_help() {
+    let problem = &problems(TEN_MISTAKES)[5];
+    let report = problem.report(TEN_MISTAKES);
+    assert_eq!(report.code().unwrap().to_string(), "condition.value");
+    assert_eq!(report.help().unwrap().to_string(), "did you mean \"heat\"?");
+    let label = report.labels().unwrap().next().unwrap();
+    assert_eq!(&TEN_MISTAKES[label.offset()..label.offset() + label.len()], "\"heet\"");
+}
+
+#[test]
+fn errors_of_all_files_come_in_one_pass_and_sound_triggers_with_them() {
+    let rules = rules();
+    let sound = with(WARM, "");
+    let files =
+        [("a.toml", TEN_MISTAKES), ("b.toml", sound.as_str()), ("c.toml", "[[triger]]\n"), ("d.toml", sound.as_str())]
+            .map(|(name, text)| SourceFile { name: name.into(), text: text.into() });
+    let checked = check(&files, &world(&rules));
+    assert_eq!(checked.triggers.len(), 1);
+    assert_eq!(checked.definitions[0].0.as_str(), "t");
+    let others: Vec<String> = checked.problems.iter().filter(|p| p.file != "a.toml").map(ToString::to_string).collect();
+    assert_eq!(
+        others,
+        [
+            "c.toml:1:3: error[trigger.unknown_key]: there is no key `triger` here (did you mean `trigger`?)",
+            "d.toml:2:6: error[trigger.duplicate_id]: there is a trigger `t` already, in b.toml \
+             (ids are unique within a retailer)",
+        ]
+    );
+}
+
+#[test]
+fn a_syntax_error_has_its_place_and_does_not_hide_the_rest() {
+    let text = with(&format!("{WARM}\nrearm = = 3"), "say = \"{{ nobody }}\"");
+    let found: Vec<_> = problems(&text).into_iter().map(|p| (p.line, p.code)).collect();
+    assert!(found.contains(&(9, "toml.syntax")), "{found:?}");
+    assert!(found.contains(&(15, "trigger.text")), "{found:?}");
+}
+
+#[test]
+fn each_mistake_is_told_at_its_key() {
+    for (on, rest, code, line) in [
+        ("event = \"telemetry\"\nfield = \"temprature\"\nfalls_below = 1", "", "trigger.unknown_field", 7),
+        ("event = \"telemetry\"\nfield = \"temperature\"", "", "trigger.crossing", 4),
+        ("event = \"telemetry\"\nfield = \"temperature\"\nfalls_below = 1\nrises_above = 2", "", "trigger.crossing", 4),
+        ("event = \"telemetry\"\nfield = \"temperature\"\nfalls_below = -41", "", "trigger.value", 8),
+        ("event = \"telemetry\"\nfield = \"temperature\"\nfalls_below = 17\nrearm = 16", "", "trigger.value", 9),
+        ("event = \"telemetry\"\nfield = \"mode\"\nfalls_below = 17", "", "trigger.type", 8),
+        ("event = \"telemetry\"\nfield = \"mode\"\nbecomes = \"of\"", "", "trigger.value", 8),
+        ("event = \"telemetry\"\nfield = \"mode\"\nbecomes = true", "", "trigger.type", 8),
+        ("event = \"telemetry\"\nfield = \"mode\"\nbecomes = \"off\"\nrearm = 1", "", "trigger.no_effect", 9),
+        ("event = \"telemetry\"\nfalls_below = 1", "", "trigger.missing_key", 4),
+        ("event = \"slot\"\nslot = \"air_filtre\"\nfield = \"used\"\nrises_above = 1", "", "trigger.unknown_slot", 7),
+        (
+            "event = \"slot\"\nslot = \"air_filter\"\nfield = \"flag\"\nbecomes = \"low\"",
+            "",
+            "trigger.unknown_field",
+            8,
+        ),
+        ("event = \"slot\"\nslot = \"air_filter\"\nfield = \"uesd\"\nrises_above = 1", "", "trigger.unknown_field", 8),
+        ("event = \"event\"", "", "trigger.missing_key", 4),
+        ("event = \"event\"\ntype = \"x\"\nfalls_below = 1", "", "trigger.no_effect", 8),
+        (WARM, "[trigger.audience]\nconsent = [\"profiling.usage\"]", "trigger.consent", 15),
+        (WARM, "[trigger.audience]\nconsent = [\"offer.device\"]", "trigger.value", 15),
+        (WARM, "[trigger.audience]\nroles = [\"child\"]", "trigger.value", 15),
+        (WARM, "[trigger.channel]\norder = [\"device:home.crad\"]", "trigger.unknown_placement", 15),
+        (WARM, "[trigger.limits]\ncaps = [{ max = 1 }]", "trigger.cap", 15),
+        (WARM, "[trigger.limits]\ncaps = [{ max = 1, within = \"7d\", each = \"day\" }]", "trigger.cap", 15),
+        (WARM, "[trigger.limits]\nquiet = { from = \"21:00\", to = \"21:00\" }", "trigger.value", 15),
+        (WARM, "[trigger.limits]\nquiet = { from = \"21:00\" }", "trigger.missing_key", 15),
+        (WARM, "[trigger.valid]\nfrom = 2026-05-01\nuntil = 2026-04-30", "trigger.value", 16),
+        (WARM, "why = \"{{ slot.used }}\"", "trigger.text", 14),
+        (WARM, "why = \"{{ product.name | shout }}\"", "trigger.text", 14),
+        (WARM, "say = \"{% for i in [1,2,3] %}{{ product.name }}\"", "trigger.text", 14),
+    ] {
+        let text = with(on, rest);
+        let found: Vec<_> = problems(&text).into_iter().map(|p| (p.line, p.code)).collect();
+        assert_eq!(found, [(line, code)], "{text}\n{:#?}", problems(&text));
+    }
+}
+
+#[test]
+fn what_is_not_served_yet_is_refused_and_never_silently_ignored() {
+    for (on, rest) in [
+        ("for = \"30 min\"", ""),
+        ("absent_for = \"2h\"", ""),
+        ("count = 3", ""),
+        ("on_activate = true", ""),
+        ("broad = true", ""),
+        ("", "[trigger.offer.discount]\npercent = 10"),
+        ("", "[trigger.offer.sellers]\nmax_alternatives = 2"),
+        ("", "[trigger.limits.budget]\ncount = 3"),
+        ("", "[trigger.channel]\norder = [\"device:home.card\", \"webhook:app_push\"]"),
+        ("", "[trigger.channel]\nfallback = { if_not = \"shown\", after = \"24h\" }"),
+        ("", "[trigger.rollout]\nholdout = { percent = 10 }"),
+        ("", "[trigger.rollout]\nramp = [1, 10, 100]"),
+        ("", "[trigger.rollout]\nguard = { opt_out_rate = 0.01 }"),
+    ] {
+        let text = with(&format!("{WARM}\n{on}"), rest);
+        let problems = problems(&text);
+        assert_eq!(problems.len(), 1, "{text}\n{problems:#?}");
+        assert!(problems[0].is_not_served_yet() && problems[0].is_error(), "{problems:#?}");
+    }
+    let held_back = with(WARM, "[trigger.rollout]\nholdout = { percent = 0 }");
+    assert!(problems(&held_back).is_empty());
+    for event in ["forecast", "context", "presence", "link", "order", "channel", "schedule"] {
+        let problems = problems(&with(&format!("event = \"{event}\""), ""));
+        assert!(problems.iter().any(Problem::is_not_served_yet), "{event}: {problems:#?}");
+    }
+    let auto = with(WARM, "[trigger.replenish]\nmode = \"auto\"").replace("\"offer\"", "\"replenish\"");
+    assert!(problems(&auto)[0].is_not_served_yet());
+}
+
+#[test]
+fn a_product_that_does_not_fit_the_slot_is_told_with_those_that_do() {
+    let text = with("event = \"slot\"\nslot = \"air_filter\"\nfield = \"used\"\nrises_above = 600", "")
+        .replace("flt-20x25", "wf-3");
+    let problems = problems(&text);
+    assert_eq!(problems[0].code, "trigger.product_does_not_fit");
+    assert_eq!(problems[0].help.as_deref(), Some("these fit: `flt-20x25`"));
+}
+
+#[test]
+fn a_text_longer_than_the_surface_is_an_error_and_a_missing_default_language_a_warning() {
+    let long = with(WARM, "").replace("title = \"a\"", &format!("title = \"{}\"", "é".repeat(41)));
+    assert_eq!(problems(&long)[0].message, "this becomes 41 characters; home.card of th-200 shows 40");
+    let english = with(WARM, "").replace("text.fr", "text.en");
+    let found = problems(&english);
+    assert_eq!((found.len(), found[0].severity, found[0].code), (1, Severity::Warning, "trigger.default_locale"));
+}
+
+#[test]
+fn what_is_left_out_has_its_documented_default() {
+    use hearthway_core::model::{Action, Purpose, Role};
+    use hearthway_core::time::Span;
+    let rules = rules();
+    let text = with(WARM, "");
+    let checked = check(&[SourceFile { name: "t.toml".into(), text }], &world(&rules));
+    let trigger = &checked.triggers[0];
+    assert_eq!(trigger.version, 3);
+    assert!(trigger.when.is_none() && trigger.caps.is_empty() && trigger.quiet.is_none() && trigger.link_required);
+    assert_eq!(trigger.valid, (None, None));
+    assert_eq!(trigger.consent, [Purpose::OffersDevice]);
+    assert_eq!(trigger.roles, [Role::Owner, Role::Buyer]);
+    assert_eq!((trigger.max_event_age, trigger.offer.expires), (Span::hours(2), Span::hours(48)));
+    assert_eq!(trigger.offer.cancel_window, Span::minutes(30));
+    assert_eq!(trigger.offer.actions, [Action::Order, Action::Snooze, Action::Decline, Action::Why]);
+    let Source::Telemetry { edge, .. } = &trigger.on.source else { panic!() };
+    // 2 % of -40 to 80 °C is 2.4 °C.
+    assert_eq!(edge.crossing, Crossing::RisesAbove { threshold: 25.0, rearm: 22.6 });
+    assert!(!edge.on_first);
+}
+
+fn filter_worn() -> serde_json::Value {
+    json!({
+        "id": "filter-worn", "kind": "offer",
+        "on": {"event": "slot", "device": {"kind": "thermostat", "model": ["th-200"]}, "slot": "air_filter",
+               "field": "used", "rises_above": "600 h", "rearm": "50 h"},
+        "when": {"all": "local.hour >= 0 || slot.used > 600"},
+        "audience": {"consent": ["offers.device"], "link": "required"},
+        "offer": {"product": {"by": "slot_compatible", "prefer": ["own"], "fallback": "flt-20x25"}, "cancel_window": "0 s",
+                  "text": {"fr": {"title": "Filtre", "body": "{{ product.name }}", "why": "{{ slot.used }}"}}},
+        "limits": {"caps": [{"max": 1, "per": "offer", "scope": "household", "within": "21d"}]},
+        "channel": null,
+    })
+}
+
+#[test]
+fn json_and_toml_are_the_same_keys_and_a_definition_reads_back() {
+    let rules = rules();
+    let mut value = filter_worn();
+    value["when"] = json!({"all": "slot.used > 600"});
+    let (trigger, problems) = check_json(&value, &world(&rules));
+    assert!(problems.is_empty(), "{problems:#?}");
+    let (definition, trigger) = trigger.unwrap();
+    assert_eq!((trigger.id.as_str(), trigger.offer.cancel_window.0), ("filter-worn", 0));
+    let text = serde_json::to_string(&definition).unwrap();
+    assert_eq!(serde_json::from_str::<TriggerDefinition>(&text).unwrap(), definition);
+    let mut sent = value;
+    sent.as_object_mut().unwrap().remove("channel");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), sent);
+}
+
+#[test]
+fn a_problem_in_json_has_its_pointer() {
+    let rules = rules();
+    let mut value = filter_worn();
+    value["offer"]["text"]["fr"]["tilte"] = json!("x");
+    value["on"]["device"]["model"][0] = json!("th-20");
+    value["limits"]["caps"][0]["max"] = json!("one");
+    value.as_object_mut().unwrap().remove("kind");
+    let problems = compile_json(&value, &retailer(), 1, &world(&rules)).unwrap_err();
+    let found: Vec<&str> = problems.iter().map(|problem| problem.pointer.as_str()).collect();
+    for pointer in ["/offer/text/fr/tilte", "/on/device/model/0", "/limits/caps/0/max", "/kind"] {
+        assert!(found.contains(&pointer), "{pointer} in {found:?}");
+    }
+    assert!(problems.iter().all(|problem| problem.line == 0));
+}
+
+#[test]
+fn one_name_in_place_of_a_list_has_its_own_pointer() {
+    let rules = rules();
+    let mut value = filter_worn();
+    value["on"]["device"] = json!({"kind": "thermostate"});
+    let problems = compile_json(&value, &retailer(), 1, &world(&rules)).unwrap_err();
+    assert_eq!(problems[0].pointer, "/on/device/kind");
+    assert_eq!(problems[0].help.as_deref(), Some("did you mean `thermostat`?"));
+}

@@ -1,0 +1,11 @@
+//! Triggers from the outside: what is written, what is told about it, and what it then does.
+#![allow(clippy::unwrap_used)]
+
+mod cases;
+mod checking;
+mod conditions;
+mod kleene;
+mod samples;
+mod set;
+mod texts;
+mod world;
