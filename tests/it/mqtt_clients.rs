@@ -66,7 +66,6 @@ async fn rumqttc_5_has_its_puback_after_the_commit_and_its_offer() {
     });
     let waiter = house.input().await.2;
     durable(waiter);
-    house.reachable().await;
     assert!(house.deliver(1));
     let (mut acknowledged, mut offered) = (false, false);
     while !(acknowledged && offered) {

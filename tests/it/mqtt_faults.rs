@@ -182,11 +182,12 @@ async fn a_packet_may_come_byte_by_byte() {
 #[test]
 fn noise_never_harms_another_connection() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (house, mut witness) = runtime.block_on(async {
+    let (house, witness) = runtime.block_on(async {
         let house = House::open_with(|settings| settings.connects_per_minute = 100_000).await;
         house.commit_at_once();
-        let witness = house.client(4, "d-42").await;
-        (house, witness)
+        let bridge = Hello { username: "acme/_bridge", password: "bridge", client_id: "witness", ..house.hello() };
+        let witness = house.client_as(&bridge).await;
+        (house, tokio::sync::Mutex::new(witness))
     });
     let good = [
         house.hello().bytes(),
@@ -214,7 +215,7 @@ fn noise_never_harms_another_connection() {
                 raw.send(&bytes).await;
                 let _ = raw.stream.shutdown().await;
                 raw.closed().await;
-                witness.is_alive().await;
+                witness.lock().await.is_alive().await;
             });
             Ok(())
         })

@@ -12,7 +12,7 @@ use super::mqtt_house::*;
 async fn the_acknowledgement_leaves_after_the_commit_and_not_before() {
     let mut house = House::open().await;
     for version in [4, 5] {
-        let mut raw = house.client(version, "d-42").await;
+        let mut raw = house.client(version, "side").await;
         raw.send(&publish(version, 0x02, TELEMETRY, 7, SAMPLE)).await;
         let (input, _, waiter) = house.input().await;
         assert!(matches!(input.what, What::Device(DeviceMessage::Telemetry(_))));
@@ -105,7 +105,7 @@ async fn a_forbidden_publish_is_acknowledged_answered_and_ends_after_ten_a_minut
     let mut old = house.client(4, "d-42").await;
     old.send(&publish(4, 0x02, "anything/else", 1, SAMPLE)).await;
     assert_eq!(old.packet().await, (0x40, vec![0, 1]));
-    assert!(matches!(house.seen().await, Seen::Reachable(_)), "the watcher listened");
+    assert!(matches!(house.seen().await, Seen::Reachable), "the watcher listened");
     // The v5 connection was cut for abuse: that its device is lost is all that reached the engine.
     assert!(matches!(house.input().await.0.what, What::ConnectionLost));
     house.nothing_comes().await;
