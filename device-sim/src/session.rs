@@ -907,7 +907,8 @@ impl Session {
             }
             "delivered" | "picked_up" => {
                 let slot = self.slot_of(&order.offer);
-                let at = self.when_awake(next(self.habits.between(0.5, 30.0)));
+                let opened = next(self.habits.between(0.5, 30.0));
+                let at = self.when_awake(opened);
                 self.plan(at, Task::Replace(slot));
             }
             _ => {}
