@@ -76,7 +76,11 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = |f: &mut fmt::Formatter<'_>, name: &str, value: String| writeln!(f, "  {name:<24} {value}");
         let seconds = self.real_ms as f64 / 1_000.0;
-        writeln!(f, "Played {} in {} homes with {} devices, seed {}, in {seconds:.1} s", self.played, self.homes, self.devices, self.seed)?;
+        writeln!(
+            f,
+            "Played {} in {} homes with {} devices, seed {}, in {seconds:.1} s",
+            self.played, self.homes, self.devices, self.seed
+        )?;
         row(f, "registered, linked", format!("{}, {}", self.count("registered"), self.count("linked")))?;
         row(f, "messages sent", format!("{} ({} acknowledged, {} faults)", self.sent, self.acknowledged, self.faults))?;
         row(f, "offers, shown", format!("{}, {}", self.offers, self.count("offer_shown")))?;
