@@ -42,7 +42,7 @@ pub(super) fn render(
         id: base32(&id[..hearthway_core::id::DERIVED_BYTES]),
         t: cause.now,
         exp: expires_at,
-        trace: Some(trace.clone()),
+        trace: trace.clone(),
         corr: cause.corr.map(str::to_owned),
         device: device.clone(),
     };
