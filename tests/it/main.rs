@@ -2,4 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod documents;
+mod mqtt_clients;
+mod mqtt_delivery;
+mod mqtt_faults;
+mod mqtt_house;
+mod mqtt_rules;
 mod tidy;
