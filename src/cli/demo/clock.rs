@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 
 use hearthway_core::time::{Span, Timestamp};
 
-use crate::clock::{Clock, FastClock, SystemClock};
+use crate::clock::{Clock, FastClock};
 
 /// The longest sleep at a time, so that a sleeper hears of a change of pace within this.
 const NAP_REAL: std::time::Duration = std::time::Duration::from_millis(500);
@@ -24,9 +24,9 @@ struct Pace {
 }
 
 impl StoryClock {
-    /// Starts now, `speed` times as fast as the machine's clock.
-    pub(super) fn start(speed: u32) -> StoryClock {
-        let clock = FastClock::start(SystemClock.now(), speed);
+    /// Starts at `origin`, `speed` times as fast as the machine's clock.
+    pub(super) fn start(origin: Timestamp, speed: u32) -> StoryClock {
+        let clock = FastClock::start(origin, speed);
         StoryClock { pace: RwLock::new(Pace { clock, speed }) }
     }
 
@@ -77,7 +77,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_sleeper_reaches_an_hour_of_the_story_in_a_blink_and_time_never_goes_back() {
-        let clock = StoryClock::start(1_000_000);
+        let clock = StoryClock::start(Timestamp(0), 1_000_000);
         let before = Clock::now(&clock);
         Clock::sleep_until(&clock, before + Span::hours(1)).await;
         assert!(Clock::now(&clock) >= before + Span::hours(1));

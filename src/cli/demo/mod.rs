@@ -13,7 +13,8 @@ use std::sync::Arc;
 use device_sim::shop::Shop;
 use device_sim::{Fleet, Summary, Target};
 use hearthway_core::id::DeviceKey;
-use hearthway_core::time::Zone;
+use hearthway_core::time::{Span, Timestamp, Zone};
+use jiff::civil;
 use miette::Diagnostic;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -21,7 +22,7 @@ use tokio::sync::mpsc;
 use self::clock::StoryClock;
 use self::story::Story;
 use super::serve::Place;
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Data, OperatorToken, samples};
 use crate::gateway::samples::{Client, LoadError};
 use crate::gateway::{Gateway, StartError};
@@ -44,9 +45,9 @@ pub struct Demo {
     #[arg(long, default_value_t = 2880, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub speed: u32,
     /// How many homes.
-    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=120))]
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=122))]
     pub homes: u32,
-    /// Ends after the story instead of serving on. Exits with 1 where the simulator found fault.
+    /// Ends after the story instead of serving on; exits with 1 where the simulator found fault.
     #[arg(long)]
     pub exit: bool,
     /// Where to listen, and how much to say.
@@ -88,7 +89,7 @@ impl Demo {
         let fleet = fleet_of(self.homes)?;
         let directory = tempfile::tempdir().map_err(DemoError::Directory)?;
         let config = self.config(directory.path())?;
-        let clock = Arc::new(StoryClock::start(self.speed));
+        let clock = Arc::new(StoryClock::start(morning(&fleet), self.speed));
         let gateway = Gateway::open(&config, clock.clone()).await?;
         let operator = Client::new(format!("http://{}", gateway.http_address()), OPERATOR_TOKEN);
         let shipped = samples::shipped().map_err(LoadError::Files)?;
@@ -147,14 +148,20 @@ impl Demo {
     }
 }
 
-/// The first `homes` of the demo's fleet, each kind of home in turn.
+/// The first `homes` of the demo's fleet: those with a story of their own, then each kind in turn.
 fn fleet_of(homes: u32) -> Result<Fleet, DemoError> {
     let mut fleet = Fleet::parse("demo.toml", FLEET).map_err(|e| DemoError::Fleet(e.to_string()))?;
-    let half = fleet.homes.len() / 2;
-    let second = fleet.homes.split_off(half);
-    let pairs = fleet.homes.into_iter().zip(second);
-    fleet.homes = pairs.flat_map(|(first, second)| [first, second]).take(homes as usize).collect();
+    let number = |id: &str| id.rsplit('-').next().and_then(|end| end.parse::<u32>().ok()).unwrap_or(0);
+    fleet.homes.sort_by_key(|home| (number(&home.id), home.id.clone()));
+    fleet.homes.truncate(homes as usize);
     Ok(fleet)
+}
+
+/// The last time that it was six in the morning: days that begin at dawn are easier to follow.
+fn morning(fleet: &Fleet) -> Timestamp {
+    let yesterday = SystemClock.now() - Span::days(1);
+    let six = civil::time(6, 0, 0, 0);
+    fleet.homes.first().map_or(yesterday, |home| home.zone.next(yesterday, six))
 }
 
 /// What the story needs.
@@ -183,8 +190,7 @@ impl Stage {
             story.end();
             story
         };
-        let (summary, story) =
-            tokio::join!(device_sim::run(fleet, target, shop, self.clock.clone(), events), telling);
+        let (summary, story) = tokio::join!(device_sim::run(fleet, target, shop, self.clock.clone(), events), telling);
         Ok((summary, story))
     }
 

@@ -49,6 +49,8 @@ pub(super) struct Story {
     colours: bool,
     makers: BTreeMap<String, MakerId>,
     told: BTreeSet<DecisionId>,
+    /// Why each home was last left in peace by a trigger: the same reason again is counted only.
+    silences: BTreeMap<(String, String), String>,
     ordered: BTreeSet<String>,
     pub(super) count: Count,
     pub(super) example: Option<Example>,
@@ -69,6 +71,7 @@ impl Story {
             colours,
             makers: BTreeMap::new(),
             told: BTreeSet::new(),
+            silences: BTreeMap::new(),
             ordered: BTreeSet::new(),
             count: Count::default(),
             example: None,
@@ -84,18 +87,16 @@ impl Story {
                 if let Ok(maker) = MakerId::new(maker) {
                     self.makers.insert(device.clone(), maker);
                 }
-                self.line(happening, "registered", Tone::Plain);
+                self.line(happening, "device", Tone::Plain);
             }
             Happening::ClaimCode { .. } => self.line(happening, "claim", Tone::Plain),
             Happening::Linked { .. } => {
                 self.count.linked += 1;
                 self.line(happening, "linked", Tone::Good);
             }
-            Happening::Reported { slot, .. } => {
+            Happening::Reported { .. } => {
                 self.count.reports += 1;
-                if *slot {
-                    self.tell_decisions(happening.scene());
-                }
+                self.tell_decisions(happening.scene());
             }
             Happening::OfferShown { .. } => {
                 self.count.offers += 1;
@@ -142,20 +143,26 @@ impl Story {
     }
 
     fn tell_decision(&mut self, at: Timestamp, scene: &Scene, candidate: &CandidateTrace) {
-        let passed = candidate.steps.iter().filter(|step| step.verdict == StepVerdict::Pass).count();
-        let (tone, text) = match (candidate.verdict, candidate.first_block) {
-            (Verdict::Sent, _) => {
-                self.count.sent += 1;
-                (Tone::Good, format!("{}: sent, {passed} steps passed", candidate.trigger))
-            }
-            (Verdict::Held, block) => {
-                self.count.held += 1;
-                let blocking = candidate.steps.iter().find(|step| Some(step.step) == block);
-                let why = blocking.map_or(String::new(), |step| format!(" by {}: {}", step.step, step.reason));
-                (Tone::Quiet, format!("{}: held{why}", candidate.trigger))
-            }
-        };
-        self.write(at, &scene.home, "decision", &text, tone);
+        let trigger = candidate.trigger.to_string();
+        let silence = (scene.home.clone(), trigger.clone());
+        if candidate.verdict == Verdict::Sent {
+            self.count.sent += 1;
+            self.silences.remove(&silence);
+            let passed = candidate.steps.iter().filter(|step| step.verdict == StepVerdict::Pass).count();
+            return self.write(
+                at,
+                &scene.home,
+                "decision",
+                &format!("{trigger}: sent, {passed} steps passed"),
+                Tone::Good,
+            );
+        }
+        self.count.held += 1;
+        let blocking = candidate.steps.iter().find(|step| Some(step.step) == candidate.first_block);
+        let why = blocking.map_or_else(|| "no reason given".to_owned(), |step| step.reason.clone());
+        if self.silences.insert(silence, why.clone()).as_ref() != Some(&why) {
+            self.write(at, &scene.home, "decision", &format!("{trigger}: held, {why}"), Tone::Quiet);
+        }
     }
 
     fn key_of(&self, device: &str) -> Option<DeviceKey> {
@@ -170,7 +177,8 @@ impl Story {
 
     fn write(&self, at: Timestamp, home: &str, word: &str, text: &str, tone: Tone) {
         let local = self.zone.local(at);
-        let day = 1 + (at - self.start).0.max(0) / Span::days(1).0;
+        let first = self.zone.local(self.start).date();
+        let day = 1 + local.date().since(first).map_or(0, |passed| passed.get_days());
         let line = format!("day {day:>2} {:02}:{:02}  {home:<12} {word:<10} {text}", local.hour(), local.minute());
         let line = if self.colours { tone.paint(&line) } else { line };
         self.bar.suspend(|| println!("{line}"));
