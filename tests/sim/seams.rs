@@ -57,9 +57,6 @@ impl WorldLink {
             state.delivered.retain(|delivery| delivery.device != *device);
         }
     }
-    pub fn listens(&self, device: &DeviceKey) -> bool {
-        self.state.lock().unwrap().listening.contains(device)
-    }
     pub fn take(&self) -> Option<Delivery> {
         self.state.lock().unwrap().delivered.pop_front()
     }

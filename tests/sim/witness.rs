@@ -1,7 +1,7 @@
 //! What a stranger can say about the house from outside: what was asked of it, what it answered,
 //! what it said to devices, and what is on its disk. Knows nothing of `decide`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hearthway::engine::Engine;
@@ -42,7 +42,6 @@ pub struct Witness {
     may: BTreeMap<DeviceKey, May>,
     /// Permissions tried and not answered, per device.
     open_permits: BTreeMap<DeviceKey, u32>,
-    tried: BTreeSet<(Option<DeviceKey>, String)>,
     acknowledged: BTreeMap<(DeviceKey, MessageId), u32>,
     orders: BTreeMap<OfferId, OrderId>,
     put_at: BTreeMap<OfferId, DeviceKey>,
@@ -56,7 +55,6 @@ impl Witness {
             store,
             may: BTreeMap::new(),
             open_permits: BTreeMap::new(),
-            tried: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
             orders: BTreeMap::new(),
             put_at: BTreeMap::new(),

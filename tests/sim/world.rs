@@ -188,6 +188,13 @@ impl World {
             self.command(Some(key), Command::Register { model, serial: None, generation: 1 }, None);
         }
         self.settle();
+        for (at, profile) in [(0, "p1"), (1, "p1"), (2, "p2")] {
+            let key = self.units[at].key.clone();
+            let join = self.join(profile, &key);
+            self.command(Some(key), Command::LinkDirectly { join }, Some(Said::Linked(profile.to_owned())));
+            self.listen(at);
+        }
+        self.settle();
     }
 
     /// Without faults, until nothing moves.
