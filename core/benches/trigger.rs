@@ -43,7 +43,8 @@ fn match_without_a_crossing(bencher: Bencher<'_, '_>, count: usize) {
     let (field, shop) = (FieldName::new("temperature").unwrap(), retailer());
     let (before, after) = (Value::Number(20.0), Value::Number(20.4));
     bencher.bench_local(|| {
-        set.crossed_by_telemetry(Some(&shop), &kind, &model, &field, Some(black_box(&before)), black_box(&after)).count()
+        set.crossed_by_telemetry(Some(&shop), &kind, &model, &field, Some(black_box(&before)), black_box(&after))
+            .count()
     });
 }
 
@@ -56,8 +57,14 @@ fn condition_truth(bencher: Bencher<'_, '_>) {
                   && \"eco\" in profile.segments && household.days_since_order(\"flt-20x25\", 9999) > 90";
     let condition = Condition::compile(source, &schema).unwrap();
     let (household, device) = home();
-    let scope =
-        Scope { household: &household, device: &device, description: &description, slot: None, event: None, now: now() };
+    let scope = Scope {
+        household: &household,
+        device: &device,
+        description: &description,
+        slot: None,
+        event: None,
+        now: now(),
+    };
     bencher.bench_local(|| condition.truth(black_box(&scope)));
 }
 

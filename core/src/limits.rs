@@ -12,8 +12,9 @@ pub const SAMPLE_FIELDS_MAX: usize = 64;
 pub const JSON_DEPTH_MAX: usize = 8;
 /// Bytes of one JSON string.
 pub const STRING_BYTES_MAX: usize = 1024;
-/// Members of all JSON objects of one payload together.
-pub const JSON_KEYS_MAX: usize = 512;
+/// Members of all JSON objects of one payload together: 200 samples of `t`, `f` and eight fields
+/// are within the contract, and fill the payload's bytes.
+pub const JSON_KEYS_MAX: usize = 2048;
 /// Telemetry fields that a device may declare.
 pub const FIELDS_MAX: usize = 64;
 /// Slots that a device may declare.

@@ -122,6 +122,8 @@ impl fmt::Display for Money {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

@@ -227,6 +227,8 @@ impl fmt::Display for DailyWindow {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn at(text: &str) -> Timestamp {

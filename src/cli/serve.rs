@@ -64,10 +64,11 @@ impl Serve {
 }
 
 async fn serve(config: Config) -> Result<(), StartError> {
-    let gateway = Gateway::open(config, Arc::new(SystemClock)).await?;
+    let gateway = Gateway::open(&config, Arc::new(SystemClock)).await?;
     if let Some(token) = gateway.fresh_operator_token() {
         eprintln!("The operator's token, shown this once: {token}");
     }
+    gateway.load_samples(&config).await?;
     say_ready(&gateway);
     let asked_by = shutdown::asked().await.map_err(StartError::Signals)?;
     tracing::info!("{asked_by}: draining; a second one ends at once");

@@ -157,9 +157,8 @@ fn tell_people(sources: &[SourceFile], checked: &Checked) -> ExitCode {
 fn rendered(problem: &Problem, sources: &[SourceFile]) -> String {
     let source = sources.iter().find(|source| source.name == problem.file);
     let mut text = String::new();
-    let drawn = source.map(|source| {
-        miette::GraphicalReportHandler::new().render_report(&mut text, &problem.report(&source.text))
-    });
+    let drawn = source
+        .map(|source| miette::GraphicalReportHandler::new().render_report(&mut text, &problem.report(&source.text)));
     if drawn != Some(Ok(())) {
         text = problem.to_string();
     }

@@ -70,12 +70,7 @@ impl Engine {
         };
         let Some((seq, _)) = last_input(store, household, at, |_| true)? else { return Ok(None) };
         if let Some((_, row)) = stored(store, household, Some(trigger), Some(seq), 1)?.pop() {
-            return Ok(Some(Explained {
-                candidate: row.candidate,
-                input: row.input,
-                at: row.at,
-                recomputed: false,
-            }));
+            return Ok(Some(Explained { candidate: row.candidate, input: row.input, at: row.at, recomputed: false }));
         }
         self.explain_silence(household, trigger, at).await
     }

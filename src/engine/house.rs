@@ -106,8 +106,8 @@ impl House {
     pub(super) fn link(&self) -> Option<Arc<dyn Link>> {
         self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
-    pub(super) fn set_link(&self, link: Arc<dyn Link>) {
-        *self.link.write().unwrap_or_else(PoisonError::into_inner) = Some(link);
+    pub(super) fn set_link(&self, link: Option<Arc<dyn Link>>) {
+        *self.link.write().unwrap_or_else(PoisonError::into_inner) = link;
     }
 
     /// The input that brings a device to its new household.

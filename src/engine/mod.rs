@@ -256,7 +256,7 @@ impl Engine {
 
     /// The way to devices. Until it is set everything waits in the outbox.
     pub fn set_link(&self, link: Arc<dyn Link>) {
-        self.house().set_link(link);
+        self.house().set_link(Some(link));
     }
 
     /// Submits an input; waits only while the shard's queue is full. Inputs of one device are
@@ -379,7 +379,8 @@ impl Engine {
         for _ in 0..DRAIN_ROUNDS_MAX {
             self.pass_barriers().await;
             let house = self.house();
-            if house.inboxes.side_doors_are_empty() && !house.directory.any_moving() && !house.outbox.has_acknowledged() {
+            if house.inboxes.side_doors_are_empty() && !house.directory.any_moving() && !house.outbox.has_acknowledged()
+            {
                 break;
             }
         }
@@ -388,6 +389,8 @@ impl Engine {
                 tracing::error!("A thread of the engine had panicked");
             }
         }
+        // A link knows the engine, and the engine the link: here the circle ends.
+        self.house().set_link(None);
     }
 
     /// One job of one shard, where there are no threads. `false` when it has nothing to do or the

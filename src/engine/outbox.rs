@@ -5,7 +5,7 @@
 //! of the numbers, because it happens under the index's lock; a link must not block, and may call
 //! back `Engine::delivered` and `Engine::reachable` at once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -166,21 +166,23 @@ impl Outbox {
     ) -> Result<Vec<OfferId>, StoreError> {
         let index = self.lock();
         let mut offers = Vec::new();
-        for row in index.devices.get(device).into_iter().flatten() {
-            if let Some(offer) = row.puts {
-                offers.push(offer);
-                continue;
-            }
-            if row.expires_at.is_some_and(|expires_at| expires_at <= now) {
+        for row in index.devices.get(device).into_iter().flatten().filter(|row| row.durable) {
+            let key = keys::outbox(device, row.n);
+            let stored = rows::get::<OutboxRow>(store, Schema::Outbox, &key)?;
+            if row.puts.is_none() && row.expires_at.is_some_and(|expires_at| expires_at <= now) {
                 meters.outbox_expired.increment(1);
                 self.acknowledge(device, row.n);
                 continue;
             }
-            if !row.durable {
+            let Some(stored) = stored else {
+                // Taken back by a commit that the index was read again in the middle of.
+                self.acknowledge(device, row.n);
+                continue;
+            };
+            if let Some(offer) = row.puts {
+                offers.push(offer);
                 continue;
             }
-            let key = keys::outbox(device, row.n);
-            let Some(stored) = rows::get::<OutboxRow>(store, Schema::Outbox, &key)? else { continue };
             let delivery = delivery(device.clone(), row.n, stored);
             if link.is_some_and(|link| link.deliver(delivery)) {
                 meters.deliveries.increment(1);
@@ -231,16 +233,19 @@ impl Outbox {
         !self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// A commit failed: what waits for a device is read from the store again.
-    pub(super) fn reread(&self, device: &DeviceKey, store: &dyn Store) -> Result<(), StoreError> {
-        let mut guard = self.lock();
-        let index = &mut *guard;
-        index.rows -= index.devices.remove(device).map_or(0, |waiting| waiting.len());
+    /// A commit failed: what waits for a device is read from the store again. The rows that it
+    /// would have written are `gone`; those of later decisions are still on their way.
+    pub(super) fn reread(&self, device: &DeviceKey, gone: &BTreeSet<u64>, store: &dyn Store) -> Result<(), StoreError> {
         let mut found = VecDeque::new();
+        let mut guard = self.lock();
         rows::walk(store, &keys::outbox_of(device), |key, bytes| {
             found.push_back(read_row(key, bytes)?.0);
             Ok(true)
         })?;
+        let index = &mut *guard;
+        let known = index.devices.remove(device).unwrap_or_default();
+        index.rows -= known.len();
+        found.extend(known.into_iter().filter(|row| !row.durable && !gone.contains(&row.n)));
         if !found.is_empty() {
             index.rows += found.len();
             index.devices.insert(device.clone(), found);

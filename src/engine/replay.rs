@@ -11,9 +11,9 @@ use super::explain::stored_of;
 use super::log::{TRACES_PER_INPUT_MAX, verdict};
 use super::rows::{self, LogRow};
 use super::{Decider, Engine};
+use crate::store::StoreError;
 use crate::store::codec::{self, Schema};
 use crate::store::keys::{self, Key};
-use crate::store::{Store, StoreError};
 
 /// What a replay found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,7 +35,9 @@ impl Engine {
             let (seq, input) = (moment.seq, moment.row.input.id);
             if verdict(&moment.decision) != moment.row.verdict {
                 let first = &moment.row.verdict;
-                replayed.differences.push(format!("input {seq} ({input}) was {first}, and again {}", verdict(&moment.decision)));
+                replayed
+                    .differences
+                    .push(format!("input {seq} ({input}) was {first}, and again {}", verdict(&moment.decision)));
             }
             let mut candidates = moment.decision.trace.candidates;
             candidates.truncate(TRACES_PER_INPUT_MAX);

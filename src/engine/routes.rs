@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, MakerId, ModelId, RetailerId};
 use hearthway_core::model::{Device, Household};
@@ -89,7 +89,8 @@ struct Entry {
     route: Route,
     /// Inputs of this device that are queued for the household of `route` and not yet taken.
     queued: AtomicU32,
-    moving: Option<Box<Moving>>,
+    /// Reached only under the directory's own lock for writing; its jobs are not to be shared.
+    moving: Option<Box<Mutex<Moving>>>,
 }
 
 /// A device on its way.
@@ -165,7 +166,7 @@ impl Directory {
         }
         let mut tables = self.write();
         let Some(entry) = tables.devices.get_mut(device) else { return Admitted::Unknown(job) };
-        match &mut entry.moving {
+        match entry.moving() {
             Some(moving) if moving.parked.len() >= PARKED_PER_DEVICE_MAX => Admitted::Full(job),
             Some(moving) => {
                 moving.parked.push_back(job);
@@ -191,7 +192,8 @@ impl Directory {
         let mut tables = self.write();
         let Some(entry) = tables.devices.get_mut(device) else { return Admitted::Unknown(job) };
         entry.count_out(counted);
-        let Some(moving) = &mut entry.moving else { return Admitted::Here(job, entry.route.household) };
+        let household = entry.route.household;
+        let Some(moving) = entry.moving() else { return Admitted::Here(job, household) };
         let admitted = if moving.taken.len() < PARKED_PER_DEVICE_MAX {
             moving.taken.push_back(job);
             Admitted::Parked
@@ -223,7 +225,10 @@ impl Directory {
         let mut tables = self.write();
         match tables.devices.get_mut(device) {
             Some(entry) => {
-                entry.moving.get_or_insert_default().leaves = Some((route, arrival));
+                entry.moving.get_or_insert_default();
+                if let Some(moving) = entry.moving() {
+                    moving.leaves = Some((route, arrival));
+                }
                 entry.release_if_ready(inboxes);
             }
             None => inboxes.push(route.household, [arrival]),
@@ -233,7 +238,9 @@ impl Directory {
     /// The leaving failed: gives back what waited, to be answered.
     pub(super) fn stay(&self, device: &DeviceKey) -> Vec<Job> {
         let moving = self.write().devices.get_mut(device).and_then(|entry| entry.moving.take());
-        moving.map_or_else(Vec::new, |moving| moving.taken.into_iter().chain(moving.parked).collect())
+        moving
+            .map(|moving| into_inner(*moving))
+            .map_or_else(Vec::new, |moving| moving.taken.into_iter().chain(moving.parked).collect())
     }
 
     /// Whether any device is on its way and not yet at its new household's queue.
@@ -255,16 +262,22 @@ impl Entry {
             self.queued.fetch_sub(1, Ordering::Relaxed);
         }
     }
+    fn moving(&mut self) -> Option<&mut Moving> {
+        self.moving.as_mut().map(|moving| moving.get_mut().unwrap_or_else(PoisonError::into_inner))
+    }
     fn release_if_ready(&mut self, inboxes: &Inboxes) {
-        let ready = self.queued.load(Ordering::Relaxed) == 0
-            && self.moving.as_ref().is_some_and(|moving| moving.leaves.is_some());
-        if !ready {
+        let all_taken = self.queued.load(Ordering::Relaxed) == 0;
+        if !all_taken || self.moving().is_none_or(|moving| moving.leaves.is_none()) {
             return;
         }
-        let Some(moving) = self.moving.take() else { return };
+        let Some(moving) = self.moving.take().map(|moving| into_inner(*moving)) else { return };
         let Some((route, arrival)) = moving.leaves else { return };
         let to = route.household;
         self.route = route;
         inboxes.push(to, [arrival].into_iter().chain(moving.taken).chain(moving.parked));
     }
+}
+
+fn into_inner(moving: Mutex<Moving>) -> Moving {
+    moving.into_inner().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 use hearthway_core::code::{Code, Refusal};
 use hearthway_core::decision::{Change, Decision, Effect, Reply};
-use hearthway_core::id::{DeviceKey, HouseholdId, InputId, MoveId, OfferId, OrderId};
+use hearthway_core::id::{DeviceKey, HouseholdId, InputId, OfferId, OrderId};
 use hearthway_core::input::{Command, Input, What};
 use hearthway_core::limits::PAYLOAD_BYTES_MAX;
 use hearthway_core::model::{Household, Offer, Order};
@@ -193,8 +193,12 @@ impl Shard {
         }
         if let What::Command(Command::Arrive { id, .. }) = &input.what {
             match self.house.store.get(&keys::move_between(*id)) {
-                // Its row goes with the commit of its arrival: it has arrived.
-                Ok(None) => return Step::answer(waiter, Outcome::Committed(Ok(Reply::Unchanged))),
+                // Its row goes with the commit of its arrival: it has arrived, and the store had
+                // kept what it said it had not.
+                Ok(None) => {
+                    self.house.move_ended();
+                    return Step::answer(waiter, Outcome::Committed(Ok(Reply::Unchanged)));
+                }
                 Ok(Some(_)) => {}
                 Err(error) => return self.unreadable(waiter, &error),
             }
@@ -226,8 +230,7 @@ impl Shard {
     }
 
     fn take_reachable(&mut self, device: DeviceKey) -> Step {
-        let admitted =
-            self.house.directory.admit(&device, Job::Reachable(device.clone()), false, &self.house.inboxes);
+        let admitted = self.house.directory.admit(&device, Job::Reachable(device.clone()), false, &self.house.inboxes);
         let Admitted::Here(job, household) = admitted else { return Step::default() };
         if self.house.inboxes.shard_of(household) != self.index {
             return Step { forward: Some((household, job)), ..Step::default() };
@@ -255,10 +258,6 @@ impl Shard {
             Ok(facts) => facts.unwrap_or_else(|| Arc::new(Household::empty(household))),
             Err(error) => return self.unreadable(waiter, &error),
         };
-        let outgoing = match &input.device {
-            Some(device) => row.told.iter().filter_map(|told| self.tell_again(&facts, device, told, input)).collect(),
-            None => Vec::new(),
-        };
         let cause = Cause {
             household,
             seq: facts.seq,
@@ -267,9 +266,9 @@ impl Shard {
             again: true,
             corr: input.sender.corr.as_deref(),
         };
-        let outgoing: Vec<DownMessage> = outgoing;
-        let outgoing = (0..).zip(outgoing).filter_map(|(index, message)| {
+        let outgoing = row.told.iter().enumerate().filter_map(|(index, told)| {
             let device = input.device.clone()?;
+            let message = self.tell_again(&facts, &device, told, input)?;
             let row = speak::render(&cause, index, &device, &message, None);
             let n = self.house.outbox.number(&mut Vec::new());
             Some(Outgoing { delivery: delivery(device, n, row), stored: false })
@@ -282,10 +281,12 @@ impl Shard {
     fn tell_again(&self, facts: &Household, device: &DeviceKey, told: &Told, input: &Input) -> Option<DownMessage> {
         match told {
             Told::Words(message) => Some((**message).clone()),
-            Told::Code => facts.devices.get(device)?.claim.as_ref().map(|claim| DownMessage::ClaimCode {
-                code: claim.code.clone(),
-                expires_at: claim.expires_at,
-            }),
+            Told::Code => facts
+                .devices
+                .get(device)?
+                .claim
+                .as_ref()
+                .map(|claim| DownMessage::ClaimCode { code: claim.code.clone(), expires_at: claim.expires_at }),
             Told::Order(id) => facts.orders.get(id).map(|order| DownMessage::Order(Box::new(order.clone()))),
             // What the current set is, only the rules know: asked again, and nothing but the
             // answer is taken.
@@ -302,14 +303,7 @@ impl Shard {
 
     /// The heart: facts, `decide`, and everything that follows as one commit. `own` inputs of the
     /// engine that come to nothing leave no trace.
-    fn decide(
-        &mut self,
-        household: HouseholdId,
-        input: Input,
-        waiter: Waiter,
-        mark: Option<Mark>,
-        own: bool,
-    ) -> Step {
+    fn decide(&mut self, household: HouseholdId, input: Input, waiter: Waiter, mark: Option<Mark>, own: bool) -> Step {
         let facts = match self.load(household) {
             Ok(facts) => facts,
             Err(error) => return self.unreadable(waiter, &error),
@@ -500,14 +494,7 @@ impl Shard {
 
     /// The log row, the traces, and now and then a snapshot and a sweep. A sweep that cannot read
     /// is left to the next one: it only makes room.
-    fn write_log(
-        &self,
-        prepared: &mut Prepared,
-        facts: &Household,
-        input: Input,
-        rules: u64,
-        decision: &Decision,
-    ) {
+    fn write_log(&self, prepared: &mut Prepared, facts: &Household, input: Input, rules: u64, decision: &Decision) {
         let (household, seq, now) = (facts.id, facts.seq, input.received_at);
         let rows_max = self.house.settings.log_inputs_per_household;
         let writes = &mut prepared.writes;

@@ -42,10 +42,8 @@ pub(super) fn start(inner: &Arc<Inner>) -> Result<(), StoreError> {
     }
     let keeper = Arc::clone(inner);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let runtime = runtime.map_err(|error| StoreError::Failed {
-        doing: "starting the engine's time keeper",
-        cause: error.to_string(),
-    })?;
+    let runtime = runtime
+        .map_err(|error| StoreError::Failed { doing: "starting the engine's time keeper", cause: error.to_string() })?;
     spawn("time-keeper".into(), Box::new(move || runtime.block_on(keep_time(&keeper))))?;
     super::house::lock(&inner.threads).extend(threads);
     Ok(())

@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex};
 use hearthway_core::id::{DeviceKey, HouseholdId};
 use tokio::sync::oneshot;
 
+use super::facts::read_record;
 use super::house::{House, lock};
 use super::job::{InputJob, Job, retry};
 use super::shard::{Prepared, Shard};
-use super::{Outcome, Waiter};
+use super::{Outcome, Waiter, rows};
+use crate::store::codec::Schema;
 use crate::store::{Commit, Outcome as StoreOutcome, StoreError, Write, keys};
 
 /// Acknowledged outbox rows deleted with one group.
@@ -79,7 +81,7 @@ impl Writer {
                     }
                     self.house.set_trouble(Some(error.clone()));
                     for (device, n) in acknowledged {
-                        self.reread(&device);
+                        self.reread(&device, &BTreeSet::new());
                         self.house.outbox.acknowledge(&device, n);
                     }
                     self.all_failed(decided);
@@ -154,13 +156,24 @@ impl Writer {
     fn give_up(&self, decided: Vec<Box<Prepared>>) {
         let spoken_to: BTreeSet<DeviceKey> =
             decided.iter().flat_map(|prepared| prepared.spoken_to.iter().cloned()).collect();
+        let rows = decided.iter().flat_map(|prepared| prepared.outgoing.iter());
+        let gone: BTreeSet<u64> = rows.filter(|out| out.stored).map(|out| out.delivery.n).collect();
         for device in &spoken_to {
-            self.reread(device);
+            self.reread(device, &gone);
         }
         for prepared in decided {
+            if let Err(error) = self.refresh(&prepared) {
+                tracing::warn!(%error, "Where devices live could not be read again; it is read at the next start");
+            }
             let Prepared { waiter, leaving, arriving, .. } = *prepared;
             self.fail(waiter);
-            for (row, _) in leaving {
+            for (row, route) in leaving {
+                // A store may have kept what it said it had not: then the move goes on.
+                if let Ok(Some(_)) = self.house.store.get(&keys::move_between(row.id)) {
+                    let arrival = self.house.arrival(&row, Waiter::None);
+                    self.house.directory.left(&row.device.key, route, arrival, &self.house.inboxes);
+                    continue;
+                }
                 self.house.move_ended();
                 for job in self.house.directory.stay(&row.device.key) {
                     match job {
@@ -188,8 +201,27 @@ impl Writer {
         }
     }
 
-    fn reread(&self, device: &DeviceKey) {
-        if let Err(error) = self.house.outbox.reread(device, &*self.house.store) {
+    /// Sets routes and codes of a failed commit to what is on disk, whichever way that went.
+    fn refresh(&self, prepared: &Prepared) -> Result<(), StoreError> {
+        let store = &*self.house.store;
+        for (device, _) in &prepared.routes {
+            if let Some(route) = rows::get(store, Schema::Route, &keys::route(device))? {
+                self.house.directory.set_route(device, route);
+            }
+        }
+        if !prepared.codes.is_empty() {
+            let household = read_record(prepared.household, store)?;
+            for (device, _) in &prepared.codes {
+                let device_there = household.as_ref().and_then(|household| household.devices.get(device));
+                let claim = device_there.and_then(|device| device.claim.as_ref());
+                self.house.directory.set_code(device, claim.map(|claim| claim.code.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn reread(&self, device: &DeviceKey, gone: &BTreeSet<u64>) {
+        if let Err(error) = self.house.outbox.reread(device, gone, &*self.house.store) {
             tracing::warn!(%error, "What waits for a device could not be read; it is sent after the next start");
         }
     }

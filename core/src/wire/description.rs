@@ -31,11 +31,11 @@ pub fn read_description(value: &serde_json::Value, model: Option<ModelId>) -> Re
 pub(super) fn read(body: Fields<'_>, model: Option<ModelId>) -> Result<DeviceDescription, Refusal> {
     let model = match model {
         Some(model) => model,
-        None => body.need_name("model", |name| ModelId::new(name), "the model's name such as `th-200`")?,
+        None => body.need_name("model", ModelId::new, "the model's name such as `th-200`")?,
     };
     Ok(DeviceDescription {
         model,
-        kind: body.need_name("kind", |name| KindId::new(name), "the kind of device such as `thermostat`")?,
+        kind: body.need_name("kind", KindId::new, "the kind of device such as `thermostat`")?,
         telemetry: telemetry(body)?,
         slots: slots(body)?,
         placements: placements(body)?,
@@ -147,7 +147,7 @@ fn slots(body: Fields<'_>) -> Result<BTreeMap<SlotId, SlotSchema>, Refusal> {
 
 fn slot(json: &Json<'_>) -> Result<(SlotId, SlotSchema), Refusal> {
     let body = Fields::of(json, "a slot")?;
-    let slot = body.need_name("slot", |name| SlotId::new(name), "the slot's name such as `air_filter`")?;
+    let slot = body.need_name("slot", SlotId::new, "the slot's name such as `air_filter`")?;
     let kind = body.need_word("kind", &KINDS)?;
     let capacity = body.may("capacity", positive, "the full amount, a number above 0 such as 720")?;
     let (unit, capacity) = match kind {
@@ -169,7 +169,7 @@ fn placements(body: Fields<'_>) -> Result<Vec<Placement>, Refusal> {
         let read = || -> Result<Placement, Refusal> {
             let body = Fields::of(json, "a placement")?;
             Ok(Placement {
-                id: body.need_name("id", |name| PlacementId::new(name), "the surface's name such as `home.card`")?,
+                id: body.need_name("id", PlacementId::new, "the surface's name such as `home.card`")?,
                 title_max: body.may("title_max", some, LENGTH)?,
                 body_max: body.may("body_max", some, LENGTH)?,
             })

@@ -1,5 +1,7 @@
 //! Typed reading of an object's members, with messages for the person who mends them.
 
+use std::fmt::Display;
+
 use crate::code::{Code, Refusal};
 use crate::id::NameError;
 use crate::limits::SAMPLE_FIELDS_MAX;
@@ -38,16 +40,17 @@ impl<'j> Fields<'j> {
     pub(super) fn get(&self, key: &str) -> Option<&'j Json<'j>> {
         self.get_or_null(key).filter(|value| **value != Json::Null)
     }
-    /// A member that may be left out. `what` completes "must be", with an example.
-    pub(super) fn may<T>(&self, key: &str, read: Read<'j, T>, what: &str) -> Result<Option<T>, Refusal> {
+    /// A member that may be left out. `what` completes "must be", with an example; it is written out
+    /// only where it is needed, since most messages are good.
+    pub(super) fn may<T>(&self, key: &str, read: Read<'j, T>, what: impl Display) -> Result<Option<T>, Refusal> {
         match self.get(key) {
             None => Ok(None),
             Some(json) => read(json).map(Some).ok_or_else(|| wrong(key, what, json)),
         }
     }
     /// A member that must be there.
-    pub(super) fn need<T>(&self, key: &str, read: Read<'j, T>, what: &str) -> Result<T, Refusal> {
-        self.may(key, read, what)?.ok_or_else(|| missing(key, what))
+    pub(super) fn need<T>(&self, key: &str, read: Read<'j, T>, what: impl Display) -> Result<T, Refusal> {
+        self.may(key, read, &what)?.ok_or_else(|| missing(key, what))
     }
     /// A member that names something by a grammar of `id.rs`.
     pub(super) fn need_name<T>(
@@ -60,25 +63,29 @@ impl<'j> Fields<'j> {
     }
     /// A member that is an object of its own; absent reads as none.
     pub(super) fn may_object(&self, key: &str) -> Result<Option<Fields<'j>>, Refusal> {
-        self.get(key).map(|json| Fields::of(json, &format!("`{key}`")).within(&place(key))).transpose()
+        match self.get(key) {
+            None => Ok(None),
+            Some(Json::Object(members)) => Ok(Some(Fields(members))),
+            Some(other) => Err(wrong(key, "an object", other)),
+        }
     }
     /// A member that is a list; absent reads as none.
     pub(super) fn may_list(&self, key: &str, of: &str) -> Result<Option<&'j [Json<'j>]>, Refusal> {
         match self.get(key) {
             None => Ok(None),
             Some(Json::List(list)) => Ok(Some(list)),
-            Some(other) => Err(wrong(key, &format!("a list of {of}"), other)),
+            Some(other) => Err(wrong(key, format_args!("a list of {of}"), other)),
         }
     }
     /// A member that is one of a few words.
     pub(super) fn need_word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<T, Refusal> {
-        self.may_word(key, words)?.ok_or_else(|| missing(key, &choice(words)))
+        self.may_word(key, words)?.ok_or_else(|| missing(key, choice(words)))
     }
     /// A member that is one of a few words and may be left out.
     pub(super) fn may_word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal> {
         let Some(json) = self.get(key) else { return Ok(None) };
         let found = text(json).and_then(|given| words.iter().find(|(word, _)| *word == given));
-        found.map(|(_, value)| Some(*value)).ok_or_else(|| wrong(key, &choice(words), json))
+        found.map(|(_, value)| Some(*value)).ok_or_else(|| wrong(key, choice(words), json))
     }
     /// Every member as a flat value by its name; null is skipped, `skip` names those that are not values.
     pub(super) fn values<N>(
@@ -110,11 +117,11 @@ pub(super) fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::PayloadInvalid, message)
 }
 /// A member that is there and not what it must be.
-pub(super) fn wrong(key: &str, what: &str, got: &Json<'_>) -> Refusal {
+pub(super) fn wrong(key: &str, what: impl Display, got: &Json<'_>) -> Refusal {
     invalid(format!("`{}` must be {what}; it is {}", shortened(key), got.describe())).at(place(key))
 }
 /// A member that is not there and must be.
-pub(super) fn missing(key: &str, what: &str) -> Refusal {
+pub(super) fn missing(key: &str, what: impl Display) -> Refusal {
     invalid(format!("`{key}` is missing; it must be {what}")).at(place(key))
 }
 /// "`a`, `b` or `c`".

@@ -45,7 +45,7 @@ fn sample(entry: &Json<'_>) -> Result<Sample, Refusal> {
 /// `up/event`. Only flat values of `data` are kept; what else comes with an event is the maker's own affair.
 pub(super) fn event(body: Fields<'_>) -> Result<EventUp, Refusal> {
     const TYPE: &str = "the event's name such as `cycle_done`";
-    let name = body.need_name("type", |name| FieldName::new(name), TYPE)?;
+    let name = body.need_name("type", FieldName::new, TYPE)?;
     let mut data = Vec::new();
     if let Some(members) = body.may_object("data")? {
         if members.0.len() > SAMPLE_FIELDS_MAX {
@@ -85,14 +85,16 @@ pub(super) const KINDS: [(&str, SlotKind); 5] = [
 /// `up/slot`. Whether the device has such a slot, of that kind and unit, is for `decide`.
 pub(super) fn slot(body: Fields<'_>) -> Result<SlotUp, Refusal> {
     const SLOT: &str = "the slot's name as in `desc`, such as `air_filter`";
-    let slot = body.need_name("slot", |name| SlotId::new(name), SLOT)?;
+    let slot = body.need_name("slot", SlotId::new, SLOT)?;
     let kind = body.need_word("kind", &KINDS)?;
     let unit = unit(body)?;
     let evidence = match kind {
-        SlotKind::Usage => Evidence::Usage { used: body.need("used", amount, &quantity(unit, "612"))? },
-        SlotKind::Level => Evidence::Level { remaining: body.need("remaining", amount, &quantity(unit, "180"))? },
+        SlotKind::Usage => Evidence::Usage { used: body.need("used", amount, Quantity { unit, example: "612" })? },
+        SlotKind::Level => {
+            Evidence::Level { remaining: body.need("remaining", amount, Quantity { unit, example: "180" })? }
+        }
         SlotKind::Countdown => {
-            Evidence::Countdown { remaining: body.need("remaining", amount, &quantity(unit, "48"))? }
+            Evidence::Countdown { remaining: body.need("remaining", amount, Quantity { unit, example: "48" })? }
         }
         SlotKind::Flag => {
             let flag = body.need_word("flag", &[("ok", "ok"), ("low", "low"), ("empty", "empty")])?;
@@ -109,7 +111,7 @@ pub(super) fn slot(body: Fields<'_>) -> Result<SlotUp, Refusal> {
     Ok(SlotUp {
         slot,
         evidence,
-        capacity: body.may("capacity", positive, &format!("{} and above 0", quantity(unit, "720")))?,
+        capacity: body.may("capacity", positive, "the full amount, a number above 0 such as 720")?,
         unit,
         changed_at: body.may("changed_at", instant, INSTANT)?,
         on_hand: body.may("on_hand", count, "the number of spares at home, such as 2")?,
@@ -129,24 +131,31 @@ pub(super) fn unit_unknown(given: &str) -> String {
     format!("`{}` is not a unit of the contract; write one of {}", super::read::shortened(given), all.join(" "))
 }
 
-/// "a number of hours such as 612".
-fn quantity(unit: Option<Unit>, example: &str) -> String {
-    let of = match unit {
-        None => "",
-        Some(Unit::Percent) => " of percent",
-        Some(Unit::Count) => " of pieces",
-        Some(Unit::Gram) => " of grams",
-        Some(Unit::Kilogram) => " of kilograms",
-        Some(Unit::Millilitre) => " of millilitres",
-        Some(Unit::Litre) => " of litres",
-        Some(Unit::Minute) => " of minutes",
-        Some(Unit::Hour) => " of hours",
-        Some(Unit::Day) => " of days",
-        Some(Unit::Celsius) => " of degrees",
-        Some(Unit::Watt) => " of watts",
-        Some(Unit::KilowattHour) => " of kilowatt hours",
-    };
-    format!("a number{of} such as {example}, not negative")
+/// What an amount looks like: "a number of hours such as 612".
+struct Quantity {
+    unit: Option<Unit>,
+    example: &'static str,
+}
+
+impl std::fmt::Display for Quantity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let of = match self.unit {
+            None => "",
+            Some(Unit::Percent) => " of percent",
+            Some(Unit::Count) => " of pieces",
+            Some(Unit::Gram) => " of grams",
+            Some(Unit::Kilogram) => " of kilograms",
+            Some(Unit::Millilitre) => " of millilitres",
+            Some(Unit::Litre) => " of litres",
+            Some(Unit::Minute) => " of minutes",
+            Some(Unit::Hour) => " of hours",
+            Some(Unit::Day) => " of days",
+            Some(Unit::Celsius) => " of degrees",
+            Some(Unit::Watt) => " of watts",
+            Some(Unit::KilowattHour) => " of kilowatt hours",
+        };
+        write!(f, "a number{of} such as {}, not negative", self.example)
+    }
 }
 
 /// A day that the calendar has, as `YYYY-MM-DD`.

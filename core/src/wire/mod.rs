@@ -15,6 +15,8 @@ mod provision;
 mod read;
 mod shown;
 mod sold;
+#[cfg(test)]
+mod tests;
 pub mod topic;
 
 pub use decode::{UP_TOPICS, decode};

@@ -253,7 +253,8 @@ impl<'de> Visitor<'de> for Node<'_, 'de> {
         /// Members up to which each new key is compared with all before it; larger objects are sorted once.
         const COMPARED_MAX: usize = 16;
         self.progress.check_depth()?;
-        let mut members: Members<'de> = Vec::new();
+        // An envelope has five members or more; inner objects mostly have fewer than a Vec begins with.
+        let mut members: Members<'de> = Vec::with_capacity(if self.progress.path.is_empty() { 8 } else { 0 });
         while let Some(key) = map.next_key_seed(Key)? {
             self.progress.check_key(&key)?;
             self.progress.path.push(Step::Key(key.clone()));
@@ -365,9 +366,12 @@ mod tests {
         let text = |n: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(n));
         assert!(read(text(STRING_BYTES_MAX).as_bytes()).is_ok());
         assert_eq!(refused(&text(STRING_BYTES_MAX + 1)), at(Code::PayloadTooLarge, "/a"));
-        let keys = |n: usize| format!("{{{}}}", (0..n).map(|k| format!(r#""{k}":1"#)).collect::<Vec<_>>().join(","));
-        assert!(read(keys(JSON_KEYS_MAX).as_bytes()).is_ok());
-        assert_eq!(refused(&keys(JSON_KEYS_MAX + 1)).0, Code::PayloadTooLarge);
+        let object = |n: u8| {
+            format!("{{{}}}", (0..n).map(|k| format!(r#""{}":1"#, char::from(b'0' + k))).collect::<Vec<_>>().join(","))
+        };
+        let keys = |rest: u8| format!("[{},{}]", vec![object(32); JSON_KEYS_MAX / 32 - 1].join(","), object(rest));
+        assert!(read(keys(32).as_bytes()).is_ok());
+        assert_eq!(refused(&keys(33)), at(Code::PayloadTooLarge, "/63"));
         let bytes = |n: usize| format!("{}{{}}", " ".repeat(n - 2));
         assert!(read(bytes(PAYLOAD_BYTES_MAX).as_bytes()).is_ok());
         assert_eq!(refused(&bytes(PAYLOAD_BYTES_MAX + 1)), (Code::PayloadTooLarge, None));

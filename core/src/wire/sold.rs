@@ -83,8 +83,7 @@ pub(super) fn get(body: Fields<'_>) -> Result<Option<PlacementId>, Refusal> {
     if body.get("placement").is_none() {
         return Ok(None);
     }
-    body.need_name("placement", |name| PlacementId::new(name), "a placement as in `desc`, such as `home.card`")
-        .map(Some)
+    body.need_name("placement", PlacementId::new, "a placement as in `desc`, such as `home.card`").map(Some)
 }
 
 /// `up/replenish`.

@@ -95,22 +95,22 @@ impl Witness {
         }
     }
 
-    fn may_be_offered(&self) -> bool {
+    fn may_be_offered(&self, at: Timestamp) -> bool {
         let word = self.owner.as_ref().and_then(|owner| self.words.get(owner));
         word.is_some_and(|word| word.granted)
             && !self.suspended
             && !self.wipe_owed
-            && self.paused_until.is_none_or(|until| until <= self.world.now)
+            && self.paused_until.is_none_or(|until| until <= at)
     }
 
     /// Looks at everything that was said and at every order, after each step.
     fn check(&mut self, after: &Step) -> Result<(), TestCaseError> {
-        let local = Zone::new("Europe/Paris").unwrap().local(self.world.now);
-        for message in self.world.heard(&thermostat()) {
+        for (at, message) in std::mem::take(&mut self.world.ever_said) {
+            let local = Zone::new("Europe/Paris").unwrap().local(at);
             match message {
                 DownMessage::OfferPut(offer) => {
-                    prop_assert!(self.may_be_offered(), "offered without consent after {after:?}");
-                    prop_assert!(offer.expires_at > self.world.now);
+                    prop_assert!(self.may_be_offered(at), "offered without consent after {after:?}");
+                    prop_assert!(offer.expires_at > at);
                     if offer.trigger.as_str() == "cold-home" {
                         prop_assert!((8..21).contains(&local.hour()), "offered in quiet hours after {after:?}");
                     }

@@ -31,7 +31,8 @@ fn in_app(world: &mut World, offer: OfferId, answer: Answer) -> Result<Reply, Co
 const ACCEPT: Answer = Answer::Accept { qty: None, fulfil: None };
 
 fn world() -> World {
-    World::at_home(&with_cancel_window("30 min"))
+    let trigger = with_cancel_window("30 min").replace("actions =", "price_lock = \"24h\"\nactions =");
+    World::at_home(&trigger)
 }
 
 #[test]

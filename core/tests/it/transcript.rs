@@ -46,9 +46,11 @@ pub fn used(hours: u32) -> String {
 fn claim(world: &mut World) {
     let device = thermostat();
     world.up(&device, "up/claim", r#"{"op":"start","presence":true,"show":"code"}"#).unwrap();
-    let [DownMessage::ClaimCode { code, .. }] = world.heard(&device).try_into().unwrap() else {
-        panic!("a start is answered with a code")
+    let heard = world.heard(&device);
+    let [DownMessage::ClaimCode { code, .. }] = &heard[..] else {
+        panic!("a start is answered with a code: {heard:?}")
     };
+    let code = code.clone();
     let join = world.join("p1", &[Purpose::OffersDevice]);
     let linked = world.command(&device, Command::ConfirmClaim { code, join }).unwrap();
     assert!(matches!(linked, Reply::Linked { .. }), "{linked:?}");
@@ -140,10 +142,12 @@ fn a_cancel_window_holds_the_order_back_until_it_closes() {
             &format!(r#"{{"offer":"{}","rev":1,"answer":"accept","nonce":"n-1"}}"#, offer.id),
         )
         .unwrap();
-    let [DownMessage::Order(order)] = world.heard(&device).try_into().unwrap() else { panic!() };
+    let heard = world.heard(&device);
+    let [DownMessage::Order(order)] = &heard[..] else { panic!("{heard:?}") };
     assert_eq!((order.state, order.cancel_until), (OrderState::Confirmed, Some(world.now + Span::minutes(30))));
     world.pass(Span::minutes(31));
-    let [DownMessage::Order(order)] = world.heard(&device).try_into().unwrap() else { panic!() };
+    let heard = world.heard(&device);
+    let [DownMessage::Order(order)] = &heard[..] else { panic!("{heard:?}") };
     assert_eq!((order.state, order.rev), (OrderState::Submitted, 2));
 }
 

@@ -42,6 +42,8 @@ pub struct World {
     pub routes: BTreeMap<DeviceKey, HouseholdId>,
     /// What was said to devices and not yet taken by the story.
     pub said: Vec<(DeviceKey, DownMessage)>,
+    /// Everything that was ever said, with its time.
+    pub ever_said: Vec<(Timestamp, DownMessage)>,
     /// Every decision's candidates, in order.
     pub traces: Vec<CandidateTrace>,
     /// Everything that happened, for replays.
@@ -58,6 +60,7 @@ impl World {
             homes: BTreeMap::new(),
             routes: BTreeMap::new(),
             said: Vec::new(),
+            ever_said: Vec::new(),
             traces: Vec::new(),
             log: Vec::new(),
             count: 0,
@@ -182,7 +185,10 @@ impl World {
         let mut reply = decision.reply;
         for effect in decision.effects {
             match effect {
-                Effect::Down { device, message, .. } => self.said.push((device, *message)),
+                Effect::Down { device, message, .. } => {
+                    self.ever_said.push((self.now, (*message).clone()));
+                    self.said.push((device, *message));
+                }
                 Effect::DropOffer { device, offer } => self.said.retain(|(to, message)| {
                     *to != device || !matches!(message, DownMessage::OfferPut(put) if put.id == offer)
                 }),

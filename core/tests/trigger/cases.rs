@@ -27,10 +27,17 @@ const COLD: &str = "input = { telemetry = { temperature = 16 } }";
 #[test]
 fn a_case_passes_when_all_it_expects_comes_out() {
     for case in [
-        format!("name = \"a\"\ngiven = {{ context = {{ presence = \"home\" }} }}\n{COLD}\nexpect = {{ send = true, product = \"flt-20x25\" }}"),
-        "name = \"b\"\ngiven = { household = \"home.toml\" }\ninput = \"cold.json\"\nexpect = { send = true }".to_owned(),
-        format!("name = \"c\"\ngiven = {{ household = \"home.toml\", context = {{ presence = \"away\" }} }}\n{COLD}\nexpect = {{ first_block = \"conditions: context.presence\" }}"),
-        format!("name = \"d\"\ngiven = {{ household = \"home.toml\", role = \"none\" }}\n{COLD}\nexpect = {{ send = false }}"),
+        format!(
+            "name = \"a\"\ngiven = {{ context = {{ presence = \"home\" }} }}\n{COLD}\nexpect = {{ send = true, product = \"flt-20x25\" }}"
+        ),
+        "name = \"b\"\ngiven = { household = \"home.toml\" }\ninput = \"cold.json\"\nexpect = { send = true }"
+            .to_owned(),
+        format!(
+            "name = \"c\"\ngiven = {{ household = \"home.toml\", context = {{ presence = \"away\" }} }}\n{COLD}\nexpect = {{ first_block = \"conditions: context.presence\" }}"
+        ),
+        format!(
+            "name = \"d\"\ngiven = {{ household = \"home.toml\", role = \"none\" }}\n{COLD}\nexpect = {{ send = false }}"
+        ),
     ] {
         let outcomes = run(&case);
         assert!(outcomes[0].passed(), "{case}\n{:#?}", outcomes[0]);
@@ -41,12 +48,24 @@ fn a_case_passes_when_all_it_expects_comes_out() {
 fn a_case_that_expects_something_else_fails_and_says_what_was_found() {
     for (case, said) in [
         (format!("name = \"a\"\n{COLD}\nexpect = {{ send = true }}"), "expected an offer, none leaves (conditions"),
-        (format!("name = \"a\"\ngiven = {{ household = \"home.toml\" }}\n{COLD}\nexpect = {{ send = false }}"), "expected no offer"),
+        (
+            format!("name = \"a\"\ngiven = {{ household = \"home.toml\" }}\n{COLD}\nexpect = {{ send = false }}"),
+            "expected no offer",
+        ),
         (format!("name = \"a\"\n{COLD}\nexpect = {{ first_block = \"caps\" }}"), "expected `caps` to stop it first"),
-        (format!("name = \"a\"\n{COLD}\nexpect = {{ first_block = \"conditions: local.hour\" }}"), "to name `local.hour`"),
+        (
+            format!("name = \"a\"\n{COLD}\nexpect = {{ first_block = \"conditions: local.hour\" }}"),
+            "to name `local.hour`",
+        ),
         (format!("name = \"a\"\n{COLD}\nexpect = {{ first_block = \"condition\" }}"), "did you mean `conditions`?"),
-        (format!("name = \"a\"\ngiven = {{ household = \"home.toml\" }}\n{COLD}\nexpect = {{ locale = \"en\" }}"), "expected the locale `en`, found `fr`"),
-        ("name = \"a\"\ninput = { telemetry = { temperature = 19 } }\nexpect = { send = true }".to_owned(), "the input does not wake it"),
+        (
+            format!("name = \"a\"\ngiven = {{ household = \"home.toml\" }}\n{COLD}\nexpect = {{ locale = \"en\" }}"),
+            "expected the locale `en`, found `fr`",
+        ),
+        (
+            "name = \"a\"\ninput = { telemetry = { temperature = 19 } }\nexpect = { send = true }".to_owned(),
+            "the input does not wake it",
+        ),
     ] {
         let outcomes = run(&case);
         assert!(outcomes[0].differences.iter().any(|d| d.contains(said)), "{case}\n{:#?}", outcomes[0]);
@@ -57,9 +76,15 @@ fn a_case_that_expects_something_else_fails_and_says_what_was_found() {
 fn a_case_that_makes_no_sense_fails_with_the_reason() {
     for (case, said) in [
         ("name = \"a\"\ninput = \"nowhere.json\"\nexpect = {}".to_owned(), "reading `nowhere.json`: not found"),
-        (format!("name = \"a\"\ngiven = {{ household = \"bad.toml\" }}\n{COLD}\nexpect = {{}}"), "did you mean `zone`?"),
+        (
+            format!("name = \"a\"\ngiven = {{ household = \"bad.toml\" }}\n{COLD}\nexpect = {{}}"),
+            "did you mean `zone`?",
+        ),
         (format!("name = \"a\"\ngiven = {{ now = \"noon\" }}\n{COLD}\nexpect = {{}}"), "`now` is not RFC 3339"),
-        (format!("name = \"a\"\ngiven = {{ model = \"th-9\" }}\n{COLD}\nexpect = {{}}"), "there is no device model `th-9`"),
+        (
+            format!("name = \"a\"\ngiven = {{ model = \"th-9\" }}\n{COLD}\nexpect = {{}}"),
+            "there is no device model `th-9`",
+        ),
         ("name = \"a\"\ninput = { slot = { beans = { used = 1 } } }\nexpect = {}".to_owned(), "no slot `beans`"),
         ("name = \"a\"\ninput = { slot = { air_filter = { remaining = 1 } } }\nexpect = {}".to_owned(), "give `used`"),
         ("name = \"a\"\ninput = 5\nexpect = {}".to_owned(), "the input is no table"),

@@ -77,8 +77,14 @@ fn a_problem_says_how_to_mend_it() {
     let of = |line: usize| problems.iter().find(|p| p.line == line).unwrap().to_string();
     assert_eq!(of(3), "t.toml:3:12: error[trigger.value]: `ofer` is not known here (did you mean `offer`?)");
     assert_eq!(of(10), "t.toml:10:15: error[trigger.unit]: the unit here is °C, not h (write the amount in °C)");
-    assert_eq!(of(20), "t.toml:20:11: error[trigger.unknown_product]: there is no product `flt-20x52` (did you mean `flt-20x25`?)");
-    assert_eq!(of(21), "t.toml:21:1: error[trigger.unknown_key]: there is no key `expirse` here (did you mean `expires`?)");
+    assert_eq!(
+        of(20),
+        "t.toml:20:11: error[trigger.unknown_product]: there is no product `flt-20x52` (did you mean `flt-20x25`?)"
+    );
+    assert_eq!(
+        of(21),
+        "t.toml:21:1: error[trigger.unknown_key]: there is no key `expirse` here (did you mean `expires`?)"
+    );
     assert_eq!(
         of(25),
         "t.toml:25:9: error[trigger.text]: there is no variable `product.nam` here (did you mean `product.name`?)"
@@ -99,8 +105,9 @@ fn a_report_has_code_caret_and_help() {
 fn errors_of_all_files_come_in_one_pass_and_sound_triggers_with_them() {
     let rules = rules();
     let sound = with(WARM, "");
-    let files = [("a.toml", TEN_MISTAKES), ("b.toml", sound.as_str()), ("c.toml", "[[triger]]\n"), ("d.toml", sound.as_str())]
-        .map(|(name, text)| SourceFile { name: name.into(), text: text.into() });
+    let files =
+        [("a.toml", TEN_MISTAKES), ("b.toml", sound.as_str()), ("c.toml", "[[triger]]\n"), ("d.toml", sound.as_str())]
+            .map(|(name, text)| SourceFile { name: name.into(), text: text.into() });
     let checked = check(&files, &world(&rules));
     assert_eq!(checked.triggers.len(), 1);
     assert_eq!(checked.definitions[0].0.as_str(), "t");
@@ -137,12 +144,18 @@ fn each_mistake_is_told_at_its_key() {
         ("event = \"telemetry\"\nfield = \"mode\"\nbecomes = \"off\"\nrearm = 1", "", "trigger.no_effect", 9),
         ("event = \"telemetry\"\nfalls_below = 1", "", "trigger.missing_key", 4),
         ("event = \"slot\"\nslot = \"air_filtre\"\nfield = \"used\"\nrises_above = 1", "", "trigger.unknown_slot", 7),
-        ("event = \"slot\"\nslot = \"air_filter\"\nfield = \"flag\"\nbecomes = \"low\"", "", "trigger.unknown_field", 8),
+        (
+            "event = \"slot\"\nslot = \"air_filter\"\nfield = \"flag\"\nbecomes = \"low\"",
+            "",
+            "trigger.unknown_field",
+            8,
+        ),
         ("event = \"slot\"\nslot = \"air_filter\"\nfield = \"uesd\"\nrises_above = 1", "", "trigger.unknown_field", 8),
         ("event = \"event\"", "", "trigger.missing_key", 4),
         ("event = \"event\"\ntype = \"x\"\nfalls_below = 1", "", "trigger.no_effect", 8),
         (WARM, "[trigger.audience]\nconsent = [\"profiling.usage\"]", "trigger.consent", 15),
         (WARM, "[trigger.audience]\nconsent = [\"offer.device\"]", "trigger.value", 15),
+        (WARM, "[trigger.channel]\norder = [\"divice:x\", \"device:home.card\"]", "trigger.value", 15),
         (WARM, "[trigger.audience]\nroles = [\"child\"]", "trigger.value", 15),
         (WARM, "[trigger.channel]\norder = [\"device:home.crad\"]", "trigger.unknown_placement", 15),
         (WARM, "[trigger.limits]\ncaps = [{ max = 1 }]", "trigger.cap", 15),
@@ -194,7 +207,8 @@ fn what_is_not_served_yet_is_refused_and_never_silently_ignored() {
 
 #[test]
 fn a_product_that_does_not_fit_the_slot_is_told_with_those_that_do() {
-    let text = with("event = \"slot\"\nslot = \"air_filter\"\nfield = \"used\"\nrises_above = 600", "").replace("flt-20x25", "wf-3");
+    let text = with("event = \"slot\"\nslot = \"air_filter\"\nfield = \"used\"\nrises_above = 600", "")
+        .replace("flt-20x25", "wf-3");
     let problems = problems(&text);
     assert_eq!(problems[0].code, "trigger.product_does_not_fit");
     assert_eq!(problems[0].help.as_deref(), Some("these fit: `flt-20x25`"));

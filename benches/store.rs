@@ -1,0 +1,66 @@
+//! What a durable commit costs by the size of its group: `cargo bench --bench store`.
+//!
+//! The database lies in `HEARTHWAY_BENCH_DIR`, else in the build's own folder, so that the disk
+//! is the one that counts and not a `tmpfs`. Groups of 1 mostly measure the disk's sync, which
+//! `cargo run --release --example fdatasync_p50` measures alone.
+
+use std::cell::Cell;
+use std::path::PathBuf;
+
+use divan::counter::ItemsCount;
+use hearthway::store::keys::Key;
+use hearthway::store::memory::MemoryStore;
+use hearthway::store::sled::{SledOptions, SledStore};
+use hearthway::store::{Commit, Store, Write};
+
+fn main() {
+    divan::main();
+}
+
+const GROUPS: [usize; 3] = [1, 16, 256];
+const HOUSEHOLDS: u64 = 10_000;
+const VALUE_BYTES: usize = 600;
+
+/// The four writes of one message: the household's record, a row of its input log, a message id
+/// and a row of the outbox.
+fn commit(n: u64) -> Commit {
+    let household = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % HOUSEHOLDS;
+    let key = |table: u8, numbers: &[u64]| {
+        let numbers = numbers.iter().flat_map(|number| number.to_be_bytes());
+        Key(std::iter::once(table).chain([0; 7]).chain(numbers).collect())
+    };
+    let value = || n.to_le_bytes().repeat(VALUE_BYTES / 8);
+    let writes = vec![
+        Write::Put(key(b'H', &[household]), value()),
+        Write::Put(key(b'I', &[household, n]), value()),
+        Write::Put(key(b'M', &[household, n.wrapping_mul(0x2545_f491_4f6c_dd1d)]), value()),
+        Write::Put(key(b'O', &[household, n]), value()),
+    ];
+    Commit { preconditions: Vec::new(), writes }
+}
+
+fn bench_groups(bencher: divan::Bencher, size: usize, store: &impl Store) {
+    let next = Cell::new(0u64);
+    bencher
+        .counter(ItemsCount::new(size))
+        .with_inputs(|| {
+            let first = next.get();
+            next.set(first + size as u64);
+            (first..next.get()).map(commit).collect::<Vec<_>>()
+        })
+        .bench_local_refs(|group| store.commit(group).expect("the disk of the benchmark works"));
+}
+
+#[divan::bench(args = GROUPS, sample_count = 400, sample_size = 1)]
+fn sled(bencher: divan::Bencher, size: usize) {
+    let parent = std::env::var_os("HEARTHWAY_BENCH_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    let directory = tempfile::tempdir_in(parent).expect("the directory of the benchmark can be written");
+    let store = SledStore::open(directory.path(), SledOptions::default()).expect("a new store opens");
+    bench_groups(bencher, size, &store);
+}
+
+#[divan::bench(args = GROUPS, sample_count = 400, sample_size = 1)]
+fn memory(bencher: divan::Bencher, size: usize) {
+    bench_groups(bencher, size, &MemoryStore::new());
+}

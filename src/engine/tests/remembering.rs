@@ -1,0 +1,108 @@
+//! The input log: bounded, replayed, and asked why.
+
+use super::*;
+use hearthway_core::limits::SEEN_IDS_PER_DEVICE;
+
+#[test]
+fn the_log_is_bounded_and_what_stands_of_it_replays_to_the_record() {
+    let mut home = Home::new();
+    let device = home.registered("acme/d-1");
+    let household = HouseholdId::prospect(&device);
+    for n in 0..100 {
+        home.say(&device, &format!("m{n}"), temperature(f64::from(n % 30)));
+        home.settle();
+        let rows = home.log(household).len();
+        assert!(rows <= 16, "{rows} rows after message {n}");
+        let replayed = home.engine.replay(household).unwrap();
+        assert_eq!(replayed.differences, Vec::<String>::new());
+        assert_eq!(replayed.inputs as usize, rows);
+        if n == 50 {
+            home.crash();
+        }
+    }
+    assert!(home.count(&keys::snapshots(household)) <= 2);
+}
+
+#[test]
+fn a_replay_tells_a_household_that_was_changed_by_other_means() {
+    let home = Home::new();
+    let device = home.registered("acme/d-1");
+    let household = HouseholdId::prospect(&device);
+    let mut facts = (*home.facts(household).unwrap()).clone();
+    facts.paused_until = Some(START);
+    let bytes = codec::encode(Schema::Household, &facts);
+    let write = store::Write::Put(keys::household(household), bytes);
+    home.store.rows.commit(&[Commit { preconditions: vec![], writes: vec![write] }]).unwrap();
+    assert_eq!(home.engine.replay(household).unwrap().differences.len(), 1);
+}
+
+#[test]
+fn messages_are_listed_newest_first_with_their_verdict() {
+    let home = Home::new();
+    let device = home.registered("acme/d-1");
+    home.say(&device, "m1", temperature(16.0));
+    home.say(
+        &device,
+        "m2",
+        DeviceMessage::Answer(hearthway_core::wire::AnswerUp {
+            offer: OfferId::derived(&[b"nothing"]),
+            rev: 1,
+            answer: hearthway_core::input::Answer::Decline,
+            nonce: None,
+            t: None,
+        }),
+    );
+    home.settle();
+    let messages = home.engine.messages(&device, 5).unwrap();
+    let shown: Vec<_> =
+        messages.iter().map(|m| (m.id.as_ref().unwrap().as_str(), m.topic, m.verdict.as_str())).collect();
+    assert_eq!(shown, [("m2", "up/offer/answer", "refused: offer.unknown"), ("m1", "up/telemetry", "accepted")]);
+    assert_eq!(home.engine.messages(&device, 1).unwrap().len(), 1);
+}
+
+#[test]
+fn a_trigger_that_nobody_defined_explains_nothing() {
+    let home = Home::new();
+    let device = home.registered("acme/d-1");
+    let trigger = TriggerId::new("filter-worn").unwrap();
+    let household = HouseholdId::prospect(&device);
+    for at in [None, Some(START), Some(START - Span::days(1))] {
+        assert_eq!(now_or_never(home.engine.explain(household, &trigger, at)).unwrap(), None);
+    }
+}
+
+#[test]
+fn the_ids_of_a_device_are_bounded_and_the_newest_are_remembered() {
+    let home = Home::with(Settings { shards: 1, ..Settings::default() });
+    let device = home.registered("acme/d-1");
+    let kept = SEEN_IDS_PER_DEVICE;
+    for n in 0..3 * kept {
+        home.turn_clock(Span(1));
+        home.say(&device, &format!("m{n}"), temperature(16.0));
+        if n % 50 == 0 {
+            home.settle();
+        }
+    }
+    home.settle();
+    assert!(home.count(&keys::all_seen(&device)) <= 2 * kept);
+    let oldest_kept = home.say(&device, &format!("m{}", 2 * kept), temperature(16.0));
+    home.settle();
+    assert!(matches!(taken(oldest_kept), Outcome::Duplicate(_)));
+    let forgotten = home.say(&device, "m0", temperature(16.0));
+    home.settle();
+    assert!(matches!(taken(forgotten), Outcome::Committed(_)));
+}
+
+#[test]
+fn ids_of_another_week_are_forgotten_at_the_sweep() {
+    let home = Home::new();
+    let device = home.registered("acme/d-1");
+    home.say(&device, "m1", temperature(16.0));
+    home.settle();
+    let mut writes = Vec::new();
+    let later = START + hearthway_core::limits::SEEN_AGE_MAX;
+    seen::sweep(&*home.store, &device, later, &mut writes).unwrap();
+    assert_eq!(writes, []);
+    seen::sweep(&*home.store, &device, later + Span(1), &mut writes).unwrap();
+    assert_eq!(writes.len(), 1);
+}
