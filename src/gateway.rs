@@ -19,6 +19,7 @@ use crate::app::{self, App, BrokerAddress, Failure, Rulebook};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::{self, Engine};
+use crate::http;
 use crate::mqtt::credentials::{MasterKey, MasterKeyError};
 use crate::mqtt::login::Door;
 use crate::mqtt::{self, Endpoint};
@@ -26,7 +27,6 @@ use crate::observe::{self, Metrics};
 use crate::shutdown::DRAIN_SECONDS_MAX;
 use crate::store::sled::{SledOptions, SledStore};
 use crate::store::{Store, StoreError};
-use crate::http;
 
 /// A gateway that takes traffic.
 pub struct Gateway {

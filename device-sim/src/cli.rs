@@ -30,8 +30,13 @@ const USAGE: u8 = 2;
 
 /// Plays homes full of devices against a Hearthway gateway, and checks what it promises.
 #[derive(Debug, Parser)]
-#[command(name = "device-sim", version, about, after_help = "\
-Exit codes: 0 nothing found and every expectation holds; 1 a finding or an unmet expectation; 2 a mistake in the call or a file.")]
+#[command(
+    name = "device-sim",
+    version,
+    about,
+    after_help = "\
+Exit codes: 0 nothing found and every expectation holds; 1 a finding or an unmet expectation; 2 a mistake in the call or a file."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -215,7 +220,11 @@ fn check(files: &[PathBuf]) -> anyhow::Result<u8> {
         match Fleet::read(file) {
             Ok(fleet) => {
                 let (homes, devices, expects) = (fleet.homes.len(), fleet.devices(), fleet.expects.len());
-                println!("{}: {homes} homes, {devices} devices, {} played, {expects} expectations", file.display(), fleet.length);
+                println!(
+                    "{}: {homes} homes, {devices} devices, {} played, {expects} expectations",
+                    file.display(),
+                    fleet.length
+                );
                 fleet.notes.iter().for_each(|note| println!("  note: {note}"));
             }
             Err(error) => {
@@ -307,7 +316,8 @@ async fn tell(
 
 /// A bar on stderr; nothing where stderr is no terminal.
 fn bar(length: u64, template: &str) -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target =
+        if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::with_draw_target(Some(length), target).with_style(style)
 }

@@ -186,7 +186,9 @@ impl fmt::Display for Happening {
     /// What happened, for people, without where and when.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Happening::Registered { maker, model, serial, .. } => write!(f, "registered as {model} of {maker} ({serial})"),
+            Happening::Registered { maker, model, serial, .. } => {
+                write!(f, "registered as {model} of {maker} ({serial})")
+            }
             Happening::Online { .. } => f.write_str("online"),
             Happening::Offline { why, .. } => write!(f, "offline: {why}"),
             Happening::ClaimCode { code, .. } => write!(f, "shows the claim code {code}"),

@@ -310,6 +310,8 @@ async fn forward(heard: Option<Heard>, to: &mpsc::Sender<Heard>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

@@ -416,7 +416,12 @@ impl Oracle {
         } else if !consented {
             self.find("offer.without_consent", serial, &put.offer, &format!("nobody consented to {purpose}"));
         } else if silenced || late {
-            self.find("offer.without_consent", serial, &put.offer, &format!("{purpose} was withdrawn and acknowledged"));
+            self.find(
+                "offer.without_consent",
+                serial,
+                &put.offer,
+                &format!("{purpose} was withdrawn and acknowledged"),
+            );
         }
         if quiet {
             let what = format!("it was sent at {} local time, in the home's quiet hours", local.time());
@@ -433,7 +438,8 @@ impl Oracle {
         };
         let stated = !self.causes.is_empty();
         let device = self.device(serial);
-        let used = |device: &DeviceLedger, cause: usize| device.offers.values().filter(|of| of.contains(&cause)).count();
+        let used =
+            |device: &DeviceLedger, cause: usize| device.offers.values().filter(|of| of.contains(&cause)).count();
         let crossed: Vec<usize> = fitting.into_iter().filter(|n| device.crossings.contains_key(n)).collect();
         let free = crossed.iter().copied().find(|n| (used(device, *n) as u32) < device.crossings[n]);
         device.offers.insert(put.offer.clone(), free.into_iter().collect());
@@ -486,12 +492,17 @@ impl Oracle {
                 let broken = device.owed.iter().map(|(id, duty)| match duty {
                     Duty::Claim => (id, "claim.unanswered", "acknowledged, and neither a code nor a refusal came"),
                     Duty::Sync => (id, "sync.unanswered", "acknowledged, and no current set came"),
-                    Duty::Accept { .. } => (id, "accept.unanswered", "acknowledged, and neither an order nor a refusal came"),
+                    Duty::Accept { .. } => {
+                        (id, "accept.unanswered", "acknowledged, and neither an order nor a refusal came")
+                    }
                     Duty::Keep | Duty::Slot { .. } | Duty::Telemetry { .. } | Duty::Withdrawal { .. } => {
                         (id, "message.unanswered", "acknowledged, and its effect is missing")
                     }
                 });
-                silent.chain(broken).map(|(id, rule, what)| (serial.clone(), id.clone(), rule, what)).collect::<Vec<_>>()
+                silent
+                    .chain(broken)
+                    .map(|(id, rule, what)| (serial.clone(), id.clone(), rule, what))
+                    .collect::<Vec<_>>()
             })
             .collect();
         for (serial, id, rule, what) in owed {

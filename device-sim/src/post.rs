@@ -92,8 +92,7 @@ impl Post {
         let overtaken = self.luck.happens(self.faults.reorder) && !exempt;
         let minutes = self.luck.between(1.0, 20.0);
         let ignore_ack = lost && lost_on_the_way_back;
-        let letter =
-            Letter { id, tail, payload, duty, left: false, copies_under_way: 0, send_twice, ignore_ack };
+        let letter = Letter { id, tail, payload, duty, left: false, copies_under_way: 0, send_twice, ignore_ack };
         self.letters.insert(ticket, letter);
         self.faults_done += [lost, send_twice, delayed, overtaken].into_iter().filter(|done| *done).count() as u64;
         let passed = self.overtaken.take();
@@ -197,9 +196,10 @@ impl Post {
     fn throw_away(&mut self) {
         while self.letters.len() > LETTERS_MAX {
             // What a person did is kept; measured values are what a full device forgets.
-            let oldest = self.letters.iter().find(|(_, letter)| {
-                !letter.left && matches!(letter.tail, "up/telemetry" | "up/slot" | "up/event")
-            });
+            let oldest = self
+                .letters
+                .iter()
+                .find(|(_, letter)| !letter.left && matches!(letter.tail, "up/telemetry" | "up/slot" | "up/event"));
             let Some(ticket) = oldest.map(|(ticket, _)| *ticket) else { return };
             self.letters.remove(&ticket);
             self.ready.retain(|waiting| *waiting != ticket);

@@ -22,7 +22,7 @@ impl Stream {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -32,7 +32,7 @@ impl Stream {
 
     /// A number in 0..1.
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.draw() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// A number in `from..to`.
@@ -42,7 +42,7 @@ impl Stream {
 
     /// A whole number in `0..n`; 0 where `n` is 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        if n == 0 { 0 } else { self.next() % n }
+        if n == 0 { 0 } else { self.draw() % n }
     }
 
     /// Whether something of this probability happens. Always draws once.
@@ -76,7 +76,7 @@ impl Stream {
 
     /// A word of 26 letters and digits, for nonces.
     pub fn word(&mut self) -> String {
-        let (a, b) = (self.next().to_be_bytes(), self.next().to_be_bytes());
+        let (a, b) = (self.draw().to_be_bytes(), self.draw().to_be_bytes());
         base32(&[a, b].concat())
     }
 }
@@ -89,7 +89,7 @@ mod tests {
     fn a_stream_repeats_under_its_seed_and_differs_under_another() {
         let draw = |seed, concern: &[&str]| {
             let mut stream = Stream::of(seed, concern);
-            (0..8).map(|_| stream.next()).collect::<Vec<_>>()
+            (0..8).map(|_| stream.draw()).collect::<Vec<_>>()
         };
         assert_eq!(draw(7, &["a", "b"]), draw(7, &["a", "b"]));
         assert_ne!(draw(7, &["a", "b"]), draw(8, &["a", "b"]));

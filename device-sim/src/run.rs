@@ -169,7 +169,14 @@ async fn witness(around: &Surroundings) -> u64 {
     unseen
 }
 
-fn conclude(fleet: Fleet, around: &Surroundings, unseen: u64, start: Timestamp, began: Instant, faults: u64) -> Summary {
+fn conclude(
+    fleet: Fleet,
+    around: &Surroundings,
+    unseen: u64,
+    start: Timestamp,
+    began: Instant,
+    faults: u64,
+) -> Summary {
     let mut book = open(&around.book);
     let empty = Book { oracle: Oracle::new(&fleet, false), tally: Tally::new(&fleet) };
     let book = std::mem::replace(&mut *book, empty);

@@ -28,13 +28,13 @@ pub struct Summary {
     pub real_ms: u64,
     /// How often each kind of thing happened.
     pub counts: BTreeMap<String, u64>,
-    /// Different offers and orders.
+    /// Different offers.
     pub offers: u64,
     /// Different orders.
     pub orders: u64,
-    /// Up messages that left for the first time, and those acknowledged.
+    /// Up messages that left for the first time.
     pub sent: u64,
-    /// Messages acknowledged.
+    /// Acknowledgements, those of repeated messages too.
     pub acknowledged: u64,
     /// Refusals by code.
     pub errors: BTreeMap<String, u64>,
@@ -76,9 +76,17 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = |f: &mut fmt::Formatter<'_>, name: &str, value: String| writeln!(f, "  {name:<24} {value}");
         let seconds = self.real_ms as f64 / 1_000.0;
-        writeln!(f, "Played {} in {} homes with {} devices, seed {}, in {seconds:.1} s", self.played, self.homes, self.devices, self.seed)?;
+        writeln!(
+            f,
+            "Played {} in {} homes with {} devices, seed {}, in {seconds:.1} s",
+            self.played, self.homes, self.devices, self.seed
+        )?;
         row(f, "registered, linked", format!("{}, {}", self.count("registered"), self.count("linked")))?;
-        row(f, "messages sent", format!("{} ({} acknowledged, {} faults)", self.sent, self.acknowledged, self.faults))?;
+        row(
+            f,
+            "messages sent",
+            format!("{} ({} acknowledgements, {} faults)", self.sent, self.acknowledged, self.faults),
+        )?;
         row(f, "offers, shown", format!("{}, {}", self.offers, self.count("offer_shown")))?;
         row(f, "answers, orders", format!("{}, {}", self.count("answered"), self.orders))?;
         row(f, "refusals", if self.errors.is_empty() { "none".into() } else { listed(&self.errors) })?;

@@ -242,6 +242,8 @@ pub struct ProvisionError {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

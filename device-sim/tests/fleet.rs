@@ -35,7 +35,8 @@ fn mistake(text: &str) -> (usize, String, String) {
 fn the_sample_fleets_are_valid() {
     let quick = sample("quick.toml");
     assert!(quick.homes.len() >= 20, "{}", quick.homes.len());
-    let makers: Vec<&str> = quick.homes.iter().flat_map(|home| &home.devices).map(|device| device.known.maker).collect();
+    let makers: Vec<&str> =
+        quick.homes.iter().flat_map(|home| &home.devices).map(|device| device.known.maker).collect();
     assert!(makers.contains(&"acme") && makers.contains(&"brewco"));
     let paris = sample("paris-2p.toml");
     assert_eq!((paris.length, paris.homes.len(), paris.notes.len()), (Span::days(60), 1, 2));
@@ -46,10 +47,10 @@ fn the_sample_fleets_are_valid() {
 
 #[test]
 fn a_group_becomes_homes_of_their_own_and_the_seed_fixes_their_wear() {
-    let text = HOME.replace("[[home]]", "[[homes]]\ncount = 3").replace("home.device", "homes.devices").replace(
-        "model = \"th-200\"",
-        "model = \"th-200\"\nwear = 0.5\nwear_spread = 0.1",
-    );
+    let text = HOME
+        .replace("[[home]]", "[[homes]]\ncount = 3")
+        .replace("home.device", "homes.devices")
+        .replace("model = \"th-200\"", "model = \"th-200\"\nwear = 0.5\nwear_spread = 0.1");
     let fleet = Fleet::parse("f.toml", &text).unwrap();
     let ids: Vec<&str> = fleet.homes.iter().map(|home| home.id.as_str()).collect();
     assert_eq!(ids, ["one-01", "one-02", "one-03"]);

@@ -112,7 +112,8 @@ impl Gateway {
             "/up/offer/answer" if body["answer"] == "accept" && self.flaw != Flaw::ForgetsAccepts => {
                 for n in 0..if self.flaw == Flaw::OrdersTwice { 2 } else { 1 } {
                     let order = format!("or_{}_{n}", body["offer"].as_str().unwrap());
-                    let body = json!({"order": order, "offer": body["offer"], "rev": 1, "state": "submitted", "can": []});
+                    let body =
+                        json!({"order": order, "offer": body["offer"], "rev": 1, "state": "submitted", "can": []});
                     self.say(now, "order", body);
                 }
             }
@@ -139,7 +140,8 @@ fn play(text: &str, flaw: Flaw) -> (Vec<String>, Vec<Finding>) {
     let mut story = Vec::new();
     let end = start + fleet.length;
     loop {
-        let next = sessions.iter().enumerate().filter_map(|(n, (session, _))| session.wakes_at().map(|at| (at, n))).min();
+        let next =
+            sessions.iter().enumerate().filter_map(|(n, (session, _))| session.wakes_at().map(|at| (at, n))).min();
         let Some((now, n)) = next.filter(|(at, _)| *at < end) else { break };
         let mut wishes = Vec::new();
         sessions[n].0.wake(now, &mut wishes);

@@ -9,6 +9,7 @@ pub mod openapi;
 pub mod serve;
 pub mod triggers;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -53,6 +54,12 @@ pub fn run() -> ExitCode {
 fn failed(report: impl Into<miette::Report>) -> ExitCode {
     eprintln!("{:?}", report.into());
     ExitCode::FAILURE
+}
+
+/// Writes a result on stdout. A reader who has seen enough (`| head`) is no failure.
+fn say(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Runs a future on a runtime of its own; its worker threads are as many as the machine's cores.

@@ -9,7 +9,7 @@ pub struct OpenApi {}
 impl OpenApi {
     /// Does it.
     pub fn run(self) -> ExitCode {
-        println!("{}", crate::http::openapi());
+        super::say(&format!("{}\n", crate::http::openapi()));
         ExitCode::SUCCESS
     }
 }

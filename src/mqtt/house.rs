@@ -47,11 +47,7 @@ impl Intake for Engine {
     }
     fn known(&self, device: &DeviceKey) -> Option<Known> {
         let route = self.route(device)?;
-        Some(Known {
-            generation: route.generation,
-            credential_used: route.credential_used,
-            suspended: route.suspended,
-        })
+        Some(Known { generation: route.generation, credential_used: route.credential_used, suspended: route.suspended })
     }
     fn delivered(&self, device: &DeviceKey, n: u64) {
         Engine::delivered(self, device, n);

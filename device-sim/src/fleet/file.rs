@@ -332,7 +332,12 @@ impl Reader<'_> {
         });
         let days = *file.days.get_ref();
         if !(days > 0.0 && days <= 400.0) {
-            self.mistake(file.days.span(), "days", format!("{days} is outside 0 to 400"), "write how many days to play");
+            self.mistake(
+                file.days.span(),
+                "days",
+                format!("{days} is outside 0 to 400"),
+                "write how many days to play",
+            );
         }
         let mut homes = Vec::new();
         for home in &file.home {
@@ -396,8 +401,15 @@ impl Reader<'_> {
     }
 
     fn home(&mut self, home: &HomeFile, id: String, seed: u64) -> Home {
-        if !(1..=48).contains(&id.len()) || !id.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-') {
-            self.mistake(home.id.span(), "id", format!("`{id}` is not a home's name"), "take 1 to 48 of a-z, 0-9 and -");
+        if !(1..=48).contains(&id.len())
+            || !id.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+        {
+            self.mistake(
+                home.id.span(),
+                "id",
+                format!("`{id}` is not a home's name"),
+                "take 1 to 48 of a-z, 0-9 and -",
+            );
         }
         let zone = match Zone::new(home.zone.get_ref()) {
             Ok(zone) => Some(zone),
@@ -416,7 +428,11 @@ impl Reader<'_> {
         );
         let quiet = home.quiet.as_ref().and_then(|quiet| {
             let window = DailyWindow::parse(&quiet.get_ref().from, &quiet.get_ref().to);
-            window.map_err(|message| self.mistake(quiet.span(), "quiet", message, "write `{ from = \"21:00\", to = \"08:00\" }`")).ok()
+            window
+                .map_err(|message| {
+                    self.mistake(quiet.span(), "quiet", message, "write `{ from = \"21:00\", to = \"08:00\" }`")
+                })
+                .ok()
         });
         let never = home.claim_after.as_ref().is_some_and(|text| text.get_ref() == "never");
         let claim_after = match &home.claim_after {
@@ -453,7 +469,12 @@ impl Reader<'_> {
         let text = purpose.get_ref();
         if Purpose::parse(text).is_none() {
             let known: Vec<&str> = Purpose::ALL.iter().map(|purpose| purpose.as_str()).collect();
-            self.mistake(purpose.span(), "consents", format!("`{text}` is not a purpose"), format!("take {}", known.join(", ")));
+            self.mistake(
+                purpose.span(),
+                "consents",
+                format!("`{text}` is not a purpose"),
+                format!("take {}", known.join(", ")),
+            );
         }
         text.clone()
     }
@@ -494,14 +515,15 @@ impl Reader<'_> {
             let message = format!("`{}` does not play a {}", device.persona.get_ref(), known.model);
             self.mistake(device.persona.span(), "persona", message, format!("write `persona = \"{}\"`", known.persona));
         }
-        let serial = device.serial.as_ref().map_or_else(
-            || format!("{}-{home}-{}", known.serial, n + 1),
-            |serial| serial.get_ref().clone(),
-        );
+        let serial = device
+            .serial
+            .as_ref()
+            .map_or_else(|| format!("{}-{home}-{}", known.serial, n + 1), |serial| serial.get_ref().clone());
         let wear = self.share(device.wear.as_ref(), "wear", 2.0);
         let spread = self.share(device.wear_spread.as_ref(), "wear_spread", 1.0);
         let drawn = wear + Stream::of(seed, &[home, &serial, "wear"]).between(-1.0, 1.0) * spread;
-        let report_every = device.report_every.as_ref().map_or(Span::minutes(30), |text| self.span(text, "report_every"));
+        let report_every =
+            device.report_every.as_ref().map_or(Span::minutes(30), |text| self.span(text, "report_every"));
         if report_every < Span::minutes(1) {
             let at = device.report_every.as_ref().map_or(0..0, Spanned::span);
             self.mistake(at, "report_every", "is under a minute", "write `15 min`; `device-sim load` plays floods");
@@ -543,10 +565,12 @@ impl Reader<'_> {
             }
         };
         let known = Known::of(&cause.model);
-        let slot_known = known.is_some_and(|known| cause.slot.as_deref().is_none_or(|slot| known.slots.contains(&slot)));
+        let slot_known =
+            known.is_some_and(|known| cause.slot.as_deref().is_none_or(|slot| known.slots.contains(&slot)));
         if !slot_known {
             let message = format!("`{}` has no slot `{}`", cause.model, cause.slot.as_deref().unwrap_or("…"));
-            let slots: Vec<String> = KNOWN.iter().map(|known| format!("{}: {}", known.model, known.slots.join(", "))).collect();
+            let slots: Vec<String> =
+                KNOWN.iter().map(|known| format!("{}: {}", known.model, known.slots.join(", "))).collect();
             self.mistake(written.span(), "cause", message, format!("take one of {}", slots.join("; ")));
         }
         let cause = cause_of(cause, crossing);
@@ -561,7 +585,12 @@ impl Reader<'_> {
                 self.mistake(change.0.clone(), "at", message, "write `P9D`");
             }
             if change.1.minor < 0 || change.1.product.is_empty() {
-                self.mistake(change.0, "price_changes", "needs a product and a price in cents from 0", "write `minor = 2290`");
+                self.mistake(
+                    change.0,
+                    "price_changes",
+                    "needs a product and a price in cents from 0",
+                    "write `minor = 2290`",
+                );
             }
         }
         if !shop.price_changes.is_empty() {
@@ -582,7 +611,12 @@ impl Reader<'_> {
         if let Some(home) = &expect.home
             && homes.iter().all(|known| known.id != *home)
         {
-            self.mistake(written.span(), "home", format!("there is no home `{home}`"), "name the id of a home, or leave it out");
+            self.mistake(
+                written.span(),
+                "home",
+                format!("there is no home `{home}`"),
+                "name the id of a home, or leave it out",
+            );
         }
         let that = match expect.that.as_str() {
             "devices.registered" => Counted::Registered,

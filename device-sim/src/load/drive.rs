@@ -376,9 +376,8 @@ mod tests {
         let (mut last, mut crossings) = (None::<f64>, 0);
         for _ in 0..900 {
             let (value, crosses) = device.next();
-            let passed = last.map_or(0, |last| {
-                (0..100).filter(|n| last >= threshold(*n) && value < threshold(*n)).count()
-            });
+            let passed =
+                last.map_or(0, |last| (0..100).filter(|n| last >= threshold(*n) && value < threshold(*n)).count());
             assert_eq!(passed, usize::from(crosses), "{last:?} → {value}");
             crossings += passed;
             last = Some(value);

@@ -127,12 +127,20 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { devices, connections, seconds, .. } = self;
         writeln!(f, "Load of {devices} devices over {connections} connections for {seconds:.1} s")?;
-        writeln!(f, "  {:<20} {} sent, {} acknowledged, {:.0} per second", "readings", self.sent, self.acknowledged, self.per_second)?;
+        writeln!(
+            f,
+            "  {:<20} {} sent, {} acknowledged, {:.0} per second",
+            "readings", self.sent, self.acknowledged, self.per_second
+        )?;
         writeln!(f, "  {:<20} {}", "reading → PUBACK", self.puback)?;
         writeln!(f, "  {:<20} {}", "reading → offer", self.offer)?;
         writeln!(f, "  {:<20} {} crossings, {} offers", "offers", self.crossings, self.offers)?;
         let Report { lost, doubled, misrouted, unacknowledged, broken, refused, errors, .. } = self;
-        writeln!(f, "  {:<20} {lost} lost, {doubled} doubled, {misrouted} misrouted, {unacknowledged} unacknowledged", "must be 0")?;
+        writeln!(
+            f,
+            "  {:<20} {lost} lost, {doubled} doubled, {misrouted} misrouted, {unacknowledged} unacknowledged",
+            "must be 0"
+        )?;
         write!(f, "  {:<20} {refused} refused, {errors} errors, {broken} broken connections", "")?;
         if let Some(first) = &self.first_error {
             write!(f, "\n  {:<20} {first}", "first error")?;

@@ -72,7 +72,9 @@ impl Plan {
         let http_host = host_of(&self.http).unwrap_or_default();
         for host in [self.mqtt.0.as_str(), http_host.as_str()] {
             if !is_loopback(host) {
-                return usage(format!("`{host}` is not this machine; a load is only run against 127.0.0.1, ::1 or localhost"));
+                return usage(format!(
+                    "`{host}` is not this machine; a load is only run against 127.0.0.1, ::1 or localhost"
+                ));
             }
         }
         if !(1..=DEVICES_MAX).contains(&self.devices) {

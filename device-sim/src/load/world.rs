@@ -104,7 +104,9 @@ fn joined(lines: impl Iterator<Item = Value>) -> String {
 }
 
 fn word<'a>(answer: &'a Value, name: &str) -> Result<&'a str, String> {
-    answer[name].as_str().ok_or_else(|| format!("an answer has no `{name}`: {}", answer.to_string().chars().take(200).collect::<String>()))
+    answer[name].as_str().ok_or_else(|| {
+        format!("an answer has no `{name}`: {}", answer.to_string().chars().take(200).collect::<String>())
+    })
 }
 
 fn model(n: usize) -> Value {
@@ -144,6 +146,8 @@ fn trigger(id: &str, n: u32, makers: usize) -> Value {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

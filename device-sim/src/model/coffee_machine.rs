@@ -27,9 +27,8 @@ const LEVEL_REPORT_GRAMS: f64 = 25.0;
 /// Share of people who fill the hopper as soon as it runs low.
 const REFILLS_EARLY: f64 = 0.7;
 /// How many cups fall into each hour of the day, as weights.
-const HOURS: [f64; 24] = [
-    0., 0., 0., 0., 0., 0.5, 3., 8., 7., 4., 3., 2., 2., 4., 3., 2., 2., 1.5, 1., 1., 1., 0.5, 0.2, 0.,
-];
+const HOURS: [f64; 24] =
+    [0., 0., 0., 0., 0., 0.5, 3., 8., 7., 4., 3., 2., 2., 4., 3., 2., 2., 1.5, 1., 1., 1., 0.5, 0.2, 0.];
 
 /// The coffee machine of one home.
 #[derive(Debug, Clone)]
@@ -52,7 +51,7 @@ pub struct CoffeeMachine {
 impl CoffeeMachine {
     /// A machine that starts at an instant.
     pub fn new(at: Timestamp, around: Surroundings, mut luck: Stream) -> CoffeeMachine {
-        let scale = Stream::of(luck.next(), &["scale"]);
+        let scale = Stream::of(luck.draw(), &["scale"]);
         let left = (1.0 - around.wear).clamp(0.0, 1.0);
         CoffeeMachine {
             habits: luck,
@@ -226,6 +225,8 @@ pub(super) fn description() -> Value {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use hearthway_core::time::Zone;
 
     use super::*;
@@ -236,12 +237,8 @@ mod tests {
         Timestamp::parse_rfc3339(text).unwrap()
     }
     fn machine(people: u32, seed: u64) -> CoffeeMachine {
-        let around = Surroundings {
-            zone: Zone::new("Europe/Paris").unwrap(),
-            people,
-            wear: 0.2,
-            report_every: Span::hours(1),
-        };
+        let around =
+            Surroundings { zone: Zone::new("Europe/Paris").unwrap(), people, wear: 0.2, report_every: Span::hours(1) };
         CoffeeMachine::new(at(START), around, Stream::of(seed, &["cm"]))
     }
 

@@ -122,7 +122,13 @@ pub struct Known {
 /// Every model that can be simulated.
 pub const KNOWN: [Known; 2] = [
     Known { model: "th-200", maker: "acme", persona: "thermostat", slots: &["air_filter"], serial: "TH" },
-    Known { model: "cm-300", maker: "brewco", persona: "coffee_machine", slots: &["water_filter", "beans"], serial: "CM" },
+    Known {
+        model: "cm-300",
+        maker: "brewco",
+        persona: "coffee_machine",
+        slots: &["water_filter", "beans"],
+        serial: "CM",
+    },
 ];
 
 impl Known {

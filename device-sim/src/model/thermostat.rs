@@ -201,6 +201,8 @@ pub(super) fn description() -> Value {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use hearthway_core::time::Zone;
 
     use super::*;
@@ -266,6 +268,9 @@ mod tests {
         assert!(it.replace("air_filter"));
         assert!(!it.replace("beans"));
         let remarks = it.advance(start + Span::days(1) + Span::minutes(1));
-        assert!(remarks.iter().any(|r| matches!(r, Remark::Slot { reading, .. } if reading.value < 0.1)), "{remarks:?}");
+        assert!(
+            remarks.iter().any(|r| matches!(r, Remark::Slot { reading, .. } if reading.value < 0.1)),
+            "{remarks:?}"
+        );
     }
 }

@@ -183,8 +183,7 @@ impl Stage {
             story.end();
             story
         };
-        let (summary, story) =
-            tokio::join!(device_sim::run(fleet, target, shop, self.clock.clone(), events), telling);
+        let (summary, story) = tokio::join!(device_sim::run(fleet, target, shop, self.clock.clone(), events), telling);
         Ok((summary, story))
     }
 
