@@ -483,10 +483,13 @@ impl Inner {
     /// Lets what needs no disk be known, and gives what must be committed. Called without the
     /// shard's lock: answers may call the engine back.
     fn finish(&self, step: Step) -> Option<Box<Prepared>> {
+        // After a failed write, reads may show what is not on disk: whoever was taken for a repeat
+        // by such a row must come again.
+        let trusted = self.house.trouble().is_none();
         for (waiter, outcome) in step.answers {
-            waiter.answer(outcome);
+            waiter.answer(if trusted { outcome } else { retry("the store cannot write") });
         }
-        if !step.outgoing.is_empty() {
+        if trusted && !step.outgoing.is_empty() {
             self.house.outbox.dispatch(step.outgoing, self.house.link().as_ref(), &self.house.meters);
         }
         if let Some((household, job)) = step.forward {

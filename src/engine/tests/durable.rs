@@ -200,3 +200,35 @@ fn a_document_is_durable_when_its_write_returns_and_a_bad_one_harms_nobody() {
     let huge = Commit { preconditions: vec![], writes: vec![store::Write::Put(key, vec![0; store::VALUE_BYTES_MAX])] };
     assert!(now_or_never(home.engine.write(huge)).is_err());
 }
+
+#[test]
+fn a_row_that_reads_show_after_a_failed_write_makes_no_repeat() {
+    let home = Home::new();
+    let device = home.registered("acme/d-1");
+    home.listen(&device);
+    let claim = || DeviceMessage::Claim(hearthway_core::wire::ClaimUp::Start { presence: true });
+    // The write fails after readers can see it: nobody knows whether it is on disk.
+    home.store.lies.store(true, Ordering::Relaxed);
+    home.say(&device, "c1", claim());
+    home.decide_all();
+    home.engine.step_writer();
+    assert_eq!(home.count(&keys::all_seen(&device)), 1, "it is shown");
+    let repeat = home.say(&device, "c1", claim());
+    home.settle();
+    home.engine.reachable(&device);
+    home.settle();
+    assert!(matches!(taken(repeat), Outcome::Failed(_)));
+    assert_eq!(home.heard(), []);
+}
+
+#[test]
+fn an_unknown_device_is_not_acknowledged_while_the_store_fails() {
+    let home = Home::new();
+    let device = home.registered("acme/d-1");
+    home.store.fails.store(true, Ordering::Relaxed);
+    home.say(&device, "m1", temperature(16.0));
+    home.settle();
+    let outcome = home.say(&"acme/d-9".parse().unwrap(), "m1", temperature(16.0));
+    home.settle();
+    assert!(matches!(taken(outcome), Outcome::Failed(_)));
+}

@@ -47,6 +47,8 @@ impl Clock for TestClock {
 struct TestStore {
     rows: MemoryStore,
     fails: AtomicBool,
+    /// Fails after readers can see what it wrote.
+    lies: AtomicBool,
     /// While locked, commits wait.
     gate: Mutex<()>,
 }
@@ -57,7 +59,11 @@ impl Store for TestStore {
         if self.fails.load(Ordering::Relaxed) {
             return Err(StoreError::Failed { doing: "committing", cause: "the disk is full".into() });
         }
-        self.rows.commit(group)
+        let committed = self.rows.commit(group)?;
+        if self.lies.load(Ordering::Relaxed) {
+            return Err(StoreError::Failed { doing: "syncing", cause: "the disk is gone".into() });
+        }
+        Ok(committed)
     }
     fn get(&self, key: &keys::Key) -> Result<Option<Vec<u8>>, StoreError> {
         self.rows.get(key)
