@@ -21,6 +21,7 @@ pub mod orders;
 pub mod profiles;
 pub mod provisioning;
 pub mod registry;
+pub mod roles;
 pub mod rows;
 /// Retailers and makers.
 pub mod tenants;

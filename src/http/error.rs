@@ -59,9 +59,12 @@ http_codes! {
     Timeout = "request.timeout", 503, "The gateway did not finish within 30 s.", "Repeat the request with the same `Idempotency-Key`.";
 }
 
-/// A failure on its way out.
+/// A failure on its way out; boxed, because most calls succeed.
 #[derive(Debug)]
-pub struct ApiError {
+pub struct ApiError(Box<Problem>);
+
+#[derive(Debug)]
+struct Problem {
     status: u16,
     code: &'static str,
     title: String,
@@ -79,7 +82,7 @@ impl ApiError {
     /// With a code that only HTTP has.
     pub fn new(code: HttpCode, detail: impl Into<String>) -> ApiError {
         let text = code.as_str();
-        ApiError {
+        ApiError(Box::new(Problem {
             status: code.status(),
             code: text,
             title: code.cause_and_cure().0.to_owned(),
@@ -88,7 +91,7 @@ impl ApiError {
             pointer: None,
             retry_after_seconds: None,
             more: Map::new(),
-        }
+        }))
     }
     /// A body that does not have its shape.
     pub fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> ApiError {
@@ -103,29 +106,29 @@ impl ApiError {
         Refusal::new(Code::PayloadTooLarge, detail).into()
     }
     fn with(mut self, key: &str, value: Value) -> ApiError {
-        self.more.insert(key.into(), value);
+        self.0.more.insert(key.into(), value);
         self
     }
     /// The status.
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
     /// The problem as it stands in a line of a bulk answer.
     pub fn to_line(&self) -> Value {
-        json!({"error": {"code": self.code, "message": self.detail, "pointer": self.pointer}})
+        json!({"error": {"code": self.0.code, "message": self.0.detail, "pointer": self.0.pointer}})
     }
     fn to_json(&self) -> Value {
         let mut body = json!({
-            "type": self.kind,
-            "title": self.title,
-            "status": self.status,
-            "code": self.code,
-            "detail": self.detail,
-            "pointer": self.pointer,
+            "type": self.0.kind,
+            "title": self.0.title,
+            "status": self.0.status,
+            "code": self.0.code,
+            "detail": self.0.detail,
+            "pointer": self.0.pointer,
         });
         if let Some(object) = body.as_object_mut() {
-            object.extend(self.more.clone());
-            if let Some(seconds) = self.retry_after_seconds {
+            object.extend(self.0.more.clone());
+            if let Some(seconds) = self.0.retry_after_seconds {
                 object.insert("retry_after_s".into(), seconds.into());
             }
         }
@@ -135,7 +138,7 @@ impl ApiError {
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> ApiError {
-        ApiError {
+        ApiError(Box::new(Problem {
             status: refusal.code.http_status(),
             code: refusal.code.as_str(),
             title: wire::cause_and_cure(refusal.code).0.to_owned(),
@@ -144,7 +147,7 @@ impl From<Refusal> for ApiError {
             pointer: refusal.pointer,
             retry_after_seconds: refusal.retry_after_seconds,
             more: Map::new(),
-        }
+        }))
     }
 }
 
@@ -170,8 +173,10 @@ impl From<Failure> for ApiError {
             Failure::Trigger { findings } => {
                 let pointer = findings.iter().find(|finding| finding.is_error).map(|finding| finding.pointer.clone());
                 let problems = findings.iter().map(finding_json).collect();
-                let error = ApiError::new(HttpCode::TriggerInvalid, detail).with("problems", Value::Array(problems));
-                ApiError { pointer, ..error }
+                let mut error =
+                    ApiError::new(HttpCode::TriggerInvalid, detail).with("problems", Value::Array(problems));
+                error.0.pointer = pointer;
+                error
             }
             Failure::AlreadyAccepted { refusal, order } => {
                 ApiError::from(refusal).with("order", json!(order.map(|order| order.to_string())))
@@ -194,10 +199,10 @@ impl IntoResponse for ApiError {
         let mut response = (self.status(), Json(self.to_json())).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.status == 401 {
+        if self.0.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let Some(seconds) = self.retry_after_seconds {
+        if let Some(seconds) = self.0.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
