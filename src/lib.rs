@@ -3,10 +3,13 @@
 //! `docs/ARCHITECTURE.md` is the map. Knowledge points inward only: `mqtt`, `http`, `cli` →
 //! `app`, `engine` → `store` and `hearthway_core`.
 
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;
+pub mod gateway;
+pub mod http;
 pub mod mqtt;
 pub mod observe;
 pub mod shutdown;

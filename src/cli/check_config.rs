@@ -20,12 +20,12 @@ impl CheckConfig {
     /// Does it.
     pub fn run(self) -> ExitCode {
         if self.print_default {
-            print!("{}", keys::render());
+            super::say(&keys::render());
             return ExitCode::SUCCESS;
         }
         match Config::load(self.config.as_deref(), &Environment::of_the_process()) {
             Ok(config) => {
-                print!("{}", shown(&config));
+                super::say(&shown(&config));
                 ExitCode::SUCCESS
             }
             Err(error) => super::failed(error),

@@ -4,9 +4,12 @@
 //! and errors. Exit codes: 0 done, 1 found something wrong, 2 not understood (clap's own).
 
 pub mod check_config;
+pub mod demo;
+pub mod openapi;
 pub mod serve;
 pub mod triggers;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -25,19 +28,25 @@ pub struct Cli {
 pub enum Command {
     /// Runs the gateway until Ctrl-C or SIGTERM.
     Serve(serve::Serve),
+    /// Shows everything at work: a gateway, a shop, and homes that live days in minutes.
+    Demo(demo::Demo),
     /// Checks a configuration file and shows every key as it would be used.
     CheckConfig(check_config::CheckConfig),
     /// Works on trigger files.
     #[command(subcommand)]
     Triggers(triggers::Triggers),
+    /// Prints the OpenAPI document of the HTTP API.
+    Openapi(openapi::OpenApi),
 }
 
 /// Reads the command line and does it.
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(command) => command.run(),
+        Command::Demo(command) => command.run(),
         Command::CheckConfig(command) => command.run(),
         Command::Triggers(command) => command.run(),
+        Command::Openapi(command) => command.run(),
     }
 }
 
@@ -45,6 +54,12 @@ pub fn run() -> ExitCode {
 fn failed(report: impl Into<miette::Report>) -> ExitCode {
     eprintln!("{:?}", report.into());
     ExitCode::FAILURE
+}
+
+/// Writes a result on stdout. A reader who has seen enough (`| head`) is no failure.
+fn say(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Runs a future on a runtime of its own; its worker threads are as many as the machine's cores.

@@ -1,6 +1,5 @@
 //! `hearthway serve`: runs the gateway until it is asked to end.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,11 +63,14 @@ impl Serve {
 }
 
 async fn serve(config: Config) -> Result<(), StartError> {
-    let gateway = Gateway::open(config, Arc::new(SystemClock)).await?;
+    let gateway = Gateway::open(&config, Arc::new(SystemClock)).await?;
     if let Some(token) = gateway.fresh_operator_token() {
         eprintln!("The operator's token, shown this once: {token}");
     }
-    say_ready(&gateway);
+    gateway.load_samples(&config).await?;
+    // One line, with the real ports, once traffic is taken: programs wait for it.
+    let (http, mqtt) = (gateway.http_address(), gateway.mqtt_address());
+    super::say(&format!("ready http=http://{http} mqtt=mqtt://{mqtt}\n"));
     let asked_by = shutdown::asked().await.map_err(StartError::Signals)?;
     tracing::info!("{asked_by}: draining; a second one ends at once");
     tokio::select! {
@@ -76,12 +78,4 @@ async fn serve(config: Config) -> Result<(), StartError> {
         _ = shutdown::asked() => tracing::warn!("Ended before the drain was over; everything acknowledged is on disk"),
     }
     Ok(())
-}
-
-/// One line on stdout, with the real ports, once traffic is taken: programs wait for it.
-fn say_ready(gateway: &Gateway) {
-    let mut stdout = std::io::stdout().lock();
-    // A closed stdout is its reader's choice, not a reason to stop serving.
-    let _ = writeln!(stdout, "ready http=http://{} mqtt=mqtt://{}", gateway.http_address(), gateway.mqtt_address());
-    let _ = stdout.flush();
 }

@@ -128,7 +128,7 @@ fn read_source(path: &Path) -> Result<SourceFile, CheckError> {
 fn tell_programs(checked: &Checked) -> ExitCode {
     for problem in &checked.problems {
         match serde_json::to_string(problem) {
-            Ok(line) => println!("{line}"),
+            Ok(line) => super::say(&format!("{line}\n")),
             Err(error) => eprintln!("error: {problem}: {error}"),
         }
     }
@@ -142,14 +142,15 @@ fn tell_people(sources: &[SourceFile], checked: &Checked) -> ExitCode {
     let errors = checked.problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = checked.problems.len() - errors;
     let files = sources.len();
-    println!(
-        "{files} {}, {} sound {}, {errors} {}, {warnings} {}",
+    let found = format!(
+        "{files} {}, {} sound {}, {errors} {}, {warnings} {}\n",
         plural(files, "file"),
         checked.triggers.len(),
         plural(checked.triggers.len(), "trigger"),
         plural(errors, "error"),
         plural(warnings, "warning"),
     );
+    super::say(&found);
     outcome(checked)
 }
 

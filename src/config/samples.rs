@@ -74,18 +74,43 @@ pub enum SampleError {
     },
 }
 
+/// The shipped shop, inside the program: the demo needs no file.
+const SHIPPED: &[(&str, &str)] = &[
+    ("catalog/acme.toml", include_str!("../../config/catalog/acme.toml")),
+    ("catalog/brewco.toml", include_str!("../../config/catalog/brewco.toml")),
+    ("catalog/shop-a.toml", include_str!("../../config/catalog/shop-a.toml")),
+    ("triggers/coffee.toml", include_str!("../../config/triggers/coffee.toml")),
+    ("triggers/thermostat.toml", include_str!("../../config/triggers/thermostat.toml")),
+];
+
+/// A sample file, read: its path and its tables.
+type File = (PathBuf, Map<String, Value>);
+
 /// Reads `catalog/*.toml` and `triggers/*.toml` of a directory, in the order in which the calls
 /// must be made: tenants, models, products, then triggers with their publication.
 pub fn load(directory: &Path) -> Result<Vec<Call>, SampleError> {
-    let mut calls = load_catalog(&directory.join("catalog"))?;
+    calls(&read_all(&directory.join("catalog"))?, &read_all(&directory.join("triggers"))?)
+}
+
+/// The calls of the shipped shop.
+pub fn shipped() -> Result<Vec<Call>, SampleError> {
+    let files = |folder: &str| -> Result<Vec<File>, SampleError> {
+        let of_folder = SHIPPED.iter().filter(|(path, _)| path.starts_with(folder));
+        of_folder.map(|(path, text)| parse(Path::new("config").join(path), text)).collect()
+    };
+    calls(&files("catalog/")?, &files("triggers/")?)
+}
+
+fn calls(catalog: &[File], triggers: &[File]) -> Result<Vec<Call>, SampleError> {
+    let mut calls = catalog_calls(catalog)?;
     let is_retailer = |call: &Call| call.path.strip_prefix("/v1/retailers/").map(str::to_owned);
     let retailers: Vec<String> = calls.iter().filter_map(is_retailer).collect();
-    for (path, table) in read_all(&directory.join("triggers"))? {
-        for entry in entries(&path, &table, "trigger")? {
+    for (path, table) in triggers {
+        for entry in entries(path, table, "trigger")? {
             // A trigger file names no tenant: the sample triggers are every sample retailer's.
-            let id = text(&path, "trigger", &entry, "id")?;
+            let id = text(path, "trigger", &entry, "id")?;
             for retailer in &retailers {
-                calls.push(put("triggers", &id, Some(retailer.clone()), entry.clone(), &path));
+                calls.push(put("triggers", &id, Some(retailer.clone()), entry.clone(), path));
                 calls.push(Call {
                     retailer: Some(retailer.clone()),
                     method: "POST",
@@ -99,18 +124,16 @@ pub fn load(directory: &Path) -> Result<Vec<Call>, SampleError> {
     Ok(calls)
 }
 
-/// Reads the `*.toml` of a catalog directory: tenants, models and products.
-pub fn load_catalog(directory: &Path) -> Result<Vec<Call>, SampleError> {
-    let catalog = read_all(directory)?;
+fn catalog_calls(catalog: &[File]) -> Result<Vec<Call>, SampleError> {
     let mut calls = Vec::new();
-    for (path, table) in &catalog {
+    for (path, table) in catalog {
         if let Some(unknown) = table.keys().find(|name| TABLES.iter().all(|(known, ..)| known != name)) {
             let problem = format!("`[[{unknown}]]` is none of maker, retailer, model, product");
             return Err(SampleError::Shape { path: path.clone(), problem });
         }
     }
     for (name, collection, owner) in TABLES {
-        for (path, table) in &catalog {
+        for (path, table) in catalog {
             for entry in entries(path, table, name)? {
                 let (id, body) = split_id(path, name, entry)?;
                 let retailer = match owner {
@@ -139,7 +162,7 @@ impl Catalog {
     /// Reads a catalog directory.
     pub fn read(directory: &Path) -> Result<Catalog, SampleError> {
         let mut catalog = Catalog::default();
-        for call in load_catalog(directory)? {
+        for call in catalog_calls(&read_all(directory)?)? {
             catalog.add(&call).map_err(|problem| {
                 let problem = format!("`{}`: {problem}", call.path);
                 SampleError::Shape { path: call.from.clone(), problem }
@@ -181,7 +204,7 @@ fn put(collection: &str, id: &str, retailer: Option<String>, body: Map<String, V
     Call { retailer, method: "PUT", path, body: Value::Object(body), from: from.to_owned() }
 }
 
-fn read_all(directory: &Path) -> Result<Vec<(PathBuf, Map<String, Value>)>, SampleError> {
+fn read_all(directory: &Path) -> Result<Vec<File>, SampleError> {
     let unreadable = |path: &Path, source| SampleError::Unreadable { path: path.to_owned(), source };
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(|e| unreadable(directory, e))? {
@@ -195,15 +218,18 @@ fn read_all(directory: &Path) -> Result<Vec<(PathBuf, Map<String, Value>)>, Samp
         return Err(SampleError::Shape { path: directory.to_owned(), problem });
     }
     paths.sort();
-    paths.into_iter().map(|path| read_one(&path).map(|table| (path, table))).collect()
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).map_err(|e| unreadable(&path, e))?;
+        parse(path, &text)
+    };
+    paths.into_iter().map(read).collect()
 }
 
-fn read_one(path: &Path) -> Result<Map<String, Value>, SampleError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| SampleError::Unreadable { path: path.to_owned(), source })?;
-    let table: toml::Table =
-        toml::from_str(&text).map_err(|e| SampleError::Syntax { path: path.to_owned(), source: Box::new(e) })?;
-    Ok(table.into_iter().map(|(name, value)| (name, json_of(value))).collect())
+fn parse(path: PathBuf, text: &str) -> Result<File, SampleError> {
+    match toml::from_str::<toml::Table>(text) {
+        Ok(table) => Ok((path, table.into_iter().map(|(name, value)| (name, json_of(value))).collect())),
+        Err(error) => Err(SampleError::Syntax { path, source: Box::new(error) }),
+    }
 }
 
 /// TOML as the JSON that the API takes: dates become text.
@@ -292,6 +318,13 @@ mod tests {
             ["PUT /v1/retailers/s", "PUT /v1/products/p", "PUT /v1/triggers/t", "POST /v1/triggers/t/publish"];
         assert_eq!(order, expected);
         assert_eq!(calls[2].body["valid"]["from"], "2026-09-01", "dates travel as text");
+    }
+
+    #[test]
+    fn the_program_carries_every_shipped_file() {
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+        let of = |calls: Vec<Call>| calls.into_iter().map(|call| (call.path, call.body)).collect::<Vec<_>>();
+        assert_eq!(of(shipped().unwrap()), of(load(&config).unwrap()), "a file of config/ is not in SHIPPED");
     }
 
     #[test]

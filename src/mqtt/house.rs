@@ -9,21 +9,10 @@ use hearthway_core::time::Timestamp;
 use hearthway_core::wire::topic::Who;
 
 use super::reason;
-use crate::engine::{Target, Waiter};
+use crate::engine::{Engine, Repeat, Target, Waiter};
 
 /// A future that a trait object returns.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// How a message id is used against repeats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeat {
-    /// Check it, and remember it.
-    Remember,
-    /// Remember it, but take it for new: a first sending whose id we made up.
-    RememberUnlessRedelivered,
-    /// Neither.
-    Ignore,
-}
 
 /// What the endpoint must know of a device to let it in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +39,28 @@ pub trait Intake: Send + Sync + 'static {
     fn reachable_maker(&self, maker: &MakerId);
     /// The gateway's time.
     fn now(&self) -> Timestamp;
+}
+
+impl Intake for Engine {
+    fn submit(&self, to: Target, input: Input, repeat: Repeat, waiter: Waiter) -> Later<'_, ()> {
+        Box::pin(Engine::submit(self, to, input, repeat, waiter))
+    }
+    fn known(&self, device: &DeviceKey) -> Option<Known> {
+        let route = self.route(device)?;
+        Some(Known { generation: route.generation, credential_used: route.credential_used, suspended: route.suspended })
+    }
+    fn delivered(&self, device: &DeviceKey, n: u64) {
+        Engine::delivered(self, device, n);
+    }
+    fn reachable(&self, device: &DeviceKey) {
+        Engine::reachable(self, device);
+    }
+    fn reachable_maker(&self, maker: &MakerId) {
+        Engine::reachable_maker(self, maker);
+    }
+    fn now(&self) -> Timestamp {
+        self.clock().now()
+    }
 }
 
 /// Who may come in.

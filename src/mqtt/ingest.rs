@@ -17,12 +17,12 @@ use metrics::counter;
 use tokio::time::Instant;
 
 use super::codec::{Publish, Will};
-use super::house::{Doorkeeper, Intake, Repeat};
+use super::house::{Doorkeeper, Intake};
 use super::limits::{PACED_DEVICES_MAX, TOPIC_BYTES_MAX, TOPIC_LEVELS_MAX};
 use super::mailbox::{Mailbox, Note, Outgoing};
 use super::metrics as names;
 use super::sessions::Sessions;
-use crate::engine::{Outcome, Target, Waiter};
+use crate::engine::{Outcome, Repeat, Target, Waiter};
 
 /// How often one device is told of a refusal; what comes between is counted in the next.
 const ERROR_EVERY: Duration = Duration::from_secs(1);

@@ -20,6 +20,6 @@ pub mod metrics;
 pub mod reason;
 pub mod sessions;
 
-pub use house::{Doorkeeper, Intake, IssuedSecrets, Known, Login, LoginRefused, Provisioner, Repeat};
+pub use house::{Doorkeeper, Intake, IssuedSecrets, Known, Login, LoginRefused, Provisioner};
 pub use limits::Settings;
 pub use listener::Endpoint;

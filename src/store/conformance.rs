@@ -180,7 +180,7 @@ fn prefixes_of_full_bytes_and_the_whole_store_are_scanned<S: Store>(store: &S) {
     let keys = |rows: super::Rows| rows.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
     assert_eq!(keys(store.scan(&[0xff, 0xff], None, 10).unwrap()), [high.clone(), full.clone()]);
     assert_eq!(keys(store.scan_back(&[0xff, 0xff], None, 10).unwrap()), [full.clone(), high.clone()]);
-    assert_eq!(keys(store.scan_back(&[0xff], Some(&full), 10).unwrap()), [high.clone()]);
+    assert_eq!(keys(store.scan_back(&[0xff], Some(&full), 10).unwrap()), std::slice::from_ref(&high));
     assert_eq!(keys(store.scan(&[], None, 10).unwrap()), [low, high, full]);
 }
 

@@ -21,6 +21,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -74,7 +75,6 @@ struct EngineRow {
 }
 
 /// A store on disk. One process at a time; one thread writes.
-#[derive(Debug)]
 pub struct SledStore {
     db: Database,
     writer: Mutex<Writer>,
@@ -88,7 +88,6 @@ pub struct SledStore {
     directory: Directory,
 }
 
-#[derive(Debug)]
 struct Writer {
     file: File,
     generation: u64,
@@ -253,6 +252,16 @@ impl SledStore {
     }
 }
 
+impl fmt::Debug for SledStore {
+    /// Where it is. sled's own form prints every row, and rows are people's data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SledStore")
+            .field("rows_path", &self.rows_path)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Store for SledStore {
     fn commit(&self, group: &[Commit]) -> Result<Vec<Outcome>, StoreError> {
         let mut writer = self.writer();
@@ -288,7 +297,6 @@ impl Store for SledStore {
 }
 
 /// The database; its closing may panic as its opening may.
-#[derive(Debug)]
 struct Database(Option<::sled::Db>);
 
 impl std::ops::Deref for Database {
@@ -312,7 +320,6 @@ impl Drop for Database {
 
 /// Waits when dropped until the database file is unlocked: sled's threads hold it for a moment
 /// after the database is closed, and an opening in that moment would fail.
-#[derive(Debug)]
 struct ReleaseAwaited(File);
 
 impl Drop for ReleaseAwaited {

@@ -48,3 +48,273 @@ fn what_was_committed_is_there_after_reopening() {
     let directory = tempfile::tempdir().unwrap();
     conformance::check_reopening(|| open(directory.path()).unwrap());
 }
+
+/// Rows of one size, told apart by their number.
+fn row(n: u32) -> (Key, Vec<u8>) {
+    (Key([b"n".as_slice(), &n.to_be_bytes()].concat()), n.to_be_bytes().repeat(100))
+}
+fn group(numbers: std::ops::Range<u32>) -> Vec<Commit> {
+    let put = |n| Write::Put(row(n).0, row(n).1);
+    numbers.map(|n| Commit { preconditions: vec![], writes: vec![put(n)] }).collect()
+}
+/// A closed store with so many rows, written in groups of 50 and over two openings.
+fn filled(path: &Path, rows: u32) {
+    for half in [0..rows / 2, rows / 2..rows] {
+        let store = open(path).unwrap();
+        for start in half.clone().step_by(50) {
+            store.commit(&group(start..(start + 50).min(half.end))).unwrap();
+        }
+    }
+}
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+fn refusal(path: &Path) -> String {
+    match open(path) {
+        Err(error @ StoreError::Unusable { .. }) => error.to_string(),
+        other => panic!("expected a refusal to open, found {other:?}"),
+    }
+}
+/// Where the log ends; sled fills what it has not written with zeros.
+fn last_written(file: &[u8]) -> usize {
+    file.iter().rposition(|&byte| byte != 0).unwrap()
+}
+/// The snapshot that sled keeps of its page table.
+fn snapshot_file(path: &Path) -> PathBuf {
+    let entries = fs::read_dir(path.join("rows")).unwrap().map(|entry| entry.unwrap().path());
+    entries.into_iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with("snap.")).unwrap()
+}
+
+#[test]
+fn the_largest_values_never_leave_the_log() {
+    let store = Temporary::new();
+    for n in 0..200u8 {
+        let key = Key([[b'l'; super::super::KEY_BYTES_MAX - 1].as_slice(), &[n.wrapping_mul(37)]].concat());
+        let put = Write::Put(key.clone(), vec![n; super::super::VALUE_BYTES_MAX - 1]);
+        let delete = Write::Delete(Key([&key.0[1..], &[n]].concat()));
+        store.commit(&[Commit { preconditions: vec![], writes: vec![put, delete] }]).unwrap();
+    }
+    assert_eq!(fs::read_dir(store.0.rows_path.join("blobs")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_store_is_open_once_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = open(directory.path()).unwrap();
+    assert!(refusal(directory.path()).contains("another process has it open"));
+    drop(first);
+    open(directory.path()).unwrap();
+}
+
+#[test]
+fn a_missing_directory_is_made_for_its_owner_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a/b");
+    open(&path).unwrap();
+    #[cfg(unix)]
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions()) & 0o777, 0o700);
+}
+
+#[test]
+fn a_directory_of_something_else_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("holiday.jpg"), "sea").unwrap();
+    assert!(refusal(directory.path()).contains("it holds `holiday.jpg` and no `identity.json`"));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_database_without_its_identity_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path(), 100);
+    fs::remove_file(directory.path().join("identity.json")).unwrap();
+    assert!(refusal(directory.path()).contains("no `identity.json`"));
+}
+
+#[test]
+fn a_directory_belongs_to_one_gateway() {
+    let directory = tempfile::tempdir().unwrap();
+    let of = |gateway: &str| SledOptions { gateway: Some(gateway.to_owned()), ..options() };
+    SledStore::open(directory.path(), of("kitchen")).unwrap();
+    SledStore::open(directory.path(), of("kitchen")).unwrap();
+    let error = SledStore::open(directory.path(), of("cellar")).unwrap_err();
+    assert!(error.to_string().contains("it belongs to the gateway `kitchen`, and this one is `cellar`"));
+}
+
+#[test]
+fn missing_and_foreign_files_are_refused_and_nothing_is_made_in_their_place() {
+    let origin = tempfile::tempdir().unwrap();
+    filled(origin.path(), 1_000);
+    type Damage = fn(&Path);
+    let cases: [(Damage, &str); 7] = [
+        (|path| fs::remove_file(path.join("rows/db")).unwrap(), "rows/db` is missing or empty"),
+        (|path| fs::write(path.join("rows/db"), "").unwrap(), "rows/db` is missing or empty"),
+        (|path| fs::remove_file(path.join("rows/conf")).unwrap(), "rows/conf` is missing or empty"),
+        (|path| fs::remove_dir_all(path.join("rows")).unwrap(), "rows/db` is missing or empty"),
+        (|path| fs::write(path.join("identity.json"), "{").unwrap(), "`identity.json` is damaged"),
+        (|path| fs::write(path.join("watermark"), [7; 28]).unwrap(), "`watermark` is damaged"),
+        (
+            |path| {
+                let other = tempfile::tempdir().unwrap();
+                filled(other.path(), 50);
+                fs::remove_dir_all(path.join("rows")).unwrap();
+                copy(&other.path().join("rows"), &path.join("rows"));
+            },
+            "the database belongs to another store",
+        ),
+    ];
+    for (damage, expected) in cases {
+        let copied = tempfile::tempdir().unwrap();
+        copy(origin.path(), copied.path());
+        damage(copied.path());
+        let said = refusal(copied.path());
+        assert!(said.contains(expected), "{said}");
+        let said = refusal(copied.path());
+        assert!(said.contains(expected), "the second opening says the same: {said}");
+    }
+}
+
+#[test]
+fn a_database_that_went_back_in_time_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let earlier = tempfile::tempdir().unwrap();
+    filled(directory.path(), 200);
+    copy(&directory.path().join("rows"), earlier.path());
+    open(directory.path()).unwrap().commit(&group(200..201)).unwrap();
+    fs::remove_dir_all(directory.path().join("rows")).unwrap();
+    copy(earlier.path(), &directory.path().join("rows"));
+    assert!(refusal(directory.path()).contains("the last 1 groups of commits are missing"));
+}
+
+#[test]
+fn a_lost_tail_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path(), 1_000);
+    let path = directory.path().join("rows/db");
+    let written = last_written(&fs::read(&path).unwrap());
+    File::options().write(true).open(&path).unwrap().set_len(written as u64 / 2).unwrap();
+    let said = refusal(directory.path());
+    assert!(said.contains("restore the last backup"), "{said}");
+}
+
+#[test]
+fn a_creation_that_was_cut_short_is_taken_up_again() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()).unwrap());
+    let identity = directory.path().join("identity.json");
+    let text = fs::read_to_string(&identity).unwrap();
+    assert!(text.contains("\"ready\": true"), "{text}");
+    fs::write(&identity, text.replace("true", "false")).unwrap();
+    fs::remove_dir_all(directory.path().join("rows")).unwrap();
+    fs::remove_file(directory.path().join("watermark")).unwrap();
+    let store = open(directory.path()).unwrap();
+    store.commit(&group(0..1)).unwrap();
+    assert!(fs::read_to_string(&identity).unwrap().contains("\"ready\": true"));
+}
+
+/// One flipped byte anywhere: a refusal, an error on reading, or all of the rows. Never a panic,
+/// never fewer rows than there were.
+#[test]
+fn a_flipped_byte_never_loses_a_row_in_silence() {
+    const ROWS: u32 = 2_000;
+    let origin = tempfile::tempdir().unwrap();
+    filled(origin.path(), ROWS);
+    let end = last_written(&fs::read(origin.path().join("rows/db")).unwrap());
+    let snapshot = snapshot_file(origin.path()).strip_prefix(origin.path()).unwrap().to_owned();
+    let snapshot_bytes = fs::metadata(origin.path().join(&snapshot)).unwrap().len() as usize;
+    let mut places = Vec::new();
+    places.extend((0..40).map(|n| (PathBuf::from("rows/db"), end / 40 * n + n)));
+    places.extend((0..20).map(|n| (PathBuf::from("rows/db"), end - n * 29)));
+    places.extend((0..12).map(|n| (snapshot.clone(), snapshot_bytes / 12 * n)));
+    places.extend((0..30).step_by(6).map(|n| (PathBuf::from("rows/conf"), n)));
+
+    places.push((PathBuf::from("rows/db"), usize::MAX)); // A copy without damage.
+
+    let (mut refused, mut unreadable, mut whole) = (0, 0, 0);
+    for (file, offset) in places {
+        let copied = tempfile::tempdir().unwrap();
+        copy(origin.path(), copied.path());
+        let mut bytes = fs::read(copied.path().join(&file)).unwrap();
+        if offset < bytes.len() {
+            bytes[offset] ^= 0x10;
+        }
+        fs::write(copied.path().join(&file), bytes).unwrap();
+        let store = match open(copied.path()) {
+            Ok(store) => store,
+            Err(error) => {
+                assert!(matches!(error, StoreError::Unusable { .. } | StoreError::Corrupt { .. }), "{error}");
+                refused += 1;
+                continue;
+            }
+        };
+        match store.scan(b"n", None, usize::MAX) {
+            Err(_) => unreadable += 1,
+            Ok(rows) => {
+                assert_eq!(rows.len(), ROWS as usize, "byte {offset} of {} flipped", file.display());
+                assert!((0..ROWS).map(row).eq(rows), "byte {offset} of {} flipped", file.display());
+                whole += 1;
+            }
+        }
+    }
+    println!("{refused} refused, {unreadable} unreadable, {whole} whole");
+    assert!(refused + unreadable > 0, "no flip hit anything that matters");
+    assert!(whole > 0, "the copy without damage is refused too");
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_accepted_and_reads_go_on() {
+    let store = Temporary::new();
+    store.commit(&group(0..1)).unwrap();
+    // A pipe cannot be synced: fdatasync on it fails, as on a disk that is gone.
+    let (_reader, pipe) = io::pipe().unwrap();
+    store.0.writer().file = File::from(std::os::fd::OwnedFd::from(pipe));
+    let error = store.commit(&group(1..2)).unwrap_err();
+    assert!(matches!(error, StoreError::Failed { doing: "syncing the database file", .. }), "{error}");
+    assert_eq!(store.commit(&group(2..3)).unwrap_err().to_string(), error.to_string());
+    assert_eq!(store.health().unwrap_err().to_string(), error.to_string());
+    assert_eq!(store.get(&row(0).0).unwrap(), Some(row(0).1));
+    assert_eq!(store.get(&row(2).0).unwrap(), None);
+}
+
+#[test]
+fn a_panic_of_the_engine_is_an_error() {
+    let said = guarded::<()>(|| panic!("page 7 is upside down")).unwrap_err();
+    assert_eq!(said, "the engine panicked: page 7 is upside down");
+}
+
+#[test]
+fn a_scan_sees_whole_groups() {
+    let store = Temporary::new();
+    let pair = |n: u64| {
+        let put = |key: u8| Write::Put(Key(vec![key]), n.to_be_bytes().to_vec());
+        [Commit { preconditions: vec![], writes: vec![put(1), put(0xff)] }]
+    };
+    store.commit(&group(0..100)).unwrap();
+    store.commit(&pair(0)).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| (1..200).for_each(|n| drop(store.commit(&pair(n)).unwrap())));
+        while !writer.is_finished() {
+            let rows = store.scan(&[], None, 1_000).unwrap();
+            assert_eq!(rows.first().unwrap().1, rows.last().unwrap().1);
+        }
+    });
+}
+
+#[test]
+fn the_store_counts_its_rows_groups_and_bytes() {
+    let temporary = Temporary::new();
+    let store = &temporary.0;
+    let before = store.generation();
+    store.commit(&group(0..10)).unwrap();
+    assert_eq!(store.count_rows().unwrap(), 10);
+    assert_eq!(store.generation(), before + 1);
+    assert!(store.size_on_disk().unwrap() > 0);
+}

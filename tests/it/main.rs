@@ -1,5 +1,13 @@
 //! All integration tests in one binary, so that the gateway is linked once.
 #![allow(clippy::unwrap_used)]
 
+mod command_line;
 mod documents;
+mod gateway;
+mod mqtt_clients;
+mod mqtt_delivery;
+mod mqtt_faults;
+mod mqtt_house;
+mod mqtt_rules;
+mod stock_clients;
 mod tidy;

@@ -204,7 +204,9 @@ fn provision(kind: Kind, version: Version, gateway: &Gateway, secret: &str) -> V
 }
 
 fn mosquitto(program: &str, version: Version, gateway: &Gateway, user: &str, secret: &str) -> Command {
-    let mut command = Command::new(program);
+    // Into a pipe, mosquitto's clients keep what they say until there is a block of it.
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", program]);
     let version = if version == Version::V5 { "mqttv5" } else { "mqttv311" };
     let (host, port) = &gateway.mqtt;
     command.args(["-V", version, "-h", host, "-p", &port.to_string(), "-u", user, "-P", secret]);

@@ -43,7 +43,9 @@ pub struct WorldLink {
 #[derive(Default)]
 struct LinkState {
     listening: std::collections::BTreeSet<DeviceKey>,
-    delivered: VecDeque<Delivery>,
+    /// With the number of the moment at which each was handed over.
+    delivered: VecDeque<(u64, Delivery)>,
+    moment: u64,
 }
 
 impl WorldLink {
@@ -54,14 +56,18 @@ impl WorldLink {
         } else {
             state.listening.remove(device);
             // What was on its way is lost with the connection.
-            state.delivered.retain(|delivery| delivery.device != *device);
+            state.delivered.retain(|(_, delivery)| delivery.device != *device);
         }
     }
-    pub fn listens(&self, device: &DeviceKey) -> bool {
-        self.state.lock().unwrap().listening.contains(device)
-    }
-    pub fn take(&self) -> Option<Delivery> {
+    pub fn take(&self) -> Option<(u64, Delivery)> {
         self.state.lock().unwrap().delivered.pop_front()
+    }
+    /// A new moment begins: what was handed over before is already on its way to the device, and
+    /// nobody can call it back.
+    pub fn next_moment(&self) -> u64 {
+        let mut state = self.state.lock().unwrap();
+        state.moment += 1;
+        state.moment
     }
     pub fn is_empty(&self) -> bool {
         self.state.lock().unwrap().delivered.is_empty()
@@ -73,7 +79,8 @@ impl Link for WorldLink {
         let mut state = self.state.lock().unwrap();
         let listens = state.listening.contains(&delivery.device);
         if listens {
-            state.delivered.push_back(delivery);
+            let moment = state.moment;
+            state.delivered.push_back((moment, delivery));
         }
         listens
     }

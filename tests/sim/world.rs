@@ -176,7 +176,7 @@ impl World {
         for _ in 0..STEPS {
             self.act();
             self.step();
-            self.witness.check(self.now);
+            self.witness.check();
         }
         self.calm_down();
     }
@@ -186,6 +186,13 @@ impl World {
             let key = self.units[at].key.clone();
             let model = hearthway_core::id::ModelId::new("th-200").unwrap();
             self.command(Some(key), Command::Register { model, serial: None, generation: 1 }, None);
+        }
+        self.settle();
+        for (at, profile) in [(0, "p1"), (1, "p1"), (2, "p2")] {
+            let key = self.units[at].key.clone();
+            let join = self.join(profile, &key);
+            self.command(Some(key), Command::LinkDirectly { join }, Some(Said::Linked(profile.to_owned())));
+            self.listen(at);
         }
         self.settle();
     }
@@ -219,7 +226,7 @@ impl World {
             self.listen(at);
         }
         self.settle();
-        self.witness.check(self.now);
+        self.witness.check();
         // Every deadline comes, and whatever is open ends by itself.
         let end = self.now + Span::days(60);
         for _ in 0..10_000 {
@@ -228,7 +235,7 @@ impl World {
             self.clock.set(self.now);
             self.engine().step_time();
             self.settle();
-            self.witness.check(self.now);
+            self.witness.check();
         }
         self.now = end;
         self.clock.set(end);
@@ -391,7 +398,7 @@ impl World {
 
     fn call(&mut self, target: Target, input: Input, said: Option<Said>) {
         if let Some(said) = &said {
-            self.witness.tries(input.device.as_ref(), said, self.now);
+            self.witness.tries(input.device.as_ref(), said);
         }
         self.calls.push(Call { target, input, answer: None, said });
     }
@@ -424,7 +431,7 @@ impl World {
                 6 => self.deliver_acks(true),
                 _ => self.deliver_down(true),
             }
-            self.witness.check_messages();
+            self.witness.check();
         }
         // The store failed: the process is started again, as an operator's supervisor would.
         if self.engine().health().is_err() && self.faults.one_in(3) {
@@ -459,7 +466,8 @@ impl World {
                 Some(Some(Outcome::Committed(reply) | Outcome::Duplicate(reply))) => {
                     let call = &mut self.calls[at];
                     if let Some(said) = call.said.take() {
-                        self.witness.answered(call.input.device.as_ref(), &said, &reply, self.now);
+                        let moment = self.link.next_moment();
+                        self.witness.answered(call.input.device.as_ref(), &said, &reply, moment);
                     }
                     if let Ok(Reply::Answered { offer, order: Some(order), .. }) = &reply {
                         self.witness.accepted(*offer, *order);
@@ -501,7 +509,7 @@ impl World {
             let again = next.on_its_way && !self.calm && self.network.one_in(6);
             if !next.on_its_way || again {
                 if let Some(said) = &next.said {
-                    self.witness.tries(Some(&self.units[at].key.clone()), said, self.now);
+                    self.witness.tries(Some(&self.units[at].key.clone()), said);
                 }
                 if self.submit(at, &next) {
                     self.units[at].outbox.front_mut().unwrap().on_its_way = true;
@@ -556,7 +564,8 @@ impl World {
             {
                 done.done_at = self.now;
                 if let Some(said) = &done.said {
-                    self.witness.answered(Some(&key), said, &reply, self.now);
+                    let moment = self.link.next_moment();
+                    self.witness.answered(Some(&key), said, &reply, moment);
                 }
                 unit.old.push(done);
             }
@@ -567,14 +576,14 @@ impl World {
     }
 
     fn deliver_down(&mut self, lossy: bool) {
-        while let Some(delivery) = self.link.take() {
+        while let Some((moment, delivery)) = self.link.take() {
             let at = self.units.iter().position(|unit| unit.key == delivery.device).unwrap();
             if lossy && self.network.one_in(8) {
                 self.hang_up(at);
                 continue;
             }
             let body: serde_json::Value = serde_json::from_slice(&delivery.payload).unwrap();
-            self.witness.delivered(&delivery.device, &delivery.topic, &body["body"], self.now);
+            self.witness.delivered(&delivery.device, &delivery.topic, &body["body"], moment);
             if body["body"]["op"] == "put" {
                 let offer = body["body"]["offer"]["id"].as_str().unwrap().parse().unwrap();
                 self.units[at].offers.push(offer);

@@ -139,7 +139,8 @@ fn consent(written: Option<&[String]>, kind: Option<OfferKind>, findings: &mut F
     let Some(written) = written else { return vec![default] };
     let mut purposes: Vec<Purpose> = written.iter().filter_map(|text| Purpose::parse(text)).collect();
     purposes.dedup();
-    if !purposes.iter().any(|purpose| matches!(purpose, Purpose::OffersDevice | Purpose::ReplenishDevice)) {
+    let permits = |purpose: &Purpose| matches!(purpose, Purpose::OffersDevice | Purpose::ReplenishDevice);
+    if !purposes.iter().any(permits) && !findings.blamed("/audience/consent") {
         let help = format!("add \"{}\", or leave `consent` out: it is the default of this kind", default.as_str());
         let message = "none of these purposes permits to speak on the device";
         findings.error("trigger.consent", "/audience/consent", message, Some(help));
@@ -149,7 +150,7 @@ fn consent(written: Option<&[String]>, kind: Option<OfferKind>, findings: &mut F
 
 fn roles(written: Option<&[String]>, findings: &mut Findings<'_>) -> Vec<Role> {
     let Some(written) = written else { return vec![Role::Owner, Role::Buyer] };
-    if written.is_empty() {
+    if written.is_empty() && !findings.blamed("/audience/roles") {
         let help = Some("leave `roles` out for owner and buyer".to_owned());
         findings.error("trigger.value", "/audience/roles", "with no role nobody may see it", help);
     }
@@ -166,6 +167,9 @@ fn placements(
     let mut placements = Vec::new();
     for (i, entry) in order.iter().enumerate() {
         let pointer = format!("/channel/order/{i}");
+        if findings.blamed(&pointer) {
+            continue;
+        }
         let Some(name) = entry.strip_prefix("device:") else {
             let message = format!("the channel `{entry}` is not served yet");
             findings.error(NOT_SERVED_YET, &pointer, message, Some("only the device is a channel".to_owned()));

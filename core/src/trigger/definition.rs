@@ -392,6 +392,15 @@ impl Names {
         }
         .map(String::as_str)
     }
+    /// All of them, each with its JSON pointer: one name stands at `pointer` itself.
+    pub fn places(&self, pointer: &str) -> Vec<(String, &str)> {
+        match self {
+            Names::One(name) => vec![(pointer.to_owned(), name)],
+            Names::Many(names) => {
+                names.iter().enumerate().map(|(i, name)| (format!("{pointer}/{i}"), name.as_str())).collect()
+            }
+        }
+    }
 }
 
 /// A number, a text or a truth value.

@@ -429,8 +429,13 @@ impl Shape {
                     let message = format!("this list has {} items, at most {max} are taken", items.len());
                     findings.error("trigger.too_large", pointer, message, None);
                 }
-                let items = items.iter().take(*max).enumerate();
-                Some(items.filter_map(|(i, tree)| item.sound(tree, &format!("{pointer}/{i}"), findings)).collect())
+                let textual = matches!(item, Shape::Text(_) | Shape::Read(_) | Shape::OneOf(_));
+                let sound = |(i, tree): (usize, &Tree)| {
+                    let sound = item.sound(tree, &format!("{pointer}/{i}"), findings);
+                    // A faulty text keeps its place, so that those after it keep theirs.
+                    sound.or_else(|| (textual && matches!(tree.value, Branch::Text(_))).then(|| tree.to_json()))
+                };
+                Some(items.iter().take(*max).enumerate().filter_map(sound).collect())
             }
             (Shape::OneOrMany(item, _), Branch::Text(_)) => item.sound(tree, pointer, findings),
             (Shape::Table(keys), Branch::Table(members)) => Some(table(keys, members, pointer, findings)),

@@ -187,6 +187,13 @@ impl<'a> Findings<'a> {
     pub(super) fn at(&mut self, code: &'static str, span: Range<usize>, message: String, help: Option<String>) {
         self.tell(Severity::Error, code, "", span, message, help);
     }
+    /// Whether something in a value was told of already.
+    pub(super) fn blamed(&self, pointer: &str) -> bool {
+        let pointer = format!("{}{pointer}", self.base);
+        self.problems.iter().any(|problem| {
+            problem.pointer.strip_prefix(&pointer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
     /// How many errors there are so far.
     pub(super) fn errors(&self) -> usize {
         self.problems.iter().filter(|problem| problem.is_error()).count()

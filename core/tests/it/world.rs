@@ -19,7 +19,7 @@ use hearthway_core::rules::RuleSet;
 use hearthway_core::time::{Span, Timestamp, Zone};
 use hearthway_core::trace::CandidateTrace;
 use hearthway_core::trigger::{SourceFile, TriggerSet, World as Catalogue, check};
-use hearthway_core::wire::{DeviceMessage, DownMessage, decode, read_description};
+use hearthway_core::wire::{DownMessage, decode, read_description};
 
 /// 2026-03-18T10:00:00+01:00, a Wednesday morning in Paris.
 pub const MORNING: &str = "2026-03-18T10:00:00+01:00";
@@ -310,9 +310,4 @@ pub fn set_triggers(rules: &mut RuleSet, text: &str) {
     let checked = check(&[SourceFile { name: "story.toml".into(), text: text.into() }], &catalogue);
     assert!(checked.problems.is_empty(), "{:#?}", checked.problems);
     rules.triggers = TriggerSet::build(checked.triggers);
-}
-
-/// A device message of any kind, for what the wire has no short way to say.
-pub fn message(message: DeviceMessage) -> What {
-    What::Device(message)
 }

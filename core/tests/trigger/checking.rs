@@ -155,6 +155,7 @@ fn each_mistake_is_told_at_its_key() {
         ("event = \"event\"\ntype = \"x\"\nfalls_below = 1", "", "trigger.no_effect", 8),
         (WARM, "[trigger.audience]\nconsent = [\"profiling.usage\"]", "trigger.consent", 15),
         (WARM, "[trigger.audience]\nconsent = [\"offer.device\"]", "trigger.value", 15),
+        (WARM, "[trigger.channel]\norder = [\"divice:x\", \"device:home.card\"]", "trigger.value", 15),
         (WARM, "[trigger.audience]\nroles = [\"child\"]", "trigger.value", 15),
         (WARM, "[trigger.channel]\norder = [\"device:home.crad\"]", "trigger.unknown_placement", 15),
         (WARM, "[trigger.limits]\ncaps = [{ max = 1 }]", "trigger.cap", 15),

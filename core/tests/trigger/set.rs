@@ -54,8 +54,8 @@ fn a_trigger_is_found_by_what_it_watches_and_for_whom() {
     assert_eq!(ids(set.on_event(Some(&shop), &kind, &model, "error")), ["event"]);
     assert_eq!((set.len(), set.iter().count()), (6, 6));
     assert!(set.get(&shop, &TriggerId::new("slot").unwrap()).is_some());
-    let number = |x: f64| Value::Number(x);
-    let crossed = set.crossed_by_slot(Some(&shop), &kind, &model, &slot, "used", Some(&number(590.0)), &number(612.0));
+    let (before, after) = (Value::Number(590.0), Value::Number(612.0));
+    let crossed = set.crossed_by_slot(Some(&shop), &kind, &model, &slot, "used", Some(&before), &after);
     assert_eq!(ids(crossed), ["slot"]);
 }
 

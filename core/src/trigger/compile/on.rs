@@ -52,18 +52,23 @@ fn devices<'a>(
     let all: Vec<&DeviceDescription> = world.models.values().map(|model| &model.description).collect();
     let (mut kinds, mut models) = (Vec::new(), Vec::new());
     let mut sound = true;
-    for (i, name) in filter.and_then(|filter| filter.kind.as_ref()).into_iter().flat_map(|n| n.iter()).enumerate() {
-        if all.iter().any(|model| model.kind.as_str() == name) {
+    for (pointer, name) in
+        filter.and_then(|filter| filter.kind.as_ref()).map(|n| n.places("/on/device/kind")).unwrap_or_default()
+    {
+        if findings.blamed(&pointer) {
+            sound = false;
+        } else if all.iter().any(|model| model.kind.as_str() == name) {
             kinds.extend(KindId::new(name).ok());
         } else {
             let known: BTreeSet<&str> = all.iter().map(|model| model.kind.as_str()).collect();
             let message = format!("there is no device kind `{name}`");
-            findings.error("trigger.unknown_kind", &format!("/on/device/kind/{i}"), message, suggestion(name, known));
+            findings.error("trigger.unknown_kind", &pointer, message, suggestion(name, known));
             sound = false;
         }
     }
-    for (i, name) in filter.and_then(|filter| filter.model.as_ref()).into_iter().flat_map(|n| n.iter()).enumerate() {
-        let pointer = format!("/on/device/model/{i}");
+    for (pointer, name) in
+        filter.and_then(|filter| filter.model.as_ref()).map(|n| n.places("/on/device/model")).unwrap_or_default()
+    {
         match all.iter().find(|model| model.model.as_str() == name) {
             Some(model) if !kinds.is_empty() && !kinds.contains(&model.kind) => {
                 let message = format!("model `{name}` is of kind `{}`, not of the kind asked for", model.kind);
@@ -71,6 +76,7 @@ fn devices<'a>(
                 sound = false;
             }
             Some(model) => models.push(model.model.clone()),
+            None if findings.blamed(&pointer) => sound = false,
             None => {
                 let known = all.iter().map(|model| model.model.as_str()).collect::<Vec<_>>();
                 let message = format!("there is no device model `{name}`");

@@ -325,7 +325,7 @@ impl Parser {
                 self.advance();
                 let inner = self.expression()?;
                 self.needs(")")?;
-                Ok(Expr { kind: inner.kind, span: span.start..self.end() })
+                Ok(inner)
             }
             Token::Symbol("[") => {
                 self.advance();

@@ -1,0 +1,256 @@
+//! Devices as makers, retailers and the operator see them.
+
+use std::sync::Arc;
+
+use hearthway_core::id::{DeviceKey, DeviceName};
+use hearthway_core::input::Command;
+use hearthway_core::limits::CLOCK_SKEW_TRUSTED;
+use hearthway_core::model::{Device, DeviceDescription, DeviceModel, Household, OfferState, Tenant};
+use hearthway_core::time::{Span, Timestamp};
+
+use super::profiles::settled;
+use super::tokens::{Caller, Scope};
+use super::{App, Failure, Page, PageQuery};
+use crate::engine::{MessageSeen, Route, Target};
+
+/// Devices looked at for one page of a filtered list, so that a filter that fits nothing ends.
+const LOOKED_AT_MAX: usize = 5_000;
+/// Messages of one answer.
+pub const MESSAGES_MAX: usize = 1000;
+/// After this time without a receipt a sent offer counts as not acknowledged.
+const RECEIPT_EXPECTED_WITHIN: Span = Span::minutes(5);
+/// Characters of a suspension's reason.
+const REASON_CHARS_MAX: usize = 200;
+
+/// A device with the home it is in.
+#[derive(Debug, Clone)]
+pub struct DeviceView {
+    /// Where it stands.
+    pub key: DeviceKey,
+    /// The device.
+    pub device: Device,
+    /// Its home.
+    pub home: Arc<Household>,
+    /// Its model, where that exists.
+    pub model: Option<Arc<DeviceModel>>,
+    /// Whether the caller may see who it is linked to.
+    pub shows_link: bool,
+    /// When it was looked at.
+    pub at: Timestamp,
+}
+
+/// Something about a device that somebody should look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthReason {
+    /// A stable word.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+/// Which devices are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeviceFilter {
+    /// With this health reason; `ok` for those without any, `any` for those with one.
+    pub health: Option<String>,
+    /// Of this model.
+    pub model: Option<String>,
+    /// Whose name or serial number contains this.
+    pub q: Option<String>,
+}
+
+impl DeviceView {
+    /// What the device says it can do, else what its model says.
+    pub fn description(&self) -> Option<&DeviceDescription> {
+        match (&self.device.description, &self.model) {
+            (Some(own), _) => Some(own),
+            (None, Some(model)) => Some(&model.description),
+            (None, None) => None,
+        }
+    }
+
+    /// What somebody should look at.
+    pub fn health(&self) -> Vec<HealthReason> {
+        let (device, home) = (&self.device, &self.home);
+        let mut reasons = Vec::new();
+        let mut add = |code, message: String| reasons.push(HealthReason { code, message });
+        let linked = home.link_of(&self.key).is_some();
+        if linked && home.zone.is_none() {
+            add("no_zone", "the home's time zone is unknown: quiet hours count as quiet all day".into());
+        }
+        if let Some(skew) = device.clock.skew.filter(|skew| skew.0.abs() >= CLOCK_SKEW_TRUSTED.0) {
+            let direction = if skew.0 > 0 { "fast" } else { "slow" };
+            add("clock_skew", format!("the device's clock is {} {direction}", Span(skew.0.abs())));
+        }
+        if self.model.is_none() {
+            add("model_unknown", format!("there is no model `{}`", device.model));
+        }
+        for slot in self.description().into_iter().flat_map(|description| description.slots.keys()) {
+            let rules_cover = self.model.as_ref().is_none_or(|model| model.description.slots.contains_key(slot));
+            if !rules_cover {
+                add("slot_unmapped", format!("the device has a slot `{slot}` that its model does not declare"));
+            }
+        }
+        if device.seq_gaps > 0 {
+            add("messages_missed", format!("{} messages by their sequence numbers never came", device.seq_gaps));
+        }
+        let overdue = home.offers.values().filter(|offer| offer.device == self.key).filter(|offer| {
+            matches!(offer.state, OfferState::Sent)
+                && offer.history.last().is_some_and(|change| self.at - change.at > RECEIPT_EXPECTED_WITHIN)
+        });
+        let overdue = overdue.count();
+        if overdue > 0 && device.presence.state == hearthway_core::model::PresenceState::Online {
+            add("never_acknowledges", format!("{overdue} offers were sent and got no receipt"));
+        }
+        if device.wipe_pending {
+            add("wipe_pending", "the device has not yet confirmed that it wiped the former owner's data".into());
+        }
+        if let Some(reason) = &device.suspended {
+            add("suspended", format!("suspended: {reason}"));
+        }
+        reasons
+    }
+}
+
+impl App {
+    /// A device that the caller may see, by its bare name or as `maker/device`.
+    pub async fn device(&self, who: &Caller, name: &str) -> Result<DeviceView, Failure> {
+        let (key, route) = self.find_device(who, Scope::DevicesRead, name)?;
+        self.device_view(who, key, &route).await?.ok_or_else(|| Failure::device_not_found(name))
+    }
+
+    /// Devices that the caller may see, by maker and name.
+    pub async fn devices(
+        &self,
+        who: &Caller,
+        filter: &DeviceFilter,
+        page: &PageQuery,
+    ) -> Result<Page<DeviceView>, Failure> {
+        who.may(Scope::DevicesRead)?;
+        let mut after: Option<DeviceKey> = match &page.cursor {
+            Some(cursor) => Some(cursor.parse().map_err(|_| Failure::invalid("", "the cursor is not one of ours"))?),
+            None => None,
+        };
+        let mut items = Vec::new();
+        let mut looked_at = 0;
+        loop {
+            let rows = self.engine.devices(after.as_ref(), page.limit.max(64));
+            if rows.is_empty() {
+                return Ok(Page { items, next: None });
+            }
+            for (key, route) in rows {
+                if items.len() == page.limit || looked_at == LOOKED_AT_MAX {
+                    // The last key that was looked at: the next page begins behind it.
+                    return Ok(Page { items, next: after.map(|key| key.to_string()) });
+                }
+                looked_at += 1;
+                after = Some(key.clone());
+                if visible(who, &key, &route) && filter.fits_route(&key, &route) {
+                    let view = self.device_view(who, key, &route).await?;
+                    items.extend(view.filter(|view| filter.fits_health(view)));
+                }
+            }
+        }
+    }
+
+    /// The device's last messages, newest first.
+    pub fn device_messages(&self, who: &Caller, name: &str, last: usize) -> Result<Vec<MessageSeen>, Failure> {
+        let (key, _) = self.find_device(who, Scope::DevicesRead, name)?;
+        Ok(self.engine.messages(&key, last.min(MESSAGES_MAX))?)
+    }
+
+    /// Silences a device and ends its connections.
+    pub async fn suspend_device(&self, who: &Caller, name: &str, reason: &str) -> Result<DeviceView, Failure> {
+        if reason.trim().is_empty() || reason.chars().count() > REASON_CHARS_MAX {
+            return Err(Failure::invalid("/reason", format!("the reason takes 1 to {REASON_CHARS_MAX} characters")));
+        }
+        let what = Command::Suspend { reason: reason.to_owned() };
+        self.command_device(who, Scope::DevicesSuspend, name, "suspend", what).await
+    }
+
+    /// Ends a suspension.
+    pub async fn resume_device(&self, who: &Caller, name: &str) -> Result<DeviceView, Failure> {
+        self.command_device(who, Scope::DevicesSuspend, name, "resume", Command::Resume).await
+    }
+
+    /// Gives a device back: its links end at once, and it owes a wipe. The view is the last one
+    /// that the retailer gets.
+    pub async fn release_device(&self, who: &Caller, name: &str) -> Result<DeviceView, Failure> {
+        self.command_device(who, Scope::DevicesRelease, name, "release", Command::Release).await
+    }
+
+    async fn command_device(
+        &self,
+        who: &Caller,
+        scope: Scope,
+        name: &str,
+        word: &str,
+        what: Command,
+    ) -> Result<DeviceView, Failure> {
+        let (key, _) = self.find_device(who, scope, name)?;
+        let input = self.command(Some(&key), word, b"", what);
+        settled(self.engine.call(Target::Device(key.clone()), input).await)?;
+        // Read again: a release moves the device.
+        let route = self.engine.route(&key).ok_or_else(|| Failure::device_not_found(name))?;
+        self.device_view(who, key, &route).await?.ok_or_else(|| Failure::device_not_found(name))
+    }
+
+    /// The device that a path names, if the caller may see it.
+    pub(crate) fn find_device(&self, who: &Caller, scope: Scope, name: &str) -> Result<(DeviceKey, Route), Failure> {
+        who.may(scope)?;
+        let missing = || Failure::device_not_found(name);
+        let named = match name.contains('/') {
+            true => vec![name.parse::<DeviceKey>().map_err(|_| missing())?],
+            false => self.engine.devices_named(&DeviceName::new(name).map_err(|_| missing())?),
+        };
+        let routed = named.into_iter().filter_map(|key| self.engine.route(&key).map(|route| (key, route)));
+        let mut seen: Vec<(DeviceKey, Route)> = routed.filter(|(key, route)| visible(who, key, route)).collect();
+        match seen.len() {
+            0 => Err(missing()),
+            1 => Ok(seen.remove(0)),
+            _ => Err(Failure::Ambiguous {
+                device: name.to_owned(),
+                makers: seen.into_iter().map(|(key, _)| key.maker.to_string()).collect(),
+            }),
+        }
+    }
+
+    async fn device_view(&self, who: &Caller, key: DeviceKey, route: &Route) -> Result<Option<DeviceView>, Failure> {
+        let Some(home) = self.engine.facts(route.household).await? else { return Ok(None) };
+        let Some(device) = home.devices.get(&key).cloned() else { return Ok(None) };
+        let model = self.engine.rules().models.get(&device.model).cloned();
+        let shows_link = match who.tenant() {
+            Tenant::Retailer(retailer) => home.retailer.as_ref() == Some(retailer),
+            Tenant::Operator | Tenant::Maker(_) => false,
+        };
+        Ok(Some(DeviceView { key, device, home, model, shows_link, at: self.now() }))
+    }
+}
+
+/// The operator sees every device, a maker its own, a retailer those linked to its customers.
+fn visible(who: &Caller, key: &DeviceKey, route: &Route) -> bool {
+    match who.tenant() {
+        Tenant::Operator => true,
+        Tenant::Maker(maker) => key.maker == *maker,
+        Tenant::Retailer(retailer) => route.retailer.as_ref() == Some(retailer),
+    }
+}
+
+impl DeviceFilter {
+    fn fits_route(&self, key: &DeviceKey, route: &Route) -> bool {
+        self.model.as_ref().is_none_or(|model| route.model.as_str() == model)
+            && self.q.as_ref().is_none_or(|q| {
+                key.device.as_str().contains(q.as_str())
+                    || route.serial.as_ref().is_some_and(|serial| serial.contains(q.as_str()))
+            })
+    }
+    fn fits_health(&self, view: &DeviceView) -> bool {
+        let Some(wanted) = &self.health else { return true };
+        let reasons = view.health();
+        match wanted.as_str() {
+            "ok" => reasons.is_empty(),
+            "any" => !reasons.is_empty(),
+            code => reasons.iter().any(|reason| reason.code == code),
+        }
+    }
+}

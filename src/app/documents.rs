@@ -1,0 +1,333 @@
+//! What tenants write down, in versions, and the rule set that follows from it.
+//!
+//! Each change of a retailer, maker, model, product or live trigger is a row of its own under the
+//! next number of the one global version; the rule set at version v is the newest row at or below
+//! v of each document. Rows are never changed, so that a replay reads what the decision read.
+//! Drafts are the exception: they are no rules, have no version, and are written over.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, RwLock};
+
+use arc_swap::ArcSwap;
+use hearthway_core::id::{MakerId, ModelId, ProductId, RetailerId, TriggerId, base32, derive_bytes};
+use hearthway_core::model::{DeviceModel, Maker, Product, Retailer};
+use hearthway_core::rules::RuleSet;
+use hearthway_core::time::Timestamp;
+use hearthway_core::trigger::TriggerSet;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::{Failure, Page, PageQuery, catalog, rows, triggers};
+use crate::engine::{Engine, RuleBook};
+use crate::store::codec::{self, Schema};
+use crate::store::keys::{self, KeyBuilder, table};
+use crate::store::{Precondition, Store, StoreError};
+
+/// Past rule sets kept ready: explaining a few decisions of one afternoon reads few versions.
+const PAST_RULE_SETS_MAX: usize = 4;
+
+/// What a document is. The order is the order in which a rule set is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A retailer.
+    Retailer,
+    /// A maker.
+    Maker,
+    /// A device model.
+    Model,
+    /// A retailer's product.
+    Product,
+    /// A retailer's live trigger.
+    Trigger,
+    /// A trigger being written.
+    Draft,
+}
+
+impl Kind {
+    const ALL: [Kind; 6] = [Kind::Retailer, Kind::Maker, Kind::Model, Kind::Product, Kind::Trigger, Kind::Draft];
+
+    /// The word in keys, and for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Retailer => "retailer",
+            Kind::Maker => "maker",
+            Kind::Model => "model",
+            Kind::Product => "product",
+            Kind::Trigger => "trigger",
+            Kind::Draft => "draft",
+        }
+    }
+    fn parse(text: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// Which document: its kind, its tenant (empty for what belongs to the house) and its id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name {
+    /// What it is.
+    pub kind: Kind,
+    /// Whose it is.
+    pub tenant: String,
+    /// Its id within the tenant.
+    pub id: String,
+}
+
+impl Name {
+    /// A document of the house.
+    pub fn of_house(kind: Kind, id: &str) -> Name {
+        Name { kind, tenant: String::new(), id: id.to_owned() }
+    }
+    /// A document of a retailer.
+    pub fn of_retailer(kind: Kind, retailer: &RetailerId, id: &str) -> Name {
+        Name { kind, tenant: retailer.to_string(), id: id.to_owned() }
+    }
+    fn key(&self, version: u64) -> keys::Key {
+        keys::document(self.kind.as_str(), &self.tenant, &self.id, version)
+    }
+}
+
+/// One version of a document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// The version of the rules that it made; 0 for a draft.
+    pub version: u64,
+    /// The document's own count of its changes, from 1.
+    pub number: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// The document as canonical JSON.
+    pub body: String,
+    /// A trigger that is live but silent.
+    pub paused: bool,
+}
+
+impl Document {
+    /// The tag that `If-Match` is compared with: the same text has the same tag.
+    pub fn etag(&self) -> String {
+        etag(&self.body)
+    }
+}
+
+/// The tag of a text, with its quotes.
+pub fn etag(text: &str) -> String {
+    format!("\"{}\"", base32(&derive_bytes("etag", &[text.as_bytes()])[..10]))
+}
+
+/// What must hold of a document before it is replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Condition {
+    /// Nothing.
+    #[default]
+    Any,
+    /// It exists.
+    Exists,
+    /// It exists and has one of these tags.
+    Tags(Vec<String>),
+}
+
+impl Condition {
+    /// Holds against the tag of what stands there?
+    pub fn check(&self, what: &'static str, current: Option<&str>) -> Result<(), Failure> {
+        let holds = match (self, current) {
+            (Condition::Any, _) | (Condition::Exists, Some(_)) => true,
+            (Condition::Exists | Condition::Tags(_), None) => false,
+            (Condition::Tags(tags), Some(current)) => tags.iter().any(|tag| tag == current),
+        };
+        if holds { Ok(()) } else { Err(Failure::Stale { what }) }
+    }
+}
+
+/// All documents in their latest version, and the rule set that they make.
+pub struct Rulebook {
+    store: Arc<dyn Store>,
+    current: ArcSwap<RuleSet>,
+    latest: RwLock<BTreeMap<Name, Arc<Document>>>,
+    past: Mutex<VecDeque<Arc<RuleSet>>>,
+    /// Held over a change, so that versions are given one by one.
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl Rulebook {
+    /// Reads all documents and builds the current rule set. A document that cannot be understood
+    /// any more is left out with a warning: the others go on.
+    pub fn open(store: Arc<dyn Store>) -> Result<Arc<Rulebook>, StoreError> {
+        let latest = newest(&*store, u64::MAX)?;
+        let version = latest.values().map(|document| document.version).max().unwrap_or(0);
+        let rules = build(&latest, version);
+        Ok(Arc::new(Rulebook {
+            store,
+            current: ArcSwap::from_pointee(rules),
+            latest: RwLock::new(latest),
+            past: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// The latest version of a document.
+    pub fn get(&self, name: &Name) -> Option<Arc<Document>> {
+        self.latest.read().expect("no holder of this lock panics").get(name).cloned()
+    }
+
+    /// A tenant's documents of a kind that pass `wanted`, by id.
+    pub fn list(
+        &self,
+        kind: Kind,
+        tenant: &str,
+        page: &PageQuery,
+        wanted: impl Fn(&str, &Document) -> bool,
+    ) -> Page<(String, Arc<Document>)> {
+        let latest = self.latest.read().expect("no holder of this lock panics");
+        let from = Name { kind, tenant: tenant.to_owned(), id: page.cursor.clone().unwrap_or_default() };
+        let mut items: Vec<(String, Arc<Document>)> = latest
+            .range(from..)
+            .take_while(|(name, _)| name.kind == kind && name.tenant == tenant)
+            .filter(|(name, _)| page.cursor.as_ref() != Some(&name.id))
+            .filter(|(name, document)| wanted(&name.id, document))
+            .take(page.limit + 1)
+            .map(|(name, document)| (name.id.clone(), document.clone()))
+            .collect();
+        let more = items.len() > page.limit;
+        items.truncate(page.limit);
+        let next = items.last().filter(|_| more).map(|(id, _)| id.clone());
+        Page { items, next }
+    }
+
+    /// Writes the next version of a document, durable on return and read by the next decision.
+    /// The same text again changes nothing.
+    pub async fn put(
+        &self,
+        engine: &Engine,
+        name: Name,
+        body: String,
+        paused: bool,
+        condition: &Condition,
+    ) -> Result<Arc<Document>, Failure> {
+        let _changing = self.changing.lock().await;
+        let before = self.get(&name);
+        condition.check(name.kind.as_str(), before.as_ref().map(|document| document.etag()).as_deref())?;
+        if let Some(same) = before.as_ref().filter(|document| document.body == body && document.paused == paused) {
+            return Ok(same.clone());
+        }
+        let is_rule = name.kind != Kind::Draft;
+        let rules = self.current.load_full();
+        let version = if is_rule { rules.version + 1 } else { 0 };
+        let changes_text = before.as_ref().is_none_or(|document| document.body != body);
+        let number = before.as_ref().map_or(0, |document| document.number) + u64::from(changes_text);
+        let document = Arc::new(Document { version, number, at: engine.clock().now(), body, paused });
+
+        let key = name.key(version);
+        let preconditions = if is_rule { vec![Precondition::Absent(key.clone())] } else { Vec::new() };
+        rows::commit(engine, preconditions, vec![rows::put(Schema::Document, key, &*document)]).await?;
+
+        if is_rule {
+            let mut next = RuleSet { version, ..(*rules).clone() };
+            if let Err(problem) = add(&mut next, &name, &document) {
+                warn!(document = name.kind.as_str(), "A document was stored that the rules cannot read: {problem}");
+            }
+            self.current.store(Arc::new(next));
+        }
+        self.latest.write().expect("no holder of this lock panics").insert(name, document.clone());
+        Ok(document)
+    }
+}
+
+impl RuleBook for Rulebook {
+    fn current(&self) -> Arc<RuleSet> {
+        self.current.load_full()
+    }
+
+    fn at(&self, version: u64) -> Option<Arc<RuleSet>> {
+        let current = self.current.load_full();
+        if version >= current.version {
+            return (version == current.version).then_some(current);
+        }
+        let mut past = self.past.lock().expect("no holder of this lock panics");
+        if let Some(known) = past.iter().find(|rules| rules.version == version) {
+            return Some(known.clone());
+        }
+        let documents = newest(&*self.store, version)
+            .map_err(|error| warn!("The rules of version {version} cannot be read: {error}"))
+            .ok()?;
+        let rules = Arc::new(build(&documents, version));
+        past.push_front(rules.clone());
+        past.truncate(PAST_RULE_SETS_MAX);
+        Some(rules)
+    }
+}
+
+/// The newest version at or below `version` of each document.
+fn newest(store: &dyn Store, version: u64) -> Result<BTreeMap<Name, Arc<Document>>, StoreError> {
+    let mut found = BTreeMap::new();
+    for kind in Kind::ALL {
+        let prefix = KeyBuilder::table(table::DOCUMENT).name(kind.as_str()).prefix();
+        rows::each(store, &prefix, |key, bytes| {
+            let document: Document = codec::decode(Schema::Document, key, bytes)?;
+            let [word, tenant, id] = rows::names(key, 3).try_into().unwrap_or_default();
+            if let Some(kind) = Kind::parse(&word).filter(|_| document.version <= version) {
+                found.insert(Name { kind, tenant, id }, Arc::new(document));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
+/// The rule set of a version. Documents come in the order in which they lean on each other.
+fn build(documents: &BTreeMap<Name, Arc<Document>>, version: u64) -> RuleSet {
+    let mut rules = RuleSet { version, ..RuleSet::default() };
+    let mut live = Vec::new();
+    for (name, document) in documents {
+        let outcome = match name.kind {
+            Kind::Trigger if document.paused => Ok(()),
+            Kind::Trigger => compile(&rules, name, document).map(|trigger| live.push(trigger)),
+            Kind::Retailer | Kind::Maker | Kind::Model | Kind::Product | Kind::Draft => add(&mut rules, name, document),
+        };
+        if let Err(problem) = outcome {
+            let (kind, id) = (name.kind.as_str(), &name.id);
+            warn!(document = kind, "The {kind} `{id}` is left out of the rules: {problem}");
+        }
+    }
+    rules.triggers = TriggerSet::build(live);
+    rules
+}
+
+fn compile(rules: &RuleSet, name: &Name, document: &Document) -> Result<Arc<hearthway_core::trigger::Trigger>, String> {
+    let retailer = RetailerId::new(&name.tenant).map_err(|error| error.to_string())?;
+    let body = serde_json::from_str(&document.body).map_err(|error| error.to_string())?;
+    triggers::compile(&body, &retailer, document.number, rules)
+}
+
+/// Puts one document into a rule set, in place of its earlier version.
+fn add(rules: &mut RuleSet, name: &Name, document: &Document) -> Result<(), String> {
+    let text = |error: serde_json::Error| error.to_string();
+    let bad = |error: hearthway_core::id::NameError| error.to_string();
+    match name.kind {
+        Kind::Retailer => {
+            let retailer: Retailer = serde_json::from_str(&document.body).map_err(text)?;
+            rules.retailers.insert(RetailerId::new(&name.id).map_err(bad)?, Arc::new(retailer));
+        }
+        Kind::Maker => {
+            let maker: Maker = serde_json::from_str(&document.body).map_err(text)?;
+            rules.makers.insert(MakerId::new(&name.id).map_err(bad)?, Arc::new(maker));
+        }
+        Kind::Model => {
+            let model: DeviceModel = catalog::read_model(&document.body)?;
+            rules.models.insert(ModelId::new(&name.id).map_err(bad)?, Arc::new(model));
+        }
+        Kind::Product => {
+            let product: Product = serde_json::from_str(&document.body).map_err(text)?;
+            let retailer = RetailerId::new(&name.tenant).map_err(bad)?;
+            rules.products.insert((retailer, ProductId::new(&name.id).map_err(bad)?), Arc::new(product));
+        }
+        Kind::Trigger => {
+            let id = TriggerId::new(&name.id).map_err(bad)?;
+            let others =
+                rules.triggers.iter().filter(|live| live.retailer.as_str() != name.tenant || live.id != id).cloned();
+            let this = if document.paused { None } else { Some(compile(rules, name, document)?) };
+            rules.triggers = TriggerSet::build(others.chain(this).collect::<Vec<_>>());
+        }
+        Kind::Draft => {}
+    }
+    Ok(())
+}

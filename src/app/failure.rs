@@ -1,0 +1,82 @@
+use hearthway_core::code::{Code, Refusal};
+use hearthway_core::id::{NameError, OrderId};
+
+use super::triggers::Finding;
+use crate::store::StoreError;
+
+/// Why something that was asked for was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Refused with a code of the contract.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Nothing there, or nothing that this caller may know of.
+    #[error("there is no {what} `{id}`")]
+    NotFound {
+        /// What was looked for.
+        what: &'static str,
+        /// By which name.
+        id: String,
+    },
+    /// It contradicts what exists.
+    #[error("{0}")]
+    Conflict(String),
+    /// Two makers use this device name.
+    #[error(
+        "the device name `{device}` is used by the makers {}; write `{}%2F{device}` in the path",
+        makers.join(", "),
+        makers.first().map_or("maker", String::as_str)
+    )]
+    Ambiguous {
+        /// The name.
+        device: String,
+        /// Who uses it.
+        makers: Vec<String>,
+    },
+    /// It changed since it was read.
+    #[error("the {what} changed since it was read; read it again and repeat the change")]
+    Stale {
+        /// What changed.
+        what: &'static str,
+    },
+    /// The token may not do this.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The trigger is not right.
+    #[error("the trigger has problems, the first: {}", findings.iter().find(|finding| finding.is_error).map_or("", |first| first.message.as_str()))]
+    Trigger {
+        /// What is wrong with it, in order.
+        findings: Vec<Finding>,
+    },
+    /// The offer was accepted before.
+    #[error("{refusal}")]
+    AlreadyAccepted {
+        /// The refusal.
+        refusal: Refusal,
+        /// The order that the first accept made.
+        order: Option<OrderId>,
+    },
+    /// The store could not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Failure {
+    /// Nothing there by this name.
+    pub fn not_found(what: &'static str, id: impl ToString) -> Failure {
+        Failure::NotFound { what, id: id.to_string() }
+    }
+    /// No such device, or not this caller's.
+    pub fn device_not_found(name: &str) -> Failure {
+        let shown: String = name.chars().take(130).collect();
+        Refusal::new(Code::DeviceUnknown, format!("there is no device `{shown}`")).into()
+    }
+    /// A value that cannot be taken, with where it stands.
+    pub fn invalid(pointer: &str, message: impl Into<String>) -> Failure {
+        Refusal::new(Code::PayloadInvalid, message).at(pointer).into()
+    }
+    /// A name against its grammar, with where it stands.
+    pub fn name(pointer: &str, error: NameError) -> Failure {
+        Failure::invalid(pointer, error.to_string())
+    }
+}

@@ -1,0 +1,172 @@
+//! `Idempotency-Key`: the same request twice is done once, and answered twice.
+//!
+//! The answer is kept for 24 hours under the token and the key, with a hash of the request, so
+//! that the same key with another request is noticed. Only answers of success are kept: a refused
+//! request changed nothing and may be tried again. Answers that show a secret are not kept; their
+//! repeat is told so.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use hearthway_core::id::derive_bytes;
+use hearthway_core::time::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::tokens::Caller;
+use super::{App, Failure, rows};
+use crate::engine::Engine;
+use crate::store::Write;
+use crate::store::codec::{self, Schema};
+use crate::store::keys::{Key, KeyBuilder, table};
+
+/// How long an answer is kept.
+const KEPT_FOR: Span = Span::hours(24);
+/// Bytes of a kept body: below what the store keeps in one value.
+const BODY_BYTES_MAX: usize = 48 * 1024;
+/// Requests with a key that run at once.
+const RUNNING_MAX: usize = 10_000;
+/// Old answers that are swept away in one go.
+const SWEPT_AT_ONCE: usize = 256;
+
+/// An answer as kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct AnswerRow {
+    at: Timestamp,
+    request_hash: [u8; 32],
+    status: u16,
+    content_type: String,
+    /// None where the answer showed a secret, or was too long to keep.
+    body: Option<Vec<u8>>,
+}
+
+/// What is known of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing: go on. The request is marked as running until [`App::keep_answer`] or [`App::forget_request`].
+    New,
+    /// Answered before.
+    Answered {
+        /// Status.
+        status: u16,
+        /// Content type.
+        content_type: String,
+        /// Body.
+        body: Vec<u8>,
+    },
+    /// Done before, but its answer cannot be shown again.
+    NotShownAgain,
+    /// Used for another request.
+    OtherRequest,
+    /// The first request with this key has not ended.
+    Running,
+}
+
+/// An answer to be kept.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Status.
+    pub status: u16,
+    /// Content type.
+    pub content_type: String,
+    /// Body; none where it shows a secret.
+    pub body: Option<Vec<u8>>,
+}
+
+#[derive(Default)]
+pub(crate) struct Idempotency {
+    running: Mutex<BTreeSet<Key>>,
+    swept_to: Mutex<Option<Key>>,
+}
+
+/// A request by its token and key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestKey {
+    key: Key,
+    request_hash: [u8; 32],
+}
+
+impl RequestKey {
+    /// What identifies a request: who sends it, the key they chose, and what the request is.
+    pub fn new(who: &Caller, chosen: &str, method: &str, path: &str, body: &[u8]) -> RequestKey {
+        let chosen = derive_bytes("idempotency key", &[chosen.as_bytes()]);
+        let key = KeyBuilder::table(table::IDEMPOTENCY).name(who.token()).fixed(&chosen).key();
+        let request_hash = derive_bytes("idempotent request", &[method.as_bytes(), path.as_bytes(), body]);
+        RequestKey { key, request_hash }
+    }
+}
+
+impl Idempotency {
+    /// Sweeps away what is too old.
+    pub(crate) async fn open(engine: &Engine) -> Result<Idempotency, Failure> {
+        let this = Idempotency::default();
+        while this.sweep(engine).await? {}
+        Ok(this)
+    }
+
+    /// Looks at the next stretch of answers and removes the old ones; false after the last stretch.
+    async fn sweep(&self, engine: &Engine) -> Result<bool, Failure> {
+        let after = self.swept_to.lock().expect("no holder of this lock panics").take();
+        let now = engine.clock().now();
+        let prefix = KeyBuilder::table(table::IDEMPOTENCY).prefix();
+        let found = engine.store().scan(&prefix, after.as_ref(), SWEPT_AT_ONCE)?;
+        let last = found.last().map(|(key, _)| key.clone());
+        let is_old = |key: &Key, bytes: &[u8]| {
+            codec::decode::<AnswerRow>(Schema::Idempotency, key, bytes).is_ok_and(|row| row.at + KEPT_FOR <= now)
+        };
+        let old: Vec<Write> =
+            found.into_iter().filter(|(key, bytes)| is_old(key, bytes)).map(|(key, _)| Write::Delete(key)).collect();
+        if !old.is_empty() {
+            rows::write(engine, old).await?;
+        }
+        let more = last.is_some();
+        *self.swept_to.lock().expect("no holder of this lock panics") = last;
+        Ok(more)
+    }
+}
+
+impl App {
+    /// What is known of a request's key; marks it as running where that is nothing.
+    pub fn begin_request(&self, request: &RequestKey) -> Result<Known, Failure> {
+        let mut running = self.idempotency.running.lock().expect("no holder of this lock panics");
+        if running.contains(&request.key) || running.len() >= RUNNING_MAX {
+            return Ok(Known::Running);
+        }
+        let row: Option<AnswerRow> = rows::get(&**self.engine.store(), Schema::Idempotency, &request.key)?;
+        match row.filter(|row| self.now() < row.at + KEPT_FOR) {
+            None => {
+                running.insert(request.key.clone());
+                Ok(Known::New)
+            }
+            Some(row) if row.request_hash != request.request_hash => Ok(Known::OtherRequest),
+            Some(AnswerRow { status, content_type, body: Some(body), .. }) => {
+                Ok(Known::Answered { status, content_type, body })
+            }
+            Some(_) => Ok(Known::NotShownAgain),
+        }
+    }
+
+    /// The request ended without an answer worth keeping.
+    pub fn forget_request(&self, request: &RequestKey) {
+        self.idempotency.running.lock().expect("no holder of this lock panics").remove(&request.key);
+    }
+
+    /// Keeps an answer, durable on return, and sweeps a few old ones away.
+    pub async fn keep_answer(&self, request: &RequestKey, answer: Answer) {
+        let row = AnswerRow {
+            at: self.now(),
+            request_hash: request.request_hash,
+            status: answer.status,
+            content_type: answer.content_type,
+            body: answer.body.filter(|body| body.len() <= BODY_BYTES_MAX),
+        };
+        let write = rows::put(Schema::Idempotency, request.key.clone(), &row);
+        if let Err(error) = rows::write(&self.engine, vec![write]).await {
+            warn!("An answer could not be kept for its Idempotency-Key: {error}");
+        }
+        self.forget_request(request);
+        if let Err(error) = self.idempotency.sweep(&self.engine).await {
+            warn!("Old answers kept for Idempotency-Key could not be swept away: {error}");
+        }
+    }
+}

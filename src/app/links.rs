@@ -1,0 +1,107 @@
+//! Who is linked to which device: links without a code, and their end.
+
+use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, LinkId, MakerId, ProfileId, RetailerId};
+use hearthway_core::input::Command;
+use hearthway_core::model::{Link, Role};
+use serde::{Deserialize, Serialize};
+
+use super::claims::{ClaimConfirm, Linked, linked};
+use super::consents::ConsentGiven;
+use super::profiles::{ProfileChange, check, settled};
+use super::tokens::{Caller, Scope};
+use super::{App, Failure, rows};
+use crate::engine::Target;
+use crate::store::Write;
+use crate::store::codec::Schema;
+use crate::store::keys::{Key, KeyBuilder, table};
+
+/// Where a link was made, so that it is found by its id. Written before the link is: a hint, not
+/// the truth, which is the household's record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct LinkHint {
+    household: HouseholdId,
+    device: DeviceKey,
+}
+
+fn hint_key(retailer: &RetailerId, link: LinkId) -> Key {
+    KeyBuilder::table(table::DOCUMENT).name("link").name(retailer.as_str()).fixed(link.bytes()).key()
+}
+
+pub(crate) fn hint(retailer: &RetailerId, link: LinkId, household: HouseholdId, device: &DeviceKey) -> Write {
+    rows::put(Schema::Document, hint_key(retailer, link), &LinkHint { household, device: device.clone() })
+}
+
+/// A link to be made without a code, for a fleet that exists already.
+#[derive(Debug, Clone)]
+pub struct DirectLink {
+    /// The device's name.
+    pub device: DeviceName,
+    /// Its maker, where two use the name.
+    pub maker: Option<MakerId>,
+    /// Whose it becomes.
+    pub profile: ProfileId,
+    /// What they may do with it.
+    pub role: Role,
+    /// Which home it joins.
+    pub household: Option<HouseholdId>,
+    /// What the person is called and where they live.
+    pub change: ProfileChange,
+    /// What they permit.
+    pub consents: Vec<ConsentGiven>,
+}
+
+impl App {
+    /// Links a device without a code.
+    pub async fn link_directly(&self, who: &Caller, new: DirectLink) -> Result<Linked, Failure> {
+        let retailer = who.retailer(Scope::LinksWrite)?.clone();
+        check(&new.change)?;
+        let device = self.device_to_link(&new)?;
+        let claim = ClaimConfirm {
+            code: String::new(),
+            profile: new.profile,
+            household: new.household,
+            change: new.change,
+            role: new.role,
+            consents: new.consents,
+        };
+        let join = self.join(&retailer, &device, &claim).await?;
+        let role = join.role();
+        let about = claim.profile.as_str().as_bytes();
+        let input = self.command(Some(&device), "link", about, Command::LinkDirectly { join });
+        linked(settled(self.engine.call(Target::Device(device.clone()), input).await)?, device, role)
+    }
+
+    /// Ends a link: the device is given back, as at a release. While others are linked to the
+    /// device too, only the owner's link can be ended, which ends theirs as well.
+    pub async fn end_link(&self, who: &Caller, id: &str) -> Result<(), Failure> {
+        let retailer = who.retailer(Scope::DevicesRelease)?;
+        let missing = || Failure::not_found("link", id.chars().take(80).collect::<String>());
+        let id: LinkId = id.parse().map_err(|_| missing())?;
+        let hint: Option<LinkHint> = rows::get(&**self.engine.store(), Schema::Document, &hint_key(retailer, id))?;
+        let hint = hint.ok_or_else(missing)?;
+        let home = self.engine.facts(hint.household).await?.ok_or_else(missing)?;
+        let link = home.links.get(&id).filter(|_| home.retailer.as_ref() == Some(retailer)).ok_or_else(missing)?;
+        let others = home.links.values().any(|other: &Link| other.device == link.device && other.id != id);
+        if others && link.role != Role::Owner {
+            return Err(Failure::Conflict(
+                "others are linked to this device too; end the owner's link, which ends all".into(),
+            ));
+        }
+        let input = self.command(Some(&link.device), "unlink", id.bytes(), Command::Release);
+        settled(self.engine.call(Target::Device(link.device.clone()), input).await)?;
+        Ok(())
+    }
+
+    fn device_to_link(&self, new: &DirectLink) -> Result<DeviceKey, Failure> {
+        let mut named = self.engine.devices_named(&new.device);
+        named.retain(|key| new.maker.as_ref().is_none_or(|maker| key.maker == *maker));
+        match <[DeviceKey; 1]>::try_from(named) {
+            Ok([one]) => Ok(one),
+            Err(none) if none.is_empty() => Err(Failure::device_not_found(new.device.as_str())),
+            Err(many) => Err(Failure::Ambiguous {
+                device: new.device.to_string(),
+                makers: many.into_iter().map(|key| key.maker.to_string()).collect(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What people and their systems ask of the gateway: load, decide through the engine, answer.
+//!
+//! A noun per file, each an `impl App` of what can be asked about it. Nothing here knows HTTP;
+//! nothing here holds a rule about offers: those live in `hearthway_core`.
+//!
+//! Start order: [`Rulebook::open`] (the documents become the first rule set), then
+//! `Engine::start` with that rule book, then [`App::start`] with that engine.
+
+pub mod catalog;
+pub mod claims;
+pub mod consents;
+pub mod decisions;
+pub mod devices;
+pub mod documents;
+/// Why something was not done.
+pub mod failure;
+pub mod idempotency;
+pub mod links;
+pub mod offers;
+pub mod orders;
+pub mod profiles;
+pub mod provisioning;
+pub mod registry;
+pub mod roles;
+pub mod rows;
+/// Retailers and makers.
+pub mod tenants;
+pub mod tokens;
+pub mod triggers;
+
+use std::sync::{Arc, RwLock};
+
+use hearthway_core::id::DeviceKey;
+use hearthway_core::input::{Command, Input};
+use hearthway_core::time::Timestamp;
+
+pub use documents::Rulebook;
+pub use failure::Failure;
+
+use crate::engine::{Engine, entropy};
+use crate::store::StoreError;
+
+/// Where a device's secret comes from. The device endpoint implements it from the master key.
+pub trait SecretSource: Send + Sync + 'static {
+    /// The secret of one generation (from 1) of a device.
+    fn secret(&self, device: &DeviceKey, generation: u32) -> String;
+}
+
+impl<F: Fn(&DeviceKey, u32) -> String + Send + Sync + 'static> SecretSource for F {
+    fn secret(&self, device: &DeviceKey, generation: u32) -> String {
+        self(device, generation)
+    }
+}
+
+/// Where devices are told to connect, in the answer to provisioning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerAddress {
+    /// Host name or address that devices can reach.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+}
+
+/// What the operator sets.
+#[derive(Clone)]
+pub struct Settings {
+    /// The operator's token, where the environment gives it; else one is made at the first start.
+    pub operator_token: Option<String>,
+    /// Where the secrets of devices come from.
+    pub secrets: Arc<dyn SecretSource>,
+    /// Where devices are told to connect.
+    pub broker: BrokerAddress,
+    /// How often a newly provisioned device should report, seconds.
+    pub telemetry_s: u32,
+    /// Devices that one maker may have.
+    pub devices_per_maker_max: usize,
+}
+
+/// Everything that the edges can ask.
+pub struct App {
+    pub(crate) engine: Engine,
+    pub(crate) rulebook: Arc<Rulebook>,
+    pub(crate) tokens: tokens::Tokens,
+    pub(crate) registry: registry::Registry,
+    pub(crate) wrong_codes: claims::WrongCodes,
+    pub(crate) idempotency: idempotency::Idempotency,
+    secrets: Arc<dyn SecretSource>,
+    broker: RwLock<BrokerAddress>,
+    telemetry_s: u32,
+}
+
+/// The started application, and what must be shown to the operator once.
+pub struct Started {
+    /// The application.
+    pub app: Arc<App>,
+    /// The operator's token, when this start made it. Shown once; only its hash is kept.
+    pub fresh_operator_token: Option<String>,
+}
+
+impl App {
+    /// Loads tokens and keys. `rulebook` is the one that the engine was started with.
+    pub async fn start(engine: Engine, rulebook: Arc<Rulebook>, settings: Settings) -> Result<Started, Failure> {
+        let (tokens, fresh_operator_token) = tokens::Tokens::open(&engine, settings.operator_token.as_deref()).await?;
+        let registry = registry::Registry::open(&engine, settings.devices_per_maker_max);
+        let idempotency = idempotency::Idempotency::open(&engine).await?;
+        let app = Arc::new(App {
+            engine,
+            rulebook,
+            tokens,
+            registry,
+            wrong_codes: claims::WrongCodes::default(),
+            idempotency,
+            secrets: settings.secrets,
+            broker: RwLock::new(settings.broker),
+            telemetry_s: settings.telemetry_s,
+        });
+        Ok(Started { app, fresh_operator_token })
+    }
+
+    /// Tells where devices are to connect, once the listener has its real port.
+    pub fn set_broker(&self, broker: BrokerAddress) {
+        *self.broker.write().expect("no holder of this lock panics") = broker;
+    }
+
+    /// The time by the gateway's clock.
+    pub fn now(&self) -> Timestamp {
+        self.engine.clock().now()
+    }
+
+    /// A command as an input of its own. People may ask for the same thing twice and mean it
+    /// twice, so the time and a drawn number are part of its cause.
+    pub(crate) fn command(&self, device: Option<&DeviceKey>, word: &str, about: &[u8], what: Command) -> Input {
+        let named = device.map(ToString::to_string).unwrap_or_default();
+        let (at, drawn) = (self.now().0.to_be_bytes(), entropy::draw().to_be_bytes());
+        let cause: [&[u8]; 5] = [word.as_bytes(), about, named.as_bytes(), &at, &drawn];
+        self.engine.command(device.cloned(), &cause, what)
+    }
+
+    /// Whether the gateway can take work, and why not.
+    pub fn health(&self) -> Result<(), StoreError> {
+        self.engine.health()
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Where the next page begins; none at the end.
+    pub next: Option<String>,
+}
+
+/// Which page is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageQuery {
+    /// At most so many rows.
+    pub limit: usize,
+    /// The `next` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// Rows of a list where the caller does not say.
+pub const PAGE_ROWS_DEFAULT: usize = 50;
+/// Rows of a list at most: a page stays below about a megabyte.
+pub const PAGE_ROWS_MAX: usize = 1000;

@@ -1,0 +1,79 @@
+//! Orders: what the shop reads, and how it drives them on.
+
+use hearthway_core::id::{HouseholdId, OrderId, RetailerId};
+use hearthway_core::input::Command;
+use hearthway_core::model::{Order, OrderState};
+
+use super::offers::{check_channel, cursor, page_of};
+use super::profiles::settled;
+use super::tokens::{Caller, Scope};
+use super::{App, Failure, Page, PageQuery, rows};
+use crate::engine::Target;
+use crate::engine::rows::OrderRow;
+use crate::store::codec::Schema;
+use crate::store::keys::{self, KeyBuilder, table};
+
+/// Characters of the shop's word on the arrival.
+const ETA_CHARS_MAX: usize = 64;
+
+impl App {
+    /// The caller's orders, all or in one state.
+    pub fn orders(
+        &self,
+        who: &Caller,
+        state: Option<OrderState>,
+        page: &PageQuery,
+    ) -> Result<Page<(HouseholdId, Order)>, Failure> {
+        let retailer = who.retailer(Scope::OrdersRead)?;
+        let prefix = KeyBuilder::table(table::ORDER).name(retailer.as_str()).prefix();
+        let after = cursor(page, |text| text.parse().ok().map(|id| keys::order(retailer, id)))?;
+        let wanted = |row: &OrderRow| state.is_none_or(|state| row.order.state == state);
+        let (found, next) = page_of(&**self.engine.store(), Schema::Order, &prefix, after, page.limit, wanted)?;
+        let next = next.map(|row: OrderRow| row.order.id.to_string());
+        Ok(Page { items: found.into_iter().map(|row| (row.household, row.order)).collect(), next })
+    }
+
+    /// One order of the caller's.
+    pub fn order(&self, who: &Caller, id: &str) -> Result<(HouseholdId, Order), Failure> {
+        let retailer = who.retailer(Scope::OrdersRead)?;
+        self.find_order(retailer, id)
+    }
+
+    /// The shop moves an order on; `rev` is the order's plus one.
+    pub async fn set_order_status(
+        &self,
+        who: &Caller,
+        id: &str,
+        rev: u32,
+        state: OrderState,
+        eta: Option<String>,
+    ) -> Result<(HouseholdId, Order), Failure> {
+        let retailer = who.retailer(Scope::OrdersStatus)?;
+        if eta.as_ref().is_some_and(|eta| eta.is_empty() || eta.chars().count() > ETA_CHARS_MAX) {
+            return Err(Failure::invalid("/eta", format!("1 to {ETA_CHARS_MAX} characters, such as `2026-12-01`")));
+        }
+        let (household, order) = self.find_order(retailer, id)?;
+        let what = Command::SetOrderStatus { order: order.id, rev, state, eta };
+        let input = self.command(Some(&order.device), "status", order.id.bytes(), what);
+        settled(self.engine.call(Target::Household(household), input).await)?;
+        self.find_order(retailer, id)
+    }
+
+    /// The shop or the customer's app cancels an order.
+    pub async fn cancel_order(&self, who: &Caller, id: &str, channel: &str) -> Result<(HouseholdId, Order), Failure> {
+        let retailer = who.retailer(Scope::OrdersCancel)?;
+        check_channel(channel)?;
+        let (household, order) = self.find_order(retailer, id)?;
+        let what = Command::CancelOrder { order: order.id, channel: channel.to_owned() };
+        let input = self.command(Some(&order.device), "cancel", order.id.bytes(), what);
+        settled(self.engine.call(Target::Household(household), input).await)?;
+        self.find_order(retailer, id)
+    }
+
+    fn find_order(&self, retailer: &RetailerId, id: &str) -> Result<(HouseholdId, Order), Failure> {
+        let missing = || Failure::not_found("order", id.chars().take(80).collect::<String>());
+        let id: OrderId = id.parse().map_err(|_| missing())?;
+        let row: Option<OrderRow> = rows::get(&**self.engine.store(), Schema::Order, &keys::order(retailer, id))?;
+        row.map(|row| (row.household, row.order)).ok_or_else(missing)
+    }
+}

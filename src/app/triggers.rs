@@ -1,0 +1,221 @@
+//! A retailer's triggers: a draft that is written and checked, and the live one that decisions read.
+
+use std::sync::Arc;
+
+use hearthway_core::id::{RetailerId, TriggerId};
+use hearthway_core::rules::RuleSet;
+use hearthway_core::trigger::{Problem, Trigger, World, check_json, compile_json, run_cases};
+use serde_json::{Value, json};
+
+use super::catalog::{check_size, document_json};
+use super::documents::{Condition, Document, Kind, Name};
+use super::tenants::to_text;
+use super::tokens::{Caller, Scope};
+use super::{App, Failure, Page, PageQuery};
+
+/// The code of a case that does not come out as its author expects.
+const CASE_FAILED: &str = "trigger.case_failed";
+/// Live triggers of one retailer: matching is indexed, but each costs memory.
+const TRIGGERS_PER_RETAILER_MAX: usize = 10_000;
+
+/// One thing that is wrong with a trigger, or looks wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// A stable word for the kind of problem.
+    pub code: &'static str,
+    /// What is wrong, in one sentence.
+    pub message: String,
+    /// Where, as a JSON pointer into the trigger.
+    pub pointer: String,
+    /// How to mend it, where that is known.
+    pub help: Option<String>,
+    /// Whether it stops the trigger from being published.
+    pub is_error: bool,
+}
+
+impl From<Problem> for Finding {
+    fn from(problem: Problem) -> Finding {
+        let is_error = problem.is_error();
+        let Problem { code, message, pointer, help, .. } = problem;
+        Finding { code, message, pointer, help, is_error }
+    }
+}
+
+/// What a trigger is compiled against: the models, products and tenants of a rule set.
+fn world<'r>(retailer: &RetailerId, version: u64, rules: &'r RuleSet) -> World<'r> {
+    World {
+        retailer: retailer.clone(),
+        version,
+        models: &rules.models,
+        products: &rules.products,
+        default_locale: rules.retailers.get(retailer).map_or("en", |retailer| &retailer.default_locale),
+    }
+}
+
+/// Compiles a trigger that was checked before.
+pub(crate) fn compile(
+    body: &Value,
+    retailer: &RetailerId,
+    version: u64,
+    rules: &RuleSet,
+) -> Result<Arc<Trigger>, String> {
+    compile_json(body, retailer, version, &world(retailer, version, rules))
+        .map_err(|problems| problems.first().map_or_else(|| "it is not sound".to_owned(), ToString::to_string))
+}
+
+/// Everything about a trigger that is wrong or looks wrong: its text, and the cases that travel
+/// with it.
+pub fn check(body: &Value, retailer: &RetailerId, rules: &RuleSet) -> Vec<Finding> {
+    let (sound, problems) = check_json(body, &world(retailer, 1, rules));
+    let mut findings: Vec<Finding> = problems.into_iter().map(Finding::from).collect();
+    let Some((definition, trigger)) = sound else { return findings };
+    let no_files = |name: &str| Err(format!("the file `{name}` cannot be read over HTTP; write its content here"));
+    for (at, outcome) in run_cases(&trigger, &definition, rules, &no_files).into_iter().enumerate() {
+        findings.extend(outcome.differences.into_iter().map(|difference| Finding {
+            code: CASE_FAILED,
+            message: format!("the case `{}` fails: {difference}", outcome.name),
+            pointer: format!("/test/{at}"),
+            help: None,
+            is_error: true,
+        }));
+    }
+    findings
+}
+
+/// Refuses when something is wrong; what only looks wrong passes.
+fn refuse_errors(findings: Vec<Finding>) -> Result<(), Failure> {
+    if findings.iter().any(|finding| finding.is_error) { Err(Failure::Trigger { findings }) } else { Ok(()) }
+}
+
+/// A trigger as its retailer sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TriggerView {
+    /// Its id.
+    pub id: TriggerId,
+    /// The draft.
+    pub draft: Arc<Document>,
+    /// The live one, if it was ever published.
+    pub live: Option<Arc<Document>>,
+}
+
+impl TriggerView {
+    /// `draft`, `published` or `paused`.
+    pub fn state(&self) -> &'static str {
+        match &self.live {
+            None => "draft",
+            Some(live) if live.paused => "paused",
+            Some(_) => "published",
+        }
+    }
+    /// As JSON: what is known about it, with the draft's text.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "trigger": self.id.as_str(),
+            "state": self.state(),
+            "version": self.live.as_ref().map(|live| live.number),
+            "draft_differs": self.live.as_ref().is_none_or(|live| live.body != self.draft.body),
+            "updated_at": self.draft.at.to_string(),
+            "draft": document_json(&self.draft),
+        })
+    }
+}
+
+impl App {
+    /// Writes the draft of a trigger.
+    pub async fn put_trigger(
+        &self,
+        who: &Caller,
+        id: &TriggerId,
+        mut body: Value,
+        condition: &Condition,
+    ) -> Result<TriggerView, Failure> {
+        let retailer = who.retailer(Scope::TriggersWrite)?;
+        name_trigger(&mut body, id)?;
+        // A draft that cannot be compiled is refused with all that is wrong with it: nobody is
+        // helped by finding that out at the publication.
+        refuse_errors(check(&body, retailer, &self.engine.rules()))?;
+        let text = to_text(&body);
+        check_size(&text)?;
+        let name = Name::of_retailer(Kind::Draft, retailer, id.as_str());
+        let draft = self.rulebook.put(&self.engine, name, text, false, condition).await?;
+        let live = self.live(retailer, id);
+        Ok(TriggerView { id: id.clone(), draft, live })
+    }
+
+    /// A trigger of the caller's.
+    pub fn trigger(&self, who: &Caller, id: &str) -> Result<TriggerView, Failure> {
+        let retailer = who.retailer(Scope::TriggersRead)?;
+        self.view(retailer, id)
+    }
+
+    /// The caller's triggers, by id.
+    pub fn triggers(&self, who: &Caller, page: &PageQuery) -> Result<Page<TriggerView>, Failure> {
+        let retailer = who.retailer(Scope::TriggersRead)?;
+        let found = self.rulebook.list(Kind::Draft, retailer.as_str(), page, |_, _| true);
+        let items = found.items.iter().filter_map(|(id, _)| self.view(retailer, id).ok()).collect();
+        Ok(Page { items, next: found.next })
+    }
+
+    /// Everything that is wrong with a trigger: the given text, or else the draft.
+    pub fn check_trigger(&self, who: &Caller, id: &TriggerId, body: Option<Value>) -> Result<Vec<Finding>, Failure> {
+        let retailer = who.retailer(Scope::TriggersWrite)?;
+        let mut body = match body {
+            Some(body) => body,
+            None => document_json(&self.view(retailer, id.as_str())?.draft),
+        };
+        name_trigger(&mut body, id)?;
+        Ok(check(&body, retailer, &self.engine.rules()))
+    }
+
+    /// Makes the draft live. It is refused while anything is wrong with it.
+    pub async fn publish_trigger(&self, who: &Caller, id: &TriggerId) -> Result<TriggerView, Failure> {
+        let retailer = who.retailer(Scope::TriggersPublish)?;
+        let view = self.view(retailer, id.as_str())?;
+        let rules = self.engine.rules();
+        let body = document_json(&view.draft);
+        refuse_errors(check(&body, retailer, &rules))?;
+        let own = rules.triggers.iter().filter(|live| live.retailer == *retailer).count();
+        if view.live.is_none() && own >= TRIGGERS_PER_RETAILER_MAX {
+            return Err(Failure::Conflict(format!("{TRIGGERS_PER_RETAILER_MAX} triggers are live; pause some first")));
+        }
+        let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());
+        let live = self.rulebook.put(&self.engine, name, view.draft.body.clone(), false, &Condition::Any).await?;
+        Ok(TriggerView { live: Some(live), ..view })
+    }
+
+    /// Silences a live trigger from the next decision on; publishing ends the pause.
+    pub async fn pause_trigger(&self, who: &Caller, id: &TriggerId) -> Result<TriggerView, Failure> {
+        let retailer = who.retailer(Scope::TriggersPublish)?;
+        let view = self.view(retailer, id.as_str())?;
+        let Some(live) = &view.live else {
+            return Err(Failure::Conflict(format!("the trigger `{id}` was never published")));
+        };
+        let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());
+        let live = self.rulebook.put(&self.engine, name, live.body.clone(), true, &Condition::Any).await?;
+        Ok(TriggerView { live: Some(live), ..view })
+    }
+
+    fn live(&self, retailer: &RetailerId, id: &TriggerId) -> Option<Arc<Document>> {
+        self.rulebook.get(&Name::of_retailer(Kind::Trigger, retailer, id.as_str()))
+    }
+
+    fn view(&self, retailer: &RetailerId, id: &str) -> Result<TriggerView, Failure> {
+        let missing = || Failure::not_found("trigger", id.chars().take(80).collect::<String>());
+        let draft = self.rulebook.get(&Name::of_retailer(Kind::Draft, retailer, id)).ok_or_else(missing)?;
+        let id = TriggerId::new(id).map_err(|_| missing())?;
+        let live = self.live(retailer, &id);
+        Ok(TriggerView { id, draft, live })
+    }
+}
+
+/// The trigger's `id` is the path's; the body may repeat it.
+fn name_trigger(body: &mut Value, id: &TriggerId) -> Result<(), Failure> {
+    let Some(object) = body.as_object_mut() else {
+        return Err(Failure::invalid("", "a trigger is a JSON object"));
+    };
+    if object.get("id").is_some_and(|named| named.as_str() != Some(id.as_str())) {
+        return Err(Failure::invalid("/id", format!("the path says `{id}`; leave the field out or repeat it")));
+    }
+    object.insert("id".into(), id.as_str().into());
+    Ok(())
+}

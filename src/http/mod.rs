@@ -1,0 +1,106 @@
+//! The HTTP API for retailers, makers, operators and other channels.
+//!
+//! Handlers are thin: they read a request into its exact shape, ask `app`, and write the answer.
+//! [`routes`] is the page of all routes; [`error`] says how failures look.
+
+mod catalog;
+mod claims;
+mod decisions;
+mod devices;
+mod documents;
+pub mod error;
+mod idempotent;
+mod lines;
+mod offers;
+mod openapi;
+mod orders;
+mod profiles;
+mod request;
+mod routes;
+mod system;
+mod tenants;
+#[cfg(test)]
+mod tests;
+mod triggers;
+mod views;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+
+pub use error::errors_page;
+pub use openapi::openapi;
+
+use self::error::{ApiError, HttpCode};
+use crate::app::App;
+
+/// Bytes of one body: the largest documents have a thirtieth.
+const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// How long one call may take; bulk calls take as long as their lines.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Renders the metrics.
+pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// What handlers share.
+pub(crate) struct Shared {
+    app: Arc<App>,
+    metrics: RenderMetrics,
+}
+
+/// All routes over an application.
+pub fn router(app: Arc<App>, metrics: RenderMetrics) -> Router {
+    let shared = Arc::new(Shared { app, metrics });
+    let (mut calls, mut bulk) = (Router::new(), Router::new());
+    for entry in routes::all() {
+        let (path, handler) = (entry.path, entry.handler);
+        if entry.bulk {
+            bulk = bulk.route(path, handler)
+        } else {
+            calls = calls.route(path, handler)
+        };
+    }
+    let calls = calls
+        .layer(from_fn_with_state(shared.clone(), idempotent::once))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn(in_time));
+    // Bulk bodies are counted as they stream, in `lines`.
+    calls
+        .merge(bulk)
+        .fallback(system::unknown_route)
+        .method_not_allowed_fallback(system::unknown_method)
+        .with_state(shared)
+}
+
+/// Ends a call that takes too long. What it had begun may still be committed: a repeat with the
+/// same `Idempotency-Key`, or simply the same call, is safe.
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(CALL_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            ApiError::new(HttpCode::Timeout, "the gateway did not finish within 30 s; repeat the call").into_response()
+        }
+    }
+}
+
+/// Serves until `shutdown` resolves, then lets running calls end.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    // Small answers must not wait for the next segment.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("A connection keeps Nagle's algorithm: {error}");
+        }
+    });
+    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+}

@@ -1,0 +1,101 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use hearthway_core::id::ProfileId;
+use hearthway_core::input::Answer;
+use hearthway_core::model::Fulfil;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::error::{ApiError, ApiResult};
+use super::request::{Body, Params, Who, instant, page};
+use super::{Shared, views};
+use crate::app::offers::OfferAnswer;
+
+/// The states of an offer, as a filter takes them.
+const STATES: [&str; 10] =
+    ["queued", "sent", "delivered", "shown", "accepted", "declined", "snoozed", "expired", "withdrawn", "failed"];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfferParams {
+    state: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+pub(super) async fn list_offers(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Params(params): Params<OfferParams>,
+) -> ApiResult {
+    let state = params.state.as_deref().filter(|state| !state.is_empty());
+    if state.is_some_and(|state| !STATES.contains(&state)) {
+        return Err(ApiError::bad_query("state", format!("is one of {}", STATES.join(", "))));
+    }
+    let found = shared.app.offers(&who, state, &page(params.limit, params.cursor)?)?;
+    Ok(Json(views::list(found, |(household, offer)| views::offer(household, &offer))).into_response())
+}
+
+pub(super) async fn get_offer(State(shared): State<Arc<Shared>>, Who(who): Who, Path(id): Path<String>) -> ApiResult {
+    let (household, offer) = shared.app.offer(&who, &id)?;
+    Ok(Json(views::whole_offer(household, &offer)).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Choice {
+    qty: Option<u32>,
+    fulfil: Option<Fulfil>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AnswerBody {
+    rev: u32,
+    answer: String,
+    channel: String,
+    profile: Option<ProfileId>,
+    choice: Option<Choice>,
+    until: Option<String>,
+    reason: Option<String>,
+}
+
+impl AnswerBody {
+    fn answer(&self) -> Result<Answer, ApiError> {
+        let choice = self.choice.as_ref();
+        match self.answer.as_str() {
+            "accept" => Ok(Answer::Accept {
+                qty: choice.and_then(|choice| choice.qty),
+                fulfil: choice.and_then(|choice| choice.fulfil),
+            }),
+            "decline" => Ok(Answer::Decline),
+            "snooze" => {
+                let until = self.until.as_deref().map(|text| {
+                    instant(text).ok_or_else(|| ApiError::invalid("/until", "write an instant as RFC 3339 has it"))
+                });
+                Ok(Answer::Snooze { until: until.transpose()? })
+            }
+            "not_needed" => Ok(Answer::NotNeeded { reason: self.reason.clone() }),
+            "why" => Ok(Answer::Why),
+            _ => Err(ApiError::invalid("/answer", "an answer is one of accept, decline, snooze, not_needed, why")),
+        }
+    }
+}
+
+pub(super) async fn answer(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Path(id): Path<String>,
+    Body(body): Body<AnswerBody>,
+) -> ApiResult {
+    let given = body.answer()?;
+    if body.reason.as_ref().is_some_and(|reason| reason.len() > 200) {
+        return Err(ApiError::invalid("/reason", "a reason takes at most 200 bytes"));
+    }
+    let answer = OfferAnswer { rev: body.rev, answer: given, channel: body.channel, profile: body.profile };
+    let answered = shared.app.answer_offer(&who, &id, answer).await?;
+    Ok(Json(json!({"state": answered.state, "order": answered.order})).into_response())
+}

@@ -1,0 +1,77 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use hearthway_core::model::OrderState;
+use serde::Deserialize;
+
+use super::error::{ApiError, ApiResult};
+use super::request::{Body, Params, Who, page};
+use super::{Shared, views};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OrderParams {
+    state: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+fn states() -> String {
+    OrderState::ALL.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) async fn list_orders(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Params(params): Params<OrderParams>,
+) -> ApiResult {
+    let state = params.state.as_deref().filter(|state| !state.is_empty()).map(|text| {
+        OrderState::parse(text).ok_or_else(|| ApiError::bad_query("state", format!("is one of {}", states())))
+    });
+    let found = shared.app.orders(&who, state.transpose()?, &page(params.limit, params.cursor)?)?;
+    Ok(Json(views::list(found, |(household, order)| views::order(household, &order))).into_response())
+}
+
+pub(super) async fn get_order(State(shared): State<Arc<Shared>>, Who(who): Who, Path(id): Path<String>) -> ApiResult {
+    let (household, order) = shared.app.order(&who, &id)?;
+    Ok(Json(views::order(household, &order)).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StatusBody {
+    rev: u32,
+    state: String,
+    eta: Option<String>,
+}
+
+pub(super) async fn status(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Path(id): Path<String>,
+    Body(body): Body<StatusBody>,
+) -> ApiResult {
+    let state = OrderState::parse(&body.state)
+        .ok_or_else(|| ApiError::invalid("/state", format!("a state is one of {}", states())))?;
+    let (household, order) = shared.app.set_order_status(&who, &id, body.rev, state, body.eta).await?;
+    Ok(Json(views::order(household, &order)).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CancelBody {
+    channel: Option<String>,
+}
+
+pub(super) async fn cancel(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Path(id): Path<String>,
+    body: Option<Body<CancelBody>>,
+) -> ApiResult {
+    let channel = body.and_then(|Body(body)| body.channel).unwrap_or_else(|| "shop".into());
+    let (household, order) = shared.app.cancel_order(&who, &id, &channel).await?;
+    Ok(Json(views::order(household, &order)).into_response())
+}

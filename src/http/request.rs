@@ -1,0 +1,255 @@
+//! What handlers take from a request: who calls, the body, the page, the condition, the language.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use hearthway_core::id::NameError;
+use hearthway_core::time::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
+
+use super::Shared;
+use super::error::{ApiError, HttpCode};
+use crate::app::documents::Condition;
+use crate::app::tokens::Caller;
+use crate::app::{PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, PageQuery};
+
+/// Nesting of a JSON body: triggers nest deepest, and need less than half.
+const JSON_DEPTH_MAX: usize = 32;
+
+/// Who is calling, by their bearer token.
+pub struct Who(pub Caller);
+
+impl FromRequestParts<Arc<Shared>> for Who {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Who, ApiError> {
+        caller(&parts.headers, shared).map(Who)
+    }
+}
+
+/// Who a request's token belongs to.
+pub(super) fn caller(headers: &HeaderMap, shared: &Shared) -> Result<Caller, ApiError> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer =
+        value.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let Some((_, token)) = bearer else {
+        return Err(ApiError::new(HttpCode::AuthMissing, "send `Authorization: Bearer` and your token"));
+    };
+    shared
+        .app
+        .caller(token.trim())
+        .ok_or_else(|| ApiError::new(HttpCode::AuthInvalid, "this token is unknown or was deleted"))
+}
+
+/// A JSON body in its exact shape. The media type is not looked at: curl's default is welcome.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Body<T> {
+    type Rejection = ApiError;
+    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Body<T>, ApiError> {
+        read(&whole(request, shared).await?).map(Body)
+    }
+}
+
+impl<T: DeserializeOwned> OptionalFromRequest<Arc<Shared>> for Body<T> {
+    type Rejection = ApiError;
+    /// None for an empty body.
+    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Option<Body<T>>, ApiError> {
+        let bytes = whole(request, shared).await?;
+        if bytes.iter().all(u8::is_ascii_whitespace) { Ok(None) } else { read(&bytes).map(Body).map(Some) }
+    }
+}
+
+async fn whole(request: Request, shared: &Arc<Shared>) -> Result<Bytes, ApiError> {
+    Bytes::from_request(request, shared).await.map_err(|rejection| match rejection.status().as_u16() {
+        413 => ApiError::too_large(format!("a body has at most {} bytes", super::BODY_BYTES_MAX)),
+        _ => ApiError::invalid("", "the body ended before its length"),
+    })
+}
+
+/// Reads JSON into its exact shape; an error points at the place.
+pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    if depth(bytes) > JSON_DEPTH_MAX {
+        return Err(ApiError::invalid("", format!("the body nests deeper than {JSON_DEPTH_MAX}")));
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let pointer: String = error.path().iter().map(pointer_part).collect();
+        ApiError::invalid(pointer, plain(&error.into_inner()))
+    })?;
+    json.end().map_err(|error| ApiError::invalid("", plain(&error)))?;
+    Ok(value)
+}
+
+fn pointer_part(segment: &Segment) -> String {
+    match segment {
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+        Segment::Enum { variant } => format!("/{variant}"),
+        Segment::Unknown => String::new(),
+    }
+}
+
+/// The message without the quoted value, which may be somebody's, cut at a bearable length.
+fn plain(error: &serde_json::Error) -> String {
+    error.to_string().chars().take(300).collect()
+}
+
+/// How deep the brackets nest, without reading further than a scan.
+fn depth(bytes: &[u8]) -> usize {
+    let (mut now, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in bytes {
+        match (in_text, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_text = !in_text,
+            (false, b'{' | b'[') => {
+                now += 1;
+                deepest = deepest.max(now);
+            }
+            (false, b'}' | b']') => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// Query parameters in their exact shape.
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<Shared>> for Params<T> {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Params<T>, ApiError> {
+        match Query::<T>::from_request_parts(parts, shared).await {
+            Ok(Query(value)) => Ok(Params(value)),
+            Err(rejection) => Err(ApiError::bad_query("?", rejection.body_text())),
+        }
+    }
+}
+
+/// The page that is asked for.
+pub fn page(limit: Option<usize>, cursor: Option<String>) -> Result<PageQuery, ApiError> {
+    let limit = limit.unwrap_or(PAGE_ROWS_DEFAULT);
+    if limit == 0 || limit > PAGE_ROWS_MAX {
+        return Err(ApiError::bad_query("limit", format!("takes 1 to {PAGE_ROWS_MAX}")));
+    }
+    Ok(PageQuery { limit, cursor })
+}
+
+/// An RFC 3339 instant in a query or body.
+pub fn instant(text: &str) -> Option<Timestamp> {
+    // A `+` in a query that was not escaped arrives as a space.
+    Timestamp::parse_rfc3339(&text.replace(' ', "+"))
+}
+
+/// What `If-Match` asks of the object.
+pub struct IfMatch(pub Condition);
+
+impl FromRequestParts<Arc<Shared>> for IfMatch {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Shared>) -> Result<IfMatch, ApiError> {
+        let values: Vec<&str> =
+            parts.headers.get_all(header::IF_MATCH).iter().filter_map(|value| value.to_str().ok()).collect();
+        let tags: Vec<String> =
+            values.iter().flat_map(|value| value.split(',')).map(|tag| tag.trim().to_owned()).collect();
+        Ok(IfMatch(match tags.as_slice() {
+            [] => Condition::Any,
+            [star] if star == "*" => Condition::Exists,
+            _ => Condition::Tags(tags),
+        }))
+    }
+}
+
+/// The language of texts meant for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    En,
+    /// French.
+    Fr,
+}
+
+impl FromRequestParts<Arc<Shared>> for Language {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Shared>) -> Result<Language, ApiError> {
+        let wanted = parts.headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        Ok(Language::of(wanted.unwrap_or_default()))
+    }
+}
+
+impl Language {
+    /// The first language of `Accept-Language` that we have.
+    fn of(accept: &str) -> Language {
+        let words = accept.split(',').map(|part| part.split([';', '-']).next().unwrap_or_default().trim());
+        let known = |word: &str| match word.to_ascii_lowercase().as_str() {
+            "fr" => Some(Language::Fr),
+            "en" => Some(Language::En),
+            _ => None,
+        };
+        words.into_iter().find_map(known).unwrap_or(Language::En)
+    }
+    /// The tag.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Language::En => "en",
+            Language::Fr => "fr",
+        }
+    }
+}
+
+/// A name in a path that is to be made.
+pub fn path_name<T>(name: Result<T, NameError>) -> Result<T, ApiError> {
+    name.map_err(|error| ApiError::invalid("", format!("in the path: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use axum::response::IntoResponse;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        #[allow(dead_code)]
+        items: Vec<Inner>,
+    }
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[allow(dead_code)]
+        n: u32,
+    }
+
+    fn line(body: &str) -> serde_json::Value {
+        read::<Outer>(body.as_bytes()).unwrap_err().to_line()["error"].clone()
+    }
+
+    #[test]
+    fn an_error_points_at_its_place() {
+        assert_eq!(line(r#"{"items":[{"n":1},{"n":1,"x/y":2}]}"#)["pointer"], "/items/1/x~1y");
+        assert_eq!(line(r#"{"items":[{"n":"one"}]}"#)["pointer"], "/items/0/n");
+        assert_eq!(line(r#"{"items":[{}]}"#)["pointer"], "/items/0");
+        assert_eq!(line(r#"{"items":[]} x"#)["code"], "payload.invalid");
+        let error = read::<Outer>(b"nonsense").unwrap_err();
+        assert_eq!(error.into_response().status().as_u16(), 422);
+    }
+
+    #[test]
+    fn brackets_in_texts_do_not_nest() {
+        assert_eq!(depth(br#"{"a":"[[[\"[","b":[{}]}"#), 3);
+        let deep = "[".repeat(100_000);
+        assert!(read::<serde_json::Value>(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn the_first_known_language_wins() {
+        assert_eq!(Language::of("de-DE, fr-FR;q=0.9, en"), Language::Fr);
+        assert_eq!(Language::of("en-GB,fr"), Language::En);
+        assert_eq!(Language::of(""), Language::En);
+    }
+}

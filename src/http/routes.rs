@@ -1,0 +1,204 @@
+//! Every route on one page, grouped by who calls it. One entry makes both the route and its
+//! line in the OpenAPI document, so that neither can be without the other.
+
+use std::sync::Arc;
+
+use axum::handler::Handler;
+use axum::routing::{self, MethodRouter};
+
+use super::{Shared, catalog, claims, decisions, devices, offers, orders, profiles, system, tenants, triggers};
+
+/// One route with what the document says of it.
+pub(super) struct Entry {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) summary: &'static str,
+    /// The area of the call; set by [`group`].
+    pub(super) group: &'static str,
+    /// Query parameters.
+    pub(super) query: &'static [&'static str],
+    /// An example of the body, as JSON.
+    pub(super) body: Option<&'static str>,
+    /// The status of success.
+    pub(super) status: u16,
+    /// An example of the answer, as JSON.
+    pub(super) answer: Option<&'static str>,
+    /// JSON Lines both ways, without a time limit.
+    pub(super) bulk: bool,
+    /// Open to everybody.
+    pub(super) open: bool,
+    pub(super) handler: MethodRouter<Arc<Shared>>,
+}
+
+impl Entry {
+    fn new(
+        method: &'static str,
+        path: &'static str,
+        summary: &'static str,
+        handler: MethodRouter<Arc<Shared>>,
+    ) -> Entry {
+        Entry {
+            method,
+            path,
+            summary,
+            handler,
+            group: "",
+            query: &[],
+            body: None,
+            status: 200,
+            answer: None,
+            bulk: false,
+            open: false,
+        }
+    }
+    fn query(self, query: &'static [&'static str]) -> Entry {
+        Entry { query, ..self }
+    }
+    fn body(self, body: &'static str) -> Entry {
+        Entry { body: Some(body), ..self }
+    }
+    fn answer(self, status: u16, answer: &'static str) -> Entry {
+        Entry { status, answer: Some(answer), ..self }
+    }
+    fn empty_answer(self) -> Entry {
+        Entry { status: 204, ..self }
+    }
+    fn bulk(self) -> Entry {
+        Entry { bulk: true, ..self }
+    }
+    fn open(self) -> Entry {
+        Entry { open: true, ..self }
+    }
+}
+
+fn get<H: Handler<T, Arc<Shared>>, T: 'static>(path: &'static str, handler: H, summary: &'static str) -> Entry {
+    Entry::new("get", path, summary, routing::get(handler))
+}
+fn put<H: Handler<T, Arc<Shared>>, T: 'static>(path: &'static str, handler: H, summary: &'static str) -> Entry {
+    Entry::new("put", path, summary, routing::put(handler))
+}
+fn post<H: Handler<T, Arc<Shared>>, T: 'static>(path: &'static str, handler: H, summary: &'static str) -> Entry {
+    Entry::new("post", path, summary, routing::post(handler))
+}
+fn delete<H: Handler<T, Arc<Shared>>, T: 'static>(path: &'static str, handler: H, summary: &'static str) -> Entry {
+    Entry::new("delete", path, summary, routing::delete(handler))
+}
+
+fn group(group: &'static str, entries: impl IntoIterator<Item = Entry>) -> impl Iterator<Item = Entry> {
+    entries.into_iter().map(move |entry| Entry { group, ..entry })
+}
+
+/// All routes.
+pub(super) fn all() -> Vec<Entry> {
+    let page: &[&str] = &["limit", "cursor"];
+    let operator = [
+        put("/v1/retailers/{retailer}", tenants::put_retailer, "Make or replace a retailer")
+            .body(r#"{"name":"Enseigne X","default_locale":"fr-FR","zone":"Europe/Paris"}"#),
+        put("/v1/makers/{maker}", tenants::put_maker, "Make or replace a maker").body(r#"{"name":"Acme"}"#),
+        post("/v1/tokens", tenants::post_token, "Make an access token, shown once")
+            .body(r#"{"tenant":"shop-a","role":"retailer_admin","name":"ci"}"#)
+            .answer(201, r#"{"id":"tk_…","token":"hw_…"}"#),
+        delete("/v1/tokens/{token}", tenants::delete_token, "End a token at once").empty_answer(),
+    ];
+    let maker = [
+        post("/v1/bootstrap-keys", tenants::post_bootstrap_key, "Make a maker's bootstrap secret, shown once")
+            .body(r#"{"maker":"acme"}"#)
+            .answer(201, r#"{"username":"acme/_bootstrap","secret":"…"}"#),
+        post("/v1/bridge-keys", tenants::post_bridge_key, "Make a maker's bridge secret, shown once")
+            .body(r#"{"maker":"acme"}"#)
+            .answer(201, r#"{"username":"acme/_bridge","secret":"…"}"#),
+        put("/v1/models/{model}", catalog::put_model, "Make or replace a device model; unknown fields are accepted").body(
+            r#"{"maker":"acme","kind":"thermostat","telemetry":{"temperature":{"type":"number","unit":"°C","min":-40,"max":80}},"slots":[{"slot":"air_filter","kind":"usage","unit":"h","capacity":720}],"placements":[{"id":"home.card","title_max":40,"body_max":160}]}"#,
+        ),
+        get("/v1/models/{model}", catalog::get_model, "A device model"),
+        post("/v1/devices:bulk", devices::bulk_devices, "Register devices, one per line")
+            .body(r#"{"maker":"acme","device":"d-7","model":"th-200","serial":null}"#)
+            .answer(200, r#"{"device":"d-7","username":"acme/d-7","secret":"…"}"#)
+            .bulk(),
+        get("/v1/provisioning/attempts", devices::list_attempts, "The last provisioning attempts, newest first")
+            .query(&["limit"]),
+    ];
+    let shop = [
+        put("/v1/products/{product}", catalog::put_product, "Make or replace a product").body(
+            r#"{"name":{"fr":"Filtre 20×25","en":"Filter 20×25"},"gtin":null,"price":{"minor":1990,"currency":"EUR"},"delivery":{"minor":0,"currency":"EUR"},"tax_incl":true,"seller":"shop-a","withdraw_days":14,"fits":[{"model":"th-200","slot":"air_filter"}]}"#,
+        ),
+        get("/v1/products/{product}", catalog::get_product, "A product"),
+        get("/v1/products", catalog::list_products, "Products, all or those that fit `model:slot`")
+            .query(&["fits", "limit", "cursor"]),
+        put("/v1/triggers/{trigger}", triggers::put_trigger, "Write the draft of a trigger"),
+        get("/v1/triggers/{trigger}", triggers::get_trigger, "A trigger: its state and its draft"),
+        get("/v1/triggers", triggers::list_triggers, "Triggers").query(page),
+        post("/v1/triggers/{trigger}/check", triggers::check_trigger, "All that is wrong with a trigger: the body, or the draft")
+            .answer(200, r#"{"ok":true,"problems":[]}"#),
+        post("/v1/triggers/{trigger}/publish", triggers::publish_trigger, "Make the draft live").body("{}"),
+        post("/v1/triggers/{trigger}/pause", triggers::pause_trigger, "Silence a live trigger").body("{}"),
+    ];
+    let customers = [
+        post("/v1/claims/preview", claims::preview, "What a claim code would link")
+            .body(r#"{"code":"7K4Q-9XMP"}"#)
+            .answer(200, r#"{"device":"d-42","model":"th-200","data":["temperature"],"purposes":["offers.device"]}"#),
+        post("/v1/claims/confirm", claims::confirm, "Link a device to a customer")
+            .body(r#"{"code":"7K4Q-9XMP","profile":"p1","display_name":"Maison","tz":"Europe/Paris","locale":"fr-FR","consents":[{"purpose":"offers.device","granted":true,"text_id":"t1"}]}"#)
+            .answer(201, r#"{"link":"ln_…","device":"d-42","household":"hh_…","role":"owner"}"#),
+        post("/v1/links:bulk", claims::bulk_links, "Link devices of a fleet that exists already, one per line")
+            .body(r#"{"device":"d-7","profile":"p7","role":"owner","tz":"Europe/Paris","locale":"fr-FR","consents":[]}"#)
+            .answer(200, r#"{"link":"ln_…","device":"d-7","household":"hh_…","role":"owner"}"#)
+            .bulk(),
+        delete("/v1/links/{link}", claims::delete_link, "End a link; the device is given back").empty_answer(),
+        put("/v1/profiles/{profile}", profiles::put_profile, "Make or replace a person")
+            .body(r#"{"display_name":"Maison","locale":"fr-FR","tz":"Europe/Paris"}"#),
+        get("/v1/profiles/{profile}", profiles::get_profile, "A person: links, homes, consents, offers and orders in one read"),
+        get("/v1/profiles/{profile}/consents", profiles::get_consents, "The latest word per purpose"),
+        put("/v1/profiles/{profile}/consents", profiles::put_consents, "Set consents; purposes not named stay as they are")
+            .body(r#"{"consents":[{"purpose":"offers.device","granted":true,"text_id":"t1"}]}"#),
+    ];
+    let fleet = [
+        get("/v1/devices", devices::list_devices, "Devices, by maker and name")
+            .query(&["health", "model", "q", "limit", "cursor"]),
+        get("/v1/devices/{device}", devices::get_device, "A device, by its name or as `maker%2Fdevice`"),
+        get("/v1/devices/{device}/state", devices::get_state, "What it reported"),
+        get("/v1/devices/{device}/slots", devices::get_slots, "Its consumables"),
+        get("/v1/devices/{device}/messages", devices::get_messages, "Its last messages, newest first").query(&["last"]),
+        post("/v1/devices/{device}/suspend", devices::suspend, "Silence it and end its connections")
+            .body(r#"{"reason":"…"}"#),
+        post("/v1/devices/{device}/resume", devices::resume, "End a suspension").body("{}"),
+        post("/v1/devices/{device}/release", devices::release, "Give it back: links end, and it owes a wipe")
+            .body("{}"),
+    ];
+    let sales = [
+        get("/v1/offers", offers::list_offers, "Offers").query(&["state", "limit", "cursor"]),
+        get("/v1/offers/{offer}", offers::get_offer, "An offer"),
+        post("/v1/offers/{offer}/answer", offers::answer, "Answer an offer from another channel")
+            .body(r#"{"rev":1,"answer":"accept","channel":"app","profile":"p1"}"#)
+            .answer(200, r#"{"state":"accepted","order":"or_…"}"#),
+        get("/v1/orders", orders::list_orders, "Orders").query(&["state", "limit", "cursor"]),
+        get("/v1/orders/{order}", orders::get_order, "An order"),
+        post("/v1/orders/{order}/status", orders::status, "Move an order on; `rev` is the order's plus one")
+            .body(r#"{"rev":2,"state":"shipped","eta":"2026-12-01"}"#),
+        post("/v1/orders/{order}/cancel", orders::cancel, "Cancel an order").body(r#"{"channel":"app"}"#),
+        get("/v1/explain", decisions::explain, "Why a trigger sent or stayed silent").query(&[
+            "household",
+            "trigger",
+            "at",
+        ]),
+        get("/v1/decisions", decisions::list_decisions, "Stored decisions of a home, newest first").query(&[
+            "household",
+            "trigger",
+            "limit",
+        ]),
+    ];
+    let house = [
+        get("/health/live", system::live, "The process runs").open(),
+        get("/health/ready", system::ready, "The gateway takes work; else 503 with the reasons").open(),
+        get("/metrics", system::metrics, "Metrics in the Prometheus text format").open(),
+        get("/openapi.json", system::openapi, "This document").open(),
+    ];
+    group("Operator", operator)
+        .chain(group("Makers", maker))
+        .chain(group("Catalogue and triggers", shop))
+        .chain(group("Customers", customers))
+        .chain(group("Devices", fleet))
+        .chain(group("Offers, orders, decisions", sales))
+        .chain(group("System", house))
+        .collect()
+}

@@ -1,0 +1,125 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use hearthway_core::id::{MakerId, RetailerId};
+use hearthway_core::model::{Maker, Retailer};
+use hearthway_core::time::Zone;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Shared;
+use super::documents::written;
+use super::error::{ApiError, ApiResult};
+use super::request::{Body, IfMatch, Who, path_name};
+use crate::app::catalog::check_locale;
+use crate::app::tokens::{KeyKind, NewToken, Scope, TokenRole};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RetailerBody {
+    name: String,
+    default_locale: String,
+    zone: Zone,
+}
+
+pub(super) async fn put_retailer(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    IfMatch(condition): IfMatch,
+    Path(id): Path<String>,
+    Body(body): Body<RetailerBody>,
+) -> ApiResult {
+    let id = path_name(RetailerId::new(&id))?;
+    check_locale("/default_locale", &body.default_locale)?;
+    let retailer = Retailer { name: body.name, default_locale: body.default_locale, zone: body.zone };
+    let document = shared.app.put_retailer(&who, &id, &retailer, &condition).await?;
+    Ok(written("retailer", id.as_str(), &document))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MakerBody {
+    name: String,
+}
+
+pub(super) async fn put_maker(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    IfMatch(condition): IfMatch,
+    Path(id): Path<String>,
+    Body(body): Body<MakerBody>,
+) -> ApiResult {
+    let id = path_name(MakerId::new(&id))?;
+    let document = shared.app.put_maker(&who, &id, &Maker { name: body.name }, &condition).await?;
+    Ok(written("maker", id.as_str(), &document))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenBody {
+    tenant: Option<String>,
+    role: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    scopes: Vec<String>,
+}
+
+pub(super) async fn post_token(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Body(body): Body<TokenBody>,
+) -> ApiResult {
+    let role = TokenRole::parse(&body.role)
+        .ok_or_else(|| ApiError::invalid("/role", format!("a role is one of {}", TokenRole::words())))?;
+    let scopes = body.scopes.iter().enumerate().map(|(at, text)| {
+        Scope::parse(text).ok_or_else(|| {
+            let known: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+            ApiError::invalid(format!("/scopes/{at}"), format!("a scope is one of {}", known.join(", ")))
+        })
+    });
+    let scopes = scopes.collect::<Result<Vec<_>, _>>()?;
+    if body.name.chars().count() > 120 {
+        return Err(ApiError::invalid("/name", "a token's name takes at most 120 characters"));
+    }
+    let new = NewToken { tenant: body.tenant, role, name: body.name, scopes };
+    let (id, token) = shared.app.create_token(&who, new).await?;
+    Ok((StatusCode::CREATED, Json(json!({"id": id, "token": token}))).into_response())
+}
+
+pub(super) async fn delete_token(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Path(id): Path<String>,
+) -> ApiResult {
+    shared.app.delete_token(&who, &id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeyBody {
+    maker: Option<MakerId>,
+}
+
+pub(super) async fn post_bootstrap_key(shared: State<Arc<Shared>>, who: Who, body: Option<Body<KeyBody>>) -> ApiResult {
+    post_key(shared, who, body, KeyKind::Bootstrap).await
+}
+
+pub(super) async fn post_bridge_key(shared: State<Arc<Shared>>, who: Who, body: Option<Body<KeyBody>>) -> ApiResult {
+    post_key(shared, who, body, KeyKind::Bridge).await
+}
+
+async fn post_key(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    body: Option<Body<KeyBody>>,
+    kind: KeyKind,
+) -> ApiResult<Response> {
+    let maker = body.and_then(|Body(body)| body.maker);
+    let (username, secret) = shared.app.create_key(&who, maker.as_ref(), kind).await?;
+    Ok((StatusCode::CREATED, Json(json!({"username": username, "secret": secret}))).into_response())
+}

@@ -1,0 +1,223 @@
+//! The API over a real connection, with the engine and the store in memory behind it.
+#![allow(clippy::unwrap_used)]
+
+mod conventions;
+mod session;
+mod tenants;
+
+use std::sync::Arc;
+
+use hearthway_core::id::DeviceKey;
+use hearthway_core::input::{Input, What};
+use hearthway_core::model::Evidence;
+use hearthway_core::wire::{ClaimUp, DeviceMessage, SlotUp};
+use serde_json::{Value, json};
+
+use crate::app::{App, BrokerAddress, Rulebook, Settings};
+use crate::clock::{Clock, SystemClock};
+use crate::engine::{self, Engine, Outcome, Target};
+use crate::store::Store;
+use crate::store::memory::MemoryStore;
+
+pub(super) const OPERATOR: &str = "operator-token-of-the-tests";
+
+/// A gateway without its device endpoint: devices speak to the engine directly.
+pub(super) struct House {
+    base: String,
+    pub(super) app: Arc<App>,
+    client: reqwest::Client,
+    pub(super) shop: String,
+    pub(super) other_shop: String,
+    pub(super) maker: String,
+}
+
+/// An answer: status, body as JSON (null where there is none), headers.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) json: Value,
+    pub(super) text: String,
+    pub(super) headers: reqwest::header::HeaderMap,
+}
+
+impl Answer {
+    pub(super) fn code(&self) -> &str {
+        self.json["code"].as_str().unwrap_or_default()
+    }
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+/// Two shops, one maker, one model; no product yet.
+pub(super) async fn house() -> House {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let rulebook = Rulebook::open(store.clone()).unwrap();
+    let settings = engine::Settings { shards: 2, ..engine::Settings::default() };
+    let engine = Engine::start(settings, clock, store, rulebook.clone()).unwrap();
+    let settings = Settings {
+        operator_token: Some(OPERATOR.into()),
+        secrets: Arc::new(|device: &DeviceKey, generation: u32| format!("secret of {device} {generation}")),
+        broker: BrokerAddress { host: "127.0.0.1".into(), port: 1883, tls: false },
+        telemetry_s: 60,
+        devices_per_maker_max: 3,
+    };
+    let app = App::start(engine, rulebook, settings).await.unwrap().app;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let router = super::router(app.clone(), Arc::new(|| "metrics_total 1\n".to_owned()));
+    tokio::spawn(super::serve(listener, router, std::future::pending()));
+    let client = reqwest::Client::new();
+    let empty = String::new;
+    let mut house = House { base, app, client, shop: empty(), other_shop: empty(), maker: empty() };
+    house.ok("PUT", "/v1/makers/acme", OPERATOR, json!({"name": "Acme"})).await;
+    for shop in ["shop-a", "shop-b"] {
+        let body = json!({"name": "Enseigne X", "default_locale": "fr-FR", "zone": "Europe/Paris"});
+        house.ok("PUT", &format!("/v1/retailers/{shop}"), OPERATOR, body).await;
+    }
+    house.shop = house.token("shop-a", "retailer_admin").await;
+    house.other_shop = house.token("shop-b", "retailer_admin").await;
+    house.maker = house.token("acme", "maker").await;
+    house.ok("PUT", "/v1/models/th-200", OPERATOR, model()).await;
+    house
+}
+
+pub(super) fn model() -> Value {
+    json!({
+        "maker": "acme", "kind": "thermostat",
+        "telemetry": {"temperature": {"type": "number", "unit": "°C", "min": -40, "max": 80}},
+        "slots": [{"slot": "air_filter", "kind": "usage", "unit": "h", "capacity": 720}],
+        "placements": [{"id": "home.card", "title_max": 40, "body_max": 160}],
+        "locales": ["fr", "en"], "confirm": ["press2s"], "buttons": ["ok"],
+    })
+}
+
+pub(super) fn product() -> Value {
+    json!({
+        "name": {"fr": "Filtre 20×25", "en": "Filter 20×25"}, "gtin": null,
+        "price": {"minor": 1990, "currency": "EUR"}, "delivery": {"minor": 0, "currency": "EUR"},
+        "tax_incl": true, "seller": "shop-a", "withdraw_days": 14,
+        "fits": [{"model": "th-200", "slot": "air_filter"}],
+    })
+}
+
+pub(super) fn trigger() -> Value {
+    json!({
+        "id": "filter-worn", "kind": "offer",
+        "on": {
+            "event": "slot", "device": {"kind": "thermostat"}, "slot": "air_filter", "field": "used",
+            "rises_above": "600 h", "rearm": "50 h",
+        },
+        "offer": {
+            "product": "flt-20x25", "cancel_window": "0 s", "actions": ["order", "decline", "why"],
+            "text": {"fr": {"title": "Filtre bientôt usé", "body": "{{ product.name }}, {{ price.total }}."}},
+        },
+        "test": [{
+            "name": "worn", "given": {"slots": {"air_filter": {"used": 590}}},
+            "input": {"slot": {"air_filter": {"used": 612}}}, "expect": {"send": true},
+        }],
+    })
+}
+
+impl House {
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Answer {
+        let mut request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.base));
+        if !token.is_empty() {
+            request = request.bearer_auth(token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        Answer { status, json: serde_json::from_str(&text).unwrap_or(Value::Null), text, headers }
+    }
+
+    pub(super) async fn call(&self, method: &str, path: &str, token: &str, body: Value) -> Answer {
+        self.send(method, path, token, &[], Some(body.to_string())).await
+    }
+
+    pub(super) async fn get(&self, path: &str, token: &str) -> Answer {
+        self.send("GET", path, token, &[], None).await
+    }
+
+    /// A call that must succeed; its body.
+    pub(super) async fn ok(&self, method: &str, path: &str, token: &str, body: Value) -> Value {
+        let answer = self.call(method, path, token, body).await;
+        assert!((200..300).contains(&answer.status), "{method} {path}: {} {}", answer.status, answer.text);
+        answer.json
+    }
+
+    pub(super) async fn token(&self, tenant: &str, role: &str) -> String {
+        let made = self.ok("POST", "/v1/tokens", OPERATOR, json!({"tenant": tenant, "role": role, "name": "t"})).await;
+        made["token"].as_str().unwrap().to_owned()
+    }
+
+    /// Bulk lines in, answers out.
+    pub(super) async fn bulk(&self, path: &str, token: &str, lines: &[String]) -> Vec<Value> {
+        let answer = self.send("POST", path, token, &[], Some(lines.join("\n"))).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    pub(super) async fn register(&self, device: &str) {
+        let line = json!({"maker": "acme", "device": device, "model": "th-200", "serial": null}).to_string();
+        let told = self.bulk("/v1/devices:bulk", OPERATOR, &[line]).await;
+        assert_eq!(told[0]["username"], format!("acme/{device}"), "{}", told[0]);
+    }
+
+    /// A message of a device, as the device endpoint would hand it to the engine.
+    pub(super) async fn device_says(&self, device: &str, message: DeviceMessage) {
+        let key: DeviceKey = format!("acme/{device}").parse().unwrap();
+        let engine = &self.app.engine;
+        let filled = hearthway_core::input::Command::Resume;
+        let input = self.app.command(Some(&key), "test", b"", filled);
+        let input = Input { what: What::Device(message), ..input };
+        let outcome = engine.call(Target::Device(key), input).await;
+        assert!(matches!(outcome, Outcome::Committed(Ok(_))), "{outcome:?}");
+    }
+
+    /// Lets a device show a claim code; the code as people type it.
+    pub(super) async fn claim_code(&self, device: &str) -> String {
+        self.device_says(device, DeviceMessage::Claim(ClaimUp::Start { presence: true })).await;
+        let key: DeviceKey = format!("acme/{device}").parse().unwrap();
+        let route = self.app.engine.route(&key).unwrap();
+        let home = self.app.engine.facts(route.household).await.unwrap().unwrap();
+        let code = home.devices[&key].claim.as_ref().unwrap().code.clone();
+        format!("{}-{}", &code[..4], &code[4..]).to_lowercase()
+    }
+
+    pub(super) async fn used(&self, device: &str, used: f64) {
+        let message = SlotUp {
+            slot: hearthway_core::id::SlotId::new("air_filter").unwrap(),
+            evidence: Evidence::Usage { used },
+            capacity: None,
+            unit: None,
+            changed_at: None,
+            on_hand: None,
+            t: None,
+        };
+        self.device_says(device, DeviceMessage::Slot(message)).await;
+    }
+
+    pub(super) async fn link(&self, device: &str, profile: &str) -> Value {
+        self.register(device).await;
+        let code = self.claim_code(device).await;
+        let body = json!({
+            "code": code, "profile": profile, "display_name": "Maison", "tz": "Europe/Paris", "locale": "fr-FR",
+            "consents": [{"purpose": "offers.device", "granted": true, "text_id": "t1"}],
+        });
+        self.ok("POST", "/v1/claims/confirm", &self.shop, body).await
+    }
+}

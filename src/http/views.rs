@@ -1,0 +1,340 @@
+//! How the nouns look over HTTP: the shapes that clients are written against.
+
+use hearthway_core::id::HouseholdId;
+use hearthway_core::model::{
+    ConsentRecord, ConsentSource, Evidence, FieldType, Household, Offer, Order, PresenceState, Purpose, SlotState,
+    StateChange,
+};
+use hearthway_core::time::Timestamp;
+use hearthway_core::trace::{CandidateTrace, Verdict};
+use serde_json::{Map, Value, json};
+
+use super::request::Language;
+use crate::app::Page;
+use crate::app::consents;
+use crate::app::devices::DeviceView;
+use crate::app::offers::order_of;
+use crate::app::profiles::Person;
+use crate::app::provisioning::Attempt;
+use crate::engine::{Explained, MessageSeen};
+
+/// A list.
+pub fn list<T>(page: Page<T>, item: impl Fn(T) -> Value) -> Value {
+    json!({"items": page.items.into_iter().map(item).collect::<Vec<_>>(), "next": page.next})
+}
+
+/// A list that is one page.
+pub fn whole_list(items: Vec<Value>) -> Value {
+    json!({"items": items, "next": null})
+}
+
+fn time(at: Timestamp) -> Value {
+    at.to_string().into()
+}
+
+fn time_or_null(at: Option<Timestamp>) -> Value {
+    at.map_or(Value::Null, time)
+}
+
+fn history(changes: &[StateChange]) -> Value {
+    changes
+        .iter()
+        .map(|change| json!({"state": &*change.state, "at": time(change.at), "cause": &*change.cause}))
+        .collect()
+}
+
+/// An offer in a list.
+pub fn offer(household: HouseholdId, offer: &Offer) -> Value {
+    let price = offer.price.as_ref().map(|price| {
+        json!({
+            "item": price.item, "delivery": price.delivery, "total": price.total,
+            "tax_incl": price.tax_incl, "lock_until": time(price.lock_until),
+        })
+    });
+    json!({
+        "offer": offer.id,
+        "rev": offer.rev,
+        "device": offer.device.device.as_str(),
+        "household": household,
+        "trigger": offer.trigger.as_str(),
+        "state": offer.state.as_str(),
+        "price": price,
+        "expires_at": time(offer.expires_at),
+        "order": order_of(offer),
+    })
+}
+
+/// An offer by itself: what the list says, and all that it says to the customer.
+pub fn whole_offer(household: HouseholdId, this: &Offer) -> Value {
+    let mut json = offer(household, this);
+    let item = this.item.as_ref();
+    let more = json!({
+        "maker": this.device.maker.as_str(),
+        "kind": &*this.kind,
+        "slot": this.slot.as_ref().map(|slot| slot.as_str()),
+        "placement": this.placement.as_str(),
+        "priority": this.priority,
+        "decision": this.decision,
+        "trigger_version": this.trigger_version,
+        "valid_from": time(this.valid_from),
+        "text": {
+            "locale": this.text.locale, "title": this.text.title, "body": this.text.body, "short": this.text.short,
+            "say": this.text.say, "why": this.text.why,
+        },
+        "item": item.map(|item| json!({"product": item.product.as_str(), "name": item.name, "qty": item.qty})),
+        "sold_by": this.sold_by,
+        "withdraw_days": this.withdraw_days,
+        "fulfil": this.fulfil,
+        "actions": this.actions.iter().map(|action| action.as_str()).collect::<Vec<_>>(),
+        "test": this.test,
+        "history": history(&this.history),
+    });
+    extend(&mut json, more);
+    json
+}
+
+fn extend(json: &mut Value, more: Value) {
+    if let (Some(object), Value::Object(more)) = (json.as_object_mut(), more) {
+        object.extend(more);
+    }
+}
+
+/// An order.
+pub fn order(household: HouseholdId, order: &Order) -> Value {
+    let lines = order
+        .lines
+        .iter()
+        .map(|line| json!({"product": line.product.as_str(), "name": line.name, "qty": line.qty, "price": line.price}));
+    json!({
+        "order": order.id,
+        "offer": order.offer,
+        "household": household,
+        "device": order.device.device.as_str(),
+        "profile": order.profile.as_ref().map(|profile| profile.as_str()),
+        "rev": order.rev,
+        "state": order.state.as_str(),
+        "total": order.total,
+        "cancel_until": time_or_null(order.cancel_until),
+        "fulfil": order.fulfil,
+        "eta": order.eta,
+        "created_at": time(order.created_at),
+        "test": order.test,
+        "lines": lines.collect::<Vec<_>>(),
+        "history": history(&order.history),
+    })
+}
+
+/// A device in a list and by itself.
+pub fn device(view: &DeviceView) -> Value {
+    let device = &view.device;
+    let health = view.health().into_iter().map(|reason| json!({"code": reason.code, "message": reason.message}));
+    let wake_at = match device.presence.state {
+        PresenceState::Sleeping { wake_at } => time_or_null(wake_at),
+        PresenceState::Unseen | PresenceState::Online | PresenceState::Lost | PresenceState::Offline => Value::Null,
+    };
+    json!({
+        "device": view.key.device.as_str(),
+        "maker": view.key.maker.as_str(),
+        "model": device.model.as_str(),
+        "kind": view.description().map(|description| description.kind.as_str()),
+        "serial": device.serial,
+        "firmware": device.firmware,
+        "presence": {
+            "state": device.presence.state.as_str(), "since": time(device.presence.since), "wake_at": wake_at,
+        },
+        "link": link(view),
+        "health": health.collect::<Vec<_>>(),
+        "suspended": device.suspended.is_some(),
+    })
+}
+
+fn link(view: &DeviceView) -> Value {
+    let link = view.home.link_of(&view.key);
+    let state = match (link, view.device.wipe_pending) {
+        (_, true) => "wipe_pending",
+        (Some(_), false) => "linked",
+        (None, false) => "none",
+    };
+    match link.filter(|_| view.shows_link) {
+        Some(link) => json!({
+            "state": state, "link": link.id, "household": view.home.id, "profile": link.profile.as_str(),
+            "role": link.role.as_str(), "since": time(link.since),
+        }),
+        None => json!({"state": state}),
+    }
+}
+
+/// What a device reported, and what is wanted of it.
+pub fn device_state(view: &DeviceView) -> Value {
+    let description = view.description();
+    let unit =
+        |field| match description.and_then(|description| description.telemetry.get(field)).map(|schema| &schema.r#type)
+        {
+            Some(FieldType::Number { unit, .. }) => unit.map(|unit| unit.as_str()),
+            Some(FieldType::Enum { .. } | FieldType::Bool | FieldType::Text) | None => None,
+        };
+    let reported: Map<String, Value> = view
+        .device
+        .reported
+        .iter()
+        .map(|(field, reading)| {
+            let value = json!({"value": reading.value.to_json(), "unit": unit(field), "t": time(reading.t)});
+            (field.to_string(), value)
+        })
+        .collect();
+    json!({"reported": reported, "desired": {}, "version": 0})
+}
+
+/// A device's consumables.
+pub fn device_slots(view: &DeviceView) -> Value {
+    whole_list(view.device.slots.iter().map(|(id, state)| slot(id.as_str(), state)).collect())
+}
+
+fn slot(id: &str, state: &SlotState) -> Value {
+    let mut json = json!({"slot": id});
+    extend(
+        &mut json,
+        match &state.evidence {
+            Evidence::Usage { used } => json!({"kind": "usage", "used": number(*used)}),
+            Evidence::Level { remaining } => json!({"kind": "level", "remaining": number(*remaining)}),
+            Evidence::Countdown { remaining } => json!({"kind": "countdown", "remaining": number(*remaining)}),
+            Evidence::Flag { flag } => json!({"kind": "flag", "flag": flag}),
+            Evidence::Life { ends } => json!({"kind": "life", "ends": ends}),
+        },
+    );
+    let more = json!({
+        "capacity": state.capacity.map(number),
+        "unit": state.unit.map(|unit| unit.as_str()),
+        "t": time(state.t),
+        "changed_at": time_or_null(state.changed_at),
+        "on_hand": state.on_hand,
+    });
+    extend(&mut json, more);
+    json
+}
+
+/// A whole number without its `.0`, as devices write it.
+fn number(x: f64) -> Value {
+    // 2^53: above it a float does not hold every whole number.
+    if x.fract() == 0.0 && x.abs() < 9_007_199_254_740_992.0 { (x as i64).into() } else { x.into() }
+}
+
+/// A device message that was seen.
+pub fn message(seen: &MessageSeen) -> Value {
+    json!({
+        "id": seen.id.as_ref().map(|id| id.as_str()),
+        "topic": seen.topic.to_string(),
+        "t": time(seen.t),
+        "bytes": seen.bytes,
+        "verdict": seen.verdict.to_string(),
+    })
+}
+
+fn consent(purpose: Purpose, record: &ConsentRecord) -> Value {
+    let source = match record.source {
+        ConsentSource::Device => "device",
+        ConsentSource::Shop => "shop",
+    };
+    json!({
+        "purpose": purpose.as_str(), "granted": record.granted, "at": time(record.at), "source": source,
+        "method": record.method, "text_id": record.text_id, "expires_at": time_or_null(record.expires_at),
+    })
+}
+
+fn consent_items(person: &Person) -> Vec<Value> {
+    consents::latest(person).iter().map(|(purpose, record)| consent(*purpose, record)).collect()
+}
+
+/// A person's consents.
+pub fn consent_list(person: &Person) -> Value {
+    whole_list(consent_items(person))
+}
+
+/// A person: everything in one read.
+pub fn person(person: &Person) -> Value {
+    let profile = &person.profile;
+    let links = person.homes.iter().flat_map(|home| {
+        home.links.values().filter(|link| link.profile == profile.id).map(|link| {
+            json!({
+                "link": link.id, "device": link.device.device.as_str(), "maker": link.device.maker.as_str(),
+                "household": home.id, "role": link.role.as_str(), "since": time(link.since),
+            })
+        })
+    });
+    let offers = person.homes.iter().flat_map(|home| home.offers.values().map(|this| offer(home.id, this)));
+    let orders = person.homes.iter().flat_map(|home| home.orders.values().map(|this| order(home.id, this)));
+    json!({
+        "profile": profile.id.as_str(),
+        "display_name": profile.display_name,
+        "locale": profile.locale,
+        "tz": profile.zone.as_ref().map(|zone| zone.as_str()),
+        "segments": profile.segments,
+        "links": links.collect::<Vec<_>>(),
+        "households": person.homes.iter().map(|home| household(person, home)).collect::<Vec<_>>(),
+        "consents": consent_items(person),
+        "offers": offers.collect::<Vec<_>>(),
+        "orders": orders.collect::<Vec<_>>(),
+    })
+}
+
+fn household(person: &Person, home: &Household) -> Value {
+    json!({
+        "household": home.id,
+        "role": home.members.get(&person.profile.id).map(|member| member.role.as_str()),
+        "tz": home.zone.as_ref().map(|zone| zone.as_str()),
+        "locale": home.locale,
+        "paused_until": time_or_null(home.paused_until),
+        "devices": home.devices.keys().map(|key| key.device.as_str()).collect::<Vec<_>>(),
+    })
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Sent => "sent",
+        Verdict::Held => "held",
+    }
+}
+
+/// A decision in a list.
+pub fn decision(at: Timestamp, input: hearthway_core::id::InputId, candidate: &CandidateTrace) -> Value {
+    json!({
+        "decision": candidate.decision,
+        "at": time(at),
+        "input": input,
+        "trigger": candidate.trigger.as_str(),
+        "trigger_version": candidate.trigger_version,
+        "verdict": verdict(candidate.verdict),
+        "first_block": candidate.first_block.map(|step| step.as_str()),
+        "offer": candidate.offer,
+    })
+}
+
+/// A decision with its steps, and the language that its reasons are in. `wanted` is the seam for
+/// reasons in other languages: they are English so far, and `Content-Language` says so.
+pub fn explained(explained: &Explained, wanted: Language) -> (Value, Language) {
+    let spoken = match wanted {
+        Language::En | Language::Fr => Language::En,
+    };
+    let mut json = decision(explained.at, explained.input, &explained.candidate);
+    let steps = explained.candidate.steps.iter().map(|step| {
+        let numbers: Map<String, Value> =
+            step.numbers.iter().map(|(name, fact)| (name.clone(), fact.to_json())).collect();
+        json!({"step": step.step.as_str(), "verdict": step.verdict, "reason": step.reason, "numbers": numbers})
+    });
+    let more = json!({"recomputed": explained.recomputed, "steps": steps.collect::<Vec<_>>()});
+    extend(&mut json, more);
+    (json, spoken)
+}
+
+/// A provisioning attempt.
+pub fn attempt(attempt: &Attempt) -> Value {
+    let error = attempt.outcome.as_ref().err();
+    json!({
+        "at": time(attempt.at),
+        "maker": attempt.maker.as_str(),
+        "serial": attempt.serial,
+        "model": attempt.model.as_ref().map(|model| model.as_str()),
+        "device": attempt.outcome.as_ref().ok().map(|key| key.device.as_str()),
+        "error": error.map(|refusal| json!({"code": refusal.code, "message": refusal.message})),
+    })
+}
