@@ -47,7 +47,7 @@ impl Writer {
         let (mut decided, mut documents, mut flushed) = (Vec::new(), Vec::new(), Vec::new());
         for work in work {
             match work {
-                Work::Prepared(prepared) => decided.push(prepared),
+                Work::Prepared(prepared) => decided.push(*prepared),
                 Work::Document { commit, waiter } => documents.push((commit, waiter)),
                 Work::Flush(waiter) => flushed.extend(waiter),
             }
@@ -97,18 +97,18 @@ impl Writer {
     }
 
     /// Leaves out what was decided on facts that have been forgotten since.
-    fn without_forgotten(&self, decided: Vec<Box<Prepared>>) -> Vec<Box<Prepared>> {
+    fn without_forgotten(&self, decided: Vec<Prepared>) -> Vec<Prepared> {
         let (good, forgotten): (Vec<_>, Vec<_>) =
             decided.into_iter().partition(|prepared| prepared.epoch == lock(&self.shards[prepared.shard]).epoch());
         self.give_up(forgotten);
         good
     }
 
-    fn all_durable(&self, decided: Vec<Box<Prepared>>) {
+    fn all_durable(&self, decided: Vec<Prepared>) {
         let link = self.house.link();
         for prepared in decided {
             let repeats = lock(&self.shards[prepared.shard]).durable(&prepared);
-            let Prepared { waiter, outcome, routes, codes, outgoing, disconnects, leaving, arriving, .. } = *prepared;
+            let Prepared { waiter, outcome, routes, codes, outgoing, disconnects, leaving, arriving, .. } = prepared;
             for (device, route) in routes {
                 self.house.directory.set_route(&device, route);
             }
@@ -143,7 +143,7 @@ impl Writer {
     }
 
     /// The store refused a group. What was decided on top of it is forgotten too.
-    fn all_failed(&self, decided: Vec<Box<Prepared>>) {
+    fn all_failed(&self, decided: Vec<Prepared>) {
         for shard in self.shards.iter() {
             let repeats = lock(shard).failed();
             for repeat in repeats {
@@ -153,7 +153,7 @@ impl Writer {
         self.give_up(decided);
     }
 
-    fn give_up(&self, decided: Vec<Box<Prepared>>) {
+    fn give_up(&self, decided: Vec<Prepared>) {
         let spoken_to: BTreeSet<DeviceKey> =
             decided.iter().flat_map(|prepared| prepared.spoken_to.iter().cloned()).collect();
         let rows = decided.iter().flat_map(|prepared| prepared.outgoing.iter());
@@ -165,7 +165,7 @@ impl Writer {
             if let Err(error) = self.refresh(&prepared) {
                 tracing::warn!(%error, "Where devices live could not be read again; it is read at the next start");
             }
-            let Prepared { waiter, leaving, arriving, .. } = *prepared;
+            let Prepared { waiter, leaving, arriving, .. } = prepared;
             self.fail(waiter);
             for (row, route) in leaving {
                 // A store may have kept what it said it had not: then the move goes on.
@@ -229,7 +229,7 @@ impl Writer {
 
 /// One commit per household, so that a group cut in the middle still holds whole households; of
 /// several records of a household only the last is written.
-fn by_household(mut decided: Vec<Box<Prepared>>) -> (Vec<Commit>, Vec<Box<Prepared>>) {
+fn by_household(mut decided: Vec<Prepared>) -> (Vec<Commit>, Vec<Prepared>) {
     let mut at: BTreeMap<HouseholdId, usize> = BTreeMap::new();
     let mut commits: Vec<(Commit, Vec<u8>)> = Vec::with_capacity(decided.len());
     for prepared in &mut decided {

@@ -19,6 +19,7 @@ use hearthway_core::input::{Command, Input, Join, Sender, What};
 use hearthway_core::model::*;
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::{Span, Timestamp, Zone};
+use hearthway_core::trigger::{SourceFile, TriggerSet, World, check};
 use hearthway_core::wire::{DeviceMessage, DownMessage, EventUp, Sample};
 use tokio::sync::oneshot;
 
@@ -29,6 +30,24 @@ use crate::store::memory::MemoryStore;
 use crate::store::{Rows, keys};
 
 const START: Timestamp = Timestamp(1_774_000_000_000);
+
+/// A trigger that wakes below 17 °C.
+const COLD: &str = r#"
+[[trigger]]
+id = "cold-home"
+kind = "tip"
+[trigger.on]
+event = "telemetry"
+device = { kind = "thermostat" }
+field = "temperature"
+falls_below = "17 °C"
+rearm = "18 °C"
+[trigger.offer]
+actions = ["decline"]
+[trigger.offer.text.fr]
+title = "Il fait froid"
+body = "Fermez les volets."
+"#;
 
 /// A clock that the test turns.
 struct TestClock(AtomicI64);
@@ -232,6 +251,19 @@ fn book() -> Arc<dyn RuleBook> {
     let model = DeviceModel { maker: MakerId::new("acme").unwrap(), description: thermostat() };
     let mut rules = RuleSet { version: 3, ..RuleSet::default() };
     rules.models.insert(ModelId::new("th-200").unwrap(), Arc::new(model));
+    let zone = Zone::new("Europe/Paris").unwrap();
+    let retailer = Retailer { name: "Enseigne X".into(), default_locale: "fr".into(), zone };
+    rules.retailers.insert(join().retailer, Arc::new(retailer));
+    let world = World {
+        retailer: join().retailer,
+        version: 1,
+        models: &rules.models,
+        products: &rules.products,
+        default_locale: "fr",
+    };
+    let checked = check(&[SourceFile { name: "cold.toml".into(), text: COLD.into() }], &world);
+    assert!(checked.is_sound(), "the sample trigger is sound");
+    rules.triggers = TriggerSet::build(checked.triggers);
     Arc::new(OneBook(Arc::new(rules)))
 }
 
@@ -307,7 +339,8 @@ fn put(device: &DeviceKey, id: OfferId) -> Effect {
 }
 
 fn thermostat() -> DeviceDescription {
-    let number = FieldSchema { r#type: FieldType::Number { unit: None, min: None, max: None }, max_age: None };
+    let number =
+        FieldSchema { r#type: FieldType::Number { unit: Some(Unit::Celsius), min: None, max: None }, max_age: None };
     DeviceDescription {
         model: ModelId::new("th-200").unwrap(),
         kind: KindId::new("thermostat").unwrap(),

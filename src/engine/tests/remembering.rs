@@ -2,6 +2,7 @@
 
 use super::*;
 use hearthway_core::limits::SEEN_IDS_PER_DEVICE;
+use hearthway_core::trace::{Step, Verdict};
 
 #[test]
 fn the_log_is_bounded_and_what_stands_of_it_replays_to_the_record() {
@@ -61,10 +62,46 @@ fn messages_are_listed_newest_first_with_their_verdict() {
 }
 
 #[test]
+fn a_stored_candidate_explains_itself_and_silence_is_decided_again_and_says_so() {
+    let mut home = Home::with(Settings { log_inputs_per_household: 8, ..Settings::default() });
+    let device = home.registered("acme/d-1");
+    home.command(&device, Command::LinkDirectly { join: join() });
+    home.settle();
+    let household = join().household;
+    let trigger = TriggerId::new("cold-home").unwrap();
+    // Warm, then the crossing, then colder still: only the second wakes the trigger.
+    for (n, value) in (0..).zip([20.0, 16.4, 15.0, 15.1, 15.2, 15.3]) {
+        home.turn_clock(Span::minutes(1));
+        home.say(&device, &format!("m{n}"), temperature(value));
+        home.settle();
+    }
+    home.crash();
+    let explain = |at| now_or_never(home.engine.explain(household, &trigger, at)).unwrap();
+    let stored = explain(None).unwrap();
+    assert!(!stored.recomputed);
+    assert_eq!(stored.at, START + Span::minutes(2), "the crossing");
+    assert_eq!(stored.candidate.verdict, Verdict::Held);
+    assert_eq!(stored.candidate.first_block, Some(Step::Consent), "{}", stored.candidate);
+    assert_eq!(explain(Some(START + Span::seconds(150))), Some(stored.clone()), "the last input before that time");
+    for (minutes, why) in [(1, "warm"), (3, "spent"), (6, "after a snapshot")] {
+        let silence = explain(Some(START + Span::minutes(minutes))).unwrap();
+        assert!(silence.recomputed, "{why}");
+        assert_eq!(silence.at, START + Span::minutes(minutes));
+        assert_eq!(silence.candidate.verdict, Verdict::Held);
+        assert!(!silence.candidate.steps.is_empty());
+    }
+    assert_eq!(explain(Some(START - Span::days(1))), None, "before the log");
+    let decisions = home.engine.decisions(household, Some(&trigger), 10).unwrap();
+    assert_eq!(decisions.len(), 1);
+    assert_eq!(decisions[0].2, stored.candidate);
+    assert_eq!(home.engine.replay(household).unwrap().differences, Vec::<String>::new());
+}
+
+#[test]
 fn a_trigger_that_nobody_defined_explains_nothing() {
     let home = Home::new();
     let device = home.registered("acme/d-1");
-    let trigger = TriggerId::new("filter-worn").unwrap();
+    let trigger = TriggerId::new("filter-wrn").unwrap();
     let household = HouseholdId::prospect(&device);
     for at in [None, Some(START), Some(START - Span::days(1))] {
         assert_eq!(now_or_never(home.engine.explain(household, &trigger, at)).unwrap(), None);
