@@ -15,7 +15,7 @@
 //! | `timers` | deadlines of households |
 //! | `explain`, `replay` | why, also of silence; the log decided again |
 
-pub mod decider;
+mod decider;
 pub mod entropy;
 pub mod explain;
 mod facts;

@@ -5,8 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use hearthway::engine::decider::Decider;
-use hearthway::engine::{Engine, Outcome, Repeat, Settings, Target, Waiter};
+use hearthway::engine::{Decider, Engine, Outcome, Repeat, Settings, Target, Waiter};
 use hearthway::store::faults::{Fault, FaultyStore};
 use hearthway::store::memory::MemoryStore;
 use hearthway_core::decision::Reply;

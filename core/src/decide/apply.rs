@@ -31,9 +31,9 @@ impl Household {
                 self.links.retain(|_, link| link.device != *device);
             }
             Change::Arrived(id) => {
-                self.arrived.insert(*id);
-                while self.arrived.len() > ARRIVED_KEPT_MAX {
-                    self.arrived.pop_first();
+                self.arrived.push(*id);
+                if self.arrived.len() > ARRIVED_KEPT_MAX {
+                    self.arrived.remove(0);
                 }
             }
             Change::Described { device, description } => self.with(device, |d| {

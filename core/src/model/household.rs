@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,8 +57,8 @@ pub struct Household {
     pub orders: BTreeMap<OrderId, Order>,
     /// The last times it was spoken to, oldest first.
     pub contacts: Vec<Contact>,
-    /// Moves that have arrived, so that each is applied once; the last few.
-    pub arrived: BTreeSet<MoveId>,
+    /// Moves that have arrived, so that each is applied once; the last few, oldest first.
+    pub arrived: Vec<MoveId>,
 }
 
 impl Household {
@@ -77,7 +77,7 @@ impl Household {
             offers: BTreeMap::new(),
             orders: BTreeMap::new(),
             contacts: Vec::new(),
-            arrived: BTreeSet::new(),
+            arrived: Vec::new(),
         }
     }
     /// The device's link with the strongest role.
