@@ -1,5 +1,7 @@
 //! Who is linked to which device: links without a code, and their end.
 
+use std::time::Duration;
+
 use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, LinkId, MakerId, ProfileId, RetailerId};
 use hearthway_core::input::Command;
 use hearthway_core::model::{Link, Role};
@@ -10,10 +12,15 @@ use super::consents::ConsentGiven;
 use super::profiles::{ProfileChange, check, settled};
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, rows};
-use crate::engine::Target;
+use crate::engine::{Outcome, Target};
 use crate::store::Write;
 use crate::store::codec::Schema;
 use crate::store::keys::{Key, KeyBuilder, table};
+
+/// How often a link is tried while too many devices are moving.
+const MOVE_TRIES_MAX: u32 = 100;
+/// The pause between two tries: about one group commit.
+const MOVE_PAUSE: Duration = Duration::from_millis(10);
 
 /// Where a link was made, so that it is found by its id. Written before the link is: a hint, not
 /// the truth, which is the household's record.
@@ -67,8 +74,17 @@ impl App {
         let join = self.join(&retailer, &device, &claim).await?;
         let role = join.role();
         let about = claim.profile.as_str().as_bytes();
-        let input = self.command(Some(&device), "link", about, Command::LinkDirectly { join });
-        linked(settled(self.engine.call(Target::Device(device.clone()), input).await)?, device, role)
+        let mut tries = 1;
+        let outcome = loop {
+            let input = self.command(Some(&device), "link", about, Command::LinkDirectly { join: join.clone() });
+            match self.engine.call(Target::Device(device.clone()), input).await {
+                // Many devices are moving at this moment: a fleet that is linked in bulk waits.
+                Outcome::Failed(_) if tries < MOVE_TRIES_MAX => tries += 1,
+                outcome => break outcome,
+            }
+            tokio::time::sleep(MOVE_PAUSE).await;
+        };
+        linked(settled(outcome)?, device, role)
     }
 
     /// Ends a link: the device is given back, as at a release. While others are linked to the

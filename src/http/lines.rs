@@ -26,8 +26,9 @@ pub const BULK_BYTES_MAX: usize = 64 * 1024 * 1024;
 const LINES_MAX: usize = 200_000;
 /// Bytes of one line: a link with all its consents has a tenth.
 const LINE_BYTES_MAX: usize = 16 * 1024;
-/// Lines worked on at once: as many as one group commit takes.
-const AT_ONCE_MAX: usize = 256;
+/// Lines worked on at once: half of the moves that the engine has under way at most, so that one
+/// stream of links leaves room for people who claim meanwhile.
+const AT_ONCE_MAX: usize = 128;
 
 /// Answers the body line by line with what `work` says of each.
 pub fn answer<W, F>(body: Body, work: W) -> Response

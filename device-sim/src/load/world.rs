@@ -53,7 +53,7 @@ pub(super) async fn prepare(plan: &Plan) -> Result<World, String> {
     let token = json!({"tenant": RETAILER, "role": "retailer_admin", "name": "load"});
     let token = operator.call(Method::POST, "/v1/tokens", Some(&token)).await?;
     let shop = Shop::new(&plan.http, word(&token, "token")?).map_err(|error| error.to_string())?;
-    shop.call(Method::PUT, &format!("/v1/products/{PRODUCT}"), Some(&product(makers))).await?;
+    shop.call(Method::PUT, &format!("/v1/products/{PRODUCT}"), Some(&product())).await?;
     for n in 0..plan.triggers {
         let id = format!("load-{n:03}");
         shop.call(Method::PUT, &format!("/v1/triggers/{id}"), Some(&trigger(&id, n, makers))).await?;
@@ -118,12 +118,11 @@ fn model(n: usize) -> Value {
     })
 }
 
-fn product(makers: usize) -> Value {
-    let fits: Vec<Value> = (0..makers).map(|n| json!({"model": model_of(n), "slot": "any"})).collect();
+fn product() -> Value {
     json!({
         "name": {"en": "Load item", "fr": "Article"}, "gtin": null,
         "price": {"minor": 1990, "currency": "EUR"}, "delivery": {"minor": 0, "currency": "EUR"},
-        "tax_incl": true, "seller": RETAILER, "withdraw_days": 14, "fits": fits,
+        "tax_incl": true, "seller": RETAILER, "withdraw_days": 14, "fits": [],
     })
 }
 
@@ -136,7 +135,7 @@ fn trigger(id: &str, n: u32, makers: usize) -> Value {
         "on": {"event": "telemetry", "device": {"kind": "thermostat", "model": models}, "field": "temperature",
                "falls_below": format!("{at} °C"), "rearm": format!("{} °C", at + STEP / 5.0)},
         "offer": {
-            "product": {"by": "slot_compatible", "fallback": PRODUCT},
+            "product": PRODUCT,
             "price_lock": "1h", "expires": "1h", "cancel_window": "0 s",
             "actions": ["order", "decline"], "fulfil": ["deliver"],
             "text": {"en": {"title": "Cold here", "body": "A load offer.", "short": "COLD", "why": "It got cold."}},
