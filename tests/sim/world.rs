@@ -6,14 +6,18 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use hearthway::engine::decider::Decider;
+use hearthway::engine::rows::OrderRow;
 use hearthway::engine::{Engine, Outcome, Repeat, Settings, Target, Waiter};
+use hearthway::store::Store;
+use hearthway::store::codec::{self, Schema};
 use hearthway::store::faults::{Fault, FaultyStore};
+use hearthway::store::keys::table;
 use hearthway::store::memory::MemoryStore;
 use hearthway_core::decision::Reply;
 use hearthway_core::id::{DeviceKey, HouseholdId, InputId, LinkId, MessageId, OfferId, ProfileId};
 use hearthway_core::input::{Answer, Command, Input, Join, What};
 use hearthway_core::limits::SEEN_AGE_MAX;
-use hearthway_core::model::{ConsentRecord, ConsentSource, Member, Purpose, Role};
+use hearthway_core::model::{ConsentRecord, ConsentSource, Member, OrderState, Purpose, Role};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::{Span, Timestamp, Zone};
 use hearthway_core::wire::decode;
@@ -21,7 +25,7 @@ use hearthway_core::wire::decode;
 use crate::random::Stream;
 use crate::seams::{OneBook, WorldClock, WorldLink};
 use crate::shop;
-use crate::witness::{Said, Witness};
+use crate::witness::{Counts, Said, Witness};
 
 /// Devices of the world; p1 owns two of them in one home.
 const DEVICES: [&str; 3] = ["d-1", "d-2", "d-3"];
@@ -54,6 +58,10 @@ struct Unit {
     offers: Vec<OfferId>,
     orders: Vec<String>,
     connection: u64,
+    /// The claim code that it shows.
+    code: Option<String>,
+    /// Whether somebody asked for its suspension.
+    suspended: bool,
 }
 
 /// An acknowledgement on its way to a device.
@@ -94,7 +102,7 @@ struct Call {
 }
 
 impl World {
-    pub fn new(seed: u64) -> World {
+    pub fn new(seed: u64, tell: bool) -> World {
         let now = Timestamp::parse_rfc3339("2026-03-18T10:00:00+01:00").unwrap();
         let clock = WorldClock::at(now);
         let store = Arc::new(FaultyStore::new(MemoryStore::new()));
@@ -107,11 +115,13 @@ impl World {
             offers: Vec::new(),
             orders: Vec::new(),
             connection: 0,
+            code: None,
+            suspended: false,
         });
         let mut world = World {
             clock,
             now,
-            witness: Witness::new(Arc::clone(&store)),
+            witness: Witness::new(Arc::clone(&store), tell),
             store,
             link: Arc::new(WorldLink::default()),
             engine: None,
@@ -239,14 +249,15 @@ impl World {
         }
         self.now = end;
         self.clock.set(end);
-        self.witness.check_ended(self.engine());
-        self.witness.check_log(self.engine(), &self.units.iter().map(|unit| unit.key.clone()).collect::<Vec<_>>());
+        let engine = self.engine().clone();
+        self.witness.check_ended(&engine);
+        self.witness.check_log(&engine, &self.units.iter().map(|unit| unit.key.clone()).collect::<Vec<_>>());
     }
 
     /// Something happens in the world.
     fn act(&mut self) {
         let at = self.actions.below(self.units.len() as u64) as usize;
-        match self.actions.below(24) {
+        match self.actions.below(30) {
             0..=5 => {
                 self.units[at].used += 40 + self.actions.below(400) as u32;
                 if self.units[at].used > 700 {
@@ -294,6 +305,10 @@ impl World {
                 self.call(Target::Household(household), input, Some(Said::ShopConsent("p1".into(), granted)));
             }
             22 => self.say(at, "up/sync", "{}", None),
+            23 | 24 => self.claim(at),
+            25 => self.suspend(at),
+            26 | 27 => self.shop_moves_an_order(),
+            28 => self.cancel(at),
             _ => {
                 self.units[at].skew = *self.actions.pick(&[Span::ZERO, Span::days(-20_000), Span::days(400)]);
                 let t = (self.now + self.units[at].skew).0;
@@ -323,6 +338,65 @@ impl World {
             let command = Command::AnswerOffer { offer, rev: 1, answer, channel: "app".into(), profile: None };
             self.command(Some(self.units[at].key.clone()), command, None);
         }
+    }
+
+    /// The device asks for a code; somebody types the one that it shows.
+    fn claim(&mut self, at: usize) {
+        let Some(code) = self.units[at].code.take() else {
+            return self.say(at, "up/claim", r#"{"op":"start","presence":true}"#, None);
+        };
+        let profile = *self.actions.pick(&["p1", "p2"]);
+        let key = self.units[at].key.clone();
+        let join = self.join(profile, &key);
+        self.command(Some(key), Command::ConfirmClaim { code, join }, Some(Said::Linked(profile.to_owned())));
+    }
+
+    /// Suspensions are short: a world in which devices sleep sells nothing.
+    fn suspend(&mut self, at: usize) {
+        let key = self.units[at].key.clone();
+        self.units[at].suspended = !self.units[at].suspended;
+        if self.units[at].suspended {
+            self.command(Some(key), Command::Suspend { reason: "stolen".into() }, Some(Said::Suspended));
+        } else {
+            self.command(Some(key), Command::Resume, Some(Said::Resumed));
+        }
+    }
+
+    /// The shop tells how it goes on with an order that it knows.
+    fn shop_moves_an_order(&mut self) {
+        let Some(row) = self.some_order() else { return };
+        let state = *self.actions.pick(&[
+            OrderState::Accepted,
+            OrderState::Shipped,
+            OrderState::Delivered,
+            OrderState::Refused,
+            OrderState::Cancelled,
+        ]);
+        let command = Command::SetOrderStatus { order: row.order.id, rev: row.order.rev + 1, state, eta: None };
+        let input = self.make(None, command);
+        self.call(Target::Household(row.household), input, None);
+    }
+
+    /// Somebody cancels: at the device, or in the app.
+    fn cancel(&mut self, at: usize) {
+        if let Some(order) = self.units[at].orders.last().cloned()
+            && self.actions.one_in(2)
+        {
+            return self.say(at, "up/order", &format!(r#"{{"order":"{order}","op":"cancel","nonce":"x"}}"#), None);
+        }
+        let Some(row) = self.some_order() else { return };
+        let command = Command::CancelOrder { order: row.order.id, channel: "app".into() };
+        let input = self.make(None, command);
+        self.call(Target::Household(row.household), input, None);
+    }
+
+    fn some_order(&mut self) -> Option<OrderRow> {
+        let rows = self.store.scan(&[table::ORDER], None, 1_000).unwrap();
+        if rows.is_empty() {
+            return None;
+        }
+        let (key, value) = self.actions.pick(&rows);
+        Some(codec::decode(Schema::Order, key, value).unwrap())
     }
 
     fn listen(&mut self, at: usize) {
@@ -398,7 +472,7 @@ impl World {
 
     fn call(&mut self, target: Target, input: Input, said: Option<Said>) {
         if let Some(said) = &said {
-            self.witness.tries(input.device.as_ref(), said);
+            self.witness.tries(&cause(&input), input.device.as_ref(), said);
         }
         self.calls.push(Call { target, input, answer: None, said });
     }
@@ -467,7 +541,8 @@ impl World {
                     let call = &mut self.calls[at];
                     if let Some(said) = call.said.take() {
                         let moment = self.link.next_moment();
-                        self.witness.answered(call.input.device.as_ref(), &said, &reply, moment);
+                        let cause = cause(&call.input);
+                        self.witness.answered(&cause, call.input.device.as_ref(), &said, &reply, moment);
                     }
                     if let Ok(Reply::Answered { offer, order: Some(order), .. }) = &reply {
                         self.witness.accepted(*offer, *order);
@@ -509,7 +584,7 @@ impl World {
             let again = next.on_its_way && !self.calm && self.network.one_in(6);
             if !next.on_its_way || again {
                 if let Some(said) = &next.said {
-                    self.witness.tries(Some(&self.units[at].key.clone()), said);
+                    self.witness.tries(next.id.as_str(), Some(&self.units[at].key), said);
                 }
                 if self.submit(at, &next) {
                     self.units[at].outbox.front_mut().unwrap().on_its_way = true;
@@ -565,7 +640,7 @@ impl World {
                 done.done_at = self.now;
                 if let Some(said) = &done.said {
                     let moment = self.link.next_moment();
-                    self.witness.answered(Some(&key), said, &reply, moment);
+                    self.witness.answered(done.id.as_str(), Some(&key), said, &reply, moment);
                 }
                 unit.old.push(done);
             }
@@ -596,6 +671,10 @@ impl World {
                     );
                 }
             }
+            if let Some(code) = body["body"]["code"].as_str() {
+                self.units[at].code = Some(code.replace('-', ""));
+                self.witness.counts.claims += 1;
+            }
             if let Some(order) = body["body"]["order"].as_str() {
                 self.units[at].orders.push(order.to_owned());
             }
@@ -606,10 +685,14 @@ impl World {
         }
     }
 
-    /// Offers delivered and messages acknowledged.
-    pub fn counts(&self) -> (u64, u64) {
-        (self.witness.offers_delivered, self.witness.acknowledgements)
+    pub fn counts(&self) -> Counts {
+        self.witness.counts
     }
+}
+
+/// What a command is known by at each of its tries.
+fn cause(input: &Input) -> String {
+    format!("c-{}", input.entropy)
 }
 
 /// Polls a submission once: the queues have room, so it is taken at once or not at all.
