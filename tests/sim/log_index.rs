@@ -17,6 +17,12 @@ pub struct LogIndex {
 }
 
 impl LogIndex {
+    /// Whether a durable row carries a message id.
+    pub fn holds(&mut self, store: &FaultyStore<MemoryStore>, id: &MessageId) -> bool {
+        // A durable row stays: what was seen once need not be looked for again.
+        self.rows.contains_key(id.as_str()) || self.rows_of(store, id) > 0
+    }
+
     /// How many durable rows carry a message id.
     pub fn rows_of(&mut self, store: &FaultyStore<MemoryStore>, id: &MessageId) -> usize {
         self.read_on(store);

@@ -30,7 +30,7 @@ use crate::witness::{Counts, Said, Witness};
 /// Devices of the world; p1 owns two of them in one home.
 const DEVICES: [&str; 3] = ["d-1", "d-2", "d-3"];
 /// Steps with faults.
-const STEPS: u64 = 220;
+const STEPS: u64 = 180;
 /// Rounds without faults within which everything must end.
 const CALM_ROUNDS_MAX: u64 = 600;
 
@@ -147,7 +147,7 @@ impl World {
             shards: 2,
             group_commits_max: 1 + self.faults.below(4) as usize,
             shard_queue_inputs_max: 64,
-            cached_households_max: 2,
+            cached_households_max: 2 + self.faults.below(7) as usize,
             log_inputs_per_household: 100_000,
         };
         let book = Arc::new(OneBook(Arc::clone(&self.rules)));
@@ -184,7 +184,11 @@ impl World {
     pub fn run(&mut self) {
         self.register();
         for _ in 0..STEPS {
-            self.act();
+            // Less is said than can be carried, so that most of it suffers the faults and little is
+            // left for the calm.
+            if self.actions.one_in(2) {
+                self.act();
+            }
             self.step();
             self.witness.check();
         }
@@ -232,9 +236,14 @@ impl World {
         self.calm = true;
         self.store.heal();
         self.crash();
-        for at in 0..self.units.len() {
-            self.listen(at);
+        self.listen_all();
+        self.settle();
+        // A device that sleeps is not listened to; woken, it connects and hears what waits.
+        for at in (0..self.units.len()).filter(|at| self.units[*at].suspended).collect::<Vec<_>>() {
+            self.suspend(at);
         }
+        self.settle();
+        self.listen_all();
         self.settle();
         self.witness.check();
         // Every deadline comes, and whatever is open ends by itself.
@@ -247,22 +256,38 @@ impl World {
             self.settle();
             self.witness.check();
         }
-        self.now = end;
-        self.clock.set(end);
+        self.now = end.max(self.now);
+        self.clock.set(self.now);
+        // Once more, for what a connection that ended at a reset or release has not taken.
+        self.listen_all();
+        self.settle();
         let engine = self.engine().clone();
         self.witness.check_ended(&engine);
         self.witness.check_log(&engine, &self.units.iter().map(|unit| unit.key.clone()).collect::<Vec<_>>());
     }
 
+    fn listen_all(&mut self) {
+        (0..self.units.len()).for_each(|at| self.listen(at));
+    }
+
     /// Something happens in the world.
     fn act(&mut self) {
+        // Suspensions are short: a world in which devices sleep sells nothing.
+        if let Some(asleep) = self.units.iter().position(|unit| unit.suspended)
+            && self.actions.one_in(5)
+        {
+            self.suspend(asleep);
+        }
         let at = self.actions.below(self.units.len() as u64) as usize;
-        match self.actions.below(30) {
-            0..=5 => {
-                self.units[at].used += 40 + self.actions.below(400) as u32;
-                if self.units[at].used > 700 {
-                    self.units[at].used = self.actions.below(40) as u32;
-                }
+        match self.actions.below(36) {
+            0..=5 | 30..=34 => {
+                // Worn, a little more worn, or changed: mostly across the edge, one way or the other.
+                let unit = &mut self.units[at];
+                unit.used = match unit.used {
+                    ..600 if self.actions.one_in(4) => unit.used + 40,
+                    ..600 => 601 + self.actions.below(100) as u32,
+                    _ => self.actions.below(40) as u32,
+                };
                 let used = self.units[at].used;
                 self.say(
                     at,
@@ -271,14 +296,18 @@ impl World {
                     Some(Said::Used(used)),
                 );
             }
-            6..=8 => {
+            6..=8 | 35 => {
                 let value = 10 + self.actions.below(14);
                 self.say(at, "up/telemetry", &format!(r#"{{"samples":[{{"f":{{"temperature":{value}}}}}]}}"#), None);
             }
             9 | 10 => self.listen(at),
             11 => self.hang_up(at),
             12 | 13 => {
-                let granted = self.actions.one_in(2);
+                let granted = !self.actions.one_in(4);
+                if !granted && self.actions.one_in(2) {
+                    // It stops listening, so that an offer may wait that the word must reach.
+                    self.hang_up(at);
+                }
                 let body = format!(r#"{{"set":[{{"purpose":"offers.device","granted":{granted}}}]}}"#);
                 self.say(at, "up/consent", &body, Some(Said::Consent(granted)));
             }
@@ -289,15 +318,16 @@ impl World {
                 let join = self.join(profile, &key);
                 self.command(Some(key), Command::LinkDirectly { join }, Some(Said::Linked(profile.to_owned())));
             }
-            18 => {
+            18 if self.actions.one_in(2) => {
                 let key = self.units[at].key.clone();
                 self.command(Some(key), Command::Release, Some(Said::Released));
             }
+            18 => self.say(at, "up/lifecycle", r#"{"op":"reset","level":"user","presence":true}"#, Some(Said::Reset)),
             19 => self.say(at, "up/lifecycle", r#"{"op":"wiped"}"#, Some(Said::Wiped)),
-            20 => self.say(at, "up/lifecycle", r#"{"op":"reset","level":"user","presence":true}"#, Some(Said::Reset)),
+            20 => self.answer(at),
             21 => {
                 let profile = ProfileId::new("p1").unwrap();
-                let granted = self.actions.one_in(2);
+                let granted = !self.actions.one_in(3);
                 let record = self.word(granted);
                 let household = HouseholdId::of_profile(&shop::retailer(), &profile);
                 let command = Command::SetConsents { profile, records: vec![(Purpose::OffersDevice, record)] };
@@ -306,7 +336,8 @@ impl World {
             }
             22 => self.say(at, "up/sync", "{}", None),
             23 | 24 => self.claim(at),
-            25 => self.suspend(at),
+            25 if self.actions.one_in(3) => self.suspend(at),
+            25 => self.answer(at),
             26 | 27 => self.shop_moves_an_order(),
             28 => self.cancel(at),
             _ => {
@@ -351,7 +382,7 @@ impl World {
         self.command(Some(key), Command::ConfirmClaim { code, join }, Some(Said::Linked(profile.to_owned())));
     }
 
-    /// Suspensions are short: a world in which devices sleep sells nothing.
+    /// Suspends a device, or wakes it.
     fn suspend(&mut self, at: usize) {
         let key = self.units[at].key.clone();
         self.units[at].suspended = !self.units[at].suspended;
@@ -496,7 +527,7 @@ impl World {
             self.now = self.now + jump;
             self.clock.set(self.now);
         }
-        for _ in 0..self.schedule.below(8) {
+        for _ in 0..self.schedule.below(12) {
             match self.schedule.below(8) {
                 0 => self.send_calls(),
                 1 | 2 => self.send_messages(false),
@@ -663,6 +694,9 @@ impl World {
                 let offer = body["body"]["offer"]["id"].as_str().unwrap().parse().unwrap();
                 self.units[at].offers.push(offer);
                 if self.actions.one_in(2) {
+                    self.answer(at);
+                }
+                if self.actions.one_in(2) {
                     self.say(
                         at,
                         "up/offer/receipt",
@@ -670,6 +704,9 @@ impl World {
                         None,
                     );
                 }
+            }
+            if body["body"]["op"] == "wipe" && !self.actions.one_in(4) {
+                self.say(at, "up/lifecycle", r#"{"op":"wiped"}"#, Some(Said::Wiped));
             }
             if let Some(code) = body["body"]["code"].as_str() {
                 self.units[at].code = Some(code.replace('-', ""));
