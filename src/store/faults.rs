@@ -79,6 +79,12 @@ impl<S: Store + Clone> FaultyStore<S> {
         state.durable.as_ref().unwrap_or(&state.shown).clone()
     }
 
+    /// A scan of what a crash at this moment would leave, without a copy of all of it.
+    pub fn scan_durable(&self, prefix: &[u8], after: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
+        let state = self.state();
+        state.durable.as_ref().unwrap_or(&state.shown).scan(prefix, after, limit)
+    }
+
     /// Groups committed or failed so far.
     pub fn groups(&self) -> u64 {
         self.state().groups
@@ -166,6 +172,8 @@ mod tests {
             store.commit(&[put("b", "2")]).unwrap_err();
             assert_eq!(shown(&store), before_crash, "{fault:?} before the crash");
             assert_eq!(store.durable().len(), after_crash.len(), "{fault:?} at the crash");
+            let left = store.scan_durable(&[], None, 100).unwrap();
+            assert_eq!(left.len(), after_crash.len(), "{fault:?} at the crash, without a copy");
             store.reopen();
             assert_eq!(shown(&store), after_crash, "{fault:?} after the crash");
         }

@@ -4,6 +4,7 @@
 //! plays one.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod log_index;
 mod random;
 mod seams;
 mod shop;
@@ -15,7 +16,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use witness::Counts;
 use world::World;
+
+/// From so many seeds on the averages mean something.
+const ENOUGH_SEEDS: u64 = 100;
 
 /// ERROR lines logged so far.
 static ERRORS: AtomicU64 = AtomicU64::new(0);
@@ -67,24 +72,29 @@ fn every_seeded_world_keeps_every_promise() {
             1..number("HEARTHWAY_SIM_SEEDS").unwrap_or(many) + 1
         }
     };
-    let (mut offers, mut acknowledgements) = (0, 0);
-    for seed in seeds.clone() {
+    let many = seeds.end - seeds.start;
+    let tell = number("HEARTHWAY_SIM_SEED").is_some();
+    let mut counts = Counts::default();
+    for seed in seeds {
         let run = catch_unwind(AssertUnwindSafe(|| {
-            let mut world = World::new(seed);
+            let mut world = World::new(seed, tell);
             world.run();
             world.counts()
         }));
         match run {
-            Ok((offered, acknowledged)) => {
-                offers += offered;
-                acknowledgements += acknowledged;
-            }
+            Ok(counted) => counts += counted,
             Err(_) => {
                 panic!("seed {seed} broke a promise; again with: HEARTHWAY_SIM_SEED={seed} cargo test --test sim")
             }
         }
     }
-    println!("{} seeds, {acknowledgements} acknowledgements, {offers} offers delivered", seeds.end - seeds.start);
-    assert!(acknowledgements > 0, "a world in which nothing happens proves nothing");
-    assert!(offers > 0 || seeds.end - seeds.start < 20, "a world without offers proves nothing");
+    println!("{many} seeds: {counts:?}");
+    assert!(counts.acknowledgements > 0, "a world in which nothing happens proves nothing");
+    if many >= ENOUGH_SEEDS {
+        assert!(counts.offers_delivered > 3 * many, "worlds with few offers prove little");
+        assert!(counts.ends > many, "worlds in which nobody ends anything prove nothing about silence");
+        assert!(counts.orders > many / 2, "worlds in which nothing is sold prove nothing about selling once");
+        assert!(counts.claims > many / 4, "worlds in which no code is typed prove nothing about claims");
+        assert!(counts.explained > many, "worlds without traces explain nothing");
+    }
 }

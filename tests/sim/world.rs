@@ -5,14 +5,18 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+use hearthway::engine::rows::OrderRow;
 use hearthway::engine::{Decider, Engine, Outcome, Repeat, Settings, Target, Waiter};
+use hearthway::store::Store;
+use hearthway::store::codec::{self, Schema};
 use hearthway::store::faults::{Fault, FaultyStore};
+use hearthway::store::keys::table;
 use hearthway::store::memory::MemoryStore;
 use hearthway_core::decision::Reply;
 use hearthway_core::id::{DeviceKey, HouseholdId, InputId, LinkId, MessageId, OfferId, ProfileId};
 use hearthway_core::input::{Answer, Command, Input, Join, What};
 use hearthway_core::limits::SEEN_AGE_MAX;
-use hearthway_core::model::{ConsentRecord, ConsentSource, Member, Purpose, Role};
+use hearthway_core::model::{ConsentRecord, ConsentSource, Member, OrderState, Purpose, Role};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::{Span, Timestamp, Zone};
 use hearthway_core::wire::decode;
@@ -20,12 +24,12 @@ use hearthway_core::wire::decode;
 use crate::random::Stream;
 use crate::seams::{OneBook, WorldClock, WorldLink};
 use crate::shop;
-use crate::witness::{Said, Witness};
+use crate::witness::{Counts, Said, Witness};
 
 /// Devices of the world; p1 owns two of them in one home.
 const DEVICES: [&str; 3] = ["d-1", "d-2", "d-3"];
 /// Steps with faults.
-const STEPS: u64 = 220;
+const STEPS: u64 = 180;
 /// Rounds without faults within which everything must end.
 const CALM_ROUNDS_MAX: u64 = 600;
 
@@ -53,6 +57,10 @@ struct Unit {
     offers: Vec<OfferId>,
     orders: Vec<String>,
     connection: u64,
+    /// The claim code that it shows.
+    code: Option<String>,
+    /// Whether somebody asked for its suspension.
+    suspended: bool,
 }
 
 /// An acknowledgement on its way to a device.
@@ -93,7 +101,7 @@ struct Call {
 }
 
 impl World {
-    pub fn new(seed: u64) -> World {
+    pub fn new(seed: u64, tell: bool) -> World {
         let now = Timestamp::parse_rfc3339("2026-03-18T10:00:00+01:00").unwrap();
         let clock = WorldClock::at(now);
         let store = Arc::new(FaultyStore::new(MemoryStore::new()));
@@ -106,11 +114,13 @@ impl World {
             offers: Vec::new(),
             orders: Vec::new(),
             connection: 0,
+            code: None,
+            suspended: false,
         });
         let mut world = World {
             clock,
             now,
-            witness: Witness::new(Arc::clone(&store)),
+            witness: Witness::new(Arc::clone(&store), tell),
             store,
             link: Arc::new(WorldLink::default()),
             engine: None,
@@ -136,7 +146,7 @@ impl World {
             shards: 2,
             group_commits_max: 1 + self.faults.below(4) as usize,
             shard_queue_inputs_max: 64,
-            cached_households_max: 2,
+            cached_households_max: 2 + self.faults.below(7) as usize,
             log_inputs_per_household: 100_000,
         };
         let book = Arc::new(OneBook(Arc::clone(&self.rules)));
@@ -173,7 +183,11 @@ impl World {
     pub fn run(&mut self) {
         self.register();
         for _ in 0..STEPS {
-            self.act();
+            // Less is said than can be carried, so that most of it suffers the faults and little is
+            // left for the calm.
+            if self.actions.one_in(2) {
+                self.act();
+            }
             self.step();
             self.witness.check();
         }
@@ -221,9 +235,14 @@ impl World {
         self.calm = true;
         self.store.heal();
         self.crash();
-        for at in 0..self.units.len() {
-            self.listen(at);
+        self.listen_all();
+        self.settle();
+        // A device that sleeps is not listened to; woken, it connects and hears what waits.
+        for at in (0..self.units.len()).filter(|at| self.units[*at].suspended).collect::<Vec<_>>() {
+            self.suspend(at);
         }
+        self.settle();
+        self.listen_all();
         self.settle();
         self.witness.check();
         // Every deadline comes, and whatever is open ends by itself.
@@ -236,21 +255,38 @@ impl World {
             self.settle();
             self.witness.check();
         }
-        self.now = end;
-        self.clock.set(end);
-        self.witness.check_ended(self.engine());
-        self.witness.check_log(self.engine(), &self.units.iter().map(|unit| unit.key.clone()).collect::<Vec<_>>());
+        self.now = end.max(self.now);
+        self.clock.set(self.now);
+        // Once more, for what a connection that ended at a reset or release has not taken.
+        self.listen_all();
+        self.settle();
+        let engine = self.engine().clone();
+        self.witness.check_ended(&engine);
+        self.witness.check_log(&engine, &self.units.iter().map(|unit| unit.key.clone()).collect::<Vec<_>>());
+    }
+
+    fn listen_all(&mut self) {
+        (0..self.units.len()).for_each(|at| self.listen(at));
     }
 
     /// Something happens in the world.
     fn act(&mut self) {
+        // Suspensions are short: a world in which devices sleep sells nothing.
+        if let Some(asleep) = self.units.iter().position(|unit| unit.suspended)
+            && self.actions.one_in(5)
+        {
+            self.suspend(asleep);
+        }
         let at = self.actions.below(self.units.len() as u64) as usize;
-        match self.actions.below(24) {
-            0..=5 => {
-                self.units[at].used += 40 + self.actions.below(400) as u32;
-                if self.units[at].used > 700 {
-                    self.units[at].used = self.actions.below(40) as u32;
-                }
+        match self.actions.below(36) {
+            0..=5 | 30..=34 => {
+                // Worn, a little more worn, or changed: mostly across the edge, one way or the other.
+                let unit = &mut self.units[at];
+                unit.used = match unit.used {
+                    ..600 if self.actions.one_in(4) => unit.used + 40,
+                    ..600 => 601 + self.actions.below(100) as u32,
+                    _ => self.actions.below(40) as u32,
+                };
                 let used = self.units[at].used;
                 self.say(
                     at,
@@ -259,14 +295,18 @@ impl World {
                     Some(Said::Used(used)),
                 );
             }
-            6..=8 => {
+            6..=8 | 35 => {
                 let value = 10 + self.actions.below(14);
                 self.say(at, "up/telemetry", &format!(r#"{{"samples":[{{"f":{{"temperature":{value}}}}}]}}"#), None);
             }
             9 | 10 => self.listen(at),
             11 => self.hang_up(at),
             12 | 13 => {
-                let granted = self.actions.one_in(2);
+                let granted = !self.actions.one_in(4);
+                if !granted && self.actions.one_in(2) {
+                    // It stops listening, so that an offer may wait that the word must reach.
+                    self.hang_up(at);
+                }
                 let body = format!(r#"{{"set":[{{"purpose":"offers.device","granted":{granted}}}]}}"#);
                 self.say(at, "up/consent", &body, Some(Said::Consent(granted)));
             }
@@ -277,15 +317,16 @@ impl World {
                 let join = self.join(profile, &key);
                 self.command(Some(key), Command::LinkDirectly { join }, Some(Said::Linked(profile.to_owned())));
             }
-            18 => {
+            18 if self.actions.one_in(2) => {
                 let key = self.units[at].key.clone();
                 self.command(Some(key), Command::Release, Some(Said::Released));
             }
+            18 => self.say(at, "up/lifecycle", r#"{"op":"reset","level":"user","presence":true}"#, Some(Said::Reset)),
             19 => self.say(at, "up/lifecycle", r#"{"op":"wiped"}"#, Some(Said::Wiped)),
-            20 => self.say(at, "up/lifecycle", r#"{"op":"reset","level":"user","presence":true}"#, Some(Said::Reset)),
+            20 => self.answer(at),
             21 => {
                 let profile = ProfileId::new("p1").unwrap();
-                let granted = self.actions.one_in(2);
+                let granted = !self.actions.one_in(3);
                 let record = self.word(granted);
                 let household = HouseholdId::of_profile(&shop::retailer(), &profile);
                 let command = Command::SetConsents { profile, records: vec![(Purpose::OffersDevice, record)] };
@@ -293,6 +334,11 @@ impl World {
                 self.call(Target::Household(household), input, Some(Said::ShopConsent("p1".into(), granted)));
             }
             22 => self.say(at, "up/sync", "{}", None),
+            23 | 24 => self.claim(at),
+            25 if self.actions.one_in(3) => self.suspend(at),
+            25 => self.answer(at),
+            26 | 27 => self.shop_moves_an_order(),
+            28 => self.cancel(at),
             _ => {
                 self.units[at].skew = *self.actions.pick(&[Span::ZERO, Span::days(-20_000), Span::days(400)]);
                 let t = (self.now + self.units[at].skew).0;
@@ -322,6 +368,65 @@ impl World {
             let command = Command::AnswerOffer { offer, rev: 1, answer, channel: "app".into(), profile: None };
             self.command(Some(self.units[at].key.clone()), command, None);
         }
+    }
+
+    /// The device asks for a code; somebody types the one that it shows.
+    fn claim(&mut self, at: usize) {
+        let Some(code) = self.units[at].code.take() else {
+            return self.say(at, "up/claim", r#"{"op":"start","presence":true}"#, None);
+        };
+        let profile = *self.actions.pick(&["p1", "p2"]);
+        let key = self.units[at].key.clone();
+        let join = self.join(profile, &key);
+        self.command(Some(key), Command::ConfirmClaim { code, join }, Some(Said::Linked(profile.to_owned())));
+    }
+
+    /// Suspends a device, or wakes it.
+    fn suspend(&mut self, at: usize) {
+        let key = self.units[at].key.clone();
+        self.units[at].suspended = !self.units[at].suspended;
+        if self.units[at].suspended {
+            self.command(Some(key), Command::Suspend { reason: "stolen".into() }, Some(Said::Suspended));
+        } else {
+            self.command(Some(key), Command::Resume, Some(Said::Resumed));
+        }
+    }
+
+    /// The shop tells how it goes on with an order that it knows.
+    fn shop_moves_an_order(&mut self) {
+        let Some(row) = self.some_order() else { return };
+        let state = *self.actions.pick(&[
+            OrderState::Accepted,
+            OrderState::Shipped,
+            OrderState::Delivered,
+            OrderState::Refused,
+            OrderState::Cancelled,
+        ]);
+        let command = Command::SetOrderStatus { order: row.order.id, rev: row.order.rev + 1, state, eta: None };
+        let input = self.make(None, command);
+        self.call(Target::Household(row.household), input, None);
+    }
+
+    /// Somebody cancels: at the device, or in the app.
+    fn cancel(&mut self, at: usize) {
+        if let Some(order) = self.units[at].orders.last().cloned()
+            && self.actions.one_in(2)
+        {
+            return self.say(at, "up/order", &format!(r#"{{"order":"{order}","op":"cancel","nonce":"x"}}"#), None);
+        }
+        let Some(row) = self.some_order() else { return };
+        let command = Command::CancelOrder { order: row.order.id, channel: "app".into() };
+        let input = self.make(None, command);
+        self.call(Target::Household(row.household), input, None);
+    }
+
+    fn some_order(&mut self) -> Option<OrderRow> {
+        let rows = self.store.scan(&[table::ORDER], None, 1_000).unwrap();
+        if rows.is_empty() {
+            return None;
+        }
+        let (key, value) = self.actions.pick(&rows);
+        Some(codec::decode(Schema::Order, key, value).unwrap())
     }
 
     fn listen(&mut self, at: usize) {
@@ -397,7 +502,7 @@ impl World {
 
     fn call(&mut self, target: Target, input: Input, said: Option<Said>) {
         if let Some(said) = &said {
-            self.witness.tries(input.device.as_ref(), said);
+            self.witness.tries(&cause(&input), input.device.as_ref(), said);
         }
         self.calls.push(Call { target, input, answer: None, said });
     }
@@ -421,7 +526,7 @@ impl World {
             self.now = self.now + jump;
             self.clock.set(self.now);
         }
-        for _ in 0..self.schedule.below(8) {
+        for _ in 0..self.schedule.below(12) {
             match self.schedule.below(8) {
                 0 => self.send_calls(),
                 1 | 2 => self.send_messages(false),
@@ -466,7 +571,8 @@ impl World {
                     let call = &mut self.calls[at];
                     if let Some(said) = call.said.take() {
                         let moment = self.link.next_moment();
-                        self.witness.answered(call.input.device.as_ref(), &said, &reply, moment);
+                        let cause = cause(&call.input);
+                        self.witness.answered(&cause, call.input.device.as_ref(), &said, &reply, moment);
                     }
                     if let Ok(Reply::Answered { offer, order: Some(order), .. }) = &reply {
                         self.witness.accepted(*offer, *order);
@@ -508,7 +614,7 @@ impl World {
             let again = next.on_its_way && !self.calm && self.network.one_in(6);
             if !next.on_its_way || again {
                 if let Some(said) = &next.said {
-                    self.witness.tries(Some(&self.units[at].key.clone()), said);
+                    self.witness.tries(next.id.as_str(), Some(&self.units[at].key), said);
                 }
                 if self.submit(at, &next) {
                     self.units[at].outbox.front_mut().unwrap().on_its_way = true;
@@ -564,7 +670,7 @@ impl World {
                 done.done_at = self.now;
                 if let Some(said) = &done.said {
                     let moment = self.link.next_moment();
-                    self.witness.answered(Some(&key), said, &reply, moment);
+                    self.witness.answered(done.id.as_str(), Some(&key), said, &reply, moment);
                 }
                 unit.old.push(done);
             }
@@ -587,6 +693,9 @@ impl World {
                 let offer = body["body"]["offer"]["id"].as_str().unwrap().parse().unwrap();
                 self.units[at].offers.push(offer);
                 if self.actions.one_in(2) {
+                    self.answer(at);
+                }
+                if self.actions.one_in(2) {
                     self.say(
                         at,
                         "up/offer/receipt",
@@ -594,6 +703,13 @@ impl World {
                         None,
                     );
                 }
+            }
+            if body["body"]["op"] == "wipe" && !self.actions.one_in(4) {
+                self.say(at, "up/lifecycle", r#"{"op":"wiped"}"#, Some(Said::Wiped));
+            }
+            if let Some(code) = body["body"]["code"].as_str() {
+                self.units[at].code = Some(code.replace('-', ""));
+                self.witness.counts.claims += 1;
             }
             if let Some(order) = body["body"]["order"].as_str() {
                 self.units[at].orders.push(order.to_owned());
@@ -605,10 +721,14 @@ impl World {
         }
     }
 
-    /// Offers delivered and messages acknowledged.
-    pub fn counts(&self) -> (u64, u64) {
-        (self.witness.offers_delivered, self.witness.acknowledgements)
+    pub fn counts(&self) -> Counts {
+        self.witness.counts
     }
+}
+
+/// What a command is known by at each of its tries.
+fn cause(input: &Input) -> String {
+    format!("c-{}", input.entropy)
 }
 
 /// Polls a submission once: the queues have room, so it is taken at once or not at all.
