@@ -53,7 +53,7 @@ fn rules(triggers: usize) -> RuleSet {
             text,
             "[[trigger]]\nid = \"cold-{n}\"\nkind = \"tip\"\n[trigger.on]\nevent = \"telemetry\"\n\
              device = {{ kind = \"thermostat\" }}\nfield = \"temperature\"\nfalls_below = {threshold:.2}\n\
-             [trigger.when]\nall = 'telemetry.temperature < 17.5 && local.hour >= 0'\n\
+             [trigger.when]\nall = 'telemetry.temperature < 17.5 && local.hour >= 6'\n\
              [trigger.offer]\nactions = [\"decline\"]\n[trigger.offer.text.fr]\ntitle = \"Froid\"\nbody = \"{{{{ telemetry.temperature }}}}\"\n"
         )
         .unwrap();
