@@ -102,7 +102,7 @@ struct Call {
 }
 
 impl World {
-    pub fn new(seed: u64, tell: bool) -> World {
+    pub fn new(seed: u64, rules: Arc<RuleSet>, tell: bool) -> World {
         let now = Timestamp::parse_rfc3339("2026-03-18T10:00:00+01:00").unwrap();
         let clock = WorldClock::at(now);
         let store = Arc::new(FaultyStore::new(MemoryStore::new()));
@@ -125,7 +125,7 @@ impl World {
             store,
             link: Arc::new(WorldLink::default()),
             engine: None,
-            rules: Arc::new(shop::rules()),
+            rules,
             units: units.collect(),
             acks: Arc::default(),
             calls: Vec::new(),
