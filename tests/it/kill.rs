@@ -12,7 +12,7 @@ use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS}
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::gateway::{Gateway, OPERATOR};
+use crate::gateway::{Gateway, OPERATOR, STEP_SECONDS_MAX};
 use crate::stock_clients::load_the_sample_shop;
 
 /// Kills; each falls into a moment of its own.
@@ -158,7 +158,8 @@ async fn what_was_acknowledged_survives_every_kill_and_happens_once() {
     let lives: Vec<_> = lives.collect();
     let mut devices = Vec::new();
     for life in lives {
-        devices.push(tokio::time::timeout(crate::gateway::STEP_SECONDS_MAX, life).await.unwrap().unwrap());
+        let device = tokio::time::timeout(STEP_SECONDS_MAX, life).await;
+        devices.push(device.expect("a device waits for ever: its edge, its offer or its answer was lost").unwrap());
     }
     assert!(interrupted > KILLS, "kills that hit nobody in the middle of its story prove nothing");
 
