@@ -67,6 +67,16 @@ impl Gateway {
         answer
     }
 
+    /// Sends JSON Lines and gives the answers, a line for a line.
+    pub async fn bulk(&self, token: &str, path: &str, lines: String) -> Vec<Value> {
+        let request = self.client.post(format!("{}{path}", self.http)).bearer_auth(token).body(lines);
+        let response = request.timeout(STEP_SECONDS_MAX).send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        assert!(status.is_success(), "POST {path} → {status}: {text}");
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     /// Asks it to end, as an operator would, and waits for it. `true` where it ended by itself.
     #[cfg(unix)]
     pub fn end(mut self) -> bool {

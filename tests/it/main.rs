@@ -4,6 +4,7 @@
 mod command_line;
 mod documents;
 mod gateway;
+mod kill;
 mod mqtt_clients;
 mod mqtt_delivery;
 mod mqtt_faults;

@@ -152,7 +152,7 @@ async fn session(kind: Kind, version: Version) {
 }
 
 /// Makes the calls of the sample shop as its tenants would, and gives the shop's token.
-async fn load_the_sample_shop(gateway: &Gateway) -> String {
+pub async fn load_the_sample_shop(gateway: &Gateway) -> String {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let calls = hearthway::config::samples::load(&config).unwrap();
     let (of_the_operator, of_the_shop): (Vec<_>, Vec<_>) = calls.iter().partition(|call| call.retailer.is_none());

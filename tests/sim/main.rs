@@ -13,6 +13,7 @@ mod world;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
@@ -74,10 +75,11 @@ fn every_seeded_world_keeps_every_promise() {
     };
     let many = seeds.end - seeds.start;
     let tell = number("HEARTHWAY_SIM_SEED").is_some();
+    let rules = Arc::new(shop::rules());
     let mut counts = Counts::default();
     for seed in seeds {
         let run = catch_unwind(AssertUnwindSafe(|| {
-            let mut world = World::new(seed, tell);
+            let mut world = World::new(seed, Arc::clone(&rules), tell);
             world.run();
             world.counts()
         }));

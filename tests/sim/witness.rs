@@ -19,8 +19,9 @@ use hearthway_core::trace::Verdict;
 
 use crate::log_index::LogIndex;
 
-/// Each so many-th stored trace is asked for by its time.
-const EXPLAIN_EVERY: usize = 16;
+/// Each so many-th stored trace of a home is asked for by its time, the newest first. It is dear:
+/// where the clock went back, the home's log is decided again.
+const EXPLAIN_EVERY: usize = 64;
 
 /// What a message or a command says, as far as promises hang on it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,7 +29,7 @@ use crate::witness::{Counts, Said, Witness};
 /// Devices of the world; p1 owns two of them in one home.
 const DEVICES: [&str; 3] = ["d-1", "d-2", "d-3"];
 /// Steps with faults.
-const STEPS: u64 = 180;
+const STEPS: u64 = 170;
 /// Rounds without faults within which everything must end.
 const CALM_ROUNDS_MAX: u64 = 600;
 
@@ -101,7 +101,7 @@ struct Call {
 }
 
 impl World {
-    pub fn new(seed: u64, tell: bool) -> World {
+    pub fn new(seed: u64, rules: Arc<RuleSet>, tell: bool) -> World {
         let now = Timestamp::parse_rfc3339("2026-03-18T10:00:00+01:00").unwrap();
         let clock = WorldClock::at(now);
         let store = Arc::new(FaultyStore::new(MemoryStore::new()));
@@ -124,7 +124,7 @@ impl World {
             store,
             link: Arc::new(WorldLink::default()),
             engine: None,
-            rules: Arc::new(shop::rules()),
+            rules,
             units: units.collect(),
             acks: Arc::default(),
             calls: Vec::new(),
@@ -278,8 +278,8 @@ impl World {
             self.suspend(asleep);
         }
         let at = self.actions.below(self.units.len() as u64) as usize;
-        match self.actions.below(36) {
-            0..=5 | 30..=34 => {
+        match self.actions.below(38) {
+            0..=5 | 30..=36 => {
                 // Worn, a little more worn, or changed: mostly across the edge, one way or the other.
                 let unit = &mut self.units[at];
                 unit.used = match unit.used {
@@ -295,7 +295,7 @@ impl World {
                     Some(Said::Used(used)),
                 );
             }
-            6..=8 | 35 => {
+            6..=8 | 37 => {
                 let value = 10 + self.actions.below(14);
                 self.say(at, "up/telemetry", &format!(r#"{{"samples":[{{"f":{{"temperature":{value}}}}}]}}"#), None);
             }
@@ -526,7 +526,7 @@ impl World {
             self.now = self.now + jump;
             self.clock.set(self.now);
         }
-        for _ in 0..self.schedule.below(12) {
+        for _ in 0..self.schedule.below(10) {
             match self.schedule.below(8) {
                 0 => self.send_calls(),
                 1 | 2 => self.send_messages(false),
