@@ -86,7 +86,9 @@ fn every_seeded_world_keeps_every_promise() {
         match run {
             Ok(counted) => counts += counted,
             Err(_) => {
-                panic!("seed {seed} broke a promise; again with: HEARTHWAY_SIM_SEED={seed} cargo test --test sim")
+                panic!(
+                    "seed {seed} broke a promise; again with: HEARTHWAY_SIM_SEED={seed} cargo test --test sim -- --nocapture"
+                )
             }
         }
     }

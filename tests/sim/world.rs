@@ -29,7 +29,7 @@ use crate::witness::{Counts, Said, Witness};
 /// Devices of the world; p1 owns two of them in one home.
 const DEVICES: [&str; 3] = ["d-1", "d-2", "d-3"];
 /// Steps with faults.
-const STEPS: u64 = 170;
+const STEPS: u64 = 150;
 /// Rounds without faults within which everything must end.
 const CALM_ROUNDS_MAX: u64 = 600;
 
