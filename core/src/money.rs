@@ -39,7 +39,7 @@ impl Currency {
     }
     /// The code as text.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or("XXX")
+        std::str::from_utf8(&self.0).expect("a code is three ASCII capitals")
     }
     /// How many digits its minor unit has.
     pub fn minor_digits(&self) -> u32 {

@@ -187,11 +187,6 @@ impl Shard {
             let key = keys::seen(&mark.0, mark.1);
             match rows::get::<SeenRow>(&*self.house.store, Schema::Seen, &key) {
                 Ok(None) => {}
-                // After a failed write reads may show what is not durable: a repeat is then no
-                // more acknowledged than its first was.
-                Ok(Some(_)) if self.house.trouble().is_some() => {
-                    return Step::answer(waiter, retry("the store cannot write; nothing was changed"));
-                }
                 Ok(Some(row)) => return self.repeated(household, row, &input, waiter),
                 Err(error) => return self.unreadable(waiter, &error),
             }
