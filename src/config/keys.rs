@@ -177,7 +177,7 @@ pub const KEYS: &[Key] = &[
         section: "engine",
         name: "cached_households_max",
         kind: Kind::Count { unit: "households", min: 16, max: 10_000_000 },
-        default: Some("2000"),
+        default: Some("10000"),
         meaning: "Households kept in memory. Others are loaded when something happens in them.",
     },
     Key {

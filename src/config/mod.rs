@@ -143,7 +143,7 @@ pub struct Engine {
 
 impl Default for Engine {
     fn default() -> Engine {
-        Engine { shards: 2, group_commits_max: 256, shard_queue_inputs_max: 1_024, cached_households_max: 2_000 }
+        Engine { shards: 2, group_commits_max: 256, shard_queue_inputs_max: 1_024, cached_households_max: 10_000 }
     }
 }
 

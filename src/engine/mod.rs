@@ -169,7 +169,7 @@ impl Default for Settings {
             shards: 2,
             group_commits_max: 256,
             shard_queue_inputs_max: 1_024,
-            cached_households_max: 2_000,
+            cached_households_max: 10_000,
             snapshot_inputs: 256,
         }
     }

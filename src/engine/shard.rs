@@ -290,7 +290,7 @@ impl Shard {
                 .claim
                 .as_ref()
                 .map(|claim| DownMessage::ClaimCode { code: claim.code.clone(), expires_at: claim.expires_at }),
-            Told::Order(id) => facts.orders.get(id).map(|order| DownMessage::Order(Box::new(order.clone()))),
+            Told::Order(id) => facts.orders.get(id).map(|order| DownMessage::Order(order.clone())),
             // What the current set is, only the rules know: asked again, and nothing but the
             // answer is taken.
             Told::Sync => {

@@ -30,7 +30,8 @@ pub struct Contact {
     pub state: ContactState,
 }
 
-/// All that is known about one home: the facts that a decision reads.
+/// All that is known about one home: the facts that a decision reads. Large values are boxed: a
+/// map keeps room for eleven in each node, and most homes have one or two.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Household {
     /// Its id.
@@ -44,17 +45,17 @@ pub struct Household {
     /// Its language.
     pub locale: Option<Locale>,
     /// The people.
-    pub members: BTreeMap<ProfileId, Member>,
+    pub members: BTreeMap<ProfileId, Box<Member>>,
     /// The devices.
-    pub devices: BTreeMap<DeviceKey, Device>,
+    pub devices: BTreeMap<DeviceKey, Box<Device>>,
     /// Who is linked to what.
     pub links: BTreeMap<LinkId, Link>,
     /// Until when the people want silence.
     pub paused_until: Option<Timestamp>,
     /// Live offers, and the last few ended ones.
-    pub offers: BTreeMap<OfferId, Offer>,
+    pub offers: BTreeMap<OfferId, Box<Offer>>,
     /// Open orders, and the last few ended ones.
-    pub orders: BTreeMap<OrderId, Order>,
+    pub orders: BTreeMap<OrderId, Box<Order>>,
     /// The last times it was spoken to, oldest first.
     pub contacts: Vec<Contact>,
     /// Moves that have arrived, so that each is applied once; the last few, oldest first.
@@ -96,7 +97,7 @@ impl Household {
     }
     /// The person who stands for the household: its first owner.
     pub fn owner(&self) -> Option<&Member> {
-        self.members.values().find(|member| member.role == Role::Owner)
+        self.members.values().map(|member| &**member).find(|member| member.role == Role::Owner)
     }
     /// The next instant at which something is due: a claim or an offer ends, a held or snoozed
     /// offer is looked at again, a cancel window closes, an armed trigger may turn, a pause ends.

@@ -171,8 +171,8 @@ pub fn home() -> (Household, Device) {
         role: Role::Owner,
         since: now(),
     };
-    household.members.insert(profile, member);
+    household.members.insert(profile, Box::new(member));
     household.links.insert(link.id, link);
-    household.devices.insert(key, device.clone());
+    household.devices.insert(key, Box::new(device.clone()));
     (household, device)
 }

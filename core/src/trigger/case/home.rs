@@ -222,7 +222,7 @@ fn household(
     let role = match given.role.as_deref() {
         Some("none") => {
             let mut home = Household::empty(HouseholdId::prospect(&device.key));
-            home.devices.insert(device.key.clone(), device);
+            home.devices.insert(device.key.clone(), Box::new(device));
             return Ok(home);
         }
         Some("buyer") => Role::Buyer,
@@ -266,9 +266,9 @@ fn household(
     home.retailer = Some(trigger.retailer.clone());
     home.zone = Some(zone);
     home.locale = given.locale.clone();
-    home.members.insert(profile, member);
+    home.members.insert(profile, Box::new(member));
     home.links.insert(id, link);
-    home.devices.insert(device.key.clone(), device);
+    home.devices.insert(device.key.clone(), Box::new(device));
     Ok(home)
 }
 
