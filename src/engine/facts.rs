@@ -1,10 +1,10 @@
 //! The households that a shard has in memory.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use hearthway_core::id::HouseholdId;
-use hearthway_core::model::Household;
+use hearthway_core::model::{Few, Household};
 
 use super::rows::{self, HouseholdRow, LastSnapshot};
 use super::seen::Pages;
@@ -44,7 +44,7 @@ impl Facts {
         if read {
             let row = read_record(id, store)?.unwrap_or_else(|| HouseholdRow {
                 facts: Arc::new(Household::empty(id)),
-                heard: BTreeMap::new(),
+                heard: Few::new(),
                 snapshot: LastSnapshot::default(),
             });
             self.make_room();

@@ -1,12 +1,11 @@
 //! What the engine keeps in the store beside household records: one type per table.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hearthway_core::code::{Code, Refusal};
 use hearthway_core::id::{DeviceKey, HouseholdId, MoveId, OfferId, OrderId};
 use hearthway_core::input::{Input, Join};
-use hearthway_core::model::{Device, Household, Offer, Order};
+use hearthway_core::model::{Device, Few, Household, Offer, Order};
 use hearthway_core::time::Timestamp;
 use hearthway_core::trace::CandidateTrace;
 use hearthway_core::wire::DownMessage;
@@ -23,7 +22,7 @@ pub struct HouseholdRow {
     /// The facts.
     pub facts: Arc<Household>,
     /// The last message ids of its devices; the ones before are in pages of their own.
-    pub heard: BTreeMap<DeviceKey, Recent>,
+    pub heard: Few<DeviceKey, Recent>,
     /// The last snapshot in its log.
     pub snapshot: LastSnapshot,
 }

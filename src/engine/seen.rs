@@ -9,7 +9,7 @@ use hearthway_core::input::{Input, What};
 use hearthway_core::limits::{SEEN_AGE_MAX, SEEN_IDS_PER_DEVICE};
 use hearthway_core::time::Timestamp;
 
-use super::rows::{self, HouseholdRow, SeenPage, ToldRow};
+use super::rows::{self, HouseholdRow, Recent, SeenPage, ToldRow};
 use super::speak;
 use crate::store::codec::{self, Schema};
 use crate::store::{Store, StoreError, Write, keys};
@@ -78,14 +78,11 @@ impl Pages {
         writes: &mut Vec<Write>,
     ) -> Result<(), StoreError> {
         let older = self.read(device, store)?;
-        let recent = match row.heard.get_mut(device) {
-            Some(recent) => recent,
-            None => {
-                let recent = row.heard.entry(device.clone()).or_default();
-                recent.page = older.back().map_or(0, |(number, _)| number + 1);
-                recent
-            }
-        };
+        if !row.heard.contains_key(device) {
+            let page = older.back().map_or(0, |(number, _)| number + 1);
+            row.heard.insert(device.clone(), Recent { page, ..Recent::default() });
+        }
+        let recent = row.heard.get_mut(device).expect("it was there or has just been put there");
         recent.ids.hashes.push(hash | if told.is_some() { TOLD } else { 0 });
         recent.ids.last_at = now;
         if let Some(told) = told {

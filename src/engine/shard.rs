@@ -36,6 +36,8 @@ const REPEATS_WAITING_MAX: usize = 1_024;
 /// A record above this is copied before an input is applied, so that an input that would make it
 /// too large can be refused. Below it no single message can.
 const ROOMY_RECORD_BYTES_MAX: usize = VALUE_BYTES_MAX - 3 * PAYLOAD_BYTES_MAX;
+/// Bytes that most inputs add to a record at most.
+const RECORD_GROWTH_BYTES: usize = 128;
 /// Bytes that a stored value may have; a margin below the store's own bound for its envelope.
 const ROW_BYTES_MAX: usize = VALUE_BYTES_MAX - 64;
 
@@ -393,7 +395,7 @@ impl Shard {
         }
         let seq = known.row.facts.seq;
         let snapshot = log::snapshot_is_due(&mut known.row.snapshot, seq, now, self.house.settings.snapshot_inputs);
-        let record = codec::encode(Schema::Household, &known.row);
+        let record = codec::encode_about(Schema::Household, &known.row, known.record_bytes + RECORD_GROWTH_BYTES);
         if record.len() > ROW_BYTES_MAX {
             if let Some(keep) = keep {
                 known.row = keep;

@@ -104,7 +104,15 @@ pub const UPGRADES: &[Upgrade] = &[];
 /// When the type cannot be written in postcard at all (a sequence of unknown length, a flattened
 /// struct): a mistake in the type, found by its first test, not a matter of the value.
 pub fn encode<T: Serialize + ?Sized>(schema: Schema, value: &T) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(256);
+    encode_about(schema, value, 256)
+}
+
+/// The same, with room for about so many bytes from the start.
+///
+/// # Panics
+/// As [`encode`].
+pub fn encode_about<T: Serialize + ?Sized>(schema: Schema, value: &T, bytes: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(bytes);
     encode_into(schema, value, &mut bytes);
     bytes
 }

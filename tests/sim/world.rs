@@ -1,6 +1,6 @@
 //! A seeded world in front of the seams: devices, people, faults.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -473,7 +473,7 @@ impl World {
                 locale: Some("fr-FR".into()),
                 role: Role::Owner,
                 segments: BTreeSet::new(),
-                consents: BTreeMap::from([(Purpose::OffersDevice, self.word(true))]),
+                consents: [(Purpose::OffersDevice, self.word(true))].into_iter().collect(),
             },
             zone: Zone::new("Europe/Paris").unwrap(),
             locale: None,

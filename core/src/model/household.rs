@@ -1,8 +1,6 @@
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Link, Locale, Member, Offer, Order, Purpose, Role};
+use super::{Device, Few, Link, Locale, Member, Offer, Order, Purpose, Role};
 use crate::id::{DeviceKey, HouseholdId, LinkId, MoveId, OfferId, OrderId, ProfileId, RetailerId, TriggerId};
 use crate::time::{Timestamp, Zone};
 
@@ -30,8 +28,8 @@ pub struct Contact {
     pub state: ContactState,
 }
 
-/// All that is known about one home: the facts that a decision reads. Large values are boxed: a
-/// map keeps room for eleven in each node, and most homes have one or two.
+/// All that is known about one home: the facts that a decision reads. Large values are boxed,
+/// so that adding one moves little.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Household {
     /// Its id.
@@ -45,17 +43,17 @@ pub struct Household {
     /// Its language.
     pub locale: Option<Locale>,
     /// The people.
-    pub members: BTreeMap<ProfileId, Box<Member>>,
+    pub members: Few<ProfileId, Box<Member>>,
     /// The devices.
-    pub devices: BTreeMap<DeviceKey, Box<Device>>,
+    pub devices: Few<DeviceKey, Box<Device>>,
     /// Who is linked to what.
-    pub links: BTreeMap<LinkId, Link>,
+    pub links: Few<LinkId, Link>,
     /// Until when the people want silence.
     pub paused_until: Option<Timestamp>,
     /// Live offers, and the last few ended ones.
-    pub offers: BTreeMap<OfferId, Box<Offer>>,
+    pub offers: Few<OfferId, Box<Offer>>,
     /// Open orders, and the last few ended ones.
-    pub orders: BTreeMap<OrderId, Box<Order>>,
+    pub orders: Few<OrderId, Box<Order>>,
     /// The last times it was spoken to, oldest first.
     pub contacts: Vec<Contact>,
     /// Moves that have arrived, so that each is applied once; the last few, oldest first.
@@ -71,12 +69,12 @@ impl Household {
             retailer: None,
             zone: None,
             locale: None,
-            members: BTreeMap::new(),
-            devices: BTreeMap::new(),
-            links: BTreeMap::new(),
+            members: Few::new(),
+            devices: Few::new(),
+            links: Few::new(),
             paused_until: None,
-            offers: BTreeMap::new(),
-            orders: BTreeMap::new(),
+            offers: Few::new(),
+            orders: Few::new(),
             contacts: Vec::new(),
             arrived: Vec::new(),
         }

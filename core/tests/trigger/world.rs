@@ -162,7 +162,7 @@ pub fn home() -> (Household, Device) {
         locale: Some("fr-FR".into()),
         role: Role::Owner,
         segments: BTreeSet::from(["eco".into(), "home-owners".into()]),
-        consents: BTreeMap::new(),
+        consents: Few::new(),
     };
     let link = Link {
         id: LinkId::derived(&[b"t"]),

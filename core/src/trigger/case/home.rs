@@ -1,6 +1,6 @@
 //! The home and the input of a case.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::super::definition::{CaseDefinition, GivenDefinition, Scalar, SlotGiven};
 use super::super::shape::GIVEN;
@@ -249,7 +249,7 @@ fn household(
         locale: given.locale.clone(),
         role,
         segments: given.segments.iter().flatten().cloned().collect::<BTreeSet<_>>(),
-        consents: purposes.into_iter().map(|purpose| (purpose, record.clone())).collect::<BTreeMap<_, _>>(),
+        consents: purposes.into_iter().map(|purpose| (purpose, record.clone())).collect(),
     };
     let id = LinkId::derived(&[b"case"]);
     let link = Link { id, device: device.key.clone(), profile: profile.clone(), role, since: now - Span::days(1) };
