@@ -101,7 +101,7 @@ impl IssuedSecrets for Issued {
 
 struct Answers;
 impl Provisioner for Answers {
-    fn provision<'a>(&'a self, maker: &'a MakerId, nonce: &'a str, payload: &'a [u8]) -> Later<'a, Vec<u8>> {
+    fn provision<'a>(&'a self, maker: &'a MakerId, nonce: &'a str, payload: &'a [u8], _: bool) -> Later<'a, Vec<u8>> {
         Box::pin(async move { format!("{maker} {nonce} {}", payload.len()).into_bytes() })
     }
 }
