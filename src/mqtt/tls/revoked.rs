@@ -74,6 +74,11 @@ impl List {
         self.fingerprints.contains(&marks.fingerprint) || self.serials.contains(&marks.serial)
     }
 
+    fn add_all(&mut self, other: &List) {
+        self.fingerprints.extend(&other.fingerprints);
+        self.serials.extend(other.serials.iter().cloned());
+    }
+
     fn len(&self) -> usize {
         self.fingerprints.len() + self.serials.len()
     }
@@ -98,10 +103,19 @@ impl Revoked {
     }
 
     /// Reads the list again and ends the connections of what it names. The list of before stays
-    /// where the file cannot be read: a slip must not let anyone in again.
-    pub(super) fn reload(&self) -> Result<usize, TlsError> {
+    /// where the file cannot be read: a slip must not let anyone in again. For the same reason
+    /// nothing is taken off it before the file `is_settled`: it may be half written.
+    pub(super) fn reload(&self, is_settled: bool) -> Result<usize, TlsError> {
         let Some(path) = &self.path else { return Ok(0) };
-        let list = Arc::new(read(path)?);
+        let (mut list, before) = (read(path)?, self.list.load_full());
+        if list.len() == 0 && before.len() > 0 && std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+            let problem = "has nothing in it at all; a list that names nobody any more has a comment";
+            return Err(files::unusable(path, problem));
+        }
+        if !is_settled {
+            list.add_all(&before);
+        }
+        let list = Arc::new(list);
         gauge!(names::TLS_REVOKED).set(list.len() as f64);
         self.list.store(list.clone());
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
@@ -173,6 +187,26 @@ mod tests {
         assert!(list.has(&marks(1, &[0x0a, 0xff])));
         assert!(list.has(&marks(1, &[0x01, 0x23])));
         assert!(!list.has(&marks(1, &[1])));
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_takes_nothing_off_the_list() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("revoked.txt");
+        std::fs::write(&path, "serial:1\nserial:2\n").unwrap();
+        let revoked = Revoked::open(Some(&path)).unwrap();
+        std::fs::write(&path, "serial:2\nserial:3\n").unwrap();
+        revoked.reload(false).unwrap();
+        let has = |serial: u8| revoked.has(&marks(0, &[serial]));
+        assert!(has(1) && has(2) && has(3));
+        revoked.reload(true).unwrap();
+        assert!(!has(1) && has(2) && has(3));
+        std::fs::write(&path, "").unwrap();
+        assert!(revoked.reload(true).is_err());
+        assert!(has(2) && has(3));
+        std::fs::write(&path, "# nobody\n").unwrap();
+        revoked.reload(true).unwrap();
+        assert!(!has(2));
     }
 
     #[test]

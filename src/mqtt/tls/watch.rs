@@ -21,6 +21,8 @@ pub(super) struct Told {
     unreadable: bool,
     /// The revoked file that was read, by its outside.
     revoked: Option<Outside>,
+    /// That file looked the same twice.
+    is_settled: bool,
     /// The days of the last warning; 0 that it has expired.
     days: Option<u64>,
 }
@@ -80,12 +82,14 @@ impl Tls {
     fn look_at_revoked(&self, told: &mut Told, is_whole: bool) {
         let Some(path) = self.revoked.path() else { return };
         let outside = Outside::of(path);
-        if outside == told.revoked && !is_whole {
+        let is_changed = outside != told.revoked;
+        if !is_changed && told.is_settled && !is_whole {
             return;
         }
-        let is_changed = outside != told.revoked;
         told.revoked = outside;
-        match self.revoked.reload() {
+        // The same at two looks: nobody is writing it.
+        told.is_settled = !is_changed;
+        match self.revoked.reload(told.is_settled) {
             Ok(ended) if is_changed || ended > 0 => {
                 counter!(names::TLS_RELOADS, "what" => "revoked", "result" => "taken").increment(1);
                 tracing::info!(connections.ended = ended, "Read the revoked certificates of `{}`", path.display());
