@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use hearthway::clock::{Clock, SystemClock};
 use hearthway::mqtt::tls::ClientCertificates::{Optional, Required};
 use hearthway::mqtt::tls::TlsError;
+use hearthway::mqtt::websocket::WebSocketSettings;
 use hearthway::mqtt::{EndpointError, Known};
 use hearthway_core::time::Span;
 use rcgen::ExtendedKeyUsagePurpose;
@@ -77,7 +78,7 @@ async fn tls_a_certificate_of_an_authority_that_may_not_name_the_device_is_refus
     let stage = Stage::new();
     let house = stage.house(Optional).await;
     let stranger = Authority::new("acme").issue(&Wanted::default());
-    assert!(verdict(&stage, &house, &stranger).await.is_err(), "the same name, another key");
+    assert_eq!(verdict(&stage, &house, &stranger).await, alert(AlertDescription::DecryptError), "another key");
     let stranger = Authority::new("a stranger").issue(&Wanted::default());
     assert_eq!(verdict(&stage, &house, &stranger).await, alert(AlertDescription::UnknownCA));
     let other_maker = stage.brewco.issue(&Wanted::default());
@@ -93,7 +94,7 @@ async fn tls_a_certificate_for_servers_is_refused() {
     let house = stage.house(Optional).await;
     let server = Wanted { usage: ExtendedKeyUsagePurpose::ServerAuth, ..Wanted::default() };
     let server = stage.acme.issue(&server);
-    assert!(matches!(verdict(&stage, &house, &server).await, Err(Refused::Alert(_))));
+    assert_eq!(verdict(&stage, &house, &server).await, alert(AlertDescription::UnsupportedCertificate));
 }
 
 #[tokio::test]
@@ -102,7 +103,7 @@ async fn tls_a_certificate_that_names_nobody_or_an_unknown_device_is_refused() {
     let house = stage.house(Optional).await;
     for uris in [&[][..], &["urn:gw:acme"], &["urn:gw:acme:d-42", "urn:gw:acme:d-43"]] {
         let nobody = stage.acme.issue(&Wanted { uris, ..Wanted::default() });
-        assert!(matches!(verdict(&stage, &house, &nobody).await, Err(Refused::Alert(_))), "{uris:?}");
+        assert_eq!(verdict(&stage, &house, &nobody).await, alert(AlertDescription::CertificateUnknown), "{uris:?}");
     }
     let unknown = stage.acme.issue(&Wanted { uris: &["urn:gw:acme:d-77"], ..Wanted::default() });
     assert_eq!(verdict(&stage, &house, &unknown).await, Err(Refused::Connack(NOT_AUTHORIZED)));
@@ -115,7 +116,7 @@ async fn tls_a_chain_of_a_hundred_is_refused() {
     let mut endless = stage.acme.issue(&Wanted::default());
     let again = endless.chain[0].clone();
     endless.chain.resize(100, again);
-    assert!(matches!(verdict(&stage, &house, &endless).await, Err(Refused::Alert(_) | Refused::Closed)));
+    assert_eq!(verdict(&stage, &house, &endless).await, alert(AlertDescription::CertificateUnknown));
     assert_eq!(verdict(&stage, &house, &stage.acme.issue(&Wanted::default())).await, Ok(()));
 }
 
@@ -210,6 +211,27 @@ async fn tls_a_resumed_session_is_no_way_round_a_revocation() {
         tokio::time::sleep(GONE_WITHIN).await;
         let refused = client.connect(address, &certified_hello("d-42")).await.err();
         assert!(matches!(refused, Some(Refused::Closed | Refused::Alert(_))), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn tls_a_ticket_from_the_port_that_asks_for_no_certificate_opens_no_other() {
+    let stage = Stage::new();
+    let house = House::open_with(|settings| {
+        settings.tls = Some(stage.settings(Required));
+        settings.websocket = Some(WebSocketSettings { address: ([127, 0, 0, 1], 0).into(), tls: true });
+    })
+    .await;
+    let (_, port) = crate::gateway::host_and_port(&house.endpoint.websocket_url().unwrap());
+    let by_secret = Hello { version: 5, ..house.hello() }.bytes();
+    for version in [&TLS12, &TLS13] {
+        let client = stage.client(None, version);
+        let mut there = client.reach(([127, 0, 0, 1], port).into()).await.unwrap();
+        // The answer to nonsense comes after the tickets.
+        there.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let _ = there.read_to_end(&mut Vec::new()).await;
+        let refused = client.connect(house.endpoint.tls_addr().unwrap(), &by_secret).await.err();
+        assert!(matches!(refused, Some(Refused::Alert(_) | Refused::Closed)), "{refused:?}");
     }
 }
 

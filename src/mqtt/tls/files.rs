@@ -17,7 +17,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::revoked::Revoked;
 use super::verifier::{Authorities, DeviceVerifier};
-use super::{ClientCertificates, Current, TlsSettings, certificates_of};
+use super::{ClientCertificates, Current, Tickets, TlsSettings, certificates_of};
 use crate::mqtt::limits::TLS_FILE_BYTES_MAX;
 
 /// Why TLS cannot be served.
@@ -81,9 +81,9 @@ impl Content {
     }
 }
 
-/// Keys for session tickets: the library draws new ones every six hours.
-pub(super) fn tickets() -> Result<Arc<dyn ProducesTickets>, TlsError> {
-    aws_lc_rs::Ticketer::new().map_err(library)
+pub(super) fn tickets() -> Result<Tickets, TlsError> {
+    let draw = || aws_lc_rs::Ticketer::new().map_err(library);
+    Ok(Tickets { devices: draw()?, anyone: draw()? })
 }
 
 fn library(error: impl std::fmt::Display) -> TlsError {
@@ -115,11 +115,7 @@ pub(super) fn raw(settings: &TlsSettings) -> Result<Raw, TlsError> {
 }
 
 /// Reads all files and makes a configuration of them.
-pub(super) fn read(
-    settings: &TlsSettings,
-    tickets: &Arc<dyn ProducesTickets>,
-    revoked: &Arc<Revoked>,
-) -> Result<Current, TlsError> {
+pub(super) fn read(settings: &TlsSettings, tickets: &Tickets, revoked: &Arc<Revoked>) -> Result<Current, TlsError> {
     build(settings, raw(settings)?, tickets, revoked)
 }
 
@@ -127,7 +123,7 @@ pub(super) fn read(
 pub(super) fn build(
     settings: &TlsSettings,
     raw: Raw,
-    tickets: &Arc<dyn ProducesTickets>,
+    tickets: &Tickets,
     revoked: &Arc<Revoked>,
 ) -> Result<Current, TlsError> {
     let certificate = &settings.certificate_file;
@@ -138,7 +134,7 @@ pub(super) fn build(
         .map_err(|e| unusable(&settings.key_file, format!("has no private key in PEM: {e}")))?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = verifier(settings, raw.authorities, &provider, revoked)?;
-    let serve = |verifier: Option<Arc<dyn ClientCertVerifier>>| {
+    let serve = |verifier: Option<Arc<dyn ClientCertVerifier>>, tickets: &Arc<dyn ProducesTickets>| {
         let config = ServerConfig::builder_with_provider(provider.clone());
         // TLS 1.2 stays on for old appliances; the provider has no suite without forward secrecy.
         let config = config.with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12]);
@@ -154,8 +150,8 @@ pub(super) fn build(
         Ok(Arc::new(config))
     };
     Ok(Current {
-        config: serve(verifier.clone())?,
-        config_without_clients: serve(None)?,
+        config: serve(verifier.clone(), &tickets.devices)?,
+        config_without_clients: serve(None, &tickets.anyone)?,
         verifier,
         not_after,
         content: raw.content,

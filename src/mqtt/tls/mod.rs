@@ -75,8 +75,15 @@ pub struct Tls {
     settings: TlsSettings,
     /// For MQTT, where devices may show certificates.
     devices: ArcSwap<Current>,
-    tickets: Arc<dyn ProducesTickets>,
+    tickets: Tickets,
     revoked: Arc<Revoked>,
+}
+
+/// Keys for session tickets, drawn anew every six hours by the library. One for each kind of
+/// listener: a ticket from one that asks for no certificate must not open one that does.
+struct Tickets {
+    devices: Arc<dyn ProducesTickets>,
+    anyone: Arc<dyn ProducesTickets>,
 }
 
 /// One reading of the files.
@@ -129,7 +136,13 @@ impl Tls {
 
     fn certified(&self, stream: &TlsStream<TcpStream>, current: &Current) -> Result<Option<Certified>, rustls::Error> {
         let (_, session) = stream.get_ref();
-        let Some([leaf, between @ ..]) = session.peer_certificates() else { return Ok(None) };
+        let Some([leaf, between @ ..]) = session.peer_certificates() else {
+            // The handshake asks for it; this holds whatever a ticket has brought back.
+            return match self.settings.client_certificates {
+                ClientCertificates::Off | ClientCertificates::Optional => Ok(None),
+                ClientCertificates::Required => Err(rustls::Error::NoCertificatesPresented),
+            };
+        };
         let now = now();
         if session.handshake_kind() == Some(HandshakeKind::Resumed) {
             // A ticket brings back what was verified then; revoked or expired it may be since.
@@ -250,4 +263,19 @@ fn now() -> UnixTime {
 fn certificates_of(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, rustls::pki_types::pem::Error> {
     use rustls::pki_types::pem::PemObject;
     CertificateDer::pem_slice_iter(pem).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_come_within_30_14_and_3_days() {
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        assert_eq!(days_warned(days(31)), None);
+        assert_eq!(days_warned(days(29)), Some(30));
+        assert_eq!(days_warned(days(13)), Some(14));
+        assert_eq!(days_warned(days(2)), Some(3));
+        assert_eq!(days_warned(Duration::ZERO), Some(3));
+    }
 }
