@@ -22,7 +22,7 @@ use crate::engine::{self, Engine};
 use crate::http;
 use crate::mqtt::credentials::{MasterKey, MasterKeyError};
 use crate::mqtt::login::Door;
-use crate::mqtt::tls::{TlsError, TlsSettings};
+use crate::mqtt::tls::{Tls, TlsError, TlsSettings};
 use crate::mqtt::websocket::WebSocketSettings;
 use crate::mqtt::{self, Endpoint, EndpointError};
 use crate::observe::{self, Metrics};
@@ -166,6 +166,16 @@ fn open_data(config: &Config, clock: &dyn Clock) -> Result<(Arc<dyn Store>, Mast
     let options = SledOptions { created_at: Some(clock.now()), ..SledOptions::default() };
     let store = SledStore::open(&store_path, options)?;
     Ok((Arc::new(store), master))
+}
+
+/// Whether the files that a configuration names can be served, without serving them.
+pub fn check_files(config: &Config) -> Result<(), StartError> {
+    let settings = mqtt_settings(config)?;
+    let tls = settings.tls.map(Tls::open).transpose()?;
+    match settings.websocket {
+        Some(websocket) if websocket.tls && tls.is_none() => Err(StartError::WebSocketWithoutTls),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn engine_settings(config: &Config) -> engine::Settings {

@@ -68,12 +68,12 @@ pub struct Endpoint {
 struct Entrance {
     listener: TcpListener,
     address: SocketAddr,
-    over: Over,
+    carrier: Carrier,
 }
 
 /// What carries MQTT.
 #[derive(Clone)]
-enum Over {
+enum Carrier {
     Tcp,
     Tls(Arc<Tls>),
     WebSocket,
@@ -102,11 +102,11 @@ pub enum EndpointError {
 }
 
 impl Entrance {
-    async fn bind(what: &'static str, address: SocketAddr, over: Over) -> Result<Entrance, EndpointError> {
+    async fn bind(what: &'static str, address: SocketAddr, carrier: Carrier) -> Result<Entrance, EndpointError> {
         let failed = |cause| EndpointError::Bind { what, address, cause };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Entrance { listener, address, over })
+        Ok(Entrance { listener, address, carrier })
     }
 }
 
@@ -118,18 +118,18 @@ impl Endpoint {
         door: Arc<dyn Doorkeeper>,
         provisioner: Arc<dyn Provisioner>,
     ) -> Result<Endpoint, EndpointError> {
-        let mut entrances = vec![Entrance::bind("MQTT", settings.address, Over::Tcp).await?];
+        let mut entrances = vec![Entrance::bind("MQTT", settings.address, Carrier::Tcp).await?];
         let tls = settings.tls.clone().map(Tls::open).transpose()?;
         if let Some(tls) = &tls {
-            entrances.push(Entrance::bind("MQTTS", tls.address(), Over::Tls(tls.clone())).await?);
+            entrances.push(Entrance::bind("MQTTS", tls.address(), Carrier::Tls(tls.clone())).await?);
         }
         if let Some(websocket) = &settings.websocket {
-            let over = match (websocket.tls, &tls) {
-                (false, _) => Over::WebSocket,
-                (true, Some(tls)) => Over::WebSocketTls(tls.clone()),
+            let carrier = match (websocket.tls, &tls) {
+                (false, _) => Carrier::WebSocket,
+                (true, Some(tls)) => Carrier::WebSocketTls(tls.clone()),
                 (true, None) => return Err(EndpointError::WebSocketWithoutTls),
             };
-            entrances.push(Entrance::bind("WebSocket", websocket.address, over).await?);
+            entrances.push(Entrance::bind("WebSocket", websocket.address, carrier).await?);
         }
         let house = House {
             seats: Arc::new(Semaphore::new(settings.connections_max)),
@@ -151,16 +151,16 @@ impl Endpoint {
 
     /// Where it listens over TLS.
     pub fn tls_addr(&self) -> Option<SocketAddr> {
-        let entrance = self.entrances.iter().find(|entrance| matches!(entrance.over, Over::Tls(_)));
+        let entrance = self.entrances.iter().find(|entrance| matches!(entrance.carrier, Carrier::Tls(_)));
         entrance.map(|entrance| entrance.address)
     }
 
     /// The address of MQTT over WebSocket.
     pub fn websocket_url(&self) -> Option<String> {
-        self.entrances.iter().find_map(|entrance| match entrance.over {
-            Over::Tcp | Over::Tls(_) => None,
-            Over::WebSocket => Some(format!("ws://{}{}", entrance.address, websocket::PATH)),
-            Over::WebSocketTls(_) => Some(format!("wss://{}{}", entrance.address, websocket::PATH)),
+        self.entrances.iter().find_map(|entrance| match entrance.carrier {
+            Carrier::Tcp | Carrier::Tls(_) => None,
+            Carrier::WebSocket => Some(format!("ws://{}{}", entrance.address, websocket::PATH)),
+            Carrier::WebSocketTls(_) => Some(format!("wss://{}{}", entrance.address, websocket::PATH)),
         })
     }
 
@@ -213,32 +213,32 @@ impl Endpoint {
             counter!(names::ACCEPTED).increment(1);
             // Without it an acknowledgement waits for the client's delayed ACK: 44 ms at 20 messages a second.
             if stream.set_nodelay(true).is_ok() {
-                self.welcome(stream, entrance.over.clone(), seat);
+                self.welcome(stream, entrance.carrier.clone(), seat);
             }
         }
     }
 
     /// Starts the task of a connection. One task for each kind, so that none carries the size of another.
-    fn welcome(&self, stream: TcpStream, over: Over, seat: OwnedSemaphorePermit) {
+    fn welcome(&self, stream: TcpStream, carrier: Carrier, seat: OwnedSemaphorePermit) {
         let house = self.house.clone();
         let counted = Counted::new(seat);
-        match over {
-            Over::Tcp => tokio::spawn(async move {
+        match carrier {
+            Carrier::Tcp => tokio::spawn(async move {
                 let _counted = counted;
                 connection::serve(stream, &house, Security::Plain).await;
             }),
-            Over::Tls(tls) => tokio::spawn(async move {
+            Carrier::Tls(tls) => tokio::spawn(async move {
                 let _counted = counted;
                 let Some((stream, security)) = tls.accept(stream).await else { return };
                 drop(tls);
                 connection::serve(stream, &house, security).await;
             }),
-            Over::WebSocket => tokio::spawn(async move {
+            Carrier::WebSocket => tokio::spawn(async move {
                 let _counted = counted;
                 let Some(frames) = websocket::accept(stream).await else { return };
                 connection::serve(frames, &house, Security::Plain).await;
             }),
-            Over::WebSocketTls(tls) => tokio::spawn(async move {
+            Carrier::WebSocketTls(tls) => tokio::spawn(async move {
                 let _counted = counted;
                 let Some(stream) = tls.accept_anyone(stream).await else { return };
                 let Some(frames) = websocket::accept(stream).await else { return };

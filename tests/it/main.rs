@@ -16,4 +16,5 @@ mod tidy;
 mod tls;
 mod tls_gateway;
 mod tls_stock_clients;
+mod way;
 mod websocket;

@@ -146,4 +146,7 @@ fn tls_a_configuration_without_a_certificate_is_refused_with_the_mend() {
     assert!(told.contains("[mqtt.tls]"), "{told}");
     let told = refused("[mqtt.tls]\nbind = \"127.0.0.1:0\"\ncertificate_file = \"no.pem\"\nkey_file = \"no.key\"\n");
     assert!(told.contains("no.pem"), "{told}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hearthway"));
+    let checked = command.args(["check-config", "--config"]).arg(&config).output().unwrap();
+    assert!(!checked.status.success() && String::from_utf8_lossy(&checked.stderr).contains("no.pem"));
 }

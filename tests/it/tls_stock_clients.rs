@@ -1,7 +1,8 @@
 //! The session of the device contract over TLS, by certificate and over WebSocket, with clients
 //! that we did not write. Provisioning is part of it.
 
-use crate::stock_clients::{Kind, Over, Version, session};
+use crate::stock_clients::{Kind, Version, session};
+use crate::way::Over;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_carries_the_session_of_mosquitto_3_1_1() {

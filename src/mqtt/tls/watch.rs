@@ -58,7 +58,7 @@ impl Tls {
         everything.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let is_whole = tokio::select! {
-                _ = revoked.tick() => false,
+                _ = revoked.tick(), if self.revoked.path().is_some() => false,
                 _ = everything.tick() => true,
                 () = hangup.heard() => true,
             };
@@ -187,8 +187,9 @@ impl Hangup {
 
     async fn heard(&mut self) {
         #[cfg(unix)]
-        if let Some(signal) = &mut self.signal {
-            signal.recv().await;
+        if let Some(signal) = &mut self.signal
+            && signal.recv().await.is_some()
+        {
             return;
         }
         std::future::pending().await
