@@ -147,7 +147,7 @@ impl World {
             group_commits_max: 1 + self.faults.below(4) as usize,
             shard_queue_inputs_max: 64,
             cached_households_max: 2 + self.faults.below(7) as usize,
-            log_inputs_per_household: 100_000,
+            snapshot_inputs: 100_000,
         };
         let book = Arc::new(OneBook(Arc::clone(&self.rules)));
         let engine = Engine::unmanned(settings, self.clock.clone(), self.store.clone(), book, Decider::core()).unwrap();
