@@ -18,6 +18,7 @@ use crate::fleet::Fleet;
 use crate::happening::Happening;
 use crate::link::Protocol;
 use crate::load::{LoadError, Plan, load};
+use crate::relay::Relay;
 use crate::run::{Target, run};
 use crate::shop::{NoShop, Shop};
 
@@ -74,9 +75,12 @@ links over HTTP, and leaves them there: use a data directory of its own.")]
 struct RunArgs {
     /// The fleet file.
     fleet: PathBuf,
-    /// The gateway's device endpoint.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883", value_parser = host_and_port)]
-    broker: (String, u16),
+    /// The gateway's device endpoint; `mqtts://` before it for TLS.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883", value_parser = endpoint)]
+    broker: Endpoint,
+    /// PEM: the authority of the gateway's certificate.
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
     /// A maker's bootstrap secret; once per maker.
     #[arg(long, value_name = "MAKER=SECRET", value_parser = maker_and_secret)]
     bootstrap: Vec<(String, String)>,
@@ -118,9 +122,12 @@ struct LoadArgs {
     /// The gateway's HTTP API, on this machine.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     http: String,
-    /// The gateway's device endpoint, on this machine.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883", value_parser = host_and_port)]
-    mqtt: (String, u16),
+    /// The gateway's device endpoint, on this machine; `mqtts://` before it for TLS.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883", value_parser = endpoint)]
+    mqtt: Endpoint,
+    /// PEM: the authority of the gateway's certificate.
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
     /// How many devices.
     #[arg(long, default_value_t = 1_000)]
     devices: u32,
@@ -176,6 +183,38 @@ fn rate(text: &str) -> Result<Rate, String> {
         "max" => Ok(Rate(None)),
         number => number.parse().map(|rate| Rate(Some(rate))).map_err(|_| "write `max` or a number such as 200".into()),
     }
+}
+
+/// A device endpoint as it is written on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Endpoint {
+    host: String,
+    port: u16,
+    is_tls: bool,
+}
+
+impl Endpoint {
+    /// What links dial: the endpoint itself, or a relay that must live as long as they do.
+    fn dialled(self, authority: Option<&std::path::Path>) -> anyhow::Result<(String, u16, Option<Relay>)> {
+        match (self.is_tls, authority) {
+            (false, None) => Ok((self.host, self.port, None)),
+            (false, Some(_)) => {
+                anyhow::bail!("--tls-ca is for TLS; write `mqtts://` before {}:{}", self.host, self.port)
+            }
+            (true, None) => anyhow::bail!("TLS needs the authority of the gateway's certificate: --tls-ca FILE"),
+            (true, Some(authority)) => {
+                let relay = Relay::start(&self.host, self.port, authority)?;
+                Ok((relay.path().display().to_string(), self.port, Some(relay)))
+            }
+        }
+    }
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let is_tls = text.starts_with("mqtts://");
+    let rest = text.strip_prefix("mqtts://").or_else(|| text.strip_prefix("mqtt://")).unwrap_or(text);
+    let (host, port) = host_and_port(rest)?;
+    Ok(Endpoint { host, port, is_tls })
 }
 
 fn host_and_port(text: &str) -> Result<(String, u16), String> {
@@ -255,9 +294,10 @@ async fn play(args: RunArgs) -> anyhow::Result<u8> {
     let shares_clock = args.speed == 1;
     let start = fleet.start.filter(|_| !shares_clock).unwrap_or_else(wall_now);
     let clock = Arc::new(PacedClock::start(start, args.speed));
+    let (host, port, _relay) = args.broker.dialled(args.tls_ca.as_deref())?;
     let target = Target {
-        host: args.broker.0,
-        port: args.broker.1,
+        host,
+        port,
         protocol: args.protocol.into(),
         bootstrap: args.bootstrap.into_iter().collect::<BTreeMap<_, _>>(),
         credentials: BTreeMap::new(),
@@ -323,9 +363,9 @@ fn bar(length: u64, template: &str) -> ProgressBar {
 }
 
 async fn measure(args: LoadArgs) -> anyhow::Result<u8> {
-    let plan = Plan {
+    let mut plan = Plan {
         http: args.http,
-        mqtt: args.mqtt,
+        mqtt: (args.mqtt.host.clone(), args.mqtt.port),
         operator_token: args.operator_token,
         devices: args.devices,
         bridges: args.bridges,
@@ -337,6 +377,10 @@ async fn measure(args: LoadArgs) -> anyhow::Result<u8> {
         pid: args.pid,
         protocol: args.protocol.into(),
     };
+    // Before a relay hides where it leads: a load stays on this machine.
+    plan.check()?;
+    let (host, port, _relay) = args.mqtt.dialled(args.tls_ca.as_deref())?;
+    plan.mqtt = (host, port);
     let bar = bar(plan.readings, "{spinner} {elapsed} {msg} {pos}");
     let result = load(&plan, |what, done| {
         bar.set_message(what.to_owned());
@@ -376,6 +420,10 @@ mod tests {
     fn addresses_secrets_and_tags_are_read() {
         assert_eq!(host_and_port("[::1]:1883"), Ok(("::1".into(), 1883)));
         assert!(host_and_port("1883").is_err());
+        let tls = Endpoint { host: "localhost".into(), port: 8883, is_tls: true };
+        assert_eq!(endpoint("mqtts://localhost:8883"), Ok(tls.clone()));
+        assert!(tls.dialled(None).is_err_and(|error| error.to_string().contains("--tls-ca")));
+        assert!(endpoint("mqtt://127.0.0.1:1883").is_ok_and(|endpoint| !endpoint.is_tls));
         assert_eq!(maker_and_secret("acme=a=b"), Ok(("acme".into(), "a=b".into())));
         assert!(maker_and_secret("acme").is_err());
         assert!(tag("Run 1").is_err());

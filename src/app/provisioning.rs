@@ -46,8 +46,8 @@ fn nonce_key(maker: &MakerId, nonce: &str) -> Key {
 
 impl App {
     /// Answers a request that came by MQTT: the payload of the response topic. Whatever it answers
-    /// is durable, and stands on the list of attempts.
-    pub async fn provision(&self, maker: &MakerId, nonce: &str, payload: &[u8]) -> Vec<u8> {
+    /// is durable, and stands on the list of attempts. Who asked over TLS is told the TLS port.
+    pub async fn provision(&self, maker: &MakerId, nonce: &str, payload: &[u8], is_secure: bool) -> Vec<u8> {
         let topic = format!("chan/v1/{maker}/_prov/{nonce}/req");
         let (serial, model, corr, answer) = match wire::decode_provision(&topic, payload) {
             Ok(request) => {
@@ -61,11 +61,12 @@ impl App {
         self.registry.remember_attempt(Attempt { at, maker: maker.clone(), serial, model, outcome });
         let id = base32(&derive_bytes("provision", &[maker.as_str().as_bytes(), nonce.as_bytes()])[..10]);
         let head = ProvisionHead { id: id.clone(), t: at, trace: id, corr };
-        wire::encode_provision(&answer.map(|credential| self.grant(credential)), &head)
+        wire::encode_provision(&answer.map(|credential| self.grant(credential, is_secure)), &head)
     }
 
-    fn grant(&self, credential: Credential) -> ProvisionGrant {
-        let broker = self.broker.read().expect("no holder of this lock panics");
+    fn grant(&self, credential: Credential, is_secure: bool) -> ProvisionGrant {
+        let addresses = self.broker.read().expect("no holder of this lock panics");
+        let broker = addresses.secure.as_ref().filter(|_| is_secure).unwrap_or(&addresses.plain);
         ProvisionGrant {
             device: credential.device,
             secret: credential.secret,

@@ -14,8 +14,14 @@ use crate::mqtt::{IssuedSecrets, Provisioner};
 pub(super) struct Registry(pub(super) Arc<App>);
 
 impl Provisioner for Registry {
-    fn provision<'a>(&'a self, maker: &'a MakerId, nonce: &'a str, payload: &'a [u8]) -> Later<'a, Vec<u8>> {
-        Box::pin(self.0.provision(maker, nonce, payload))
+    fn provision<'a>(
+        &'a self,
+        maker: &'a MakerId,
+        nonce: &'a str,
+        payload: &'a [u8],
+        is_secure: bool,
+    ) -> Later<'a, Vec<u8>> {
+        Box::pin(self.0.provision(maker, nonce, payload, is_secure))
     }
 }
 

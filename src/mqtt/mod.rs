@@ -19,7 +19,10 @@ pub mod mailbox;
 pub mod metrics;
 pub mod reason;
 pub mod sessions;
+pub mod tls;
+mod transport;
+pub mod websocket;
 
 pub use house::{Doorkeeper, Intake, IssuedSecrets, Known, Login, LoginRefused, Provisioner};
 pub use limits::Settings;
-pub use listener::Endpoint;
+pub use listener::{Endpoint, EndpointError};

@@ -1,6 +1,7 @@
 //! All integration tests in one binary, so that the gateway is linked once.
 #![allow(clippy::unwrap_used)]
 
+mod certificates;
 mod command_line;
 mod documents;
 mod gateway;
@@ -12,3 +13,8 @@ mod mqtt_house;
 mod mqtt_rules;
 mod stock_clients;
 mod tidy;
+mod tls;
+mod tls_gateway;
+mod tls_stock_clients;
+mod way;
+mod websocket;
