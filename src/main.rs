@@ -6,5 +6,8 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    // The allocator asks for huge pages, of which a touched byte takes two megabytes: without them
+    // the gateway is a hundred megabytes smaller and no slower. Where it cannot be said, it stays.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     hearthway::cli::run()
 }

@@ -4,8 +4,10 @@
 //! and a replay yields the same ids.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -35,11 +37,36 @@ fn is_word(c: u8) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-')
 }
 
+/// Reads what is written as text.
+struct Parsed<T>(PhantomData<T>);
+
+impl<T: std::str::FromStr<Err = NameError>> Visitor<'_> for Parsed<T> {
+    type Value = T;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+/// Reads the bytes of a derived id.
+struct Bytes;
+
+impl Visitor<'_> for Bytes {
+    type Value = [u8; DERIVED_BYTES];
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{DERIVED_BYTES} bytes")
+    }
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+        bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))
+    }
+}
+
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident, $what:literal, $allowed:ident, $grammar:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -66,6 +93,15 @@ macro_rules! names {
         impl std::str::FromStr for $name {
             type Err = NameError;
             fn from_str(text: &str) -> Result<Self, NameError> { Self::new(text) }
+        }
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> { to.serialize_str(&self.0) }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            /// Without a text in between: a record has a score of names.
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                from.deserialize_str(Parsed(PhantomData))
+            }
         }
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(&self.0) }
@@ -201,15 +237,15 @@ macro_rules! derived {
         impl Serialize for $name {
             /// Text where people read, bytes where machines do.
             fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                if to.is_human_readable() { to.collect_str(self) } else { self.0.serialize(to) }
+                if to.is_human_readable() { to.collect_str(self) } else { to.serialize_bytes(&self.0) }
             }
         }
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 if from.is_human_readable() {
-                    String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+                    from.deserialize_str(Parsed(PhantomData))
                 } else {
-                    <[u8; DERIVED_BYTES]>::deserialize(from).map(Self)
+                    from.deserialize_bytes(Bytes).map(Self)
                 }
             }
         }
