@@ -69,7 +69,8 @@ impl Engine {
         };
         let Some(row) = last_input(store, household, at, |_| true)? else { return Ok(None) };
         let (at_input, input) = (row.input.received_at, row.input.id);
-        match row.candidates.into_iter().find(|candidate| candidate.trigger == *trigger) {
+        // One input may wake a trigger twice, over two slots: the last word counts, as it does without `at`.
+        match row.candidates.into_iter().rev().find(|candidate| candidate.trigger == *trigger) {
             Some(candidate) => Ok(Some(Explained { candidate, input, at: at_input, recomputed: false })),
             None => self.explain_silence(household, trigger, at),
         }

@@ -43,12 +43,6 @@ impl LogIndex {
                 let new = page.iter().take_while(|(mark, _)| end.is_none_or(|end| *mark > end));
                 let new: Vec<_> = new.collect();
                 for id in new.iter().filter_map(|(_, item)| input_in(log, item)) {
-                    if id.as_str() == "m-5" {
-                        eprintln!(
-                            "DBG {log} {end:?} {:?}",
-                            new.iter().map(|(m, i)| (*m, input_in(log, i))).collect::<Vec<_>>()
-                        );
-                    }
                     *self.items.entry(id).or_default() += 1;
                 }
                 if new.len() < 16 {
