@@ -18,7 +18,9 @@ pub mod login;
 pub mod mailbox;
 pub mod metrics;
 pub mod reason;
+pub mod refusals;
 pub mod sessions;
+pub mod understand;
 
 pub use house::{Doorkeeper, Intake, IssuedSecrets, Known, Login, LoginRefused, Provisioner};
 pub use limits::Settings;
