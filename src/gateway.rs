@@ -15,14 +15,15 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::app::{self, App, BrokerAddress, Failure, Rulebook};
+use crate::app::{self, App, BrokerAddress, Failure, Rulebook, Watched};
+use crate::broker::BrokerLink;
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::engine::{self, Engine};
+use crate::config::{Config, ConfigError};
+use crate::engine::{self, Engine, Link};
 use crate::http;
 use crate::mqtt::credentials::{MasterKey, MasterKeyError};
 use crate::mqtt::login::Door;
-use crate::mqtt::{self, Endpoint};
+use crate::mqtt::{self, Endpoint, Intake};
 use crate::observe::{self, Metrics};
 use crate::shutdown::DRAIN_SECONDS_MAX;
 use crate::store::sled::{SledOptions, SledStore};
@@ -33,6 +34,7 @@ pub struct Gateway {
     engine: Engine,
     app: Arc<App>,
     endpoint: Endpoint,
+    broker: Option<BrokerLink>,
     http_address: SocketAddr,
     fresh_operator_token: Option<String>,
     closing: watch::Sender<bool>,
@@ -65,16 +67,25 @@ impl Gateway {
         let started = App::start(engine.clone(), rulebook, app_settings(config, master.clone())).await?;
         let app = started.app;
 
-        let intake = Arc::new(engine.clone());
         let registry = Arc::new(seams::Registry(app.clone()));
-        let door = Arc::new(Door::new(master, intake.clone(), registry.clone()));
+        let door = Arc::new(Door::new(master.clone(), Arc::new(engine.clone()), registry.clone()));
+        let broker = config.broker.settings()?;
+        let broker = broker.map(|settings| seams::broker_link(settings, &engine, door.clone(), &app, master));
+        let intake: Arc<dyn Intake> = match &broker {
+            Some(broker) => Arc::new(seams::BesideBroker { engine: engine.clone(), broker: broker.clone() }),
+            None => Arc::new(engine.clone()),
+        };
         let endpoint = Endpoint::bind(mqtt_settings(config), intake, door, registry).await;
         let endpoint = endpoint.map_err(|cause| bind_error("MQTT", config.mqtt.bind, cause))?;
-        engine.set_link(endpoint.link());
+        let link: Arc<dyn Link> = match &broker {
+            Some(broker) => Arc::new(seams::BothWays { endpoint: endpoint.link(), broker: broker.link() }),
+            None => endpoint.link(),
+        };
+        engine.set_link(link);
         app.set_broker(broker_address(config, endpoint.local_addr()));
 
         let closing = watch::Sender::new(false);
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(serve_http(listener, http::router(app.clone(), render_of(&metrics)), closing.subscribe())),
             tokio::spawn({
                 let endpoint = endpoint.clone();
@@ -82,9 +93,15 @@ impl Gateway {
             }),
             tokio::spawn(fold_metrics(metrics, closing.subscribe())),
         ];
+        if let Some(broker) = &broker {
+            let watched = broker.clone();
+            app.watch(Watched { part: "broker", complaints: Arc::new(move || watched.complaints()) });
+            let broker = broker.clone();
+            tasks.push(tokio::spawn(async move { broker.run().await }));
+        }
         metrics::gauge!("gateway_ready_count").set(1.0);
         let fresh_operator_token = started.fresh_operator_token;
-        Ok(Gateway { engine, app, endpoint, http_address, fresh_operator_token, closing, tasks })
+        Ok(Gateway { engine, app, endpoint, broker, http_address, fresh_operator_token, closing, tasks })
     }
 
     /// Where HTTP listens.
@@ -130,6 +147,9 @@ impl Gateway {
     pub async fn drain(self) {
         metrics::gauge!("gateway_ready_count").set(0.0);
         self.closing.send_replace(true);
+        if let Some(broker) = &self.broker {
+            broker.shutdown().await;
+        }
         self.endpoint.shutdown().await;
         for task in self.tasks {
             if tokio::time::timeout(DRAIN_SECONDS_MAX, task).await.is_err() {
@@ -257,6 +277,10 @@ pub enum StartError {
     /// The samples are not right.
     #[error("loading the samples: {0}")]
     Samples(#[from] samples::LoadError),
+    /// The configuration does not fit together.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Config(#[from] ConfigError),
     /// Signals cannot be heard.
     #[error("listening for Ctrl-C and SIGTERM: {0}")]
     Signals(std::io::Error),

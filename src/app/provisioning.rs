@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::registry::{Credential, check_serial, name_for_serial};
 use super::tokens::{Caller, Scope};
-use super::{App, Failure, rows};
+use super::{App, BrokerAddress, Failure, rows};
 use crate::store::codec::Schema;
 use crate::store::keys::{Key, KeyBuilder, table};
 
@@ -48,6 +48,17 @@ impl App {
     /// Answers a request that came by MQTT: the payload of the response topic. Whatever it answers
     /// is durable, and stands on the list of attempts.
     pub async fn provision(&self, maker: &MakerId, nonce: &str, payload: &[u8]) -> Vec<u8> {
+        self.provision_at(maker, nonce, payload, None).await
+    }
+
+    /// The same, where the device is told to connect to `place` instead of the endpoint.
+    pub async fn provision_at(
+        &self,
+        maker: &MakerId,
+        nonce: &str,
+        payload: &[u8],
+        place: Option<&BrokerAddress>,
+    ) -> Vec<u8> {
         let topic = format!("chan/v1/{maker}/_prov/{nonce}/req");
         let (serial, model, corr, answer) = match wire::decode_provision(&topic, payload) {
             Ok(request) => {
@@ -61,11 +72,12 @@ impl App {
         self.registry.remember_attempt(Attempt { at, maker: maker.clone(), serial, model, outcome });
         let id = base32(&derive_bytes("provision", &[maker.as_str().as_bytes(), nonce.as_bytes()])[..10]);
         let head = ProvisionHead { id: id.clone(), t: at, trace: id, corr };
-        wire::encode_provision(&answer.map(|credential| self.grant(credential)), &head)
+        wire::encode_provision(&answer.map(|credential| self.grant(credential, place)), &head)
     }
 
-    fn grant(&self, credential: Credential) -> ProvisionGrant {
-        let broker = self.broker.read().expect("no holder of this lock panics");
+    fn grant(&self, credential: Credential, place: Option<&BrokerAddress>) -> ProvisionGrant {
+        let endpoint = self.broker.read().expect("no holder of this lock panics");
+        let broker = place.unwrap_or(&endpoint);
         ProvisionGrant {
             device: credential.device,
             secret: credential.secret,

@@ -33,6 +33,17 @@ pub enum ConfigError {
         #[related]
         mistakes: Vec<Mistake>,
     },
+    /// Keys of one section do not fit together.
+    #[error("in the section [{section}] of the configuration, {problem}")]
+    Section {
+        /// Which.
+        section: &'static str,
+        /// What does not fit.
+        problem: String,
+        /// How to mend it.
+        #[help]
+        help: String,
+    },
     /// An environment variable has a value that cannot be.
     #[error("the environment variable {name} {problem}")]
     Environment {
@@ -174,6 +185,15 @@ fn check_value(key: &Key, value: &Spanned<DeValue<'_>>) -> Result<(), String> {
             "" => Err(format!("`{name}` is empty")),
             _ => Ok(()),
         },
+        Kind::Text => value.as_str().map(|_| ()).ok_or_else(wrong_type),
+        Kind::Choice(words) => match value.as_str().ok_or_else(wrong_type)? {
+            word if words.contains(&word) => Ok(()),
+            word => Err(format!("`{name}` is `{}`", word.chars().take(80).collect::<String>())),
+        },
+        Kind::Broker => {
+            let text = value.as_str().ok_or_else(wrong_type)?;
+            text.parse::<crate::broker::Address>().map(|_| ()).map_err(|problem| format!("`{name}` {problem}"))
+        }
         Kind::Bind => {
             let text = value.as_str().ok_or_else(wrong_type)?;
             super::parse_bind(text).map(|_| ()).map_err(|problem| format!("`{name}` {problem}"))

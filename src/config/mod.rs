@@ -3,6 +3,7 @@
 //! The file is checked against the table in [`keys`]; the environment goes before the file.
 //! After [`Config::load`] nobody checks again.
 
+pub mod broker;
 pub mod file;
 pub mod keys;
 pub mod samples;
@@ -28,6 +29,8 @@ pub struct Config {
     pub http: Http,
     /// The device endpoint.
     pub mqtt: Mqtt,
+    /// The broker link.
+    pub broker: broker::Broker,
     /// What one connection, device or maker may take.
     pub limits: Limits,
     /// How inputs become decisions.
@@ -217,6 +220,10 @@ pub struct Environment {
     pub http_bind: Option<String>,
     /// `HEARTHWAY_MQTT_BIND`.
     pub mqtt_bind: Option<String>,
+    /// `HEARTHWAY_BROKER_PASSWORD`.
+    pub broker_password: Option<String>,
+    /// `HEARTHWAY_BROKER_PROBE_PASSWORD`.
+    pub broker_probe_password: Option<String>,
 }
 
 impl Environment {
@@ -230,6 +237,8 @@ impl Environment {
             data_dir: read("HEARTHWAY_DATA_DIR"),
             http_bind: read("HEARTHWAY_HTTP_BIND"),
             mqtt_bind: read("HEARTHWAY_MQTT_BIND"),
+            broker_password: read("HEARTHWAY_BROKER_PASSWORD"),
+            broker_probe_password: read("HEARTHWAY_BROKER_PROBE_PASSWORD"),
         }
     }
 }
@@ -242,6 +251,7 @@ impl Config {
             None => Config::default(),
         };
         config.overlay(environment)?;
+        config.broker.settings()?;
         Ok(config)
     }
 
@@ -263,6 +273,8 @@ impl Config {
         if let Some(text) = &environment.mqtt_bind {
             self.mqtt.bind = bind_of("HEARTHWAY_MQTT_BIND", text)?;
         }
+        self.broker.password = environment.broker_password.clone().map(broker::Password);
+        self.broker.probe_password = environment.broker_probe_password.clone().map(broker::Password);
         Ok(())
     }
 }

@@ -27,8 +27,15 @@ pub struct Gateway {
 impl Gateway {
     /// Starts it on a data directory and waits for the `ready` line.
     pub fn serve(data: &std::path::Path) -> Gateway {
+        Gateway::serve_with(data, &[], &[])
+    }
+
+    /// The same with further arguments and environment variables.
+    pub fn serve_with(data: &std::path::Path, arguments: &[&str], environment: &[(&str, &str)]) -> Gateway {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hearthway"))
             .args(["serve", "--log", "warn"])
+            .args(arguments)
+            .envs(environment.iter().copied())
             .env("HEARTHWAY_OPERATOR_TOKEN", OPERATOR)
             .env("HEARTHWAY_DATA_DIR", data)
             .env("HEARTHWAY_HTTP_BIND", "127.0.0.1:0")

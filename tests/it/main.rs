@@ -1,10 +1,12 @@
 //! All integration tests in one binary, so that the gateway is linked once.
 #![allow(clippy::unwrap_used)]
 
+mod broker;
 mod command_line;
 mod documents;
 mod gateway;
 mod kill;
+mod mosquitto;
 mod mqtt_clients;
 mod mqtt_delivery;
 mod mqtt_faults;
