@@ -15,8 +15,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::app::{self, App, BrokerAddress, Failure, Rulebook, Watched};
+use crate::app::{self, App, BrokerAddress, Failure, Rulebook};
 use crate::broker::BrokerLink;
+use crate::broker::relay::RelayError;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::engine::{self, Engine, Link};
@@ -71,6 +72,7 @@ impl Gateway {
         let door = Arc::new(Door::new(master.clone(), Arc::new(engine.clone()), registry.clone()));
         let broker = config.broker.settings()?;
         let broker = broker.map(|settings| seams::broker_link(settings, &engine, door.clone(), &app, master));
+        let broker = broker.transpose()?;
         let intake: Arc<dyn Intake> = match &broker {
             Some(broker) => Arc::new(seams::BesideBroker { engine: engine.clone(), broker: broker.clone() }),
             None => Arc::new(engine.clone()),
@@ -94,8 +96,6 @@ impl Gateway {
             tokio::spawn(fold_metrics(metrics, closing.subscribe())),
         ];
         if let Some(broker) = &broker {
-            let watched = broker.clone();
-            app.watch(Watched { part: "broker", complaints: Arc::new(move || watched.complaints()) });
             let broker = broker.clone();
             tasks.push(tokio::spawn(async move { broker.run().await }));
         }
@@ -281,6 +281,10 @@ pub enum StartError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Config(#[from] ConfigError),
+    /// There is no TLS to the broker.
+    #[error(transparent)]
+    #[diagnostic(help("mend the `ca_file`, `certificate_file` or `key_file` of `[broker]`: each is a PEM file"))]
+    BrokerTls(#[from] RelayError),
     /// Signals cannot be heard.
     #[error("listening for Ctrl-C and SIGTERM: {0}")]
     Signals(std::io::Error),

@@ -74,7 +74,8 @@ links over HTTP, and leaves them there: use a data directory of its own.")]
 struct RunArgs {
     /// The fleet file.
     fleet: PathBuf,
-    /// The gateway's device endpoint.
+    /// Where devices connect: the gateway's endpoint, or a broker that the gateway is linked to, as
+    /// `host:port` or `mqtt://host:port`.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883", value_parser = host_and_port)]
     broker: (String, u16),
     /// A maker's bootstrap secret; once per maker.
@@ -179,8 +180,9 @@ fn rate(text: &str) -> Result<Rate, String> {
 }
 
 fn host_and_port(text: &str) -> Result<(String, u16), String> {
-    let bad = || format!("`{text}` is not a host and port; write `127.0.0.1:1883`");
-    let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
+    let bad = || format!("`{text}` is not a host and port; write `127.0.0.1:1883` or `mqtt://127.0.0.1:1883`");
+    let plain = text.strip_prefix("mqtt://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    let (host, port) = plain.unwrap_or(text).rsplit_once(':').ok_or_else(bad)?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     if host.is_empty() {
         return Err(bad());
@@ -375,7 +377,9 @@ mod tests {
     #[test]
     fn addresses_secrets_and_tags_are_read() {
         assert_eq!(host_and_port("[::1]:1883"), Ok(("::1".into(), 1883)));
+        assert_eq!(host_and_port("mqtt://hub:1884/"), Ok(("hub".into(), 1884)));
         assert!(host_and_port("1883").is_err());
+        assert!(host_and_port("mqtts://hub:8883").is_err(), "this side speaks plain MQTT");
         assert_eq!(maker_and_secret("acme=a=b"), Ok(("acme".into(), "a=b".into())));
         assert!(maker_and_secret("acme").is_err());
         assert!(tag("Run 1").is_err());

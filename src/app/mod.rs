@@ -6,6 +6,7 @@
 //! Start order: [`Rulebook::open`] (the documents become the first rule set), then
 //! `Engine::start` with that rule book, then [`App::start`] with that engine.
 
+pub mod broker;
 pub mod catalog;
 pub mod claims;
 pub mod consents;
@@ -89,6 +90,7 @@ pub struct App {
     secrets: Arc<dyn SecretSource>,
     broker: RwLock<BrokerAddress>,
     watched: RwLock<Vec<Watched>>,
+    brokers: broker::Brokers,
     telemetry_s: u32,
 }
 
@@ -124,6 +126,7 @@ impl App {
             secrets: settings.secrets,
             broker: RwLock::new(settings.broker),
             watched: RwLock::default(),
+            brokers: broker::Brokers::default(),
             telemetry_s: settings.telemetry_s,
         });
         Ok(Started { app, fresh_operator_token })

@@ -1,12 +1,13 @@
 //! What all parts of the broker link share, and how it is set up.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use hearthway_core::id::DeviceKey;
 use tokio::sync::Semaphore;
 
 use super::address::Address;
+use super::dynsec::Accounts;
 use super::outgo::Outgo;
 use super::selftest;
 use super::trust::{Acl, Trust};
@@ -95,6 +96,9 @@ pub type IsLinked = Arc<dyn Fn(&DeviceKey) -> bool + Send + Sync>;
 /// The secret of one generation (from 1) of a device.
 pub type SecretOf = Arc<dyn Fn(&DeviceKey, u32) -> String + Send + Sync>;
 
+/// A page of all registered devices, by maker and name, after one of them.
+pub type DevicesAfter = Arc<dyn Fn(Option<&DeviceKey>, usize) -> Vec<DeviceKey> + Send + Sync>;
+
 /// What the link asks of the rest of the gateway.
 #[derive(Clone)]
 pub struct Seams {
@@ -108,6 +112,8 @@ pub struct Seams {
     pub is_linked: IsLinked,
     /// The secrets of devices.
     pub secret: SecretOf,
+    /// All devices.
+    pub devices: DevicesAfter,
 }
 
 /// What all parts share.
@@ -118,11 +124,15 @@ pub struct House {
     pub(super) provisioner: Arc<dyn Provisioner>,
     pub(super) is_linked: IsLinked,
     pub(super) secret: SecretOf,
+    pub(super) devices: DevicesAfter,
+    pub(super) accounts: Accounts,
     pub(super) ways: Ways,
     pub(super) outgo: Outgo,
     pub(super) trust: Trust,
     pub(super) provisions: Arc<Semaphore>,
     state: RwLock<State>,
+    /// Why the last TLS connection did not come about.
+    tls_trouble: Mutex<Option<String>>,
 }
 
 /// How the connection stands.
@@ -150,16 +160,28 @@ impl House {
             provisioner: seams.provisioner,
             is_linked: seams.is_linked,
             secret: seams.secret,
+            devices: seams.devices,
+            accounts: Accounts::default(),
             ways: Ways::default(),
             outgo: Outgo::default(),
             provisions: Arc::new(Semaphore::new(PROVISIONS_AT_ONCE_MAX)),
             state: RwLock::new(State::Down("it has not connected yet".into())),
+            tls_trouble: Mutex::default(),
         }
     }
 
     pub(super) fn set_state(&self, state: State) {
         metrics::gauge!(super::metrics::CONNECTED).set(f64::from(u8::from(state == State::Up)));
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    pub(super) fn tls_failed(&self, why: String) {
+        *self.tls_trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// The reason that the relay knows, else the one that showed on this side of it.
+    pub(super) fn reason_of(&self, shown: String) -> String {
+        self.tls_trouble.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(shown)
     }
 
     /// What somebody should look at.

@@ -333,7 +333,7 @@ impl Pump {
 
     fn hear(&mut self, event: Event) -> Result<Option<Happening>, String> {
         Ok(match event {
-            Event::Incoming(Packet::ConnAck(ack)) => Some(Happening::Open(welcome(&ack, self.window))),
+            Event::Incoming(Packet::ConnAck(ack)) => Some(Happening::Open(welcome(&ack, self.window)?)),
             Event::Incoming(Packet::SubAck(ack)) => {
                 let granted = |code: &SubscribeReasonCode| matches!(code, SubscribeReasonCode::Success(_));
                 Some(Happening::Subscribed(ack.return_codes.iter().map(granted).collect()))
@@ -391,15 +391,19 @@ impl Pump {
     }
 }
 
-fn welcome(ack: &ConnAck, window: u16) -> Welcome {
+fn welcome(ack: &ConnAck, window: u16) -> Result<Welcome, String> {
     let said = ack.properties.as_ref();
     // One below the broker's own limit: at the limit the library stops taking any request,
     // acknowledgements included.
-    let theirs = said.and_then(|said| said.receive_max).unwrap_or(u16::MAX).saturating_sub(1).max(1);
-    Welcome {
+    let theirs = match said.and_then(|said| said.receive_max) {
+        Some(0) => return Err("the broker says Receive Maximum 0, which is against MQTT 5".to_owned()),
+        Some(max) => max.saturating_sub(1).max(1),
+        None => u16::MAX,
+    };
+    Ok(Welcome {
         session_present: ack.session_present,
         window: usize::from(window.min(theirs)),
         packet_bytes_max: said.and_then(|said| said.max_packet_size),
         has_shared: said.and_then(|said| said.shared_subscription_available) != Some(0),
-    }
+    })
 }

@@ -64,6 +64,7 @@ pub async fn run(house: Arc<House>, dial: Dial, on_connect: watch::Sender<u64>, 
         let ended = Connection::open(house.clone(), &dial).serve(&on_connect, &mut closing).await;
         house.outgo.close();
         let Err(why) = ended else { return };
+        let why = house.reason_of(why);
         counter!(names::LOST).increment(1);
         if since.elapsed() >= STEADY {
             (pause, tries) = (PAUSE_FIRST, 0);
@@ -305,7 +306,8 @@ impl Connection {
 
     /// Throws the client away when nothing moves: the library can wedge itself on a packet id.
     fn check_progress(&self) -> Result<(), String> {
-        if self.arrivals.is_finished() {
+        // Where the line has ended, its word on why is still to be heard.
+        if self.arrivals.is_finished() && self.events.is_empty() {
             return Err("the reading of its messages ended unexpectedly".to_owned());
         }
         if self.flights.first_key_value().is_some_and(|(_, oldest)| oldest.since.elapsed() > STALL) {

@@ -13,15 +13,20 @@
 //! | `arrivals`, `acks` | messages in, their acknowledgements out |
 //! | `outgo`, `ways` | what waits to be published; which devices are behind the broker |
 //! | `trust`, `selftest` | what may be believed, and the test of the broker's access rules |
+//! | `dynsec`, `hook` | accounts of devices: written to the broker, or asked for by it |
+//! | `relay`, `address` | TLS; `mqtt://…` and `mqtts://…` |
 
 mod acks;
 pub mod address;
 mod arrivals;
+mod dynsec;
+mod hook;
 pub mod house;
 mod line;
 mod link;
 pub mod metrics;
 mod outgo;
+pub mod relay;
 pub mod selftest;
 pub mod trust;
 mod ways;
@@ -37,10 +42,12 @@ use tokio::time::{sleep, timeout};
 pub use address::Address;
 pub use house::{AccountsBy, IsLinked, Probe, Seams, Settings, TlsFiles};
 
+use crate::app::broker::{AccountKeeper, BrokerDesk};
 use crate::engine::{Delivery, Link};
 use crate::mqtt::mailbox::{Outgoing, Row};
 use house::House;
 use line::Place;
+use relay::{Relay, RelayError};
 use trust::Acl;
 
 /// A self-test that could not run is tried again after this: the account may be on its way.
@@ -55,36 +62,61 @@ pub struct BrokerLink {
     closing: Arc<watch::Sender<bool>>,
     ended: watch::Receiver<bool>,
     ends: Arc<watch::Sender<bool>>,
+    relay: Option<Arc<Relay>>,
 }
 
 impl BrokerLink {
-    /// Sets the link up. It connects when it is run.
-    pub fn new(settings: Settings, seams: Seams) -> BrokerLink {
+    /// Sets the link up, within a runtime. It connects when it is run.
+    pub fn new(settings: Settings, seams: Seams) -> Result<BrokerLink, RelayError> {
         let (ends, ended) = watch::channel(false);
-        BrokerLink {
-            house: Arc::new(House::new(settings, seams)),
-            closing: Arc::new(watch::Sender::new(false)),
-            ended,
-            ends: Arc::new(ends),
-        }
+        let house = Arc::new(House::new(settings, seams));
+        let Settings { address, tls, .. } = &house.settings;
+        let relay = if address.tls {
+            let complained = Arc::downgrade(&house);
+            let complain = Arc::new(move |why| {
+                if let Some(house) = complained.upgrade() {
+                    house.tls_failed(why);
+                }
+            });
+            Some(Arc::new(Relay::start(address, tls, complain)?))
+        } else {
+            None
+        };
+        Ok(BrokerLink { house, closing: Arc::new(watch::Sender::new(false)), ended, ends: Arc::new(ends), relay })
     }
 
     /// Keeps the link up until [`BrokerLink::shutdown`].
     pub async fn run(&self) {
-        let address = &self.house.settings.address;
-        let place = Place::Tcp { host: address.host.clone(), port: address.port };
+        let Address { host, port, .. } = self.house.settings.address.clone();
+        let place = match &self.relay {
+            Some(relay) => Place::Unix(relay.path()),
+            None => Place::Tcp { host, port },
+        };
         let dial = link::dial(&self.house, place);
         let (connects, mut connected) = watch::channel(0);
-        let tests = self.keep_testing(&dial, &mut connected);
+        let (ready, is_ready) = watch::channel(self.house.settings.accounts != AccountsBy::Dynsec);
         tokio::select! {
             () = link::run(self.house.clone(), dial.clone(), connects, self.closing.subscribe()) => {}
-            () = tests => {}
+            () = self.keep_accounts(&dial, ready) => {}
+            () = self.keep_testing(&dial, &mut connected, is_ready) => {}
         }
         self.ends.send_replace(true);
     }
 
+    async fn keep_accounts(&self, dial: &line::Dial, ready: watch::Sender<bool>) {
+        match self.house.settings.accounts {
+            AccountsBy::Dynsec => dynsec::run(self.house.clone(), dial.clone(), ready).await,
+            AccountsBy::Operator | AccountsBy::HttpHook => std::future::pending().await,
+        }
+    }
+
     /// Tests the broker's access rules at each connection, and until there is an answer.
-    async fn keep_testing(&self, dial: &line::Dial, connected: &mut watch::Receiver<u64>) {
+    async fn keep_testing(
+        &self,
+        dial: &line::Dial,
+        connected: &mut watch::Receiver<u64>,
+        mut ready: watch::Receiver<bool>,
+    ) {
         let secret = self.house.secret.clone();
         let Some(probe) = selftest::probe_of(&self.house.settings, |device| secret(device, 1)) else {
             tracing::warn!(
@@ -92,6 +124,7 @@ impl BrokerLink {
             );
             return std::future::pending().await;
         };
+        let _ = ready.wait_for(|is_ready| *is_ready).await;
         while connected.changed().await.is_ok() {
             loop {
                 let acl = selftest::run(&probe, dial).await;
@@ -99,13 +132,28 @@ impl BrokerLink {
                 if self.house.trust.set_acl(acl.clone()) {
                     report(&acl);
                 }
-                if !is_untested {
+                if !is_untested || connected.has_changed().unwrap_or_default() {
                     break;
                 }
-                sleep(SELFTEST_AGAIN_AFTER).await;
+                tokio::select! {
+                    () = sleep(SELFTEST_AGAIN_AFTER) => {}
+                    _ = connected.changed() => {}
+                }
             }
         }
         std::future::pending().await
+    }
+
+    /// Who answers the broker when it asks about its clients, where it does.
+    pub fn desk(&self) -> Option<Arc<dyn BrokerDesk>> {
+        let asks = self.house.settings.accounts == AccountsBy::HttpHook;
+        asks.then(|| Arc::new(hook::Desk(self.house.clone())) as Arc<dyn BrokerDesk>)
+    }
+
+    /// Who keeps the accounts of devices at the broker, where the gateway does.
+    pub fn account_keeper(&self) -> Option<Arc<dyn AccountKeeper>> {
+        let keeps = self.house.settings.accounts == AccountsBy::Dynsec;
+        keeps.then(|| self.house.clone() as Arc<dyn AccountKeeper>)
     }
 
     /// The way to devices behind the broker.
@@ -162,7 +210,11 @@ impl Link for House {
         })
     }
 
-    /// There is no connection of the device here to end; its messages have no effect from the
-    /// moment that the engine knows it as suspended.
-    fn disconnect(&self, _device: &DeviceKey, _reason: &str) {}
+    /// The connection is the broker's to end, which it does where the gateway keeps its accounts.
+    /// Elsewhere the device stays connected, and its messages have no effect.
+    fn disconnect(&self, device: &DeviceKey, _reason: &str) {
+        if self.settings.accounts == AccountsBy::Dynsec {
+            self.accounts.look_at(device);
+        }
+    }
 }

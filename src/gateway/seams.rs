@@ -7,7 +7,8 @@ use hearthway_core::input::Input;
 use hearthway_core::time::Timestamp;
 
 use crate::app::tokens::KeyKind;
-use crate::app::{App, BrokerAddress};
+use crate::app::{App, BrokerAddress, Watched};
+use crate::broker::relay::RelayError;
 use crate::broker::{BrokerLink, IsLinked, Seams, Settings};
 use crate::engine::{Delivery, Engine, Link, Repeat, Target, Waiter};
 use crate::mqtt::credentials::MasterKey;
@@ -56,10 +57,10 @@ pub(super) fn broker_link(
     door: Arc<dyn Doorkeeper>,
     app: &Arc<App>,
     master: Arc<MasterKey>,
-) -> BrokerLink {
+) -> Result<BrokerLink, RelayError> {
     let address = &settings.address;
     let place = BrokerAddress { host: address.host.clone(), port: address.port, tls: address.tls };
-    let routes = engine.clone();
+    let (routes, all) = (engine.clone(), engine.clone());
     let is_linked: IsLinked =
         Arc::new(move |device| routes.route(device).is_some_and(|route| route.retailer.is_some()));
     let seams = Seams {
@@ -68,8 +69,18 @@ pub(super) fn broker_link(
         provisioner: Arc::new(ProvisionerAtBroker { app: app.clone(), place }),
         is_linked,
         secret: Arc::new(secrets_of(master)),
+        devices: Arc::new(move |after, limit| all.devices(after, limit).into_iter().map(|(key, _)| key).collect()),
     };
-    BrokerLink::new(settings, seams)
+    let link = BrokerLink::new(settings, seams)?;
+    let watched = link.clone();
+    app.watch(Watched { part: "broker", complaints: Arc::new(move || watched.complaints()) });
+    if let Some(desk) = link.desk() {
+        app.set_broker_desk(desk);
+    }
+    if let Some(keeper) = link.account_keeper() {
+        app.set_account_keeper(keeper);
+    }
+    Ok(link)
 }
 
 /// The engine as the endpoint sees it beside a broker link: a device that listens at the endpoint

@@ -5,6 +5,7 @@ mod broker;
 mod command_line;
 mod documents;
 mod gateway;
+mod hostile_broker;
 mod kill;
 mod mosquitto;
 mod mqtt_clients;

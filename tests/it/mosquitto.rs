@@ -3,8 +3,6 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -50,20 +48,15 @@ pub fn free_port() -> u16 {
 impl Mosquitto {
     /// Starts it with the shipped access rules and accounts for the gateway and its self-test.
     pub fn start(folder: &Path) -> Mosquitto {
-        let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/mosquitto/hearthway.acl");
-        Mosquitto::start_with_rules(folder, &std::fs::read_to_string(rules).unwrap())
+        Mosquitto::start_with(folder, &access(folder), write_rules_and_accounts)
     }
 
     /// The same with other access rules.
     pub fn start_with_rules(folder: &Path, rules: &str) -> Mosquitto {
-        std::fs::write(folder.join("acl"), rules).unwrap();
-        std::fs::write(folder.join("passwd"), "").unwrap();
-        let paths = format!("password_file {0}/passwd\nacl_file {0}/acl\n", folder.display());
-        let broker = Mosquitto::start_with(folder, &paths, |folder| {
-            set_password(folder, "hearthway", GATEWAY_PASSWORD);
-            set_password(folder, "acme/probe", PROBE_PASSWORD);
-        });
-        broker
+        Mosquitto::start_with(folder, &access(folder), |folder| {
+            write_rules_and_accounts(folder);
+            std::fs::write(folder.join("acl"), rules).unwrap();
+        })
     }
 
     /// Starts it with a configuration of one's own beside the listener.
@@ -114,6 +107,19 @@ impl Drop for Mosquitto {
     }
 }
 
+fn access(folder: &Path) -> String {
+    format!("password_file {0}/passwd\nacl_file {0}/acl\n", folder.display())
+}
+
+/// Writes the shipped access rules, and accounts for the gateway and its self-test.
+pub fn write_rules_and_accounts(folder: &Path) {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/mosquitto/hearthway.acl");
+    std::fs::copy(shipped, folder.join("acl")).unwrap();
+    std::fs::write(folder.join("passwd"), "").unwrap();
+    set_password(folder, "hearthway", GATEWAY_PASSWORD);
+    set_password(folder, "acme/probe", PROBE_PASSWORD);
+}
+
 fn run(folder: &Path) -> Child {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
     let mut command = Command::new("mosquitto");
@@ -152,8 +158,6 @@ pub struct Device {
     pub root: String,
     secret: String,
     said: u32,
-    /// How many times it was let in.
-    pub connects: Arc<AtomicU32>,
     pump: tokio::task::JoinHandle<()>,
 }
 
@@ -174,8 +178,8 @@ impl Device {
         options.set_connection_timeout(5);
         let (client, mut events) = AsyncClient::new(options, 64);
         let (tx, heard) = mpsc::channel(HEARD_MESSAGES_MAX);
-        let connects = Arc::new(AtomicU32::new(0));
-        let (own, counted) = (client.clone(), connects.clone());
+        let (own, presence) = (client.clone(), format!("{root}/presence"));
+        let mut connects = 0;
         let (subscribed_in, mut subscribed) = mpsc::channel(1);
         let pump = tokio::spawn(async move {
             loop {
@@ -184,7 +188,12 @@ impl Device {
                         own.try_subscribe(filter.as_str(), QoS::AtLeastOnce).unwrap();
                     }
                     Ok(Event::Incoming(Packet::SubAck(_))) => {
-                        counted.fetch_add(1, Ordering::SeqCst);
+                        connects += 1;
+                        // As the contract has it, a device says at each connection that it is there.
+                        if connects > 1 {
+                            let birth = r#"{"state":"online"}"#;
+                            own.try_publish(presence.as_str(), QoS::AtLeastOnce, false, birth).unwrap();
+                        }
                         let _ = subscribed_in.try_send(());
                     }
                     Ok(Event::Incoming(Packet::Publish(publish))) => {
@@ -198,7 +207,7 @@ impl Device {
             }
         });
         tokio::time::timeout(STEP_SECONDS_MAX, subscribed.recv()).await.expect("the broker lets the device in");
-        Device { client, heard, root, secret: secret.to_owned(), said: 0, connects, pump }
+        Device { client, heard, root, secret: secret.to_owned(), said: 0, pump }
     }
 
     /// Publishes a body in an envelope with an id of its own, which it gives.
@@ -248,9 +257,33 @@ impl Device {
         waited.await.unwrap_or_else(|_| panic!("{} waited for {what} in vain", self.root))
     }
 
-    /// What came and was not looked at.
-    pub fn left_over(&mut self) -> Vec<Heard> {
-        std::iter::from_fn(|| self.heard.try_recv().ok()).collect()
+    /// Says the same again, under the same id, until an answer comes: a broker that is killed
+    /// forgets what it had acknowledged.
+    pub async fn insist(&mut self, below: &str, payload: &str, answer: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let (topic, answer_topic) = (format!("{}/{below}", self.root), format!("{}/{answer}", self.root));
+        let until = std::time::Instant::now() + STEP_SECONDS_MAX;
+        loop {
+            let _ = self.client.try_publish(topic.as_str(), QoS::AtLeastOnce, false, payload.to_owned());
+            let again = tokio::time::sleep(Duration::from_millis(700));
+            tokio::pin!(again);
+            loop {
+                tokio::select! {
+                    heard = self.heard.recv() => {
+                        let heard = heard.unwrap();
+                        if heard.topic == answer_topic && fits(&heard.envelope["body"]) {
+                            return heard.envelope["body"].clone();
+                        }
+                    }
+                    () = &mut again => break,
+                }
+            }
+            assert!(std::time::Instant::now() < until, "{topic}: no answer on {answer}");
+        }
+    }
+
+    /// The payload of a body in an envelope, signed where the contract wants it.
+    pub fn letter(&self, id: &str, seq: u32, below: &str, body: &Value) -> String {
+        signed(&self.secret, &format!("{}/{below}", self.root), id, seq, body)
     }
 }
 
@@ -270,4 +303,24 @@ pub fn signed(secret: &str, topic: &str, id: &str, seq: u32, body: &Value) -> St
     mac.update(text.as_bytes());
     let sig = hex(&mac.finalize().into_bytes());
     format!(r#"{{"v":"1.0","id":"{id}","seq":{seq},"sig":"{sig}","body":{raw}}}"#)
+}
+
+/// Where Debian keeps the dynamic security plugin.
+pub fn dynamic_security_plugin() -> Option<String> {
+    let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
+    let mut paths = folders.iter().map(|folder| format!("{folder}/mosquitto_dynamic_security.so"));
+    let found = paths.find(|path| Path::new(path).exists());
+    assert!(found.is_some() || std::env::var_os("CI").is_none(), "mosquitto's plugin is missing, and CI must run this");
+    if found.is_none() {
+        eprintln!("SKIPPED: mosquitto is here without its dynamic security plugin");
+    }
+    found
+}
+
+/// Whether the broker lets a client in.
+pub async fn lets_in(port: u16, user: &str, secret: &str) -> bool {
+    let mut options = MqttOptions::new(format!("try-{}", user.replace('/', "-")), "127.0.0.1", port);
+    options.set_credentials(user, secret);
+    let (_client, mut events) = AsyncClient::new(options, 4);
+    matches!(events.poll().await, Ok(Event::Incoming(Packet::ConnAck(_))))
 }
