@@ -184,7 +184,7 @@ fn host_and_port(text: &str) -> Result<(String, u16), String> {
     let plain = text.strip_prefix("mqtt://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
     let (host, port) = plain.unwrap_or(text).rsplit_once(':').ok_or_else(bad)?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    if host.is_empty() {
+    if host.is_empty() || host.contains('/') {
         return Err(bad());
     }
     Ok((host.to_owned(), port.parse().map_err(|_| bad())?))

@@ -112,8 +112,10 @@ impl Arrivals {
             0 => Waiter::None,
             _ => acknowledgement(self.acks.clone(), place),
         };
+        // Known as here before the decision, for its answer may leave before this goes on.
+        let begins = house.ways.heard(device, sign, SystemInstant::now());
         house.intake.submit(Target::Device(device.clone()), input, repeat, waiter).await;
-        if house.ways.heard(device, sign, SystemInstant::now()) {
+        if begins {
             house.intake.reachable(device);
         }
         message.qos > 0

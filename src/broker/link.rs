@@ -112,8 +112,10 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // What is half read comes again: it was not acknowledged.
         self.arrivals.abort();
-        let lost = self.flights.values().filter(|flight| flight.row.is_some()).count();
-        counter!(names::UNSETTLED, "reason" => "connection_lost").increment(lost as u64);
+        for row in self.flights.values().filter_map(|flight| flight.row.as_ref()) {
+            counter!(names::UNSETTLED, "reason" => "connection_lost").increment(1);
+            self.house.outgo.turn_away(&row.device);
+        }
     }
 }
 
@@ -210,10 +212,7 @@ impl Connection {
         self.house.outgo.open();
         let session = if welcome.session_present { "the session of before goes on" } else { "a new session" };
         tracing::info!("Connected to the broker {}: {session}", self.house.settings.address);
-        // What was in flight, and what was decided meanwhile: all of it from the outbox.
-        for maker in self.house.ways.makers() {
-            self.house.intake.reachable_maker(&maker);
-        }
+        // What was in flight, and what was decided meanwhile, comes from the outbox: see `fill`.
     }
 
     /// Publishes what waits, as far as the window goes.

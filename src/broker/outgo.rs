@@ -1,7 +1,8 @@
 //! What waits to be published: a bounded queue between the engine's threads and the line.
 //!
 //! The rows in the outbox are the truth; here stand those that are on their way. When the
-//! connection ends everything here is forgotten, and the outbox sends it again.
+//! connection ends, all that is kept is for which devices something was on its way: at the next
+//! connection the outbox is asked for it again.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,7 +31,8 @@ struct Inner {
     waiting_bytes: usize,
     /// Rows that wait here or are in flight: they are not taken a second time.
     held: HashSet<u64>,
-    /// Devices that found no room. Bounded by the devices heard through the broker.
+    /// Devices whose messages found no room or no connection. Bounded by the devices heard
+    /// through the broker.
     turned_away: BTreeSet<DeviceKey>,
 }
 
@@ -44,18 +46,27 @@ impl Outgo {
         self.lock().is_open = true;
     }
 
-    /// Takes no more and forgets everything.
+    /// Takes no more and forgets every message; not for whom they were.
     pub fn close(&self) {
-        *self.lock() = Inner::default();
+        let mut inner = self.lock();
+        let mut turned_away = std::mem::take(&mut inner.turned_away);
+        turned_away.extend(inner.waiting.drain(..).filter_map(|outgoing| Some(outgoing.row?.device)));
+        *inner = Inner { turned_away, ..Inner::default() };
+    }
+
+    /// Something for this device was lost on its way.
+    pub fn turn_away(&self, device: &DeviceKey) {
+        self.lock().turned_away.insert(device.clone());
     }
 
     /// Leaves a message. A row that is here already is taken and not said twice.
     pub fn offer(&self, outgoing: Outgoing) -> bool {
         let mut inner = self.lock();
+        let row = outgoing.row.as_ref();
         if !inner.is_open {
+            inner.turned_away.extend(row.map(|row| row.device.clone()));
             return false;
         }
-        let row = outgoing.row.as_ref();
         if row.is_some_and(|row| inner.held.contains(&row.n)) {
             return true;
         }
@@ -97,7 +108,10 @@ impl Outgo {
     /// Devices that were turned away, once there is room for them.
     pub fn take_turned_away(&self) -> BTreeSet<DeviceKey> {
         let mut inner = self.lock();
-        if inner.waiting.len() > WAITING_MESSAGES_MAX / 2 || inner.waiting_bytes > WAITING_BYTES_MAX / 2 {
+        if !inner.is_open
+            || inner.waiting.len() > WAITING_MESSAGES_MAX / 2
+            || inner.waiting_bytes > WAITING_BYTES_MAX / 2
+        {
             return BTreeSet::new();
         }
         std::mem::take(&mut inner.turned_away)
@@ -130,8 +144,11 @@ mod tests {
         assert!(outgo.offer(row(1, 1)) && outgo.offer(row(1, 1)));
         assert!(outgo.next().is_some() && outgo.next().is_none());
         assert!(outgo.offer(row(1, 1)) && outgo.next().is_none(), "in flight is on its way, too");
+        outgo.turn_away(&"acme/d-42".parse().unwrap());
         outgo.close();
+        assert!(outgo.take_turned_away().is_empty(), "nobody can be told yet");
         outgo.open();
+        assert_eq!(outgo.take_turned_away().len(), 1);
         assert!(outgo.offer(row(1, 1)) && outgo.next().is_some(), "a lost connection leaves the row to the outbox");
         outgo.let_go(1);
         assert!(outgo.offer(row(1, 1)) && outgo.next().is_some());
@@ -141,6 +158,7 @@ mod tests {
     fn a_full_queue_names_those_it_turned_away_once_there_is_room() {
         let outgo = Outgo::default();
         outgo.open();
+        outgo.take_turned_away();
         let half = WAITING_BYTES_MAX / 2;
         assert!(outgo.offer(row(1, half)) && !outgo.offer(row(2, half)));
         assert!(outgo.take_turned_away().is_empty(), "there is no room yet");

@@ -4,11 +4,11 @@
 //! device that has not been heard there since the start: a broker acknowledges also what nobody
 //! will ever read. Bounded by the devices that are registered.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hearthway_core::id::{DeviceKey, MakerId};
+use hearthway_core::id::DeviceKey;
 
 /// How long a device that the broker knew no subscription of is left alone, unless it says that
 /// it is new here: devices exist that report and never listen.
@@ -82,11 +82,6 @@ impl Ways {
     /// Whether a message to the device should go through the broker at this moment.
     pub fn is_here(&self, device: &DeviceKey) -> bool {
         self.lock().get(device) == Some(&Standing::Here)
-    }
-
-    /// The makers of all devices that were heard.
-    pub fn makers(&self) -> BTreeSet<MakerId> {
-        self.lock().keys().map(|device| device.maker.clone()).collect()
     }
 }
 

@@ -453,3 +453,43 @@ async fn broker_over_tls_is_believed_only_with_the_right_authority() {
     assert_eq!(device.hear("down/sync").await["link"]["state"], "linked");
     assert!(gateway.end());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broker_carries_whole_homes_as_the_endpoint_does() {
+    if !is_there() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // Accounts are shown elsewhere: here everybody is let in.
+    let open = Mosquitto::start_with(folder.path(), "", |folder| {
+        let file = folder.join("mosquitto.conf");
+        let closed = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, closed.replace("allow_anonymous false", "allow_anonymous true")).unwrap();
+    });
+    let config = gateway_toml(folder.path(), open.port, "");
+    let environment = [("HEARTHWAY_BROKER_PASSWORD", GATEWAY_PASSWORD)];
+    let gateway = Gateway::serve_with(&folder.path().join("data"), &["--config", &config], &environment);
+
+    let shop = load_the_sample_shop(&gateway).await;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/fleets/quick.toml");
+    let mut fleet = device_sim::Fleet::read(&path).unwrap();
+    fleet.length = hearthway_core::time::Span(36 * 3_600_000);
+    fleet.homes.truncate(8);
+    fleet.expects.clear(); // they are of five days
+    let (shop, start) = (device_sim::shop::Shop::new(&gateway.http, &shop).unwrap(), fleet.start.unwrap());
+    let shop = std::sync::Arc::new(shop);
+    let target = device_sim::Target {
+        bootstrap: ["acme", "brewco"].map(|maker| (maker.to_owned(), "anything".to_owned())).into(),
+        witness: Some(shop.clone()),
+        ..device_sim::Target::local(open.port)
+    };
+    let clock = std::sync::Arc::new(device_sim::PacedClock::start(start, 7_200));
+    let (events, mut happenings) = tokio::sync::mpsc::channel(64);
+    let watching = tokio::spawn(async move { while happenings.recv().await.is_some() {} });
+    let summary = device_sim::run(fleet, target, shop, clock, events).await;
+    watching.await.unwrap();
+    assert!(summary.is_good(), "{summary}");
+    for word in ["linked", "offer_shown", "order_changed"] {
+        assert!(summary.count(word) > 0, "no `{word}`, so it proves nothing: {summary}");
+    }
+}
