@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::line::Acknowledger;
+use super::line::{ACKNOWLEDGEMENTS_MAX, Acknowledger};
 
 /// The acknowledgements that one connection owes.
 pub struct Acks {
@@ -18,7 +18,7 @@ pub struct Acks {
     failed: Notify,
 }
 
-/// In the order of arrival; bounded by the Receive Maximum of the connection.
+/// In the order of arrival; bounded by the packet ids that there are.
 #[derive(Default)]
 struct Owed {
     first: u64,
@@ -42,7 +42,13 @@ impl Acks {
     pub fn expect(&self, id: u16, qos: u8) -> u64 {
         let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
         owed.queue.push_back(Ack { id, qos, done: qos == 0 });
-        owed.first + owed.queue.len() as u64 - 1
+        let place = owed.first + owed.queue.len() as u64 - 1;
+        let is_beyond = owed.queue.len() > ACKNOWLEDGEMENTS_MAX;
+        drop(owed);
+        if is_beyond {
+            self.fail("the broker sends more unacknowledged messages than there are packet ids".to_owned());
+        }
+        place
     }
 
     /// A message is done with: its acknowledgement leaves after those before it.

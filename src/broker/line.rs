@@ -6,9 +6,9 @@
 //! outbox is the truth of what must be said.
 //!
 //! The library does not tell which publish a PUBACK belongs to, so the order of its outgoing
-//! packets is paired with the tickets given here. Nothing in this file waits for a reader: what
-//! is heard goes into two bounded queues that cannot fill up while both sides keep to the
-//! protocol; a broker that does not is cut.
+//! packets is paired with the tickets given here. What is heard goes into two bounded queues. That
+//! of messages has room for the Receive Maximum; brokers exist that send more after a reconnect
+//! (mosquitto 2.0.11), so a full queue stops the reading, and TCP holds the rest.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +32,9 @@ const CONNECT_SECONDS_MAX: u64 = 10;
 const UNACKNOWLEDGED_QUEUE_MAX: usize = 256;
 /// Requests beside publishes and acknowledgements: subscribe, disconnect.
 const REQUESTS_BESIDE: usize = 8;
+/// Acknowledgements that can be owed at once: as many as there are packet ids, for not every
+/// broker keeps to our Receive Maximum.
+pub const ACKNOWLEDGEMENTS_MAX: usize = 65_535;
 /// Packet ids per publish in flight, where the broker lets us. The library stalls when an id
 /// comes round before its acknowledgement, so the circle is longer than what may be in flight.
 const PACKET_IDS_PER_SLOT: u16 = 4;
@@ -178,7 +181,7 @@ impl Line {
         let (events_in, events) = mpsc::channel(in_flight);
         let (messages_in, messages) = mpsc::channel(usize::from(dial.receive_max) + UNACKNOWLEDGED_QUEUE_MAX);
         // Every message may want its acknowledgement at once, every slot of the window a publish.
-        let (client, polled) = AsyncClient::new(options(dial), in_flight + usize::from(dial.receive_max));
+        let (client, polled) = AsyncClient::new(options(dial), in_flight + ACKNOWLEDGEMENTS_MAX);
         let tickets = Arc::<Mutex<VecDeque<u64>>>::default();
         let progress = Arc::new(Mutex::new(Instant::now()));
         let pump = Pump {
@@ -314,7 +317,7 @@ impl Pump {
             let polled = self.polled.poll().await;
             *lock(&self.progress) = Instant::now();
             let heard = match polled {
-                Ok(event) => self.hear(event),
+                Ok(event) => self.hear(event).await,
                 Err(error) => Err(error.to_string()),
             };
             match heard {
@@ -331,7 +334,7 @@ impl Pump {
         let _ = self.events.send(Happening::Closed { why }).await;
     }
 
-    fn hear(&mut self, event: Event) -> Result<Option<Happening>, String> {
+    async fn hear(&mut self, event: Event) -> Result<Option<Happening>, String> {
         Ok(match event {
             Event::Incoming(Packet::ConnAck(ack)) => Some(Happening::Open(welcome(&ack, self.window)?)),
             Event::Incoming(Packet::SubAck(ack)) => {
@@ -347,7 +350,7 @@ impl Pump {
                 self.by_packet.remove(&ack.pkid).map(|ticket| Happening::Done { ticket, fate })
             }
             Event::Incoming(Packet::Publish(publish)) => {
-                self.take(publish)?;
+                self.take(publish).await?;
                 None
             }
             Event::Outgoing(rumqttc::Outgoing::Publish(packet)) => self.left(packet),
@@ -366,7 +369,7 @@ impl Pump {
         None
     }
 
-    fn take(&mut self, publish: Publish) -> Result<(), String> {
+    async fn take(&mut self, publish: Publish) -> Result<(), String> {
         let qos = match publish.qos {
             QoS::AtMostOnce => 0,
             QoS::AtLeastOnce => 1,
@@ -386,8 +389,8 @@ impl Pump {
             retain: publish.retain,
             correlation: correlation.and_then(|data| String::from_utf8(data.to_vec()).ok()),
         };
-        let sent = self.messages.try_send(message);
-        sent.map_err(|_| "the broker sends more unacknowledged messages than the Receive Maximum allows".to_owned())
+        // Waits for the engine, never for our own acknowledgements: those have room of their own.
+        self.messages.send(message).await.map_err(|_| "the reading of its messages ended unexpectedly".to_owned())
     }
 }
 
