@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn what_orders_consents_or_changes_hands_needs_a_signature_and_a_withdrawal_never_does() {
         let trust = Trust::new(false, "");
-        let offer = format!("of_{}", "a".repeat(26));
+        let offer = hearthway_core::id::OfferId::derived(&[b"an offer"]);
         for (below, body, is_linked, wanted) in [
             ("up/offer/answer", format!(r#"{{"offer":"{offer}","rev":1,"answer":"accept"}}"#), true, true),
             ("up/offer/answer", format!(r#"{{"offer":"{offer}","rev":1,"answer":"decline"}}"#), true, false),
