@@ -174,8 +174,9 @@ async fn hostile_broker_disturbs_nobody_and_a_word_in_between_is_kept() {
     let environment = [("HEARTHWAY_BROKER_PASSWORD", "anything")];
     let gateway = Gateway::serve_with(&folder.path().join("data"), &["--config", &config], &environment);
     load_the_sample_shop(&gateway).await;
-    let line = format!("{}\n", json!({"maker": "acme", "device": "d-1", "model": "th-200"}));
-    let registered = gateway.bulk(OPERATOR, "/v1/devices:bulk", line).await;
+    // d-2 is the one that is flooded: the log that the test looks at reaches back 512 inputs.
+    let lines = ["d-1", "d-2"].map(|name| json!({"maker": "acme", "device": name, "model": "th-200"}).to_string());
+    let registered = gateway.bulk(OPERATOR, "/v1/devices:bulk", lines.join("\n")).await;
     let secret = registered[0]["secret"].as_str().unwrap().to_owned();
     let topic = b"chan/v1/acme/d-1/up/telemetry";
     let word = |id: &str| json!({"v": "1.0", "id": id, "body": {"temperature": 16.4}}).to_string();
@@ -211,7 +212,7 @@ async fn hostile_broker_disturbs_nobody_and_a_word_in_between_is_kept() {
     assert_eq!(acknowledged, (1..=40).collect::<Vec<u16>>(), "in the order of arrival");
     // QoS 0 without end fills no queue that matters.
     for _ in 0..5_000 {
-        peer.write(&publish(0, topic, 0, b"{\"temperature\":17}")).await;
+        peer.write(&publish(0, b"chan/v1/acme/d-2/up/telemetry", 0, b"{\"temperature\":17}")).await;
     }
     // An acknowledgement of what was never sent.
     peer.write(&packet(0x40, &[0x0f, 0xff])).await;
