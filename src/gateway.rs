@@ -27,7 +27,7 @@ use crate::mqtt::login::Door;
 use crate::mqtt::{self, Endpoint, Intake};
 use crate::observe::{self, Metrics};
 use crate::shutdown::DRAIN_SECONDS_MAX;
-use crate::store::sled::{SledOptions, SledStore};
+use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::{Store, StoreError};
 
 /// A gateway that takes traffic.
@@ -170,8 +170,12 @@ fn open_data(config: &Config, clock: &dyn Clock) -> Result<(Arc<dyn Store>, Mast
         return Err(StartError::MasterKeyMissing { path: key_path });
     }
     let master = MasterKey::load_or_create(&key_path)?;
-    let options = SledOptions { created_at: Some(clock.now()), ..SledOptions::default() };
-    let store = SledStore::open(&store_path, options)?;
+    let options = EmbeddedOptions {
+        created_at: Some(clock.now()),
+        logs_bytes_max: config.log.size_mib_max * 1024 * 1024,
+        ..EmbeddedOptions::default()
+    };
+    let store = EmbeddedStore::open(&store_path, options)?;
     Ok((Arc::new(store), master))
 }
 
@@ -181,7 +185,7 @@ fn engine_settings(config: &Config) -> engine::Settings {
         group_commits_max: config.engine.group_commits_max,
         shard_queue_inputs_max: config.engine.shard_queue_inputs_max,
         cached_households_max: config.engine.cached_households_max,
-        log_inputs_per_household: config.log.inputs_per_household,
+        ..engine::Settings::default()
     }
 }
 

@@ -123,7 +123,7 @@ fn home(rules: &RuleSet, value: f64) -> Household {
         locale: Some("fr-FR".into()),
         role: Role::Owner,
         segments: Default::default(),
-        consents: [(Purpose::OffersDevice, word)].into(),
+        consents: [(Purpose::OffersDevice, word)].into_iter().collect(),
     };
     let zone = Zone::new("Europe/Paris").unwrap();
     let join = Join { household: id, retailer: shop(), link: LinkId::derived(&[]), member, zone, locale: None };

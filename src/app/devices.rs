@@ -224,7 +224,7 @@ impl App {
             Tenant::Retailer(retailer) => home.retailer.as_ref() == Some(retailer),
             Tenant::Operator | Tenant::Maker(_) => false,
         };
-        Ok(Some(DeviceView { key, device, home, model, shows_link, at: self.now() }))
+        Ok(Some(DeviceView { key, device: *device, home, model, shows_link, at: self.now() }))
     }
 }
 

@@ -286,10 +286,10 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         section: "log",
-        name: "inputs_per_household",
-        kind: Kind::Count { unit: "inputs", min: 16, max: 1_000_000 },
-        default: Some("512"),
-        meaning: "Inputs kept per household, with all that their decisions read. `explain` recomputes a\nsilence as long as its input is among them.",
+        name: "size_mib_max",
+        kind: Kind::Count { unit: "MiB", min: 256, max: 16_777_216 },
+        default: Some("4096"),
+        meaning: "Size of the input log of all households together. Beyond it the oldest inputs go, and\nwhat they decided can no longer be recomputed; what customers were promised stays.",
     },
     Key {
         section: "samples",

@@ -154,13 +154,13 @@ impl Default for Engine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// Inputs kept per household.
-    pub inputs_per_household: u64,
+    /// Mebibytes of all households' logs together.
+    pub size_mib_max: u64,
 }
 
 impl Default for Log {
     fn default() -> Log {
-        Log { inputs_per_household: 512 }
+        Log { size_mib_max: 4096 }
     }
 }
 

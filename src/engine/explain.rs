@@ -13,10 +13,14 @@ use hearthway_core::trace::CandidateTrace;
 use hearthway_core::trigger::Trigger;
 
 use super::Engine;
+use super::log::{self, Stretch};
 use super::replay::Recording;
-use super::rows::{self, LogRow, TraceRow};
-use crate::store::codec::{self, Schema};
-use crate::store::{Store, StoreError, keys};
+use super::rows::LogRow;
+use crate::store::{Store, StoreError};
+
+/// Inputs of a household that one question looks back over: a chatty device's week, in a tenth of
+/// a second.
+const LOOK_BACK_INPUTS_MAX: usize = 10_000;
 
 /// The look at one trigger at one input.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,21 +62,17 @@ impl Engine {
     ) -> Result<Option<Explained>, StoreError> {
         let store = &**self.store();
         let Some(at) = at else {
-            if let Some((_, row)) = stored(store, household, Some(trigger), None, 1)?.pop() {
-                return Ok(Some(Explained {
-                    candidate: row.candidate,
-                    input: row.input,
-                    at: row.at,
-                    recomputed: false,
-                }));
+            if let Some((at, input, candidate)) = self.decisions(household, Some(trigger), 1)?.pop() {
+                return Ok(Some(Explained { candidate, input, at, recomputed: false }));
             }
-            return self.explain_silence(household, trigger, Timestamp(i64::MAX)).await;
+            return self.explain_silence(household, trigger, Timestamp(i64::MAX));
         };
-        let Some((seq, _)) = last_input(store, household, at, |_| true)? else { return Ok(None) };
-        if let Some((_, row)) = stored(store, household, Some(trigger), Some(seq), 1)?.pop() {
-            return Ok(Some(Explained { candidate: row.candidate, input: row.input, at: row.at, recomputed: false }));
+        let Some(row) = last_input(store, household, at, |_| true)? else { return Ok(None) };
+        let (at_input, input) = (row.input.received_at, row.input.id);
+        match row.candidates.into_iter().find(|candidate| candidate.trigger == *trigger) {
+            Some(candidate) => Ok(Some(Explained { candidate, input, at: at_input, recomputed: false })),
+            None => self.explain_silence(household, trigger, at),
         }
-        self.explain_silence(household, trigger, at).await
     }
 
     /// Stored traces, newest first.
@@ -82,21 +82,26 @@ impl Engine {
         trigger: Option<&TriggerId>,
         limit: usize,
     ) -> Result<Vec<(Timestamp, InputId, CandidateTrace)>, StoreError> {
-        let rows = stored(&**self.store(), household, trigger, None, limit)?;
-        Ok(rows.into_iter().map(|(_, row)| (row.at, row.input, row.candidate)).collect())
+        let mut found = Vec::new();
+        inputs_within_reach(&**self.store(), household, |row| {
+            let (at, input) = (row.input.received_at, row.input.id);
+            let wanted = row.candidates.into_iter().rev();
+            let wanted = wanted.filter(|candidate| trigger.is_none_or(|trigger| candidate.trigger == *trigger));
+            found.extend(wanted.map(|candidate| (at, input, candidate)));
+            found.len() < limit
+        })?;
+        found.truncate(limit);
+        Ok(found)
     }
 
     /// The last messages of a device in its household's log, newest first.
     pub fn messages(&self, device: &DeviceKey, last: usize) -> Result<Vec<MessageSeen>, StoreError> {
         let Some(route) = self.route(device) else { return Ok(Vec::new()) };
         let mut messages = Vec::new();
-        rows::walk_back(&**self.store(), &keys::inputs(route.household), None, |key, bytes| {
-            if messages.len() >= last {
-                return Ok(false);
-            }
-            let row: LogRow = codec::decode(Schema::Input, key, bytes)?;
+        inputs_within_reach(&**self.store(), route.household, |row| {
             if let What::Device(message) = &row.input.what
                 && row.input.device.as_ref() == Some(device)
+                && messages.len() < last
             {
                 messages.push(MessageSeen {
                     id: row.input.message.clone(),
@@ -106,13 +111,13 @@ impl Engine {
                     verdict: row.verdict.to_string(),
                 });
             }
-            Ok(true)
+            messages.len() < last
         })?;
         Ok(messages)
     }
 
     /// Decides the last device message at or before `at` again, to see why a trigger kept silent.
-    async fn explain_silence(
+    fn explain_silence(
         &self,
         household: HouseholdId,
         trigger: &TriggerId,
@@ -124,11 +129,15 @@ impl Engine {
             None => last_input(store, household, at, |_| true)?,
             found => found,
         };
-        let Some((seq, _)) = found else { return Ok(None) };
-        let Some(mut recording) = Recording::open(self, household, Some(seq))? else { return Ok(None) };
-        while let Some(moment) = recording.next()? {
-            if moment.seq == seq {
-                return Ok(self.look_again(trigger, &moment.before, &moment.row, &moment.rules, moment.decision));
+        let Some(wanted) = found else { return Ok(None) };
+        let stretch = Stretch::back(store, household, None, wanted.seq)?;
+        // What is older than the first snapshot that is left cannot be decided again.
+        let Some(start) = stretch.start else { return Ok(None) };
+        let mut recording = Recording::new(self, &start);
+        for row in &stretch.rows {
+            let moment = recording.decide(row)?;
+            if row.seq == wanted.seq {
+                return Ok(self.look_again(trigger, &moment.before, row, &moment.rules, moment.decision));
             }
         }
         Ok(None)
@@ -165,52 +174,26 @@ fn last_input(
     household: HouseholdId,
     at: Timestamp,
     wanted: impl Fn(&LogRow) -> bool,
-) -> Result<Option<(u64, LogRow)>, StoreError> {
+) -> Result<Option<LogRow>, StoreError> {
     let mut found = None;
-    rows::walk_back(store, &keys::inputs(household), None, |key, bytes| {
-        let row: LogRow = codec::decode(Schema::Input, key, bytes)?;
+    inputs_within_reach(store, household, |row| {
         if row.input.received_at <= at && wanted(&row) {
-            found = Some((rows::number_of(key), row));
+            found = Some(row);
         }
-        Ok(found.is_none())
+        found.is_none()
     })?;
     Ok(found)
 }
 
-/// Stored traces, newest first; of one trigger, of one input, where named.
-fn stored(
+/// The newest inputs, as far back as one question may look.
+fn inputs_within_reach(
     store: &dyn Store,
     household: HouseholdId,
-    trigger: Option<&TriggerId>,
-    seq: Option<u64>,
-    limit: usize,
-) -> Result<Vec<(u64, TraceRow)>, StoreError> {
-    let mut prefix = keys::traces(household);
-    let at = prefix.len();
-    if let Some(seq) = seq {
-        prefix.extend_from_slice(&seq.to_be_bytes());
-    }
-    let mut found = Vec::new();
-    rows::walk_back(store, &prefix, None, |key, bytes| {
-        if found.len() >= limit {
-            return Ok(false);
-        }
-        let row: TraceRow = codec::decode(Schema::Trace, key, bytes)?;
-        if trigger.is_none_or(|trigger| row.candidate.trigger == *trigger) {
-            found.push((super::log::seq_at(key, at).unwrap_or_default(), row));
-        }
-        Ok(true)
-    })?;
-    Ok(found)
-}
-
-/// The stored traces of one input, in the order of its candidates.
-pub(super) fn stored_of(
-    store: &dyn Store,
-    household: HouseholdId,
-    seq: u64,
-) -> Result<Vec<CandidateTrace>, StoreError> {
-    let mut rows = stored(store, household, None, Some(seq), super::log::TRACES_PER_INPUT_MAX)?;
-    rows.reverse();
-    Ok(rows.into_iter().map(|(_, row)| row.candidate).collect())
+    mut each: impl FnMut(LogRow) -> bool,
+) -> Result<(), StoreError> {
+    let mut left = LOOK_BACK_INPUTS_MAX;
+    log::inputs_back(store, household, |row| {
+        left -= 1;
+        each(row) && left > 0
+    })
 }

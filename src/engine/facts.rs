@@ -4,16 +4,19 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use hearthway_core::id::HouseholdId;
-use hearthway_core::model::Household;
+use hearthway_core::model::{Few, Household};
 
-use super::rows;
+use super::rows::{self, HouseholdRow, LastSnapshot};
+use super::seen::Pages;
 use crate::store::codec::Schema;
 use crate::store::{Store, StoreError, keys};
 
 /// One household in memory.
 pub(super) struct Known {
-    /// The facts with every decision so far, also those not yet on disk.
-    pub(super) facts: Arc<Household>,
+    /// The record with every decision so far, also those not yet on disk.
+    pub(super) row: HouseholdRow,
+    /// Older message ids of its devices, as far as they were asked for.
+    pub(super) pages: Pages,
     /// Decisions of this household that are not yet on disk.
     pub(super) in_flight: usize,
     /// Bytes of its record when last written.
@@ -39,9 +42,13 @@ impl Facts {
     pub(super) fn load(&mut self, id: HouseholdId, store: &dyn Store) -> Result<(&mut Known, bool), StoreError> {
         let read = !self.known.contains_key(&id);
         if read {
-            let facts = read_record(id, store)?.unwrap_or_else(|| Household::empty(id));
+            let row = read_record(id, store)?.unwrap_or_else(|| HouseholdRow {
+                facts: Arc::new(Household::empty(id)),
+                heard: Few::new(),
+                snapshot: LastSnapshot::default(),
+            });
             self.make_room();
-            let known = Known { facts: Arc::new(facts), in_flight: 0, record_bytes: 0, used: false };
+            let known = Known { row, pages: Pages::default(), in_flight: 0, record_bytes: 0, used: false };
             self.known.insert(id, known);
             self.order.push_back(id);
         }
@@ -81,7 +88,7 @@ impl Facts {
 }
 
 /// A household's record as it is on disk.
-pub(super) fn read_record(id: HouseholdId, store: &dyn Store) -> Result<Option<Household>, StoreError> {
+pub(super) fn read_record(id: HouseholdId, store: &dyn Store) -> Result<Option<HouseholdRow>, StoreError> {
     rows::get(store, Schema::Household, &keys::household(id))
 }
 

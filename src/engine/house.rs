@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use hearthway_core::id::{DeviceKey, HouseholdId, InputId};
 use hearthway_core::input::{Command, Input, Sender, What};
-use hearthway_core::model::Household;
 use hearthway_core::time::Timestamp;
 use tokio::sync::mpsc;
 
@@ -15,7 +14,7 @@ use super::job::{InputJob, Job};
 use super::metrics::Meters;
 use super::outbox::Outbox;
 use super::routes::{Directory, Route};
-use super::rows::{self, MoveRow};
+use super::rows::{self, HouseholdRow, MoveRow};
 use super::timers::Timers;
 use super::{Link, Repeat, RuleBook, Settings, Target, Waiter};
 use crate::clock::Clock;
@@ -65,7 +64,7 @@ impl House {
             Ok(true)
         })?;
         rows::walk(&*store, &keys::households(), |key, bytes| {
-            let household: Household = codec::decode(Schema::Household, key, bytes)?;
+            let household = codec::decode::<HouseholdRow>(Schema::Household, key, bytes)?.facts;
             timers.set(household.id, household.next_deadline());
             for device in household.devices.values() {
                 if let Some(claim) = &device.claim {

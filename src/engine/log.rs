@@ -1,22 +1,37 @@
-//! The input log of a household: a row per input, a snapshot now and then, and what is older
-//! than the previous snapshot goes. So between one and two halves of the log stand, and every
-//! row that stands can be replayed.
+//! The input log of a household: an item per input with the traces of its decision, and now and
+//! then a snapshot, from which what follows can be decided again.
+
+use std::sync::Arc;
 
 use hearthway_core::decision::Decision;
 use hearthway_core::id::HouseholdId;
+use hearthway_core::model::Household;
+use hearthway_core::time::{Span, Timestamp};
 use hearthway_core::trace::Verdict;
 
-use super::rows::{self, LogVerdict, TraceRow};
-use crate::store::codec::Schema;
-use crate::store::keys::{self, Key};
-use crate::store::{Store, StoreError, Write};
+use super::rows::{LastSnapshot, LogItem, LogRow, LogVerdict};
+use crate::store::codec::{self, Schema};
+use crate::store::{Mark, Store, StoreError, keys};
 
 /// Traces kept of one input. A device wakes few triggers at once; more would only repeat.
 pub(super) const TRACES_PER_INPUT_MAX: usize = 32;
+/// A household that reports rarely is snapshot so often, because the oldest items of all logs go
+/// together: what is younger than this before the cut can always be decided again.
+const SNAPSHOT_AGE_MAX: Span = Span::days(1);
+/// Items read in one page of a walk back; those who walk mostly want the newest few.
+const PAGE_ITEMS: usize = 32;
 
-/// Whether a snapshot stands after input `seq`, in a log of `rows_max`.
-pub(super) fn cuts_at(seq: u64, rows_max: u64) -> bool {
-    seq.is_multiple_of((rows_max / 2).max(1))
+/// Whether a snapshot is due after an input.
+pub(super) fn snapshot_is_due(last: &mut LastSnapshot, seq: u64, now: Timestamp, inputs: u64) -> bool {
+    if seq <= 1 {
+        // Before its first input a household is empty: that needs no snapshot.
+        *last = LastSnapshot { seq: 0, at: now };
+    }
+    let due = seq - last.seq >= inputs.max(1) || now >= last.at + SNAPSHOT_AGE_MAX;
+    if due {
+        *last = LastSnapshot { seq, at: now };
+    }
+    due
 }
 
 /// How a decision ended, in short.
@@ -31,40 +46,74 @@ pub(super) fn verdict(decision: &Decision) -> LogVerdict {
     LogVerdict::Accepted { sent: count(Verdict::Sent), held: count(Verdict::Held) }
 }
 
-/// The traces of a decision, a row per candidate.
-pub(super) fn traces(household: HouseholdId, seq: u64, decision: &Decision, writes: &mut Vec<Write>) {
-    for (at, candidate) in (0..).zip(decision.trace.candidates.iter().take(TRACES_PER_INPUT_MAX)) {
-        let row = TraceRow { input: decision.trace.input, at: decision.trace.at, candidate: candidate.clone() };
-        writes.push(rows::put(Schema::Trace, keys::trace(household, seq, at), &row));
+/// Goes back through a log from its end, or from before a mark, as long as `each` says so.
+pub(super) fn walk_back(
+    store: &dyn Store,
+    household: HouseholdId,
+    mut before: Option<Mark>,
+    mut each: impl FnMut(Mark, LogItem) -> bool,
+) -> Result<(), StoreError> {
+    let log = keys::log(household);
+    loop {
+        let items = store.back(&log, before, PAGE_ITEMS)?;
+        for (mark, bytes) in &items {
+            if !each(*mark, codec::decode(Schema::Log, &log, bytes)?) {
+                return Ok(());
+            }
+        }
+        match items.last() {
+            Some((mark, _)) if items.len() == PAGE_ITEMS => before = Some(*mark),
+            _ => return Ok(()),
+        }
     }
 }
 
-/// Cuts the log where a snapshot was put after input `seq`: what stands at or before the previous
-/// snapshot goes, but for that snapshot.
-pub(super) fn cut(
+/// The same over the inputs alone.
+pub(super) fn inputs_back(
     store: &dyn Store,
     household: HouseholdId,
-    seq: u64,
-    rows_max: u64,
-    writes: &mut Vec<Write>,
+    mut each: impl FnMut(LogRow) -> bool,
 ) -> Result<(), StoreError> {
-    let previous = seq.saturating_sub((rows_max / 2).max(1));
-    let mut remove = |prefix: Vec<u8>, last: u64| {
-        let at = prefix.len();
-        rows::walk(store, &prefix, |key, _| {
-            let old = seq_at(key, at).is_some_and(|seq| seq <= last);
-            if old {
-                writes.push(Write::Delete(key.clone()));
-            }
-            Ok(old)
-        })
-    };
-    remove(keys::inputs(household), previous)?;
-    remove(keys::traces(household), previous)?;
-    remove(keys::snapshots(household), previous.saturating_sub(1))
+    walk_back(store, household, None, |_, item| match item {
+        LogItem::Input(row) => each(*row),
+        LogItem::Snapshot(_) => true,
+    })
 }
 
-/// The input's number in a key, after its household.
-pub(super) fn seq_at(key: &Key, prefix_bytes: usize) -> Option<u64> {
-    key.0.get(prefix_bytes..)?.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
+/// A piece of a log that begins where the household is known.
+pub(super) struct Stretch {
+    /// The household before the first row; none where the log was cut before a snapshot.
+    pub(super) start: Option<Arc<Household>>,
+    /// The inputs in order.
+    pub(super) rows: Vec<LogRow>,
+    /// Where the stretch before ends; none when this is the oldest.
+    pub(super) before: Option<Mark>,
+}
+
+impl Stretch {
+    /// The last stretch before a mark whose inputs are numbered `upto` or less.
+    pub(super) fn back(
+        store: &dyn Store,
+        household: HouseholdId,
+        before: Option<Mark>,
+        upto: u64,
+    ) -> Result<Stretch, StoreError> {
+        let mut stretch = Stretch { start: None, rows: Vec::new(), before: None };
+        walk_back(store, household, before, |mark, item| {
+            match item {
+                LogItem::Input(row) if row.seq <= upto => stretch.rows.push(*row),
+                LogItem::Snapshot(facts) if facts.seq < upto => {
+                    stretch.start = Some(facts);
+                    stretch.before = Some(mark);
+                }
+                LogItem::Input(_) | LogItem::Snapshot(_) => {}
+            }
+            stretch.start.is_none()
+        })?;
+        stretch.rows.reverse();
+        if stretch.start.is_none() && stretch.rows.first().is_none_or(|row| row.seq == 1) {
+            stretch.start = Some(Arc::new(Household::empty(household)));
+        }
+        Ok(stretch)
+    }
 }

@@ -159,8 +159,8 @@ pub struct Settings {
     pub shard_queue_inputs_max: usize,
     /// Households kept in memory.
     pub cached_households_max: usize,
-    /// Rows of a household's input log.
-    pub log_inputs_per_household: u64,
+    /// Inputs of a household between two snapshots in its log.
+    pub snapshot_inputs: u64,
 }
 
 impl Default for Settings {
@@ -170,7 +170,7 @@ impl Default for Settings {
             group_commits_max: 256,
             shard_queue_inputs_max: 1_024,
             cached_households_max: 10_000,
-            log_inputs_per_household: 512,
+            snapshot_inputs: 256,
         }
     }
 }

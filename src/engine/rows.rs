@@ -1,9 +1,11 @@
 //! What the engine keeps in the store beside household records: one type per table.
 
+use std::sync::Arc;
+
 use hearthway_core::code::{Code, Refusal};
-use hearthway_core::id::{HouseholdId, InputId, MoveId, OfferId, OrderId};
+use hearthway_core::id::{DeviceKey, HouseholdId, MoveId, OfferId, OrderId};
 use hearthway_core::input::{Input, Join};
-use hearthway_core::model::{Device, Offer, Order};
+use hearthway_core::model::{Device, Few, Household, Offer, Order};
 use hearthway_core::time::Timestamp;
 use hearthway_core::trace::CandidateTrace;
 use hearthway_core::wire::DownMessage;
@@ -14,16 +16,67 @@ use crate::store::codec::{self, Schema};
 use crate::store::keys::Key;
 use crate::store::{Store, StoreError, Write};
 
-/// One row of the input log: what happened, and what else the decision read. The household it
-/// read is what the snapshot and the rows before give.
+/// A household as it is on disk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HouseholdRow {
+    /// The facts.
+    pub facts: Arc<Household>,
+    /// The last message ids of its devices; the ones before are in pages of their own.
+    pub heard: Few<DeviceKey, Recent>,
+    /// The last snapshot in its log.
+    pub snapshot: LastSnapshot,
+}
+
+/// Where the last snapshot of a log is.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct LastSnapshot {
+    /// The input it was taken after.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The last message ids of a device, before they fill a page.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Recent {
+    /// The number that the page will have.
+    pub page: u64,
+    /// The ids.
+    pub ids: SeenPage,
+}
+
+/// Message ids in the order in which they came.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenPage {
+    /// Hashes of the ids; the lowest bit says whether a repeat is told something.
+    pub hashes: Vec<u64>,
+    /// When the last of them came.
+    pub last_at: Timestamp,
+}
+
+/// An item of a household's input log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum LogItem {
+    /// An input.
+    Input(Box<LogRow>),
+    /// The household after the input before: from here on the log can be decided again.
+    Snapshot(Arc<Household>),
+}
+
+/// What happened, what else the decision read, and what came of it. The household it read is what
+/// the snapshot and the inputs before give.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LogRow {
+    /// The number of the input in its household.
+    pub seq: u64,
     /// What happened; its `received_at` is the decision's `now`.
     pub input: Input,
     /// The version of the rules that was read.
     pub rules: u64,
     /// How it ended.
     pub verdict: LogVerdict,
+    /// The steps of each candidate.
+    pub candidates: Vec<CandidateTrace>,
 }
 
 /// How an input ended, in short.
@@ -50,11 +103,9 @@ impl std::fmt::Display for LogVerdict {
     }
 }
 
-/// A message id that was seen, with what its repeat is answered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SeenRow {
-    /// The gateway's time of the first.
-    pub at: Timestamp,
+/// What a repeat of a message is answered, where that is anything.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ToldRow {
     /// What the sender was told, where that is told again.
     pub told: Vec<Told>,
     /// The refusal, if it was one.
@@ -108,17 +159,6 @@ pub struct MoveRow {
     pub join: Option<Box<Join>>,
 }
 
-/// A stored trace of one candidate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TraceRow {
-    /// The input.
-    pub input: InputId,
-    /// When it was decided.
-    pub at: Timestamp,
-    /// The steps.
-    pub candidate: CandidateTrace,
-}
-
 /// An offer as other channels see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OfferRow {
@@ -164,28 +204,6 @@ pub(super) fn walk(
         }
         match rows.into_iter().last() {
             Some((key, _)) => after = Some(key),
-            None => return Ok(()),
-        }
-    }
-}
-
-/// The same from the last key to the first, starting before `before`.
-pub(super) fn walk_back(
-    store: &dyn Store,
-    prefix: &[u8],
-    mut before: Option<Key>,
-    mut each: impl FnMut(&Key, &[u8]) -> Result<bool, StoreError>,
-) -> Result<(), StoreError> {
-    loop {
-        // Those who walk back want the newest few.
-        let rows = store.scan_back(prefix, before.as_ref(), SCAN_PAGE_ROWS / 8)?;
-        for (key, bytes) in &rows {
-            if !each(key, bytes)? {
-                return Ok(());
-            }
-        }
-        match rows.into_iter().last() {
-            Some((key, _)) => before = Some(key),
             None => return Ok(()),
         }
     }

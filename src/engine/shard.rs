@@ -24,7 +24,7 @@ use super::house::{House, MOVES_IN_FLIGHT_MAX};
 use super::job::{InputJob, Job, Queued, retry};
 use super::outbox::{Outgoing, delivery};
 use super::routes::{Admitted, Route};
-use super::rows::{self, LogRow, MoveRow, OfferRow, OrderRow, SeenRow, Told};
+use super::rows::{self, LogItem, LogRow, MoveRow, OfferRow, OrderRow, Told, ToldRow};
 use super::seen::{self, Mark};
 use super::speak::{self, Cause};
 use super::{Outcome, Repeat, Target, Waiter, log, timers};
@@ -36,6 +36,8 @@ const REPEATS_WAITING_MAX: usize = 1_024;
 /// A record above this is copied before an input is applied, so that an input that would make it
 /// too large can be refused. Below it no single message can.
 const ROOMY_RECORD_BYTES_MAX: usize = VALUE_BYTES_MAX - 3 * PAYLOAD_BYTES_MAX;
+/// Bytes that most inputs add to a record at most.
+const RECORD_GROWTH_BYTES: usize = 128;
 /// Bytes that a stored value may have; a margin below the store's own bound for its envelope.
 const ROW_BYTES_MAX: usize = VALUE_BYTES_MAX - 64;
 
@@ -137,8 +139,8 @@ impl Shard {
     /// The facts as they are on disk.
     pub(super) fn durable_facts(&mut self, household: HouseholdId) -> Result<Option<Arc<Household>>, StoreError> {
         match self.facts.get_mut(household) {
-            Some(known) if known.in_flight == 0 => Ok(Some(Arc::clone(&known.facts)).filter(|facts| facts.seq > 0)),
-            _ => Ok(read_record(household, &*self.house.store)?.map(Arc::new)),
+            Some(known) if known.in_flight == 0 => Ok(Some(Arc::clone(&known.row.facts)).filter(|facts| facts.seq > 0)),
+            _ => Ok(read_record(household, &*self.house.store)?.map(|row| row.facts)),
         }
     }
 
@@ -184,10 +186,9 @@ impl Shard {
                 waiters.push(waiter);
                 return Step::default();
             }
-            let key = keys::seen(&mark.0, mark.1);
-            match rows::get::<SeenRow>(&*self.house.store, Schema::Seen, &key) {
+            match self.was_seen(household, mark) {
                 Ok(None) => {}
-                Ok(Some(row)) => return self.repeated(household, row, &input, waiter),
+                Ok(Some(told)) => return self.repeated(household, told, &input, waiter),
                 Err(error) => return self.unreadable(waiter, &error),
             }
         }
@@ -223,7 +224,7 @@ impl Shard {
         let id = InputId::derived(&[b"timer", household.bytes(), &seq.to_be_bytes(), &deadline.0.to_be_bytes()]);
         let input = self.house.own_input(id, None, now, What::Timer);
         let step = self.decide(household, input, Waiter::None, None, true);
-        let next = self.facts.get_mut(household).and_then(|known| known.facts.next_deadline());
+        let next = self.facts.get_mut(household).and_then(|known| known.row.facts.next_deadline());
         // A deadline that its own input left standing is tried again, but not at once.
         self.house.timers.set(household, next.map(|next| if next <= now { now + timers::RETRY } else { next }));
         step
@@ -256,7 +257,7 @@ impl Shard {
     }
 
     /// A message that was seen before: what its sender was told is told again, as it is now.
-    fn repeated(&mut self, household: HouseholdId, row: SeenRow, input: &Input, waiter: Waiter) -> Step {
+    fn repeated(&mut self, household: HouseholdId, row: ToldRow, input: &Input, waiter: Waiter) -> Step {
         self.house.meters.duplicates.increment(1);
         let facts = match self.durable_facts(household) {
             Ok(facts) => facts.unwrap_or_else(|| Arc::new(Household::empty(household))),
@@ -291,7 +292,7 @@ impl Shard {
                 .claim
                 .as_ref()
                 .map(|claim| DownMessage::ClaimCode { code: claim.code.clone(), expires_at: claim.expires_at }),
-            Told::Order(id) => facts.orders.get(id).map(|order| DownMessage::Order(Box::new(order.clone()))),
+            Told::Order(id) => facts.orders.get(id).map(|order| DownMessage::Order(order.clone())),
             // What the current set is, only the rules know: asked again, and nothing but the
             // answer is taken.
             Told::Sync => {
@@ -323,16 +324,23 @@ impl Shard {
             return Step::answer(waiter, retry("many devices are moving"));
         }
         drop(facts);
-        let (facts, record) = match self.apply(household, &input, &decision) {
+        let told = mark.as_ref().and_then(|_| seen::told(&input, &decision));
+        let remembered = mark.as_ref().map(|mark| (mark, told.as_ref()));
+        let applied = match self.apply(household, &input, &decision, remembered, &leaving) {
             Ok(applied) => applied,
-            Err(refusal) => return Step::answer(waiter, Outcome::Committed(Err(refusal))),
+            Err(Unapplied::Refused(refusal)) => return Step::answer(waiter, Outcome::Committed(Err(refusal))),
+            Err(Unapplied::Unread(error)) => return self.unreadable(waiter, &error),
         };
+        if let Some(mark) = &mark {
+            self.in_flight.entry(mark.clone()).or_default();
+        }
+        let Applied { facts, record, writes, snapshot } = applied;
         let mut prepared = Prepared {
             shard: self.index,
             epoch: self.epoch,
             household,
             record,
-            writes: Vec::with_capacity(4),
+            writes,
             waiter,
             outcome: decision.reply.clone(),
             mark,
@@ -348,14 +356,16 @@ impl Shard {
         self.follow_devices(&mut prepared, &facts, &decision);
         follow_views(&mut prepared, &decision);
         self.speak(&mut prepared, &facts, &input, &decision);
-        if let Some(mark) = &prepared.mark {
-            let row = seen::row(&input, &decision);
-            prepared.writes.push(rows::put(Schema::Seen, keys::seen(&mark.0, mark.1), &row));
-            self.in_flight.entry(mark.clone()).or_default();
-        }
-        self.write_log(&mut prepared, &facts, input, rules.version, &decision);
+        write_log(&mut prepared, &facts, input, rules.version, decision, snapshot);
         self.house.timers.set(household, facts.next_deadline());
         Step { commit: Some(Box::new(prepared)), ..Step::default() }
+    }
+
+    /// Whether a message was seen, and what its repeat is told.
+    fn was_seen(&mut self, household: HouseholdId, mark: &Mark) -> Result<Option<ToldRow>, StoreError> {
+        self.load(household)?;
+        let known = self.facts.get_mut(household).expect("its facts were just read");
+        known.pages.find(&known.row, mark, &*self.house.store)
     }
 
     /// The household after a decision, and its record. A household that would outgrow its record
@@ -365,23 +375,38 @@ impl Shard {
         household: HouseholdId,
         input: &Input,
         decision: &Decision,
-    ) -> Result<(Arc<Household>, Vec<u8>), Refusal> {
+        remembered: Option<(&Mark, Option<&ToldRow>)>,
+        leaving: &[(MoveRow, Route)],
+    ) -> Result<Applied, Unapplied> {
         let decider = self.house.decider;
+        let store = &*self.house.store;
+        let now = input.received_at;
         let known = self.facts.get_mut(household).expect("its facts were just read");
+        let mut writes = Vec::with_capacity(4);
         let brings_much = matches!(input.what, What::Command(Command::Arrive { .. }));
-        let keep = (brings_much || known.record_bytes > ROOMY_RECORD_BYTES_MAX).then(|| Arc::clone(&known.facts));
-        decider.advance(Arc::make_mut(&mut known.facts), decision);
-        let record = codec::encode(Schema::Household, &*known.facts);
+        let keep = (brings_much || known.record_bytes > ROOMY_RECORD_BYTES_MAX).then(|| known.row.clone());
+        if let Some((mark, told)) = remembered {
+            let remember = known.pages.remember(&mut known.row, mark, now, told, store, &mut writes);
+            remember.map_err(Unapplied::Unread)?;
+        }
+        decider.advance(Arc::make_mut(&mut known.row.facts), decision);
+        for (row, _) in leaving {
+            known.pages.leave(&mut known.row, &row.device.key, &mut writes);
+        }
+        let seq = known.row.facts.seq;
+        let snapshot = log::snapshot_is_due(&mut known.row.snapshot, seq, now, self.house.settings.snapshot_inputs);
+        let record = codec::encode_about(Schema::Household, &known.row, known.record_bytes + RECORD_GROWTH_BYTES);
         if record.len() > ROW_BYTES_MAX {
             if let Some(keep) = keep {
-                known.facts = keep;
+                known.row = keep;
             }
+            known.pages.clear();
             let message = format!("this household's record would have {} bytes, more than is kept", record.len());
-            return Err(Refusal::new(Code::PayloadTooLarge, message));
+            return Err(Unapplied::Refused(Refusal::new(Code::PayloadTooLarge, message)));
         }
         known.record_bytes = record.len();
         known.in_flight += 1;
-        Ok((Arc::clone(&known.facts), record))
+        Ok(Applied { facts: Arc::clone(&known.row.facts), record, writes, snapshot })
     }
 
     /// Moves that begin or end with this input.
@@ -496,36 +521,12 @@ impl Shard {
         }
     }
 
-    /// The log row, the traces, and now and then a snapshot and a sweep. A sweep that cannot read
-    /// is left to the next one: it only makes room.
-    fn write_log(&self, prepared: &mut Prepared, facts: &Household, input: Input, rules: u64, decision: &Decision) {
-        let (household, seq, now) = (facts.id, facts.seq, input.received_at);
-        let rows_max = self.house.settings.log_inputs_per_household;
-        let writes = &mut prepared.writes;
-        let row = LogRow { input, rules, verdict: log::verdict(decision) };
-        writes.push(rows::put(Schema::Input, keys::input(household, seq), &row));
-        log::traces(household, seq, decision, writes);
-        let store = &*self.house.store;
-        let mut made_room = Ok(());
-        if log::cuts_at(seq, rows_max) {
-            writes.push(rows::put(Schema::Snapshot, keys::snapshot(household, seq), facts));
-            made_room = log::cut(store, household, seq, rows_max, writes);
-        }
-        if seq.is_multiple_of(seen::SWEEP_EVERY_INPUTS) {
-            let swept = facts.devices.keys().try_for_each(|device| seen::sweep(store, device, now, writes));
-            made_room = made_room.and(swept);
-        }
-        if let Err(error) = made_room {
-            tracing::warn!(%error, "Old rows of a household could not be read to be removed; the next sweep tries again");
-        }
-    }
-
     fn load(&mut self, household: HouseholdId) -> Result<Arc<Household>, StoreError> {
         let (known, read) = self.facts.load(household, &*self.house.store)?;
         if read {
             self.house.meters.household_loads.increment(1);
         }
-        Ok(Arc::clone(&known.facts))
+        Ok(Arc::clone(&known.row.facts))
     }
 
     fn unreadable(&self, waiter: Waiter, error: &StoreError) -> Step {
@@ -542,6 +543,41 @@ impl Shard {
             self.house.meters.offers_sent.increment(sent.into());
             self.house.meters.offers_held.increment(held.into());
         }
+    }
+}
+
+/// A decision that is applied in memory.
+struct Applied {
+    facts: Arc<Household>,
+    record: Vec<u8>,
+    /// Of the same commit: what was remembered of the message.
+    writes: Vec<Write>,
+    /// Whether the log gets a snapshot.
+    snapshot: bool,
+}
+
+/// Why a decision could not be applied.
+enum Unapplied {
+    Refused(Refusal),
+    Unread(StoreError),
+}
+
+/// The input and its traces into the log, and now and then a snapshot behind them.
+fn write_log(
+    prepared: &mut Prepared,
+    facts: &Arc<Household>,
+    input: Input,
+    rules: u64,
+    decision: Decision,
+    snapshot: bool,
+) {
+    let verdict = log::verdict(&decision);
+    let mut candidates = decision.trace.candidates;
+    candidates.truncate(log::TRACES_PER_INPUT_MAX);
+    let row = LogRow { seq: facts.seq, input, rules, verdict, candidates };
+    let snapshot = snapshot.then(|| LogItem::Snapshot(Arc::clone(facts)));
+    for item in std::iter::once(LogItem::Input(Box::new(row))).chain(snapshot) {
+        prepared.writes.push(Write::Append(keys::log(prepared.household), codec::encode(Schema::Log, &item)));
     }
 }
 

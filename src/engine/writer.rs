@@ -212,7 +212,7 @@ impl Writer {
         if !prepared.codes.is_empty() {
             let household = read_record(prepared.household, store)?;
             for (device, _) in &prepared.codes {
-                let device_there = household.as_ref().and_then(|household| household.devices.get(device));
+                let device_there = household.as_ref().and_then(|household| household.facts.devices.get(device));
                 let claim = device_there.and_then(|device| device.claim.as_ref());
                 self.house.directory.set_code(device, claim.map(|claim| claim.code.clone()));
             }

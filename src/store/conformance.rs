@@ -7,7 +7,10 @@
 use std::collections::BTreeMap;
 
 use super::keys::{Key, table};
-use super::{Commit, KEY_BYTES_MAX, Outcome, Precondition, SCAN_ROWS_MAX, Store, StoreError, VALUE_BYTES_MAX, Write};
+use super::{
+    Commit, ITEM_BYTES_MAX, KEY_BYTES_MAX, Mark, Outcome, Precondition, SCAN_ROWS_MAX, Store, StoreError,
+    VALUE_BYTES_MAX, Write,
+};
 
 /// Runs every rule, each on a store of its own.
 pub fn check<S: Store>(fresh: impl Fn() -> S) {
@@ -21,6 +24,7 @@ pub fn check<S: Store>(fresh: impl Fn() -> S) {
     a_value_or_key_that_cannot_be_kept_refuses_the_group_and_harms_nothing(&fresh());
     the_largest_values_are_kept_side_by_side(&fresh());
     an_empty_group_and_an_empty_commit_are_fine(&fresh());
+    items_of_a_log_come_back_newest_first_and_apart_from_rows_and_other_logs(&fresh());
     for seed in 0..8 {
         random_groups_agree_with_the_model(&fresh(), seed, 60);
     }
@@ -28,10 +32,10 @@ pub fn check<S: Store>(fresh: impl Fn() -> S) {
 
 /// What must hold of an engine that keeps its rows: `open` opens the same store again.
 pub fn check_reopening<S: Store>(open: impl Fn() -> S) {
-    let mut model = BTreeMap::new();
+    let mut model = Model::default();
     for round in 0..6 {
         let store = open();
-        assert_eq!(rows(&store), model, "what was committed before the store was opened for the {round}th time");
+        model.stands_in(&store, &format!("opened for the {round}th time"));
         run_random_groups(&store, &mut model, &mut Dice(round + 1_000), 25);
         drop(store);
     }
@@ -189,8 +193,11 @@ fn a_value_or_key_that_cannot_be_kept_refuses_the_group_and_harms_nothing<S: Sto
     let too_large = put(&key("big"), &vec![0; VALUE_BYTES_MAX]);
     let error = store.commit(&[good.clone(), writing(vec![too_large])]).unwrap_err();
     assert!(matches!(error, StoreError::TooLarge { bytes: VALUE_BYTES_MAX, .. }), "{error}");
+    let too_long = Write::Append(key("log"), vec![0; ITEM_BYTES_MAX + 1]);
+    let error = store.commit(&[good.clone(), writing(vec![too_long])]).unwrap_err();
+    assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");
     for bad in [Key(Vec::new()), Key(vec![table::ENGINE]), Key(vec![b'k'; KEY_BYTES_MAX + 1])] {
-        for write in [put(&bad, b""), Write::Delete(bad.clone())] {
+        for write in [put(&bad, b""), Write::Delete(bad.clone()), Write::Append(bad.clone(), Vec::new())] {
             let error = store.commit(&[good.clone(), writing(vec![write])]).unwrap_err();
             assert!(matches!(error, StoreError::BadKey { .. }), "{error}");
         }
@@ -217,51 +224,94 @@ fn an_empty_group_and_an_empty_commit_are_fine<S: Store>(store: &S) {
     assert!(rows(store).is_empty());
 }
 
+fn items_of_a_log_come_back_newest_first_and_apart_from_rows_and_other_logs<S: Store>(store: &S) {
+    let (log, other) = (key("log"), key("log2"));
+    let add = |log: &Key, item: &[u8]| Write::Append(log.clone(), item.to_vec());
+    let items = |log: &Key, before: Option<Mark>, limit| {
+        let items = store.back(log, before, limit).unwrap();
+        assert!(items.is_sorted_by(|a, b| a.0 > b.0), "later items have greater marks");
+        items
+    };
+    assert_eq!(items(&log, None, 10), []);
+    commit_all(store, vec![add(&log, b"1"), put(&log, b"row"), add(&other, b"x"), add(&log, b"2")]);
+    let rejected = when(vec![Precondition::Absent(log.clone())], vec![add(&log, b"lost")]);
+    store.commit(&[rejected, writing(vec![add(&log, &[3; ITEM_BYTES_MAX])]), writing(vec![add(&log, b"")])]).unwrap();
+    let all = items(&log, None, 10);
+    let values: Vec<&[u8]> = all.iter().map(|(_, item)| item.as_slice()).collect();
+    assert!(values == [b"".as_slice(), &[3; ITEM_BYTES_MAX], b"2", b"1"], "four items, the newest first");
+    assert_eq!(items(&log, None, 1), all[..1]);
+    assert_eq!(items(&log, Some(all[1].0), 10), all[2..]);
+    assert_eq!(items(&log, Some(all[3].0), 10), []);
+    assert_eq!(items(&log, None, 0), []);
+    assert_eq!(items(&other, None, 10).len(), 1);
+    assert_eq!(store.get(&log).unwrap(), Some(b"row".to_vec()));
+    assert_eq!(rows(store).len(), 1, "no log shows among the rows");
+}
+
+/// What a store must hold.
+#[derive(Default)]
+struct Model {
+    rows: BTreeMap<Key, Vec<u8>>,
+    logs: BTreeMap<Key, Vec<Vec<u8>>>,
+}
+
+impl Model {
+    fn stands_in<S: Store>(&self, store: &S, when: &str) {
+        assert_eq!(rows(store), self.rows, "rows, {when}");
+        for (log, items) in &self.logs {
+            let found: Vec<_> = store.back(log, None, usize::MAX).unwrap().into_iter().map(|(_, item)| item).collect();
+            assert!(found.iter().eq(items.iter().rev()), "log {log}, {when}");
+        }
+    }
+}
+
 fn random_groups_agree_with_the_model<S: Store>(store: &S, seed: u64, groups: usize) {
     let mut dice = Dice(seed);
-    let mut model = BTreeMap::new();
+    let mut model = Model::default();
     run_random_groups(store, &mut model, &mut dice, groups);
-    assert_eq!(rows(store), model, "seed {seed}");
+    model.stands_in(store, &format!("seed {seed}"));
     for _ in 0..40 {
         let (prefix, start) = (dice.prefix(), dice.key());
         let limit = dice.below(6);
         let under = |key: &&Key| key.0.starts_with(&prefix);
-        let expected: Vec<_> = model.keys().filter(under).filter(|key| **key > start).take(limit).collect();
+        let keys = || model.rows.keys();
+        let expected: Vec<_> = keys().filter(under).filter(|key| **key > start).take(limit).collect();
         let found = store.scan(&prefix, Some(&start), limit).unwrap();
         assert_eq!(found.iter().map(|(key, _)| key).collect::<Vec<_>>(), expected, "seed {seed}: scan");
-        let expected: Vec<_> = model.keys().rev().filter(under).filter(|key| **key < start).take(limit).collect();
+        let expected: Vec<_> = keys().rev().filter(under).filter(|key| **key < start).take(limit).collect();
         let found = store.scan_back(&prefix, Some(&start), limit).unwrap();
         assert_eq!(found.iter().map(|(key, _)| key).collect::<Vec<_>>(), expected, "seed {seed}: scan_back");
     }
 }
 
-fn run_random_groups<S: Store>(store: &S, model: &mut BTreeMap<Key, Vec<u8>>, dice: &mut Dice, groups: usize) {
+fn run_random_groups<S: Store>(store: &S, model: &mut Model, dice: &mut Dice, groups: usize) {
     for _ in 0..groups {
-        let group: Vec<Commit> = (0..dice.below(9)).map(|_| dice.commit(model)).collect();
+        let group: Vec<Commit> = (0..dice.below(9)).map(|_| dice.commit(&model.rows)).collect();
         let outcomes = store.commit(&group).unwrap();
         let expected: Vec<Outcome> = group.iter().map(|commit| apply(model, commit)).collect();
         assert_eq!(outcomes, expected);
         let key = dice.key();
-        assert_eq!(store.get(&key).unwrap().as_ref(), model.get(&key));
+        assert_eq!(store.get(&key).unwrap().as_ref(), model.rows.get(&key));
     }
 }
 
 /// The rules of a commit, said once more.
-fn apply(model: &mut BTreeMap<Key, Vec<u8>>, commit: &Commit) -> Outcome {
+fn apply(Model { rows, logs }: &mut Model, commit: &Commit) -> Outcome {
     for precondition in &commit.preconditions {
         let (key, holds) = match precondition {
-            Precondition::Absent(key) => (key, !model.contains_key(key)),
-            Precondition::Equals(key, value) => (key, model.get(key) == Some(value)),
+            Precondition::Absent(key) => (key, !rows.contains_key(key)),
+            Precondition::Equals(key, value) => (key, rows.get(key) == Some(value)),
         };
         if !holds {
-            return Outcome::Conflict { key: key.clone(), current: model.get(key).cloned() };
+            return Outcome::Conflict { key: key.clone(), current: rows.get(key).cloned() };
         }
     }
     for write in &commit.writes {
         match write {
-            Write::Put(key, value) => model.insert(key.clone(), value.clone()),
-            Write::Delete(key) => model.remove(key),
-        };
+            Write::Put(key, value) => drop(rows.insert(key.clone(), value.clone())),
+            Write::Delete(key) => drop(rows.remove(key)),
+            Write::Append(log, item) => logs.entry(log.clone()).or_default().push(item.clone()),
+        }
     }
     Outcome::Committed
 }
@@ -307,7 +357,11 @@ impl Dice {
         let preconditions = preconditions.collect();
         let writes = (0..self.below(5)).map(|_| {
             let key = self.key();
-            if self.below(3) == 0 { Write::Delete(key) } else { Write::Put(key, self.value()) }
+            match self.below(4) {
+                0 => Write::Delete(key),
+                1 => Write::Append(key, self.value()),
+                _ => Write::Put(key, self.value()),
+            }
         });
         Commit { preconditions, writes: writes.collect() }
     }

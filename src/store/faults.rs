@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::keys::Key;
-use super::{Commit, Outcome, Rows, Store, StoreError};
+use super::{Commit, Items, Mark, Outcome, Rows, Store, StoreError};
 
 /// What happens to a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +85,12 @@ impl<S: Store + Clone> FaultyStore<S> {
         state.durable.as_ref().unwrap_or(&state.shown).scan(prefix, after, limit)
     }
 
+    /// A log as a crash at this moment would leave it.
+    pub fn back_durable(&self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
+        let state = self.state();
+        state.durable.as_ref().unwrap_or(&state.shown).back(log, before, limit)
+    }
+
     /// Groups committed or failed so far.
     pub fn groups(&self) -> u64 {
         self.state().groups
@@ -129,6 +135,10 @@ impl<S: Store + Clone> Store for FaultyStore<S> {
 
     fn scan_back(&self, prefix: &[u8], before: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
         self.state().shown.scan_back(prefix, before, limit)
+    }
+
+    fn back(&self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
+        self.state().shown.back(log, before, limit)
     }
 
     fn health(&self) -> Result<(), StoreError> {

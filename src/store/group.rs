@@ -15,6 +15,15 @@ pub(super) struct Staged<'a> {
     pub(super) outcomes: Vec<Outcome>,
     /// The last write of each key; none removes it.
     pub(super) writes: BTreeMap<&'a Key, Option<&'a [u8]>>,
+    /// What joins logs, in order.
+    pub(super) appends: Vec<(&'a Key, &'a [u8])>,
+}
+
+impl Staged<'_> {
+    /// Whether nothing is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.appends.is_empty()
+    }
 }
 
 /// Checks the preconditions in order, each against the store (`read`) under the writes of the
@@ -25,20 +34,21 @@ pub(super) fn stage<'a>(
 ) -> Result<Staged<'a>, StoreError> {
     group.iter().try_for_each(Commit::check)?;
     let mut outcomes = Vec::with_capacity(group.len());
-    let mut writes = BTreeMap::new();
+    let (mut writes, mut appends) = (BTreeMap::new(), Vec::new());
     for commit in group {
         let conflict = first_conflict(commit, &writes, &mut read)?;
         if conflict.is_none() {
             for write in &commit.writes {
                 match write {
-                    Write::Put(key, value) => writes.insert(key, Some(value.as_slice())),
-                    Write::Delete(key) => writes.insert(key, None),
-                };
+                    Write::Put(key, value) => drop(writes.insert(key, Some(value.as_slice()))),
+                    Write::Delete(key) => drop(writes.insert(key, None)),
+                    Write::Append(log, item) => appends.push((log, item.as_slice())),
+                }
             }
         }
         outcomes.push(conflict.unwrap_or(Outcome::Committed));
     }
-    Ok(Staged { outcomes, writes })
+    Ok(Staged { outcomes, writes, appends })
 }
 
 fn first_conflict(

@@ -9,6 +9,12 @@ use hearthway_core::id::{DeviceKey, HouseholdId, MoveId, OfferId, OrderId, Retai
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub Vec<u8>);
 
+impl std::borrow::Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl std::fmt::Display for Key {
     /// Readable where it is text: `R acme\0kettle-1\0`, with other bytes as `\x1f`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -23,14 +29,12 @@ pub mod table {
     pub const ENGINE: u8 = 0;
     /// Household records.
     pub const HOUSEHOLD: u8 = b'H';
-    /// Snapshots of households where their input log was cut.
-    pub const SNAPSHOT: u8 = b'S';
-    /// The input log.
-    pub const INPUT: u8 = b'I';
-    /// Message ids seen, per device.
-    pub const SEEN: u8 = b'M';
-    /// Stored traces.
-    pub const TRACE: u8 = b'T';
+    /// Input logs, one per household.
+    pub const LOG: u8 = b'L';
+    /// What repeats of a device's messages are told.
+    pub const TOLD: u8 = b'M';
+    /// Message ids seen, in pages per device.
+    pub const SEEN: u8 = b'J';
     /// Where each device lives.
     pub const ROUTE: u8 = b'R';
     /// The outbox of messages to devices.
@@ -96,37 +100,21 @@ fn device(table: u8, key: &DeviceKey) -> KeyBuilder {
 pub fn household(id: HouseholdId) -> Key {
     KeyBuilder::table(table::HOUSEHOLD).fixed(id.bytes()).key()
 }
-/// A household's snapshot before input `seq` + 1.
-pub fn snapshot(id: HouseholdId, seq: u64) -> Key {
-    KeyBuilder::table(table::SNAPSHOT).fixed(id.bytes()).number(seq).key()
-}
-/// All snapshots of a household.
-pub fn snapshots(id: HouseholdId) -> Vec<u8> {
-    KeyBuilder::table(table::SNAPSHOT).fixed(id.bytes()).prefix()
-}
-/// Input `seq` of a household.
-pub fn input(id: HouseholdId, seq: u64) -> Key {
-    KeyBuilder::table(table::INPUT).fixed(id.bytes()).number(seq).key()
-}
 /// The input log of a household.
-pub fn inputs(id: HouseholdId) -> Vec<u8> {
-    KeyBuilder::table(table::INPUT).fixed(id.bytes()).prefix()
+pub fn log(id: HouseholdId) -> Key {
+    KeyBuilder::table(table::LOG).fixed(id.bytes()).key()
 }
-/// A message id of a device, as the first 8 bytes of its hash.
-pub fn seen(key: &DeviceKey, id_hash: [u8; 8]) -> Key {
-    device(table::SEEN, key).fixed(&id_hash).key()
+/// What repeats of a message are told, by the first 8 bytes of its id's hash.
+pub fn told(key: &DeviceKey, id_hash: u64) -> Key {
+    device(table::TOLD, key).number(id_hash).key()
 }
-/// All message ids of a device.
+/// A page of message ids of a device.
+pub fn seen(key: &DeviceKey, page: u64) -> Key {
+    device(table::SEEN, key).number(page).key()
+}
+/// All pages of message ids of a device.
 pub fn all_seen(key: &DeviceKey) -> Vec<u8> {
     device(table::SEEN, key).prefix()
-}
-/// A trace: household, input, candidate.
-pub fn trace(id: HouseholdId, seq: u64, candidate: u8) -> Key {
-    KeyBuilder::table(table::TRACE).fixed(id.bytes()).number(seq).fixed(&[candidate]).key()
-}
-/// All traces of a household.
-pub fn traces(id: HouseholdId) -> Vec<u8> {
-    KeyBuilder::table(table::TRACE).fixed(id.bytes()).prefix()
 }
 /// Where a device lives.
 pub fn route(key: &DeviceKey) -> Key {
@@ -164,7 +152,7 @@ pub fn households() -> Vec<u8> {
 pub fn routes() -> Vec<u8> {
     KeyBuilder::table(table::ROUTE).prefix()
 }
-/// The device that a key of the tables `ROUTE`, `SEEN` and `OUTBOX` begins with.
+/// The device that a key of the tables `ROUTE`, `SEEN`, `TOLD` and `OUTBOX` begins with.
 pub fn device_of(key: &Key) -> Option<DeviceKey> {
     let mut parts = key.0.get(1..)?.split(|byte| *byte == 0).map(std::str::from_utf8);
     let (maker, device) = (parts.next()?.ok()?, parts.next()?.ok()?);

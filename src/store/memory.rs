@@ -4,12 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use super::keys::Key;
-use super::{Commit, Outcome, Rows, SCAN_ROWS_MAX, Store, StoreError, group, range};
+use super::{Commit, Items, Mark, Outcome, Rows, SCAN_ROWS_MAX, Store, StoreError, group, range};
 
 /// A store in memory. A clone is a snapshot: it shares nothing with the original.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    rows: RwLock<BTreeMap<Key, Vec<u8>>>,
+    kept: RwLock<Kept>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Kept {
+    rows: BTreeMap<Key, Vec<u8>>,
+    /// Each item with the number of all items before it.
+    logs: BTreeMap<Key, Vec<(Mark, Vec<u8>)>>,
+    items: u64,
 }
 
 impl MemoryStore {
@@ -20,29 +28,30 @@ impl MemoryStore {
 
     /// How many rows there are.
     pub fn len(&self) -> usize {
-        self.read().len()
+        self.read().rows.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.read().is_empty()
+        self.read().rows.is_empty()
     }
 
     /// Nothing panics while the lock is held but the allocator, so that a poisoned map is whole.
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Key, Vec<u8>>> {
-        self.rows.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Kept> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Clone for MemoryStore {
     fn clone(&self) -> MemoryStore {
-        MemoryStore { rows: RwLock::new(self.read().clone()) }
+        MemoryStore { kept: RwLock::new(self.read().clone()) }
     }
 }
 
 impl Store for MemoryStore {
     fn commit(&self, group: &[Commit]) -> Result<Vec<Outcome>, StoreError> {
-        let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let Kept { rows, logs, items } = &mut *kept;
         let staged = group::stage(group, |key| Ok(rows.get(key).cloned()))?;
         for (key, value) in staged.writes {
             match value {
@@ -50,25 +59,36 @@ impl Store for MemoryStore {
                 None => rows.remove(key),
             };
         }
+        for (log, item) in staged.appends {
+            *items += 1;
+            logs.entry(log.clone()).or_default().push((Mark(*items), item.to_vec()));
+        }
         Ok(staged.outcomes)
     }
 
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.read().get(key).cloned())
+        Ok(self.read().rows.get(key).cloned())
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
         let Some((from, to)) = range::forward(prefix, after) else { return Ok(Rows::new()) };
-        let rows = self.read();
-        let rows = rows.range((from.map(Key), to.map(Key))).take(limit.min(SCAN_ROWS_MAX));
+        let kept = self.read();
+        let rows = kept.rows.range((from.map(Key), to.map(Key))).take(limit.min(SCAN_ROWS_MAX));
         Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
     fn scan_back(&self, prefix: &[u8], before: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
         let Some((from, to)) = range::backward(prefix, before) else { return Ok(Rows::new()) };
-        let rows = self.read();
-        let rows = rows.range((from.map(Key), to.map(Key))).rev().take(limit.min(SCAN_ROWS_MAX));
+        let kept = self.read();
+        let rows = kept.rows.range((from.map(Key), to.map(Key))).rev().take(limit.min(SCAN_ROWS_MAX));
         Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn back(&self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
+        let kept = self.read();
+        let items = kept.logs.get(log).map_or(&[][..], Vec::as_slice);
+        let end = before.map_or(items.len(), |before| items.partition_point(|(mark, _)| *mark < before));
+        Ok(items[..end].iter().rev().take(limit.min(SCAN_ROWS_MAX)).cloned().collect())
     }
 
     fn health(&self) -> Result<(), StoreError> {

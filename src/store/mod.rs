@@ -6,13 +6,14 @@
 
 pub mod codec;
 pub mod conformance;
+pub mod embedded;
 pub mod faults;
 mod group;
 mod identity;
 pub mod keys;
 pub mod memory;
 mod range;
-pub mod sled;
+mod sled;
 
 use std::sync::Arc;
 
@@ -35,7 +36,10 @@ impl Commit {
             Write::Put(key, value) if value.len() >= VALUE_BYTES_MAX => {
                 Err(StoreError::TooLarge { key: key.to_string(), bytes: value.len() })
             }
-            Write::Put(key, _) | Write::Delete(key) => key_is_ours(key),
+            Write::Append(log, item) if item.len() > ITEM_BYTES_MAX => {
+                Err(StoreError::TooLarge { key: log.to_string(), bytes: item.len() })
+            }
+            Write::Put(key, _) | Write::Delete(key) | Write::Append(key, _) => key_is_ours(key),
         })
     }
 }
@@ -66,7 +70,17 @@ pub enum Write {
     Put(Key, Vec<u8>),
     /// Removes a key, if it is there.
     Delete(Key),
+    /// Adds an item of at most [`ITEM_BYTES_MAX`] to the end of a log. Logs have names of their
+    /// own: a row may have the key of a log.
+    Append(Key, Vec<u8>),
 }
+
+/// Where an item stands: later items of one log have greater marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mark(pub u64);
+
+/// Items of a log, the newest first.
+pub type Items = Vec<(Mark, Vec<u8>)>;
 
 /// What became of one commit of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +98,8 @@ pub enum Outcome {
 
 /// Bytes of one value. sled keeps larger ones in files that it never syncs.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one item of a log: a message of the largest size with all its traces, or a household.
+pub const ITEM_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of one key: four names of 64 and numbers fit thrice, and index nodes stay small.
 pub const KEY_BYTES_MAX: usize = 1024;
 /// Rows that one scan returns at most.
@@ -122,7 +138,9 @@ pub enum StoreError {
         cause: String,
     },
     /// A value is longer than the store keeps safely.
-    #[error("a value of {bytes} bytes at {key} is above the {VALUE_BYTES_MAX} that the store keeps safely")]
+    #[error(
+        "{bytes} bytes at {key} are more than the store keeps safely: a value has below {VALUE_BYTES_MAX}, an item of a log {ITEM_BYTES_MAX} at most"
+    )]
     TooLarge {
         /// Where.
         key: String,
@@ -152,6 +170,9 @@ pub trait Store: Send + Sync + 'static {
     fn scan(&self, prefix: &[u8], after: Option<&Key>, limit: usize) -> Result<Rows, StoreError>;
     /// The same, last key first, starting before `before` where given.
     fn scan_back(&self, prefix: &[u8], before: Option<&Key>, limit: usize) -> Result<Rows, StoreError>;
+    /// At most `limit` items (and at most [`SCAN_ROWS_MAX`]) of a log, the newest first, starting
+    /// before `before` where given. An engine may let the oldest items of all logs go.
+    fn back(&self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError>;
     /// Whether writes are possible, and why not.
     fn health(&self) -> Result<(), StoreError>;
 }
@@ -168,6 +189,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn scan_back(&self, prefix: &[u8], before: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
         (**self).scan_back(prefix, before, limit)
+    }
+    fn back(&self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
+        (**self).back(log, before, limit)
     }
     fn health(&self) -> Result<(), StoreError> {
         (**self).health()

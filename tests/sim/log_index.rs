@@ -1,73 +1,78 @@
 //! Which messages the input log holds, in what a crash would leave: read on from where the last
 //! look ended, because the log only grows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use hearthway::engine::rows::LogItem;
+use hearthway::store::Mark;
+use hearthway::store::codec::{self, Schema};
 use hearthway::store::faults::FaultyStore;
-use hearthway::store::keys::{Key, table};
+use hearthway::store::keys::{self, Key, table};
 use hearthway::store::memory::MemoryStore;
-use hearthway_core::id::{DERIVED_BYTES, MessageId};
+use hearthway_core::id::{HouseholdId, MessageId};
 
 #[derive(Default)]
 pub struct LogIndex {
-    /// The last row seen of each household: the key without its number, and the whole key.
-    ends: BTreeMap<Vec<u8>, Key>,
-    /// Rows that carry each message id.
-    rows: BTreeMap<String, usize>,
+    /// The last item seen of each household's log.
+    ends: BTreeMap<Key, Option<Mark>>,
+    /// Items that carry each message id.
+    items: BTreeMap<MessageId, usize>,
 }
 
 impl LogIndex {
-    /// Whether a durable row carries a message id.
+    /// Whether a durable item carries a message id.
     pub fn holds(&mut self, store: &FaultyStore<MemoryStore>, id: &MessageId) -> bool {
-        // A durable row stays: what was seen once need not be looked for again.
-        self.rows.contains_key(id.as_str()) || self.rows_of(store, id) > 0
+        // A durable item stays: what was seen once need not be looked for again.
+        self.items.contains_key(id) || self.items_of(store, id) > 0
     }
 
-    /// How many durable rows carry a message id.
-    pub fn rows_of(&mut self, store: &FaultyStore<MemoryStore>, id: &MessageId) -> usize {
+    /// How many durable items carry a message id.
+    pub fn items_of(&mut self, store: &FaultyStore<MemoryStore>, id: &MessageId) -> usize {
         self.read_on(store);
-        self.rows.get(id.as_str()).copied().unwrap_or(0)
+        self.items.get(id).copied().unwrap_or(0)
     }
 
     fn read_on(&mut self, store: &FaultyStore<MemoryStore>) {
         self.find_households(store);
-        for (household, end) in &mut self.ends {
-            for (key, value) in store.scan_durable(household, Some(end), usize::MAX).unwrap() {
-                for id in ids_in(&value) {
-                    *self.rows.entry(id).or_default() += 1;
+        for (log, end) in &mut self.ends {
+            let mut before = None;
+            let mut newest = None;
+            loop {
+                let page = store.back_durable(log, before, 16).unwrap();
+                newest = newest.or(page.first().map(|(mark, _)| *mark));
+                let new = page.iter().take_while(|(mark, _)| end.is_none_or(|end| *mark > end));
+                let new: Vec<_> = new.collect();
+                for id in new.iter().filter_map(|(_, item)| input_in(log, item)) {
+                    if id.as_str() == "m-5" {
+                        eprintln!(
+                            "DBG {log} {end:?} {:?}",
+                            new.iter().map(|(m, i)| (*m, input_in(log, i))).collect::<Vec<_>>()
+                        );
+                    }
+                    *self.items.entry(id).or_default() += 1;
                 }
-                *end = key;
+                if new.len() < 16 {
+                    break;
+                }
+                before = new.last().map(|(mark, _)| *mark);
             }
+            *end = newest.or(*end);
         }
     }
 
-    /// Leaps from one household's rows to the next one's.
+    /// Every household has a record.
     fn find_households(&mut self, store: &FaultyStore<MemoryStore>) {
-        let mut after = None;
-        while let Some((key, _)) = store.scan_durable(&[table::INPUT], after.as_ref(), 1).unwrap().pop() {
-            let household = key.0[..1 + DERIVED_BYTES].to_vec();
-            let number = |byte: u8| Key(household.iter().copied().chain([byte; 8]).collect());
-            after = Some(number(0xff));
-            self.ends.entry(household.clone()).or_insert_with(|| number(0));
+        for (key, _) in store.scan_durable(&[table::HOUSEHOLD], None, usize::MAX).unwrap() {
+            let id = key.0[1..].try_into().expect("a household's key ends with its id");
+            self.ends.entry(keys::log(HouseholdId(id))).or_default();
         }
     }
 }
 
-/// The message ids `m-<number>` in a row, each once. A text is stored with its length before it,
-/// so that `m-1` is not found in `m-12`; nothing else of the row's form is known here.
-fn ids_in(row: &[u8]) -> BTreeSet<String> {
-    let starts = (1..row.len().saturating_sub(2)).filter(|at| row[*at..].starts_with(b"m-"));
-    let ids = starts.filter_map(|at| {
-        let id = row.get(at..at + usize::from(row[at - 1]))?;
-        let is_id = id.len() > 2 && id[2..].iter().all(u8::is_ascii_digit);
-        is_id.then(|| String::from_utf8_lossy(id).into_owned())
-    });
-    ids.collect()
-}
-
-#[test]
-fn an_id_is_found_whole_and_once() {
-    let row = b"\x01\x04m-12..\x03m-1\x04m-12m-7\x05m-1";
-    assert_eq!(ids_in(row).into_iter().collect::<Vec<_>>(), ["m-1", "m-12"]);
-    assert!(ids_in(b"").is_empty() && ids_in(b"m-").is_empty() && ids_in(b"\x02m-").is_empty());
+/// The message id of the input in an item, none in a snapshot.
+fn input_in(log: &Key, item: &[u8]) -> Option<MessageId> {
+    match codec::decode(Schema::Log, log, item).expect("an item of a log") {
+        LogItem::Input(row) => row.input.message,
+        LogItem::Snapshot(_) => None,
+    }
 }

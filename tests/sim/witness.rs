@@ -291,7 +291,7 @@ impl Witness {
     pub fn check_log(&mut self, engine: &Engine, devices: &[DeviceKey]) {
         for (device, id) in self.acknowledged.keys() {
             assert!(devices.contains(device));
-            assert_eq!(self.log.rows_of(&self.store, id), 1, "{id} of {device} took effect more than once");
+            assert_eq!(self.log.items_of(&self.store, id), 1, "{id} of {device} took effect more than once");
         }
         for id in self.households() {
             let replayed = engine.replay(id).unwrap();

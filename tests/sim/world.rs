@@ -1,6 +1,6 @@
 //! A seeded world in front of the seams: devices, people, faults.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -147,7 +147,7 @@ impl World {
             group_commits_max: 1 + self.faults.below(4) as usize,
             shard_queue_inputs_max: 64,
             cached_households_max: 2 + self.faults.below(7) as usize,
-            log_inputs_per_household: 100_000,
+            snapshot_inputs: 100_000,
         };
         let book = Arc::new(OneBook(Arc::clone(&self.rules)));
         let engine = Engine::unmanned(settings, self.clock.clone(), self.store.clone(), book, Decider::core()).unwrap();
@@ -473,7 +473,7 @@ impl World {
                 locale: Some("fr-FR".into()),
                 role: Role::Owner,
                 segments: BTreeSet::new(),
-                consents: BTreeMap::from([(Purpose::OffersDevice, self.word(true))]),
+                consents: [(Purpose::OffersDevice, self.word(true))].into_iter().collect(),
             },
             zone: Zone::new("Europe/Paris").unwrap(),
             locale: None,

@@ -18,13 +18,13 @@ impl Household {
                 self.locale.clone_from(locale);
             }
             Change::MemberSet(member) => {
-                self.members.insert(member.profile.clone(), (**member).clone());
+                self.members.insert(member.profile.clone(), member.clone());
             }
             Change::MemberLeft(profile) => {
                 self.members.remove(profile);
             }
             Change::DeviceSet(device) => {
-                self.devices.insert(device.key.clone(), (**device).clone());
+                self.devices.insert(device.key.clone(), device.clone());
             }
             Change::DeviceLeft { device, .. } => {
                 self.devices.remove(device);
@@ -80,7 +80,7 @@ impl Household {
             }
             Change::PauseSet { until } => self.paused_until = *until,
             Change::OfferSet(offer) => {
-                let mut offer = (**offer).clone();
+                let mut offer = offer.clone();
                 bound(&mut offer.history);
                 self.offers.insert(offer.id, offer);
             }
@@ -88,7 +88,7 @@ impl Household {
                 self.offers.remove(id);
             }
             Change::OrderSet(order) => {
-                let mut order = (**order).clone();
+                let mut order = order.clone();
                 bound(&mut order.history);
                 self.orders.insert(order.id, order);
             }

@@ -66,7 +66,7 @@ impl<'a> Draft<'a> {
 
     /// A device of the household as it is after every change so far.
     pub(super) fn device(&mut self, key: &DeviceKey) -> Option<&Device> {
-        self.home().devices.get(key)
+        self.home().devices.get(key).map(|device| &**device)
     }
 
     /// Whether this very input moved an edge.

@@ -1,13 +1,11 @@
 //! The end of a link: reset on the device, release by the owner, take-over, decommission.
 
-use std::collections::BTreeMap;
-
 use super::draft::Draft;
 use super::{Answered, REPLY_TTL, offer};
 use crate::decision::{Change, Effect, Reply};
 use crate::id::{DeviceKey, HouseholdId, MoveId, base32, derive_bytes};
 use crate::input::Join;
-use crate::model::Device;
+use crate::model::{Device, Few};
 use crate::wire::{DownMessage, LifecycleUp};
 
 pub(super) fn lifecycle(draft: &mut Draft<'_>, key: &DeviceKey, said: LifecycleUp) -> Answered {
@@ -84,11 +82,8 @@ pub(super) fn depart(
     // First, so that what waits is gone and what is said from here on is not.
     draft.effect(Effect::DropAll { device: key.clone() });
     offer::withdraw_all_of(draft, key, "the device left");
-    let device = if was_linked {
-        without_history(&device, wipe)
-    } else {
-        Device { edges: BTreeMap::new(), claim: None, ..device }
-    };
+    let device =
+        if was_linked { without_history(&device, wipe) } else { Device { edges: Few::new(), claim: None, ..device } };
     let id = MoveId::derived(&[from.bytes(), &seq.to_be_bytes(), key.to_string().as_bytes()]);
     draft.change(Change::DeviceLeft { device: key.clone(), to });
     draft.effect(Effect::Move { id, to, device: Box::new(device), join: join.map(|join| Box::new(join.clone())) });
@@ -98,10 +93,10 @@ pub(super) fn depart(
 /// The device without anything that its former people did with it.
 fn without_history(device: &Device, wipe: bool) -> Device {
     Device {
-        reported: BTreeMap::new(),
-        slots: BTreeMap::new(),
-        context: BTreeMap::new(),
-        edges: BTreeMap::new(),
+        reported: Few::new(),
+        slots: Few::new(),
+        context: Few::new(),
+        edges: Few::new(),
         claim: None,
         wipe_pending: wipe,
         ..device.clone()

@@ -424,7 +424,7 @@ pub(super) fn reachable(draft: &mut Draft<'_>, key: &DeviceKey, waiting: &[Offer
         match welcome(draft, &offer) {
             Welcome::Yes => {
                 pipeline::drop_waiting(draft, key, *id);
-                draft.say(key, DownMessage::OfferPut(Box::new(offer.clone())), Some(offer.expires_at));
+                draft.say(key, DownMessage::OfferPut(offer.clone()), Some(offer.expires_at));
             }
             Welcome::Later(until) => {
                 pipeline::drop_waiting(draft, key, *id);

@@ -87,7 +87,7 @@ fn advance(draft: &mut Draft<'_>, order: &Order, state: OrderState, cause: &str,
 
 fn find(draft: &Draft<'_>, id: OrderId) -> Result<Order, Refusal> {
     let unknown = || Refusal::new(Code::OfferUnknown, format!("there is no order {id} here")).at("/body/order");
-    draft.before().orders.get(&id).cloned().ok_or_else(unknown)
+    draft.before().orders.get(&id).map(|order| (**order).clone()).ok_or_else(unknown)
 }
 
 pub(super) fn cancelled_on_device(draft: &mut Draft<'_>, key: &DeviceKey, said: &OrderUp) -> Answered {

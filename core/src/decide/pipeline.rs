@@ -407,7 +407,7 @@ fn conditions(look: &Look<'_>) -> Said {
 
 fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId>) -> Said {
     if let Some(product) = product {
-        let bought = |order: &&crate::model::Order| order.lines.iter().any(|line| line.product == *product);
+        let bought = |order: &&Box<crate::model::Order>| order.lines.iter().any(|line| line.product == *product);
         if let Some(order) = look.home.orders.values().filter(bought).find(|order| order.state.is_open()) {
             let numbers =
                 vec![("order", Fact::Text(order.id.to_string())), ("state", Fact::Text(order.state.as_str().into()))];

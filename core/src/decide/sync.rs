@@ -37,7 +37,7 @@ fn answer(draft: &mut Draft<'_>, key: &DeviceKey, want: &[String]) -> Answered {
         .values()
         .filter(|offer| is_linked && offer.device == *key)
         .filter(|offer| matches!(offer.state, OfferState::Sent | OfferState::Delivered | OfferState::Shown))
-        .cloned()
+        .map(|offer| (**offer).clone())
         .collect();
     // Quiet hours hold an offer that nobody has seen; one that is on the screen stays there.
     offers.retain(|offer| match welcome(draft, offer) {
@@ -58,7 +58,7 @@ fn answer(draft: &mut Draft<'_>, key: &DeviceKey, want: &[String]) -> Answered {
             .orders
             .values()
             .filter(|order| is_linked && order.device == *key && order.state.is_open())
-            .cloned()
+            .map(|order| (**order).clone())
             .collect(),
         consents: owner.map_or_else(Vec::new, |owner| owner.consents.iter().map(|(p, r)| (*p, r.clone())).collect()),
         want: want.to_vec(),

@@ -51,7 +51,7 @@ fn report(
     batch: bool,
 ) -> bool {
     // Within a batch the previous value may be of this very message.
-    let device = if batch { draft.device(key) } else { draft.before().devices.get(key) };
+    let device = if batch { draft.device(key) } else { draft.before().devices.get(key).map(|device| &**device) };
     let previous = device.and_then(|device| device.reported.get(field)).cloned();
     if previous.as_ref().is_some_and(|previous| previous.t > at) {
         return false;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Locale, SlotSchema, SlotState, Unit};
+use super::{Few, Locale, SlotSchema, SlotState, Unit};
 use crate::id::{DeviceKey, FieldName, KindId, MakerId, ModelId, PlacementId, SlotId, TriggerId};
 use crate::time::{Span, Timestamp};
 
@@ -238,13 +238,13 @@ pub struct Device {
     /// Its clock.
     pub clock: ClockState,
     /// Last known values.
-    pub reported: BTreeMap<FieldName, Reading>,
+    pub reported: Few<FieldName, Reading>,
     /// Its consumables.
-    pub slots: BTreeMap<SlotId, SlotState>,
+    pub slots: Few<SlotId, SlotState>,
     /// What it says about its surroundings.
-    pub context: BTreeMap<String, ContextEntry>,
+    pub context: Few<String, ContextEntry>,
     /// Trigger edges that are not in the state `Ready`.
-    pub edges: BTreeMap<TriggerId, Edge>,
+    pub edges: Few<TriggerId, Edge>,
     /// The code it shows, if it shows one.
     pub claim: Option<Claim>,
     /// Owed a wipe: no personal content until it says `wiped`.
@@ -273,10 +273,10 @@ impl Device {
             described: false,
             presence: Presence { state: PresenceState::Unseen, since: now, epoch: 0 },
             clock: ClockState::default(),
-            reported: BTreeMap::new(),
-            slots: BTreeMap::new(),
-            context: BTreeMap::new(),
-            edges: BTreeMap::new(),
+            reported: Few::new(),
+            slots: Few::new(),
+            context: Few::new(),
+            edges: Few::new(),
             claim: None,
             wipe_pending: false,
             suspended: None,

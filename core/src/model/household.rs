@@ -1,8 +1,6 @@
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Link, Locale, Member, Offer, Order, Purpose, Role};
+use super::{Device, Few, Link, Locale, Member, Offer, Order, Purpose, Role};
 use crate::id::{DeviceKey, HouseholdId, LinkId, MoveId, OfferId, OrderId, ProfileId, RetailerId, TriggerId};
 use crate::time::{Timestamp, Zone};
 
@@ -30,7 +28,8 @@ pub struct Contact {
     pub state: ContactState,
 }
 
-/// All that is known about one home: the facts that a decision reads.
+/// All that is known about one home: the facts that a decision reads. Large values are boxed,
+/// so that adding one moves little.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Household {
     /// Its id.
@@ -44,17 +43,17 @@ pub struct Household {
     /// Its language.
     pub locale: Option<Locale>,
     /// The people.
-    pub members: BTreeMap<ProfileId, Member>,
+    pub members: Few<ProfileId, Box<Member>>,
     /// The devices.
-    pub devices: BTreeMap<DeviceKey, Device>,
+    pub devices: Few<DeviceKey, Box<Device>>,
     /// Who is linked to what.
-    pub links: BTreeMap<LinkId, Link>,
+    pub links: Few<LinkId, Link>,
     /// Until when the people want silence.
     pub paused_until: Option<Timestamp>,
     /// Live offers, and the last few ended ones.
-    pub offers: BTreeMap<OfferId, Offer>,
+    pub offers: Few<OfferId, Box<Offer>>,
     /// Open orders, and the last few ended ones.
-    pub orders: BTreeMap<OrderId, Order>,
+    pub orders: Few<OrderId, Box<Order>>,
     /// The last times it was spoken to, oldest first.
     pub contacts: Vec<Contact>,
     /// Moves that have arrived, so that each is applied once; the last few, oldest first.
@@ -70,12 +69,12 @@ impl Household {
             retailer: None,
             zone: None,
             locale: None,
-            members: BTreeMap::new(),
-            devices: BTreeMap::new(),
-            links: BTreeMap::new(),
+            members: Few::new(),
+            devices: Few::new(),
+            links: Few::new(),
             paused_until: None,
-            offers: BTreeMap::new(),
-            orders: BTreeMap::new(),
+            offers: Few::new(),
+            orders: Few::new(),
             contacts: Vec::new(),
             arrived: Vec::new(),
         }
@@ -96,7 +95,7 @@ impl Household {
     }
     /// The person who stands for the household: its first owner.
     pub fn owner(&self) -> Option<&Member> {
-        self.members.values().find(|member| member.role == Role::Owner)
+        self.members.values().map(|member| &**member).find(|member| member.role == Role::Owner)
     }
     /// The next instant at which something is due: a claim or an offer ends, a held or snoozed
     /// offer is looked at again, a cancel window closes, an armed trigger may turn, a pause ends.

@@ -5,6 +5,7 @@
 
 mod consent;
 mod device;
+mod few;
 mod household;
 mod offer;
 mod order;
@@ -17,6 +18,7 @@ pub use device::{
     Claim, ClockState, ContextEntry, Device, DeviceDescription, DeviceModel, Edge, EdgeState, FieldSchema, FieldType,
     Placement, Presence, PresenceState, Reading, Value,
 };
+pub use few::Few;
 pub use household::{Contact, ContactState, Household};
 pub use offer::{Action, Fulfil, Offer, OfferItem, OfferPrice, OfferState, OfferText, StateChange};
 pub use order::{Order, OrderLine, OrderState};

@@ -1,8 +1,8 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConsentRecord, Locale, Purpose};
+use super::{ConsentRecord, Few, Locale, Purpose};
 use crate::id::{DeviceKey, HouseholdId, LinkId, MakerId, ProfileId, RetailerId};
 use crate::time::{Timestamp, Zone};
 
@@ -85,7 +85,7 @@ pub struct Member {
     /// Segments.
     pub segments: BTreeSet<String>,
     /// The latest word per purpose.
-    pub consents: BTreeMap<Purpose, ConsentRecord>,
+    pub consents: Few<Purpose, ConsentRecord>,
 }
 
 /// A device–profile relation.

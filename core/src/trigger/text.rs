@@ -14,7 +14,7 @@ use super::nearest::suggestion;
 use super::quantity::quantity_text;
 use crate::id::FieldName;
 use crate::model::{
-    DeviceDescription, Evidence, FieldType, Locale, OfferText, Reading, SlotState, Value, locale_chain,
+    DeviceDescription, Evidence, Few, FieldType, Locale, OfferText, Reading, SlotState, Value, locale_chain,
 };
 use crate::money::Money;
 
@@ -103,11 +103,7 @@ impl TextVars {
         self
     }
     /// With what the device last reported.
-    pub fn with_telemetry(
-        mut self,
-        reported: &BTreeMap<FieldName, Reading>,
-        description: &DeviceDescription,
-    ) -> TextVars {
+    pub fn with_telemetry(mut self, reported: &Few<FieldName, Reading>, description: &DeviceDescription) -> TextVars {
         for (field, reading) in reported {
             let unit = description.telemetry.get(field).and_then(|schema| match schema.r#type {
                 FieldType::Number { unit, .. } => unit,

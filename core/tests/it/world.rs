@@ -247,7 +247,7 @@ impl World {
     }
 
     pub fn orders(&self) -> Vec<&Order> {
-        self.homes.values().flat_map(|home| home.orders.values()).collect()
+        self.homes.values().flat_map(|home| home.orders.values().map(|order| &**order)).collect()
     }
 
     pub fn last_trace(&self) -> &CandidateTrace {

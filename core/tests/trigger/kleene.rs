@@ -1,7 +1,7 @@
 //! Laws of three-valued logic, and that nothing from outside panics.
 
 use hearthway_core::id::FieldName;
-use hearthway_core::model::{Reading, Value};
+use hearthway_core::model::{Few, Reading, Value};
 use hearthway_core::trigger::condition::Scope;
 use hearthway_core::trigger::{SourceFile, Truth, check, check_json};
 use proptest::prelude::*;
@@ -91,7 +91,7 @@ proptest! {
         // A tree that is too big, or that contradicts itself, is refused, and that is another test's matter.
         if let Ok(condition) = compile(&tree.text()) {
             let ((household, mut device), description) = (home(), thermostat());
-            device.reported.clear();
+            device.reported = Few::new();
             let values = [
                 ("temperature", Value::Number(16.0), Value::Number(18.0)),
                 ("window_open", Value::Bool(true), Value::Bool(false)),

@@ -162,7 +162,7 @@ pub fn home() -> (Household, Device) {
         locale: Some("fr-FR".into()),
         role: Role::Owner,
         segments: BTreeSet::from(["eco".into(), "home-owners".into()]),
-        consents: BTreeMap::new(),
+        consents: Few::new(),
     };
     let link = Link {
         id: LinkId::derived(&[b"t"]),
@@ -171,8 +171,8 @@ pub fn home() -> (Household, Device) {
         role: Role::Owner,
         since: now(),
     };
-    household.members.insert(profile, member);
+    household.members.insert(profile, Box::new(member));
     household.links.insert(link.id, link);
-    household.devices.insert(key, device.clone());
+    household.devices.insert(key, Box::new(device.clone()));
     (household, device)
 }

@@ -93,6 +93,9 @@ impl Store for TestStore {
     fn scan_back(&self, prefix: &[u8], before: Option<&keys::Key>, limit: usize) -> Result<Rows, StoreError> {
         self.rows.scan_back(prefix, before, limit)
     }
+    fn back(&self, log: &keys::Key, before: Option<store::Mark>, limit: usize) -> Result<store::Items, StoreError> {
+        self.rows.back(log, before, limit)
+    }
     fn health(&self) -> Result<(), StoreError> {
         Ok(())
     }
@@ -142,7 +145,7 @@ struct Home {
 
 impl Home {
     fn new() -> Home {
-        Home::with(Settings { shards: 2, log_inputs_per_household: 16, ..Settings::default() })
+        Home::with(Settings { shards: 2, snapshot_inputs: 16, ..Settings::default() })
     }
 
     fn with(settings: Settings) -> Home {
@@ -224,8 +227,14 @@ impl Home {
     }
 
     fn log(&self, household: HouseholdId) -> Vec<LogRow> {
-        let rows = self.store.scan(&keys::inputs(household), None, 10_000).unwrap();
-        rows.iter().map(|(key, bytes)| codec::decode(Schema::Input, key, bytes).unwrap()).collect()
+        let mut rows = Vec::new();
+        log::inputs_back(&*self.store, household, |row| {
+            rows.push(row);
+            true
+        })
+        .unwrap();
+        rows.reverse();
+        rows
     }
 
     fn count(&self, prefix: &[u8]) -> usize {

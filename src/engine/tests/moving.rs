@@ -89,7 +89,7 @@ fn a_leaving_that_the_store_refused_leaves_the_device_where_it_is() {
 
 #[test]
 fn messages_sent_while_a_device_moves_are_decided_in_order_in_its_new_household() {
-    let home = Home::with(Settings { log_inputs_per_household: 512, ..Settings::default() });
+    let home = Home::with(Settings { snapshot_inputs: 512, ..Settings::default() });
     let device = home.registered("acme/d-1");
     let mut outcomes = vec![linked(&home, &device)];
     // Behind the move in the old household's queue, before its decision, and at every step after.

@@ -5,23 +5,47 @@ use hearthway_core::limits::SEEN_IDS_PER_DEVICE;
 use hearthway_core::trace::{Step, Verdict};
 
 #[test]
-fn the_log_is_bounded_and_what_stands_of_it_replays_to_the_record() {
+fn the_whole_log_replays_to_the_record_over_snapshots_and_crashes() {
     let mut home = Home::new();
     let device = home.registered("acme/d-1");
     let household = HouseholdId::prospect(&device);
     for n in 0..100 {
         home.say(&device, &format!("m{n}"), temperature(f64::from(n % 30)));
         home.settle();
-        let rows = home.log(household).len();
-        assert!(rows <= 16, "{rows} rows after message {n}");
         let replayed = home.engine.replay(household).unwrap();
         assert_eq!(replayed.differences, Vec::<String>::new());
-        assert_eq!(replayed.inputs as usize, rows);
+        assert_eq!((replayed.inputs, replayed.cut), (n as u64 + 2, 0));
         if n == 50 {
             home.crash();
         }
     }
-    assert!(home.count(&keys::snapshots(household)) <= 2);
+    let mut snapshots = 0;
+    log::walk_back(&*home.store, household, None, |_, item| {
+        snapshots += usize::from(matches!(item, rows::LogItem::Snapshot(_)));
+        true
+    })
+    .unwrap();
+    assert_eq!(snapshots, 101 / 16);
+}
+
+#[test]
+fn a_household_that_reports_rarely_has_a_snapshot_for_every_day() {
+    let home = Home::new();
+    let device = home.registered("acme/d-1");
+    let household = HouseholdId::prospect(&device);
+    for n in 0..4 {
+        home.turn_clock(Span::hours(13));
+        home.say(&device, &format!("m{n}"), temperature(20.0));
+        home.settle();
+    }
+    let mut shape = String::new();
+    log::walk_back(&*home.store, household, None, |_, item| {
+        shape.insert(0, if matches!(item, rows::LogItem::Snapshot(_)) { 'S' } else { 'i' });
+        true
+    })
+    .unwrap();
+    assert_eq!(shape, "iiiSiiS");
+    assert_eq!(home.engine.replay(household).unwrap().inputs, 5);
 }
 
 #[test]
@@ -29,9 +53,9 @@ fn a_replay_tells_a_household_that_was_changed_by_other_means() {
     let home = Home::new();
     let device = home.registered("acme/d-1");
     let household = HouseholdId::prospect(&device);
-    let mut facts = (*home.facts(household).unwrap()).clone();
-    facts.paused_until = Some(START);
-    let bytes = codec::encode(Schema::Household, &facts);
+    let mut row = facts::read_record(household, &*home.store).unwrap().unwrap();
+    Arc::make_mut(&mut row.facts).paused_until = Some(START);
+    let bytes = codec::encode(Schema::Household, &row);
     let write = store::Write::Put(keys::household(household), bytes);
     home.store.rows.commit(&[Commit { preconditions: vec![], writes: vec![write] }]).unwrap();
     assert_eq!(home.engine.replay(household).unwrap().differences.len(), 1);
@@ -63,7 +87,7 @@ fn messages_are_listed_newest_first_with_their_verdict() {
 
 #[test]
 fn a_stored_candidate_explains_itself_and_silence_is_decided_again_and_says_so() {
-    let mut home = Home::with(Settings { log_inputs_per_household: 8, ..Settings::default() });
+    let mut home = Home::with(Settings { snapshot_inputs: 8, ..Settings::default() });
     let device = home.registered("acme/d-1");
     home.command(&device, Command::LinkDirectly { join: join() });
     home.settle();
@@ -121,7 +145,8 @@ fn the_ids_of_a_device_are_bounded_and_the_newest_are_remembered() {
         }
     }
     home.settle();
-    assert!(home.count(&keys::all_seen(&device)) <= 2 * kept);
+    let pages = home.count(&keys::all_seen(&device));
+    assert!(pages * 32 >= kept && pages * 32 <= 2 * kept, "{pages} pages");
     let oldest_kept = home.say(&device, &format!("m{}", 2 * kept), temperature(16.0));
     home.settle();
     assert!(matches!(taken(oldest_kept), Outcome::Duplicate(_)));
@@ -131,15 +156,66 @@ fn the_ids_of_a_device_are_bounded_and_the_newest_are_remembered() {
 }
 
 #[test]
-fn ids_of_another_week_are_forgotten_at_the_sweep() {
-    let home = Home::new();
+fn ids_of_another_week_go_with_what_their_repeats_are_told() {
+    let mut home = Home::with(Settings { shards: 1, ..Settings::default() });
+    let device = home.registered("acme/d-1");
+    let told = || DeviceMessage::Claim(hearthway_core::wire::ClaimUp::Start { presence: true });
+    home.say(&device, "c1", told());
+    home.settle();
+    let all_told = keys::KeyBuilder::table(keys::table::TOLD).prefix();
+    assert_eq!(home.count(&all_told), 1);
+    let talk = |home: &Home, prefix: &str| {
+        for n in 0..70 {
+            home.say(&device, &format!("{prefix}{n}"), temperature(16.0));
+            home.settle();
+        }
+    };
+    talk(&home, "a");
+    home.turn_clock(hearthway_core::limits::SEEN_AGE_MAX);
+    home.crash();
+    talk(&home, "b");
+    assert_eq!(home.count(&all_told), 1, "a week is not over a week");
+    home.turn_clock(Span(1));
+    talk(&home, "c");
+    assert_eq!(home.count(&all_told), 0);
+    let outcome = home.say(&device, "a1", temperature(16.0));
+    home.settle();
+    assert!(matches!(taken(outcome), Outcome::Committed(_)), "it was forgotten");
+}
+
+#[test]
+fn a_clock_that_leaps_makes_no_repeat_new() {
+    let mut home = Home::new();
     let device = home.registered("acme/d-1");
     home.say(&device, "m1", temperature(16.0));
     home.settle();
-    let mut writes = Vec::new();
-    let later = START + hearthway_core::limits::SEEN_AGE_MAX;
-    seen::sweep(&*home.store, &device, later, &mut writes).unwrap();
-    assert_eq!(writes, []);
-    seen::sweep(&*home.store, &device, later + Span(1), &mut writes).unwrap();
-    assert_eq!(writes.len(), 1);
+    for leap in [Span::days(365), Span::days(-400)] {
+        home.turn_clock(leap);
+        home.crash();
+        let repeat = home.say(&device, "m1", temperature(16.0));
+        home.settle();
+        assert!(matches!(taken(repeat), Outcome::Duplicate(_)));
+    }
+}
+
+#[test]
+fn ids_go_with_a_device_that_moves() {
+    let mut home = Home::new();
+    let device = home.registered("acme/d-1");
+    home.say(&device, "m1", temperature(16.0));
+    home.settle();
+    home.command(&device, Command::LinkDirectly { join: join() });
+    home.settle();
+    for _ in 0..2 {
+        let repeat = home.say(&device, "m1", temperature(16.0));
+        home.settle();
+        assert!(matches!(taken(repeat), Outcome::Duplicate(_)));
+        let new = home.say(&device, "m2", temperature(17.0));
+        home.settle();
+        drop(new);
+        home.crash();
+    }
+    let repeat = home.say(&device, "m2", temperature(17.0));
+    home.settle();
+    assert!(matches!(taken(repeat), Outcome::Duplicate(_)));
 }

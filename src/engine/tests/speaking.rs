@@ -80,7 +80,7 @@ fn a_row_taken_back_before_its_delivery_is_not_delivered() {
 
 #[test]
 fn an_outbox_keeps_its_newest_hundred_rows_and_its_bytes_bound() {
-    let home = Home::with(Settings { log_inputs_per_household: 16, ..Settings::default() });
+    let home = Home::with(Settings { snapshot_inputs: 16, ..Settings::default() });
     let device = home.registered("acme/d-1");
     home.say(&device, "c1", DeviceMessage::Claim(hearthway_core::wire::ClaimUp::Start { presence: true }));
     for n in 0..8 {

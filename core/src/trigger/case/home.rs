@@ -1,6 +1,6 @@
 //! The home and the input of a case.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::super::definition::{CaseDefinition, GivenDefinition, Scalar, SlotGiven};
 use super::super::shape::GIVEN;
@@ -222,7 +222,7 @@ fn household(
     let role = match given.role.as_deref() {
         Some("none") => {
             let mut home = Household::empty(HouseholdId::prospect(&device.key));
-            home.devices.insert(device.key.clone(), device);
+            home.devices.insert(device.key.clone(), Box::new(device));
             return Ok(home);
         }
         Some("buyer") => Role::Buyer,
@@ -249,7 +249,7 @@ fn household(
         locale: given.locale.clone(),
         role,
         segments: given.segments.iter().flatten().cloned().collect::<BTreeSet<_>>(),
-        consents: purposes.into_iter().map(|purpose| (purpose, record.clone())).collect::<BTreeMap<_, _>>(),
+        consents: purposes.into_iter().map(|purpose| (purpose, record.clone())).collect(),
     };
     let id = LinkId::derived(&[b"case"]);
     let link = Link { id, device: device.key.clone(), profile: profile.clone(), role, since: now - Span::days(1) };
@@ -266,9 +266,9 @@ fn household(
     home.retailer = Some(trigger.retailer.clone());
     home.zone = Some(zone);
     home.locale = given.locale.clone();
-    home.members.insert(profile, member);
+    home.members.insert(profile, Box::new(member));
     home.links.insert(id, link);
-    home.devices.insert(device.key.clone(), device);
+    home.devices.insert(device.key.clone(), Box::new(device));
     Ok(home)
 }
 

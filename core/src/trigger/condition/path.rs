@@ -121,7 +121,7 @@ fn person<'a>(scope: &Scope<'a>) -> Option<&'a Member> {
     scope
         .household
         .link_of(&scope.device.key)
-        .and_then(|link| scope.household.members.get(&link.profile))
+        .and_then(|link| scope.household.members.get(&link.profile).map(|member| &**member))
         .or_else(|| scope.household.owner())
 }
 

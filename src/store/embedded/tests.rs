@@ -1,17 +1,28 @@
 #![allow(clippy::unwrap_used)]
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+
 use super::*;
 use crate::store::{Write, conformance};
 
-/// A small cache, so that pages are read from the file too.
-fn options() -> SledOptions {
-    SledOptions { cache_bytes: 1024 * 1024, ..SledOptions::default() }
+/// A small cache, so that pages are read from the file too; short turns and small files, so that
+/// rows come from memory, from the turn before and from the database.
+fn options() -> EmbeddedOptions {
+    EmbeddedOptions {
+        cache_bytes: 1024 * 1024,
+        journal_bytes: 16 * 1024,
+        overlay_bytes: 8 * 1024,
+        log_file_bytes: 4 * 1024,
+        ..EmbeddedOptions::default()
+    }
 }
-fn open(path: &Path) -> Result<SledStore, StoreError> {
-    SledStore::open(path, options())
+fn open(path: &Path) -> Result<EmbeddedStore, StoreError> {
+    EmbeddedStore::open(path, options())
 }
 
 /// A store in a directory that goes with it.
-struct Temporary(SledStore, #[expect(dead_code, reason = "it removes the directory when dropped")] tempfile::TempDir);
+struct Temporary(EmbeddedStore, tempfile::TempDir);
 
 impl Temporary {
     fn new() -> Temporary {
@@ -33,13 +44,16 @@ impl Store for Temporary {
     fn scan_back(&self, prefix: &[u8], before: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
         self.0.scan_back(prefix, before, limit)
     }
+    fn back(&self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
+        self.0.back(log, before, limit)
+    }
     fn health(&self) -> Result<(), StoreError> {
         self.0.health()
     }
 }
 
 #[test]
-fn sled_conforms() {
+fn the_embedded_store_conforms() {
     conformance::check(Temporary::new);
 }
 
@@ -102,7 +116,8 @@ fn the_largest_values_never_leave_the_log() {
         let delete = Write::Delete(Key([&key.0[1..], &[n]].concat()));
         store.commit(&[Commit { preconditions: vec![], writes: vec![put, delete] }]).unwrap();
     }
-    assert_eq!(fs::read_dir(store.0.rows_path.join("blobs")).unwrap().count(), 0);
+    store.0.settle().unwrap();
+    assert_eq!(fs::read_dir(store.0.inner.directory.rows_path().join("blobs")).unwrap().count(), 0);
 }
 
 #[test]
@@ -142,10 +157,10 @@ fn a_database_without_its_identity_is_refused() {
 #[test]
 fn a_directory_belongs_to_one_gateway() {
     let directory = tempfile::tempdir().unwrap();
-    let of = |gateway: &str| SledOptions { gateway: Some(gateway.to_owned()), ..options() };
-    SledStore::open(directory.path(), of("kitchen")).unwrap();
-    SledStore::open(directory.path(), of("kitchen")).unwrap();
-    let error = SledStore::open(directory.path(), of("cellar")).unwrap_err();
+    let of = |gateway: &str| EmbeddedOptions { gateway: Some(gateway.to_owned()), ..options() };
+    EmbeddedStore::open(directory.path(), of("kitchen")).unwrap();
+    EmbeddedStore::open(directory.path(), of("kitchen")).unwrap();
+    let error = EmbeddedStore::open(directory.path(), of("cellar")).unwrap_err();
     assert!(error.to_string().contains("it belongs to the gateway `kitchen`, and this one is `cellar`"));
 }
 
@@ -183,15 +198,31 @@ fn missing_and_foreign_files_are_refused_and_nothing_is_made_in_their_place() {
 }
 
 #[test]
-fn a_database_that_went_back_in_time_is_refused() {
+fn a_database_that_went_back_in_time_is_brought_up_by_the_journal_or_refused() {
     let directory = tempfile::tempdir().unwrap();
     let earlier = tempfile::tempdir().unwrap();
     filled(directory.path(), 200);
     copy(&directory.path().join("rows"), earlier.path());
+    let go_back = || {
+        fs::remove_dir_all(directory.path().join("rows")).unwrap();
+        copy(earlier.path(), &directory.path().join("rows"));
+    };
     open(directory.path()).unwrap().commit(&group(200..201)).unwrap();
-    fs::remove_dir_all(directory.path().join("rows")).unwrap();
-    copy(earlier.path(), &directory.path().join("rows"));
-    assert!(refusal(directory.path()).contains("the last 1 groups of commits are missing"));
+    go_back();
+    let store = open(directory.path()).unwrap();
+    assert_eq!(store.scan(b"n", None, 1_000).unwrap().len(), 201, "the journal still has it");
+    store.commit(&group(201..202)).unwrap();
+    store.settle().unwrap();
+    store.commit(&group(202..203)).unwrap();
+    store.settle().unwrap();
+    store.commit(&group(203..204)).unwrap();
+    drop(store);
+    go_back();
+    let said = refusal(directory.path());
+    assert!(said.contains("the journal is damaged: group"), "{said}");
+    fs::remove_dir_all(directory.path().join("journal")).unwrap();
+    let said = refusal(directory.path());
+    assert!(said.contains("the last 4 groups of commits are missing"), "{said}");
 }
 
 #[test]
@@ -269,14 +300,116 @@ fn a_flipped_byte_never_loses_a_row_in_silence() {
     assert!(whole > 0, "the copy without damage is refused too");
 }
 
+/// A directory as a SIGKILL at this moment would leave it.
+fn killed(store: &Temporary) -> tempfile::TempDir {
+    let image = tempfile::tempdir().unwrap();
+    copy(store.1.path(), image.path());
+    image
+}
+
+#[test]
+fn every_group_is_there_after_a_kill_at_any_moment() {
+    let store = Temporary::new();
+    for n in 0..300 {
+        let mut once = group(n..n + 1);
+        once[0].writes.push(Write::Append(Key(b"log".to_vec()), n.to_be_bytes().to_vec()));
+        store.commit(&once).unwrap();
+        if n % 23 == 0 {
+            let image = killed(&store);
+            let again = open(&image.path().join("store")).unwrap();
+            assert_eq!(again.scan(b"n", None, usize::MAX).unwrap().len(), n as usize + 1);
+            let log = again.back(&Key(b"log".to_vec()), None, usize::MAX).unwrap();
+            assert!(log.iter().map(|(_, item)| item.as_slice()).eq((0..=n).rev().map(u32::to_be_bytes)));
+            again.commit(&group(n + 1..n + 2)).unwrap();
+            drop(again);
+            let again = open(&image.path().join("store")).unwrap();
+            assert_eq!(again.scan(b"n", None, usize::MAX).unwrap().len(), n as usize + 2);
+        }
+    }
+}
+
+#[test]
+fn a_group_lost_from_the_journal_is_told() {
+    let store = Temporary::new();
+    store.commit(&group(0..3)).unwrap();
+    let image = killed(&store);
+    let journal = journal::path(&image.path().join("store/journal"), 0);
+    fs::write(&journal, "").unwrap();
+    let said = refusal(&image.path().join("store"));
+    assert!(said.contains("groups of commits are missing"), "{said}");
+}
+
+#[test]
+fn a_log_that_lost_its_end_or_its_middle_is_refused() {
+    let store = Temporary::new();
+    for n in 0..60u8 {
+        let append = Write::Append(Key(b"log".to_vec()), vec![n; 500]);
+        store.commit(&[Commit { preconditions: vec![], writes: vec![append] }]).unwrap();
+    }
+    store.0.settle().unwrap();
+    let mut files: Vec<_> =
+        fs::read_dir(store.1.path().join("store/logs")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    files.sort();
+    assert!(files.len() > 3, "{files:?}");
+    for (file, cause) in [(files.len() - 1, "the logs end at"), (1, "is not whole")] {
+        let image = killed(&store);
+        fs::remove_file(image.path().join("store/logs").join(&files[file])).unwrap();
+        let said = refusal(&image.path().join("store"));
+        assert!(said.contains(cause), "{said}");
+    }
+    let image = killed(&store);
+    fs::remove_file(image.path().join("store/logs").join(&files[0])).unwrap();
+    let kept = open(&image.path().join("store")).unwrap().back(&Key(b"log".to_vec()), None, 100).unwrap();
+    assert!(kept.len() > 40 && kept.len() < 60, "the oldest file may be gone: {}", kept.len());
+}
+
+#[test]
+fn the_oldest_items_go_when_the_logs_are_full() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = EmbeddedOptions { logs_bytes_max: 16 * 1024, ..options() };
+    let store = EmbeddedStore::open(directory.path(), options).unwrap();
+    let log = Key(b"log".to_vec());
+    for n in 0..200u32 {
+        let append = Write::Append(log.clone(), n.to_be_bytes().repeat(100));
+        store.commit(&[Commit { preconditions: vec![], writes: vec![append] }]).unwrap();
+    }
+    store.settle().unwrap();
+    let items = store.back(&log, None, usize::MAX).unwrap();
+    assert!(items.len() >= 30 && items.len() < 60, "{}", items.len());
+    assert!(items.iter().map(|(_, item)| &item[..4]).eq((0..200u32).rev().take(items.len()).map(u32::to_be_bytes)));
+    assert_eq!(store.back(&log, Some(Mark(1)), 5).unwrap(), [], "a mark whose file is gone ends the log");
+}
+
+#[test]
+fn a_flipped_byte_in_the_logs_is_an_error_and_never_another_item() {
+    let store = Temporary::new();
+    let log = Key(b"log".to_vec());
+    for n in 0..20u8 {
+        let append = Write::Append(log.clone(), vec![n; 100]);
+        store.commit(&[Commit { preconditions: vec![], writes: vec![append] }]).unwrap();
+    }
+    store.0.settle().unwrap();
+    let whole = store.back(&log, None, 100).unwrap();
+    let file = fs::read_dir(store.1.path().join("store/logs")).unwrap().next().unwrap().unwrap().path();
+    let bytes = fs::read(&file).unwrap();
+    for at in (0..bytes.len()).step_by(7) {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 0x20;
+        fs::write(&file, flipped).unwrap();
+        assert!(store.back(&log, None, 100).is_err(), "byte {at}");
+    }
+    fs::write(&file, bytes).unwrap();
+    assert_eq!(store.back(&log, None, 100).unwrap(), whole);
+}
+
 #[test]
 fn after_a_failed_sync_nothing_is_accepted_and_reads_go_on() {
     let store = Temporary::new();
     store.commit(&group(0..1)).unwrap();
-    // A pipe cannot be synced: fdatasync on it fails, as on a disk that is gone.
+    // A pipe cannot be synced nor written at an offset: it fails as a disk that is gone does.
     let (_reader, pipe) = io::pipe().unwrap();
-    store.0.writer().file = File::from(std::os::fd::OwnedFd::from(pipe));
-    let error = store.commit(&group(1..2)).unwrap_err();
+    *store.0.inner.rows.file() = File::from(std::os::fd::OwnedFd::from(pipe));
+    let error = store.0.settle().unwrap_err();
     assert!(matches!(error, StoreError::Failed { doing: "syncing the database file", .. }), "{error}");
     assert_eq!(store.commit(&group(2..3)).unwrap_err().to_string(), error.to_string());
     assert_eq!(store.health().unwrap_err().to_string(), error.to_string());
@@ -285,9 +418,20 @@ fn after_a_failed_sync_nothing_is_accepted_and_reads_go_on() {
 }
 
 #[test]
-fn a_panic_of_the_engine_is_an_error() {
-    let said = guarded::<()>(|| panic!("page 7 is upside down")).unwrap_err();
-    assert_eq!(said, "the engine panicked: page 7 is upside down");
+fn a_journal_that_takes_nothing_refuses_the_group_and_the_next_one_may_pass() {
+    let store = Temporary::new();
+    store.commit(&group(0..1)).unwrap();
+    let (_reader, pipe) = io::pipe().unwrap();
+    let journal = journal::path(&store.1.path().join("store/journal"), 0);
+    store.0.inner.writer().journal.replace_file(File::from(std::os::fd::OwnedFd::from(pipe)));
+    let error = store.commit(&group(1..2)).unwrap_err();
+    assert!(matches!(error, StoreError::Failed { doing: "writing the journal", .. }), "{error}");
+    assert_eq!(store.get(&row(1).0).unwrap(), None, "nothing of it shows");
+    assert!(store.health().is_ok(), "the disk may have room again");
+    store.0.inner.writer().journal.replace_file(File::options().read(true).write(true).open(journal).unwrap());
+    store.commit(&group(2..3)).unwrap();
+    let again = open(&killed(&store).path().join("store")).unwrap();
+    assert_eq!(again.scan(b"n", None, 10).unwrap(), [row(0), row(2)]);
 }
 
 #[test]

@@ -1,0 +1,258 @@
+//! The logs: items that are only ever added, in files of their own, each pointing back to the one
+//! before it in the same log. So the newest items of one log are found without an index, and all
+//! items of all logs are read in the order in which they happened.
+//!
+//! ```text
+//! crc32 u32 | value bytes u32 | key bytes u16 | position before u64 | key | value
+//! ```
+//!
+//! A position counts bytes over all files; a file is named by its first position, and the oldest
+//! file goes when there are too many. The journal is what makes items durable: these files are
+//! synced only before it is written over.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::super::identity::{StoreId, sync_directory};
+use super::space;
+
+const HEADER_BYTES: usize = 18;
+/// Read at once: most items fit, so that one call of the system brings them.
+const READ_BYTES: usize = 1024;
+/// The first position; none before it means that the log begins.
+pub(super) const FIRST: u64 = 1;
+
+/// The files, for reading; and their end, for the one who writes.
+pub(super) struct Logs {
+    store: StoreId,
+    directory: PathBuf,
+    files: RwLock<VecDeque<LogFile>>,
+    /// Files that begin before this were synced when they were no longer the last.
+    synced: AtomicU64,
+}
+
+#[derive(Clone)]
+struct LogFile {
+    base: u64,
+    file: Arc<File>,
+}
+
+/// Where the next item goes.
+pub(super) struct End {
+    pub(super) position: u64,
+    reserved: u64,
+    buffer: Vec<u8>,
+}
+
+/// An item, read back.
+pub(super) struct Item {
+    /// The position of the item before it in the same log; 0 when it is the first.
+    pub(super) before: u64,
+    pub(super) key: Vec<u8>,
+    pub(super) value: Vec<u8>,
+}
+
+impl Logs {
+    /// Opens what stands up to `end`; what stands beyond was not yet counted, and goes.
+    pub(super) fn open(directory: &Path, store: StoreId, end: u64) -> Result<(Logs, End), String> {
+        let io = |error: io::Error| format!("the logs cannot be read: {error}");
+        fs::create_dir_all(directory).map_err(io)?;
+        let mut bases = Vec::new();
+        for entry in fs::read_dir(directory).map_err(io)? {
+            let name = entry.map_err(io)?.file_name();
+            let base = name.to_str().and_then(|name| u64::from_str_radix(name.strip_suffix(".log")?, 16).ok());
+            bases.push(base.ok_or_else(|| format!("`{}` is no log file", directory.join(name).display()))?);
+        }
+        bases.sort_unstable();
+        let mut files = VecDeque::new();
+        let mut position = None;
+        for base in bases {
+            let path = path(directory, base);
+            if base >= end {
+                fs::remove_file(path).map_err(io)?;
+                continue;
+            }
+            if position.is_some_and(|position| position != base) {
+                return Err(format!("the log before `{}` is not whole", path.display()));
+            }
+            let file = File::options().read(true).write(true).open(path).map_err(io)?;
+            let length = file.metadata().map_err(io)?.len();
+            if base + length > end {
+                file.set_len(end - base).map_err(io)?;
+            }
+            position = Some((base + length).min(end));
+            files.push_back(LogFile { base, file: Arc::new(file) });
+        }
+        if position.unwrap_or(FIRST) != end {
+            return Err(format!("the logs end at {} and reached {end}", position.unwrap_or(FIRST)));
+        }
+        let reserved = files.back().map_or(0, |last| end - last.base);
+        let logs =
+            Logs { store, directory: directory.to_owned(), files: RwLock::new(files), synced: AtomicU64::new(0) };
+        Ok((logs, End { position: end, reserved, buffer: Vec::new() }))
+    }
+
+    /// Makes sure that a group's items fit, and begins a new file where the last is full. A group
+    /// is never cut between two files.
+    pub(super) fn reserve(&self, end: &mut End, bytes: u64, file_bytes_max: u64) -> io::Result<()> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        let last = self.files().back().cloned();
+        let file = match last {
+            Some(last) if end.position - last.base < file_bytes_max => last,
+            _ => {
+                let path = path(&self.directory, end.position);
+                let options = File::options().read(true).write(true).create(true).truncate(true).clone();
+                let new = LogFile { base: end.position, file: Arc::new(options.open(path)?) };
+                self.write_files().push_back(new.clone());
+                end.reserved = 0;
+                new
+            }
+        };
+        space::reserve(&file.file, &mut end.reserved, end.position - file.base + bytes)
+    }
+
+    /// Bytes that an item takes.
+    pub(super) fn item_bytes(key: &[u8], value: &[u8]) -> u64 {
+        (HEADER_BYTES + key.len() + value.len()) as u64
+    }
+
+    /// Adds items (the position of the one before in the same log, the log, the value); gives each
+    /// log's new last position. Room must have been reserved.
+    pub(super) fn append<'a>(
+        &self,
+        end: &mut End,
+        items: impl IntoIterator<Item = (u64, &'a [u8], &'a [u8])>,
+        mut placed: impl FnMut(&[u8], u64),
+    ) -> io::Result<()> {
+        let start = end.position;
+        end.buffer.clear();
+        for (before, key, value) in items {
+            let position = start + end.buffer.len() as u64;
+            placed(key, position);
+            let at = end.buffer.len();
+            end.buffer.extend_from_slice(&[0; 4]);
+            end.buffer.extend_from_slice(&(value.len() as u32).to_le_bytes());
+            end.buffer.extend_from_slice(&(key.len() as u16).to_le_bytes());
+            end.buffer.extend_from_slice(&before.to_le_bytes());
+            end.buffer.extend_from_slice(key);
+            end.buffer.extend_from_slice(value);
+            let crc = checksum(&self.store, position, &end.buffer[at + 4..]);
+            end.buffer[at..at + 4].copy_from_slice(&crc.to_le_bytes());
+        }
+        if end.buffer.is_empty() {
+            return Ok(());
+        }
+        let last = self.files().back().cloned().ok_or_else(|| io::Error::other("no room was reserved"))?;
+        last.file.write_all_at(&end.buffer, start - last.base)?;
+        end.position = start + end.buffer.len() as u64;
+        Ok(())
+    }
+
+    /// Makes everything so far durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        let files: Vec<LogFile> = self.files().iter().cloned().collect();
+        let Some(last) = files.last() else { return Ok(()) };
+        let synced = self.synced.load(Ordering::Relaxed);
+        let written = files.iter().rev().take_while(|file| file.base >= synced);
+        // The file that the last sync ended in may have grown.
+        let grown = files.iter().rev().find(|file| file.base < synced);
+        written.chain(grown).try_for_each(|file| file.file.sync_data())?;
+        sync_directory(&self.directory)?;
+        self.synced.store(last.base + 1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Lets the oldest files go as long as all together hold more than so many bytes up to `end`.
+    pub(super) fn cut(&self, end: u64, bytes_max: u64) -> io::Result<()> {
+        loop {
+            let oldest = {
+                let mut files = self.write_files();
+                if files.len() < 2 || end - files[0].base <= bytes_max {
+                    return Ok(());
+                }
+                files.pop_front()
+            };
+            if let Some(oldest) = oldest {
+                fs::remove_file(path(&self.directory, oldest.base))?;
+            }
+        }
+    }
+
+    /// The item at a position; none when its file is gone.
+    pub(super) fn read(&self, position: u64) -> Result<Option<Item>, String> {
+        let Some(file) = self.file_at(position) else { return Ok(None) };
+        let offset = position - file.base;
+        let mut bytes = vec![0; READ_BYTES];
+        let unreadable = |error: io::Error| format!("the log cannot be read at {position}: {error}");
+        let got = read_some(&file.file, &mut bytes, offset).map_err(unreadable)?;
+        bytes.truncate(got);
+        let damaged = || format!("the log is damaged at {position}");
+        let header = bytes.first_chunk::<HEADER_BYTES>().ok_or_else(damaged)?;
+        let crc = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
+        let value_bytes = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
+        let key_bytes = usize::from(u16::from_le_bytes([header[8], header[9]]));
+        let before = u64::from_le_bytes(header[10..18].try_into().expect("eight bytes"));
+        if value_bytes > super::super::ITEM_BYTES_MAX || before >= position {
+            return Err(damaged());
+        }
+        let length = HEADER_BYTES + key_bytes + value_bytes;
+        if length > got {
+            bytes.resize(length, 0);
+            file.file.read_exact_at(&mut bytes[got..], offset + got as u64).map_err(unreadable)?;
+        }
+        if crc != checksum(&self.store, position, &bytes[4..length]) {
+            return Err(damaged());
+        }
+        let key = bytes[HEADER_BYTES..HEADER_BYTES + key_bytes].to_vec();
+        bytes.truncate(length);
+        bytes.drain(..HEADER_BYTES + key_bytes);
+        Ok(Some(Item { before, key, value: bytes }))
+    }
+
+    /// Bytes of all files.
+    pub(super) fn bytes(&self, end: u64) -> u64 {
+        self.files().front().map_or(0, |first| end - first.base)
+    }
+
+    fn file_at(&self, position: u64) -> Option<LogFile> {
+        let files = self.files();
+        let after = files.partition_point(|file| file.base <= position);
+        files.get(after.checked_sub(1)?).cloned()
+    }
+
+    fn files(&self) -> std::sync::RwLockReadGuard<'_, VecDeque<LogFile>> {
+        self.files.read().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn write_files(&self) -> std::sync::RwLockWriteGuard<'_, VecDeque<LogFile>> {
+        self.files.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn path(directory: &Path, base: u64) -> PathBuf {
+    directory.join(format!("{base:016x}.log"))
+}
+
+/// The position is part of it: an item found elsewhere than where it was written is none.
+fn checksum(store: &StoreId, position: u64, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(store);
+    hasher.update(&position.to_le_bytes());
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+fn read_some(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(bytes, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
