@@ -15,16 +15,18 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::app::{self, App, BrokerAddress, Failure, Rulebook};
+use crate::app::{self, App, BrokerAddress, BrokerAddresses, Failure, Rulebook};
 use crate::broker::BrokerLink;
-use crate::broker::relay::RelayError;
+use crate::broker::relay::{self, RelayError};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use crate::engine::{self, Engine, Link};
 use crate::http;
 use crate::mqtt::credentials::{MasterKey, MasterKeyError};
 use crate::mqtt::login::Door;
-use crate::mqtt::{self, Endpoint, Intake};
+use crate::mqtt::tls::{Tls, TlsError, TlsSettings};
+use crate::mqtt::websocket::WebSocketSettings;
+use crate::mqtt::{self, Endpoint, EndpointError, Intake};
 use crate::observe::{self, Metrics};
 use crate::shutdown::DRAIN_SECONDS_MAX;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
@@ -77,14 +79,17 @@ impl Gateway {
             Some(broker) => Arc::new(seams::BesideBroker { engine: engine.clone(), broker: broker.clone() }),
             None => Arc::new(engine.clone()),
         };
-        let endpoint = Endpoint::bind(mqtt_settings(config), intake, door, registry).await;
-        let endpoint = endpoint.map_err(|cause| bind_error("MQTT", config.mqtt.bind, cause))?;
+        let endpoint = Endpoint::bind(mqtt_settings(config)?, intake, door, registry).await;
+        let endpoint = endpoint.map_err(endpoint_error)?;
         let link: Arc<dyn Link> = match &broker {
             Some(broker) => Arc::new(seams::BothWays { endpoint: endpoint.link(), broker: broker.link() }),
             None => endpoint.link(),
         };
         engine.set_link(link);
-        app.set_broker(broker_address(config, endpoint.local_addr()));
+        app.set_broker(BrokerAddresses {
+            plain: broker_address(config, endpoint.local_addr(), false),
+            secure: endpoint.tls_addr().map(|address| broker_address(config, address, true)),
+        });
 
         let closing = watch::Sender::new(false);
         let mut tasks = vec![
@@ -111,6 +116,14 @@ impl Gateway {
     /// Where MQTT listens.
     pub fn mqtt_address(&self) -> SocketAddr {
         self.endpoint.local_addr()
+    }
+    /// Where MQTT over TLS listens.
+    pub fn mqtts_address(&self) -> Option<SocketAddr> {
+        self.endpoint.tls_addr()
+    }
+    /// Where MQTT over WebSocket is to be found.
+    pub fn websocket_url(&self) -> Option<String> {
+        self.endpoint.websocket_url()
     }
     /// The operator's token, when this start made it.
     pub fn fresh_operator_token(&self) -> Option<&str> {
@@ -179,6 +192,20 @@ fn open_data(config: &Config, clock: &dyn Clock) -> Result<(Arc<dyn Store>, Mast
     Ok((Arc::new(store), master))
 }
 
+/// Whether the files that a configuration names can be used, without using them, and what else
+/// only shows when keys are seen together.
+pub fn check_files(config: &Config) -> Result<(), StartError> {
+    if let Some(broker) = config.broker.settings()? {
+        relay::check(&broker.address, &broker.tls)?;
+    }
+    let settings = mqtt_settings(config)?;
+    let tls = settings.tls.map(Tls::open).transpose()?;
+    match settings.websocket {
+        Some(websocket) if websocket.tls && tls.is_none() => Err(StartError::WebSocketWithoutTls),
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn engine_settings(config: &Config) -> engine::Settings {
     engine::Settings {
         shards: config.engine.shards,
@@ -189,30 +216,47 @@ fn engine_settings(config: &Config) -> engine::Settings {
     }
 }
 
-fn mqtt_settings(config: &Config) -> mqtt::Settings {
-    mqtt::Settings {
+fn mqtt_settings(config: &Config) -> Result<mqtt::Settings, StartError> {
+    let websocket = config.mqtt.websocket.bind;
+    Ok(mqtt::Settings {
         address: config.mqtt.bind,
         connections_max: config.limits.mqtt_connections_max,
         connect_timeout: std::time::Duration::from_secs(config.limits.mqtt_connect_seconds_max),
         publishes_per_second: config.limits.mqtt_publishes_per_second,
         bridge_publishes_per_second: config.limits.mqtt_bridge_publishes_per_second,
         connects_per_minute: config.limits.mqtt_connects_per_minute,
-    }
+        tls: tls_settings(&config.mqtt.tls)?,
+        websocket: websocket.map(|address| WebSocketSettings { address, tls: config.mqtt.websocket.tls }),
+    })
+}
+
+fn tls_settings(tls: &config::MqttTls) -> Result<Option<TlsSettings>, StartError> {
+    let Some(address) = tls.bind else { return Ok(None) };
+    let needed = |key, file: &Option<PathBuf>| file.clone().ok_or(StartError::TlsIncomplete { key });
+    Ok(Some(TlsSettings {
+        address,
+        certificate_file: needed("certificate_file", &tls.certificate_file)?,
+        key_file: needed("key_file", &tls.key_file)?,
+        client_certificates: tls.client_certificates,
+        client_ca_file: tls.client_ca_file.clone(),
+        client_ca_dir: tls.client_ca_dir.clone(),
+        revoked_file: tls.revoked_file.clone(),
+    }))
 }
 
 fn app_settings(config: &Config, master: Arc<MasterKey>) -> app::Settings {
     app::Settings {
         operator_token: config.operator_token.as_ref().map(|token| token.reveal().to_owned()),
         secrets: Arc::new(seams::secrets_of(master)),
-        broker: broker_address(config, config.mqtt.bind),
+        broker: broker_address(config, config.mqtt.bind, false),
         telemetry_s: config.mqtt.telemetry_seconds,
         devices_per_maker_max: config.limits.devices_per_maker_max,
     }
 }
 
-fn broker_address(config: &Config, listens: SocketAddr) -> BrokerAddress {
+fn broker_address(config: &Config, listens: SocketAddr, tls: bool) -> BrokerAddress {
     let host = config.mqtt.public_host.clone().unwrap_or_else(|| listens.ip().to_string());
-    BrokerAddress { host, port: listens.port(), tls: false }
+    BrokerAddress { host, port: listens.port(), tls }
 }
 
 async fn serve_http(listener: TcpListener, router: axum::Router, mut closing: watch::Receiver<bool>) {
@@ -254,6 +298,21 @@ pub enum StartError {
         #[help]
         help: String,
     },
+    /// TLS cannot be served.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Tls(#[from] TlsError),
+    /// TLS is to be served, and a file is not named.
+    #[error("`bind` is set in `[mqtt.tls]`, and `{key}` is not")]
+    #[diagnostic(help("name the file, or leave `bind` out; `hearthway pki init` makes certificates to try it with"))]
+    TlsIncomplete {
+        /// Which key.
+        key: &'static str,
+    },
+    /// WebSocket over TLS, without TLS.
+    #[error("`tls` is true in `[mqtt.websocket]`, and `[mqtt.tls]` has no `bind`")]
+    #[diagnostic(help("set up `[mqtt.tls]`: its certificate serves both"))]
+    WebSocketWithoutTls,
     /// The store does not open, or does not read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -294,14 +353,26 @@ pub enum StartError {
     Signals(std::io::Error),
 }
 
+fn endpoint_error(error: EndpointError) -> StartError {
+    match error {
+        EndpointError::Bind { what, address, cause } => bind_error(what, address, cause),
+        EndpointError::Tls(error) => error.into(),
+        EndpointError::WebSocketWithoutTls => StartError::WebSocketWithoutTls,
+    }
+}
+
 /// Says which flag, variable and key choose another address.
 fn bind_error(what: &'static str, address: SocketAddr, cause: std::io::Error) -> StartError {
-    let word = what.to_lowercase();
     let port = address.port();
-    let mend = format!(
-        "choose another address: `--{word}-bind {}:0` takes a free port; so do HEARTHWAY_{what}_BIND and `bind` in `[{word}]`",
-        address.ip()
-    );
+    let place = match what {
+        "MQTTS" => "HEARTHWAY_MQTTS_BIND and `bind` in `[mqtt.tls]`".to_owned(),
+        "WebSocket" => "`bind` in `[mqtt.websocket]`".to_owned(),
+        what => {
+            let word = what.to_lowercase();
+            format!("`--{word}-bind`, HEARTHWAY_{what}_BIND and `bind` in `[{word}]`")
+        }
+    };
+    let mend = format!("choose another address, such as {}:0 for a free port, by {place}", address.ip());
     let help = match cause.kind() {
         std::io::ErrorKind::AddrInUse => format!("port {port} is in use by another program; {mend}"),
         std::io::ErrorKind::PermissionDenied => format!("port {port} needs more rights than this program has; {mend}"),

@@ -13,5 +13,6 @@ pub mod gateway;
 pub mod http;
 pub mod mqtt;
 pub mod observe;
+pub mod pki;
 pub mod shutdown;
 pub mod store;

@@ -18,6 +18,7 @@ use crate::fleet::Fleet;
 use crate::happening::Happening;
 use crate::link::Protocol;
 use crate::load::{LoadError, Plan, load};
+use crate::relay::Relay;
 use crate::run::{Target, run};
 use crate::shop::{NoShop, Shop};
 
@@ -75,9 +76,12 @@ struct RunArgs {
     /// The fleet file.
     fleet: PathBuf,
     /// Where devices connect: the gateway's endpoint, or a broker that the gateway is linked to, as
-    /// `host:port` or `mqtt://host:port`.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883", value_parser = host_and_port)]
-    broker: (String, u16),
+    /// `host:port` or `mqtt://host:port`; `mqtts://` before it for TLS.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883", value_parser = endpoint)]
+    broker: Endpoint,
+    /// PEM: the authority of the certificate of the gateway or broker.
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
     /// A maker's bootstrap secret; once per maker.
     #[arg(long, value_name = "MAKER=SECRET", value_parser = maker_and_secret)]
     bootstrap: Vec<(String, String)>,
@@ -119,9 +123,12 @@ struct LoadArgs {
     /// The gateway's HTTP API, on this machine.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     http: String,
-    /// The gateway's device endpoint, on this machine.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883", value_parser = host_and_port)]
-    mqtt: (String, u16),
+    /// The gateway's device endpoint, on this machine; `mqtts://` before it for TLS.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883", value_parser = endpoint)]
+    mqtt: Endpoint,
+    /// PEM: the authority of the gateway's certificate.
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
     /// How many devices.
     #[arg(long, default_value_t = 1_000)]
     devices: u32,
@@ -179,15 +186,52 @@ fn rate(text: &str) -> Result<Rate, String> {
     }
 }
 
-fn host_and_port(text: &str) -> Result<(String, u16), String> {
-    let bad = || format!("`{text}` is not a host and port; write `127.0.0.1:1883` or `mqtt://127.0.0.1:1883`");
-    let plain = text.strip_prefix("mqtt://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
-    let (host, port) = plain.unwrap_or(text).rsplit_once(':').ok_or_else(bad)?;
+/// A device endpoint as it is written on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Endpoint {
+    host: String,
+    port: u16,
+    is_tls: bool,
+}
+
+impl Endpoint {
+    /// What links dial: the endpoint itself, or a relay that must live as long as they do.
+    fn dialled(self, authority: Option<&std::path::Path>) -> anyhow::Result<(String, u16, Option<Relay>)> {
+        match (self.is_tls, authority) {
+            (false, None) => Ok((self.host, self.port, None)),
+            (false, Some(_)) => {
+                anyhow::bail!("--tls-ca is for TLS; write `mqtts://` before {}:{}", self.host, self.port)
+            }
+            (true, None) => anyhow::bail!("TLS needs the authority of the gateway's certificate: --tls-ca FILE"),
+            (true, Some(authority)) => {
+                let relay = Relay::start(&self.host, self.port, authority)?;
+                Ok((relay.path().display().to_string(), self.port, Some(relay)))
+            }
+        }
+    }
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let (is_tls, url) = match text.strip_prefix("mqtts://") {
+        Some(rest) => (true, Some(rest)),
+        None => (false, text.strip_prefix("mqtt://")),
+    };
+    let place = url.map_or(text, |rest| rest.strip_suffix('/').unwrap_or(rest));
+    let (host, port) = host_and_port(place).ok_or_else(|| {
+        format!(
+            "`{text}` is not a host and port; write `127.0.0.1:1883`, `mqtt://127.0.0.1:1883` or `mqtts://localhost:8883`"
+        )
+    })?;
+    Ok(Endpoint { host, port, is_tls })
+}
+
+fn host_and_port(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     if host.is_empty() || host.contains('/') {
-        return Err(bad());
+        return None;
     }
-    Ok((host.to_owned(), port.parse().map_err(|_| bad())?))
+    Some((host.to_owned(), port.parse().ok()?))
 }
 
 fn maker_and_secret(text: &str) -> Result<(String, String), String> {
@@ -257,9 +301,10 @@ async fn play(args: RunArgs) -> anyhow::Result<u8> {
     let shares_clock = args.speed == 1;
     let start = fleet.start.filter(|_| !shares_clock).unwrap_or_else(wall_now);
     let clock = Arc::new(PacedClock::start(start, args.speed));
+    let (host, port, _relay) = args.broker.dialled(args.tls_ca.as_deref())?;
     let target = Target {
-        host: args.broker.0,
-        port: args.broker.1,
+        host,
+        port,
         protocol: args.protocol.into(),
         bootstrap: args.bootstrap.into_iter().collect::<BTreeMap<_, _>>(),
         credentials: BTreeMap::new(),
@@ -325,9 +370,9 @@ fn bar(length: u64, template: &str) -> ProgressBar {
 }
 
 async fn measure(args: LoadArgs) -> anyhow::Result<u8> {
-    let plan = Plan {
+    let mut plan = Plan {
         http: args.http,
-        mqtt: args.mqtt,
+        mqtt: (args.mqtt.host.clone(), args.mqtt.port),
         operator_token: args.operator_token,
         devices: args.devices,
         bridges: args.bridges,
@@ -339,6 +384,10 @@ async fn measure(args: LoadArgs) -> anyhow::Result<u8> {
         pid: args.pid,
         protocol: args.protocol.into(),
     };
+    // Before a relay hides where it leads: a load stays on this machine.
+    plan.check()?;
+    let (host, port, _relay) = args.mqtt.dialled(args.tls_ca.as_deref())?;
+    plan.mqtt = (host, port);
     let bar = bar(plan.readings, "{spinner} {elapsed} {msg} {pos}");
     let result = load(&plan, |what, done| {
         bar.set_message(what.to_owned());
@@ -376,10 +425,18 @@ mod tests {
 
     #[test]
     fn addresses_secrets_and_tags_are_read() {
-        assert_eq!(host_and_port("[::1]:1883"), Ok(("::1".into(), 1883)));
-        assert_eq!(host_and_port("mqtt://hub:1884/"), Ok(("hub".into(), 1884)));
-        assert!(host_and_port("1883").is_err());
-        assert!(host_and_port("mqtts://hub:8883").is_err(), "this side speaks plain MQTT");
+        assert_eq!(host_and_port("[::1]:1883"), Some(("::1".into(), 1883)));
+        assert!(host_and_port("1883").is_none());
+        let tls = Endpoint { host: "localhost".into(), port: 8883, is_tls: true };
+        assert_eq!(endpoint("mqtts://localhost:8883"), Ok(tls.clone()));
+        assert!(tls.dialled(None).is_err_and(|error| error.to_string().contains("--tls-ca")));
+        assert!(endpoint("mqtt://127.0.0.1:1883").is_ok_and(|endpoint| !endpoint.is_tls));
+        assert!(
+            endpoint("mqtt://hub:1884/").is_ok_and(|endpoint| (endpoint.host.as_str(), endpoint.port) == ("hub", 1884))
+        );
+        for wrong in ["hub:1884/", "mqtt://hub:1884/x", "http://hub:1884", "mqtts://"] {
+            assert!(endpoint(wrong).is_err_and(|why| why.contains(wrong)), "{wrong}");
+        }
         assert_eq!(maker_and_secret("acme=a=b"), Ok(("acme".into(), "a=b".into())));
         assert!(maker_and_secret("acme").is_err());
         assert!(tag("Run 1").is_err());

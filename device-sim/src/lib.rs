@@ -24,6 +24,7 @@ pub mod load;
 pub mod model;
 pub mod oracle;
 mod post;
+pub mod relay;
 pub mod rng;
 pub mod run;
 pub mod session;

@@ -41,7 +41,7 @@ pub enum Protocol {
 /// How to connect.
 #[derive(Debug, Clone)]
 pub struct Dial {
-    /// Host name or address.
+    /// Host name or address, or the path of a [`crate::relay::Relay`].
     pub host: String,
     /// TCP port.
     pub port: u16,
@@ -59,6 +59,13 @@ pub struct Dial {
     pub clean: bool,
     /// Publishes in flight at most. The caller keeps to it.
     pub window: u16,
+}
+
+impl Dial {
+    /// Whether the host is the socket of a relay on this machine.
+    fn is_relayed(&self) -> bool {
+        self.host.starts_with('/')
+    }
 }
 
 /// What came over a link.
@@ -226,6 +233,9 @@ fn open_v5(dial: Dial, mut pairing: Pairing, to: mpsc::Sender<Heard>) -> (Client
     options.set_max_packet_size(Some(PACKET_BYTES_MAX));
     options.set_outgoing_inflight_upper_limit(dial.window.saturating_mul(PACKET_IDS_PER_SLOT).max(8));
     options.set_network_options(network_options());
+    if dial.is_relayed() {
+        options.set_transport(rumqttc::Transport::Unix);
+    }
     if let Some((topic, payload)) = &dial.will {
         options.set_last_will(LastWill::new(topic, payload.clone(), v5::mqttbytes::QoS::AtLeastOnce, false, None));
     }
@@ -269,6 +279,9 @@ fn open_v3(dial: Dial, mut pairing: Pairing, to: mpsc::Sender<Heard>) -> (Client
     options.set_clean_session(dial.clean);
     options.set_max_packet_size(PACKET_BYTES_MAX as usize, PACKET_BYTES_MAX as usize);
     options.set_inflight(dial.window.saturating_mul(PACKET_IDS_PER_SLOT).max(8));
+    if dial.is_relayed() {
+        options.set_transport(rumqttc::Transport::Unix);
+    }
     if let Some((topic, payload)) = &dial.will {
         options.set_last_will(LastWill::new(topic, payload.clone(), QoS3::AtLeastOnce, false));
     }

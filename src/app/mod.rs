@@ -64,6 +64,15 @@ pub struct BrokerAddress {
     pub tls: bool,
 }
 
+/// The device endpoint's addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerAddresses {
+    /// For devices that speak plain MQTT.
+    pub plain: BrokerAddress,
+    /// For devices that asked over TLS.
+    pub secure: Option<BrokerAddress>,
+}
+
 /// What the operator sets.
 #[derive(Clone)]
 pub struct Settings {
@@ -88,7 +97,7 @@ pub struct App {
     pub(crate) wrong_codes: claims::WrongCodes,
     pub(crate) idempotency: idempotency::Idempotency,
     secrets: Arc<dyn SecretSource>,
-    broker: RwLock<BrokerAddress>,
+    broker: RwLock<BrokerAddresses>,
     watched: RwLock<Vec<Watched>>,
     brokers: broker::Brokers,
     telemetry_s: u32,
@@ -124,7 +133,7 @@ impl App {
             wrong_codes: claims::WrongCodes::default(),
             idempotency,
             secrets: settings.secrets,
-            broker: RwLock::new(settings.broker),
+            broker: RwLock::new(BrokerAddresses { plain: settings.broker, secure: None }),
             watched: RwLock::default(),
             brokers: broker::Brokers::default(),
             telemetry_s: settings.telemetry_s,
@@ -132,8 +141,8 @@ impl App {
         Ok(Started { app, fresh_operator_token })
     }
 
-    /// Tells where devices are to connect, once the listener has its real port.
-    pub fn set_broker(&self, broker: BrokerAddress) {
+    /// Tells where devices are to connect, once the listeners have their real ports.
+    pub fn set_broker(&self, broker: BrokerAddresses) {
         *self.broker.write().expect("no holder of this lock panics") = broker;
     }
 

@@ -130,7 +130,11 @@ impl Arrivals {
             let answer = match house.trust.acl() {
                 // The answer carries a secret, and everybody could read it.
                 Acl::Broken(what) => refused_for_all_to_read(&nonce, &what, house.intake.now()),
-                Acl::Proved | Acl::Untested(_) => house.provisioner.provision(&maker, &nonce, &payload).await,
+                Acl::Proved | Acl::Untested(_) => {
+                    // How the device itself reaches the broker, the broker does not say.
+                    let is_secure = house.settings.address.tls;
+                    house.provisioner.provision(&maker, &nonce, &payload, is_secure).await
+                }
             };
             let taken = house.outgo.offer(Outgoing {
                 row: None,

@@ -66,8 +66,7 @@ pub type Complain = Arc<dyn Fn(String) + Send + Sync>;
 impl Relay {
     /// Reads the files and listens. Must be called within a runtime.
     pub fn start(address: &Address, files: &TlsFiles, complain: Complain) -> Result<Relay, RelayError> {
-        let connector = TlsConnector::from(Arc::new(client_config(files)?));
-        let name = ServerName::try_from(address.host.clone()).map_err(|_| RelayError::Host(address.host.clone()))?;
+        let (connector, name) = connector(address, files)?;
         let folder = tempfile::Builder::new().prefix("hearthway-").tempdir()?;
         let listener = UnixListener::bind(folder.path().join("s"))?;
         let address = address.clone();
@@ -93,6 +92,16 @@ impl Relay {
     pub fn path(&self) -> PathBuf {
         self.folder.path().join("s")
     }
+}
+
+/// Whether TLS to a broker can be spoken with these files, without speaking it.
+pub fn check(address: &Address, files: &TlsFiles) -> Result<(), RelayError> {
+    if address.tls { connector(address, files).map(drop) } else { Ok(()) }
+}
+
+fn connector(address: &Address, files: &TlsFiles) -> Result<(TlsConnector, ServerName<'static>), RelayError> {
+    let name = ServerName::try_from(address.host.clone()).map_err(|_| RelayError::Host(address.host.clone()))?;
+    Ok((TlsConnector::from(Arc::new(client_config(files)?)), name))
 }
 
 async fn relay(

@@ -26,7 +26,10 @@ impl CheckConfig {
         match Config::load(self.config.as_deref(), &Environment::of_the_process()) {
             Ok(config) => {
                 super::say(&shown(&config));
-                ExitCode::SUCCESS
+                match crate::gateway::check_files(&config) {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(error) => super::failed(error),
+                }
             }
             Err(error) => super::failed(error),
         }

@@ -6,6 +6,7 @@
 pub mod check_config;
 pub mod demo;
 pub mod openapi;
+pub mod pki;
 pub mod serve;
 pub mod triggers;
 
@@ -35,6 +36,9 @@ pub enum Command {
     /// Works on trigger files.
     #[command(subcommand)]
     Triggers(triggers::Triggers),
+    /// Makes certificates to try TLS with, and revokes them.
+    #[command(subcommand)]
+    Pki(pki::Pki),
     /// Prints the OpenAPI document of the HTTP API.
     Openapi(openapi::OpenApi),
 }
@@ -46,6 +50,7 @@ pub fn run() -> ExitCode {
         Command::Demo(command) => command.run(),
         Command::CheckConfig(command) => command.run(),
         Command::Triggers(command) => command.run(),
+        Command::Pki(command) => command.run(),
         Command::Openapi(command) => command.run(),
     }
 }

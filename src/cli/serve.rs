@@ -70,7 +70,9 @@ async fn serve(config: Config) -> Result<(), StartError> {
     gateway.load_samples(&config).await?;
     // One line, with the real ports, once traffic is taken: programs wait for it.
     let (http, mqtt) = (gateway.http_address(), gateway.mqtt_address());
-    super::say(&format!("ready http=http://{http} mqtt=mqtt://{mqtt}\n"));
+    let mqtts = gateway.mqtts_address().map(|address| format!(" mqtts=mqtts://{address}")).unwrap_or_default();
+    let websocket = gateway.websocket_url().map(|url| format!(" websocket={url}")).unwrap_or_default();
+    super::say(&format!("ready http=http://{http} mqtt=mqtt://{mqtt}{mqtts}{websocket}\n"));
     let asked_by = shutdown::asked().await.map_err(StartError::Signals)?;
     tracing::info!("{asked_by}: draining; a second one ends at once");
     tokio::select! {

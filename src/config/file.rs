@@ -162,6 +162,11 @@ impl Found<'_> {
 
     fn check_section(&mut self, section: &str, table: &DeTable<'_>) {
         for (name, value) in table {
+            let within = format!("{section}.{}", name.get_ref());
+            if let (DeValue::Table(table), true) = (value.get_ref(), keys::is_section(&within)) {
+                self.check_section(&within, table);
+                continue;
+            }
             let Some(key) = keys::find(section, name.get_ref()) else {
                 let known = keys::KEYS.iter().filter(|key| key.section == section).map(|key| key.name);
                 let message = format!("there is no key `{}` in `[{section}]`", name.get_ref());
@@ -188,7 +193,7 @@ fn check_value(key: &Key, value: &Spanned<DeValue<'_>>) -> Result<(), String> {
         Kind::Text => value.as_str().map(|_| ()).ok_or_else(wrong_type),
         Kind::Choice(words) => match value.as_str().ok_or_else(wrong_type)? {
             word if words.contains(&word) => Ok(()),
-            word => Err(format!("`{name}` is `{}`", word.chars().take(80).collect::<String>())),
+            word => Err(format!("`{name}` cannot be \"{}\"", word.chars().take(80).collect::<String>())),
         },
         Kind::Broker => {
             let text = value.as_str().ok_or_else(wrong_type)?;

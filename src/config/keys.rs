@@ -72,6 +72,11 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("data", "Where the gateway keeps what it promised to keep."),
     ("http", "The API for retailers, makers and operators."),
     ("mqtt", "The endpoint that devices connect to."),
+    (
+        "mqtt.tls",
+        "The same endpoint over TLS 1.2 and 1.3, on a port of its own. `hearthway pki init` makes\n# certificates to try it with.",
+    ),
+    ("mqtt.websocket", "The same endpoint in WebSocket frames: path `/mqtt`, subprotocol `mqtt`."),
     ("broker", "A broker that homes, makers or a cluster have already; see docs/broker-link.md."),
     ("limits", "What one connection, device or maker may take."),
     ("engine", "How inputs become decisions. The defaults fit 10 000 homes on two cores."),
@@ -122,6 +127,69 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Count { unit: "seconds", min: 1, max: 86_400 },
         default: Some("60"),
         meaning: "How often a provisioned device is told to report.",
+    },
+    Key {
+        section: "mqtt.tls",
+        name: "bind",
+        kind: Kind::Bind,
+        default: None,
+        meaning: "Where MQTT over TLS listens, such as 127.0.0.1:8883. HEARTHWAY_MQTTS_BIND goes before it.\nLeft out: there is no TLS, and the other keys here are not used.",
+    },
+    Key {
+        section: "mqtt.tls",
+        name: "certificate_file",
+        kind: Kind::Path,
+        default: None,
+        meaning: "PEM: the gateway's certificate, then those between it and its authority. Read again when\nit changes and on SIGHUP; live connections go on.",
+    },
+    Key {
+        section: "mqtt.tls",
+        name: "key_file",
+        kind: Kind::Path,
+        default: None,
+        meaning: "PEM: the private key of that certificate. Refused while everybody can read it.",
+    },
+    Key {
+        section: "mqtt.tls",
+        name: "client_certificates",
+        kind: Kind::Choice(&["off", "optional", "required"]),
+        default: Some("\"off\""),
+        meaning: "Whether devices show certificates. One that does is whom its certificate names, without a\nsecret.",
+    },
+    Key {
+        section: "mqtt.tls",
+        name: "client_ca_file",
+        kind: Kind::Path,
+        default: None,
+        meaning: "PEM: authorities whose certificates may name devices of every maker.",
+    },
+    Key {
+        section: "mqtt.tls",
+        name: "client_ca_dir",
+        kind: Kind::Path,
+        default: None,
+        meaning: "Directory with a file `{maker}.pem` for each maker that issues certificates itself:\nauthorities that may name devices of that maker only.",
+    },
+    Key {
+        section: "mqtt.tls",
+        name: "revoked_file",
+        kind: Kind::Path,
+        default: None,
+        meaning: "Text: certificates that are not accepted any more, a line each, `sha256:…` or `serial:…`.\nLooked at twice a second; connections of what it names are ended. `hearthway pki revoke`\nadds to it.",
+    },
+    Key {
+        section: "mqtt.websocket",
+        name: "bind",
+        kind: Kind::Bind,
+        default: None,
+        meaning: "Where MQTT over WebSocket listens, such as 127.0.0.1:8083. Left out: nowhere.",
+    },
+    Key {
+        section: "mqtt.websocket",
+        name: "tls",
+        kind: Kind::Flag,
+        default: Some("false"),
+        meaning: "Whether it is served over TLS, with the certificate of `[mqtt.tls]`. Certificates of clients\nare not asked for here: a browser would show them on behalf of any page.",
     },
     Key {
         section: "broker",
@@ -307,6 +375,11 @@ pub const KEYS: &[Key] = &[
     },
 ];
 
+/// Whether there is a section of that name.
+pub fn is_section(name: &str) -> bool {
+    SECTIONS.iter().any(|(known, _)| *known == name)
+}
+
 /// The key of that name in that section.
 pub fn find(section: &str, name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.section == section && key.name == name)
@@ -317,8 +390,8 @@ pub fn render() -> String {
     let mut text = String::from(
         "# Hearthway: every key of the gateway, with its default, unit and limit.\n\
          # A key that is left out has the value shown here; an unknown key is refused.\n\
-         # The environment goes before this file: HEARTHWAY_DATA_DIR, HEARTHWAY_HTTP_BIND and\n\
-         # HEARTHWAY_MQTT_BIND. HEARTHWAY_OPERATOR_TOKEN (at least 16 characters) is read from the\n\
+         # The environment goes before this file: HEARTHWAY_DATA_DIR, HEARTHWAY_HTTP_BIND,\n\
+         # HEARTHWAY_MQTT_BIND and HEARTHWAY_MQTTS_BIND. HEARTHWAY_OPERATOR_TOKEN (at least 16 characters) is read from the\n\
          # environment only; without it a token is drawn and printed once, at the first start.\n",
     );
     for (section, heading) in SECTIONS {

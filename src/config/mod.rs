@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub use file::ConfigError;
 
+use crate::mqtt::tls::ClientCertificates;
+
 /// Characters of the operator's token at least: fewer can be guessed over HTTP.
 pub const OPERATOR_TOKEN_CHARS_MIN: usize = 16;
 
@@ -91,11 +93,51 @@ pub struct Mqtt {
     pub public_host: Option<String>,
     /// How often a provisioned device is told to report.
     pub telemetry_seconds: u32,
+    /// The same over TLS.
+    pub tls: MqttTls,
+    /// The same in WebSocket frames.
+    pub websocket: MqttWebSocket,
+}
+
+/// The device endpoint over TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MqttTls {
+    /// Where it listens; without it there is no TLS.
+    pub bind: Option<SocketAddr>,
+    /// The gateway's certificate.
+    pub certificate_file: Option<PathBuf>,
+    /// Its private key.
+    pub key_file: Option<PathBuf>,
+    /// Whether devices show certificates.
+    pub client_certificates: ClientCertificates,
+    /// Authorities for devices of every maker.
+    pub client_ca_file: Option<PathBuf>,
+    /// Authorities of single makers.
+    pub client_ca_dir: Option<PathBuf>,
+    /// Certificates that are not accepted any more.
+    pub revoked_file: Option<PathBuf>,
+}
+
+/// The device endpoint in WebSocket frames.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MqttWebSocket {
+    /// Where it listens; without it there is no WebSocket.
+    pub bind: Option<SocketAddr>,
+    /// Whether it is served over TLS.
+    pub tls: bool,
 }
 
 impl Default for Mqtt {
     fn default() -> Mqtt {
-        Mqtt { bind: SocketAddr::from(([127, 0, 0, 1], 1883)), public_host: None, telemetry_seconds: 60 }
+        Mqtt {
+            bind: SocketAddr::from(([127, 0, 0, 1], 1883)),
+            public_host: None,
+            telemetry_seconds: 60,
+            tls: MqttTls::default(),
+            websocket: MqttWebSocket::default(),
+        }
     }
 }
 
@@ -220,6 +262,8 @@ pub struct Environment {
     pub http_bind: Option<String>,
     /// `HEARTHWAY_MQTT_BIND`.
     pub mqtt_bind: Option<String>,
+    /// `HEARTHWAY_MQTTS_BIND`.
+    pub mqtts_bind: Option<String>,
     /// `HEARTHWAY_BROKER_PASSWORD`.
     pub broker_password: Option<String>,
     /// `HEARTHWAY_BROKER_PROBE_PASSWORD`.
@@ -237,6 +281,7 @@ impl Environment {
             data_dir: read("HEARTHWAY_DATA_DIR"),
             http_bind: read("HEARTHWAY_HTTP_BIND"),
             mqtt_bind: read("HEARTHWAY_MQTT_BIND"),
+            mqtts_bind: read("HEARTHWAY_MQTTS_BIND"),
             broker_password: read("HEARTHWAY_BROKER_PASSWORD"),
             broker_probe_password: read("HEARTHWAY_BROKER_PROBE_PASSWORD"),
         }
@@ -272,6 +317,9 @@ impl Config {
         }
         if let Some(text) = &environment.mqtt_bind {
             self.mqtt.bind = bind_of("HEARTHWAY_MQTT_BIND", text)?;
+        }
+        if let Some(text) = &environment.mqtts_bind {
+            self.mqtt.tls.bind = Some(bind_of("HEARTHWAY_MQTTS_BIND", text)?);
         }
         self.broker.password = environment.broker_password.clone().map(broker::Password);
         self.broker.probe_password = environment.broker_probe_password.clone().map(broker::Password);
@@ -320,8 +368,14 @@ mod tests {
     fn every_field_of_the_structs_is_a_documented_key_with_its_true_default() {
         let written = toml::Value::try_from(Config::default()).unwrap();
         let mut fields = 0;
-        for (section, table) in written.as_table().unwrap() {
+        let mut sections: Vec<_> = written.as_table().unwrap().clone().into_iter().collect();
+        while let Some((section, table)) = sections.pop() {
+            let section = section.as_str();
             for (name, value) in table.as_table().unwrap() {
+                if value.is_table() {
+                    sections.push((format!("{section}.{name}"), value.clone()));
+                    continue;
+                }
                 let key = keys::find(section, name).unwrap_or_else(|| panic!("`{section}.{name}` is not in the table"));
                 let default: toml::Table = format!("x = {}", key.default.unwrap()).parse().unwrap();
                 assert_eq!(&default["x"], value, "default of {section}.{name}");
@@ -334,10 +388,25 @@ mod tests {
 
     #[test]
     fn an_optional_key_reaches_its_field() {
-        let text = "[data]\nmaster_key_file = \"/keys/k\"\n[mqtt]\npublic_host = \"hub.example\"\n";
+        let text = "[data]\nmaster_key_file = \"/keys/k\"\n[mqtt]\npublic_host = \"hub.example\"\n\
+                    [mqtt.tls]\nbind = \"127.0.0.1:8883\"\nclient_certificates = \"required\"\n";
         let config: Config = file::parse(Path::new("x.toml"), text).unwrap();
         assert_eq!(config.data.master_key_path(), PathBuf::from("/keys/k"));
         assert_eq!(config.mqtt.public_host.as_deref(), Some("hub.example"));
+        assert_eq!(config.mqtt.tls.bind.map(|bind| bind.port()), Some(8883));
+        assert_eq!(config.mqtt.tls.client_certificates, ClientCertificates::Required);
+    }
+
+    #[test]
+    fn a_mistake_in_a_section_within_a_section_is_told_at_its_place() {
+        let text = "[mqtt.tls]\ncertificate_fil = \"a\"\nclient_certificates = \"maybe\"\n[mqtt.tlss]\nbind = 1\n";
+        let told: Vec<_> = mistakes(text).into_iter().map(|m| (m.line_column(), m.message, m.help)).collect();
+        assert!(
+            told.iter().any(|(at, _, help)| *at == (2, 1) && help.as_ref().unwrap().contains("`certificate_file`"))
+        );
+        assert!(told.iter().any(|(at, _, help)| *at == (3, 23) && help.as_ref().unwrap().contains("\"optional\"")));
+        assert!(told.iter().any(|(at, said, _)| *at == (4, 7) && said.contains("`tlss`")), "{told:?}");
+        assert_eq!(told.len(), 3, "{told:?}");
     }
 
     #[test]

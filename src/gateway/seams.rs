@@ -6,6 +6,7 @@ use hearthway_core::id::{DeviceKey, MakerId};
 use hearthway_core::input::Input;
 use hearthway_core::time::Timestamp;
 
+use crate::app::provisioning::Place;
 use crate::app::tokens::KeyKind;
 use crate::app::{App, BrokerAddress, Watched};
 use crate::broker::relay::RelayError;
@@ -19,8 +20,14 @@ use crate::mqtt::{Doorkeeper, Intake, IssuedSecrets, Known, Provisioner};
 pub(super) struct Registry(pub(super) Arc<App>);
 
 impl Provisioner for Registry {
-    fn provision<'a>(&'a self, maker: &'a MakerId, nonce: &'a str, payload: &'a [u8]) -> Later<'a, Vec<u8>> {
-        Box::pin(self.0.provision(maker, nonce, payload))
+    fn provision<'a>(
+        &'a self,
+        maker: &'a MakerId,
+        nonce: &'a str,
+        payload: &'a [u8],
+        is_secure: bool,
+    ) -> Later<'a, Vec<u8>> {
+        Box::pin(self.0.provision(maker, nonce, payload, is_secure))
     }
 }
 
@@ -45,8 +52,14 @@ struct ProvisionerAtBroker {
 }
 
 impl Provisioner for ProvisionerAtBroker {
-    fn provision<'a>(&'a self, maker: &'a MakerId, nonce: &'a str, payload: &'a [u8]) -> Later<'a, Vec<u8>> {
-        Box::pin(self.app.provision_at(maker, nonce, payload, Some(&self.place)))
+    fn provision<'a>(
+        &'a self,
+        maker: &'a MakerId,
+        nonce: &'a str,
+        payload: &'a [u8],
+        _is_secure: bool,
+    ) -> Later<'a, Vec<u8>> {
+        Box::pin(self.app.provision_at(maker, nonce, payload, Place::Broker(&self.place)))
     }
 }
 

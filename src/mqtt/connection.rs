@@ -1,10 +1,9 @@
 //! One client that is in: one task, one loop, one system call for all that is due.
 //!
 //! The loop never holds a lock while it waits and never writes a packet by itself: packets go
-//! into the out-buffer, and the buffer goes out when the socket takes it.
+//! into the out-buffer, and the buffer goes out when the stream takes it.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,6 @@ use std::time::Duration;
 use hearthway_core::wire::topic::{Topic, Who, is_filter, may_publish, may_subscribe};
 use metrics::counter;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::codec::{Decoder, Packet, Publish, Subscribe, Version};
@@ -21,24 +19,22 @@ use super::handshake::{Client, greet};
 use super::ingest::{Ingest, LastWord, Taken, is_within_bounds};
 use super::limits::{
     Bucket, FAREWELL_LIMIT, FILTERS_PER_PACKET_MAX, FORBIDDEN_PER_MINUTE_MAX, IDLE_LIMIT, KEEP_ALIVE_SECONDS_MAX,
-    OUT_BYTES_PAUSE, PerMinute, READ_BYTES, SESSION_EXPIRY_SECONDS_MAX, SLOW_CONSUMER_LIMIT, UNRELEASED_MAX,
+    OUT_BYTES_PAUSE, PerMinute, SESSION_EXPIRY_SECONDS_MAX, SLOW_CONSUMER_LIMIT, UNRELEASED_MAX,
     WILL_DELAY_SECONDS_MAX,
 };
 use super::listener::House;
 use super::mailbox::{Due, Ending, Mailbox, Note, Outgoing};
 use super::sessions::Left;
+use super::tls::Security;
+use super::transport::{Moved, Out, Transport, moved};
 use super::{metrics as names, reason};
 
-/// Serves one socket to its end.
-pub(super) async fn serve(mut stream: TcpStream, house: &Arc<House>) {
-    // Without it an acknowledgement waits for the client's delayed ACK: 44 ms at 20 messages a second.
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let Some(client) = greet(&mut stream, house).await else { return };
-    let mut connection = Connection::new(client, house.clone());
+/// Serves one stream to its end. A client that has shown a certificate is whom that names.
+pub(super) async fn serve<S: Transport>(mut stream: S, house: &Arc<House>, security: Security) {
+    let Some(client) = greet(&mut stream, house, security.certified()).await else { return };
+    let mut connection = Connection::new(client, house.clone(), security);
     connection.begin().await;
-    let over = connection.run(&stream).await;
+    let over = connection.run(&mut stream).await;
     connection.farewell(&mut stream, over).await;
 }
 
@@ -93,9 +89,7 @@ struct Connection {
     is_storm: bool,
     /// Bytes read and not parsed.
     unread: Vec<u8>,
-    /// Bytes to write, from `written` on.
-    out: Vec<u8>,
-    written: usize,
+    out: Out,
     packet_bytes_max: usize,
     /// Publishes on their way to the disk.
     unsettled: u16,
@@ -108,14 +102,15 @@ struct Connection {
     forbidden: PerMinute,
     silence_max: Duration,
     heard_at: Instant,
-    progress_at: Instant,
     notes: Vec<Note>,
     /// Subscriptions of a bootstrap connection, which has no seat in the table.
     own_filters: Vec<(String, u8)>,
+    /// Holds the certificate that the client came with: its end is the connection's.
+    security: Security,
 }
 
 impl Connection {
-    fn new(client: Client, house: Arc<House>) -> Connection {
+    fn new(client: Client, house: Arc<House>, security: Security) -> Connection {
         let now = Instant::now();
         let per_second = match client.who {
             Who::Device(_) | Who::Bootstrap(_) => house.settings.publishes_per_second,
@@ -152,8 +147,7 @@ impl Connection {
             is_first_use: client.is_first_use,
             is_storm: client.is_storm,
             unread: client.unread,
-            out: Vec::new(),
-            written: 0,
+            out: Out::new(now),
             packet_bytes_max: connect.packet_bytes_max.map_or(usize::MAX, |bytes| bytes as usize),
             unsettled: 0,
             in_flight_max: client.in_flight_max,
@@ -163,9 +157,9 @@ impl Connection {
             forbidden: PerMinute::default(),
             silence_max,
             heard_at: now,
-            progress_at: now,
             notes: Vec::new(),
             own_filters: Vec::new(),
+            security,
         }
     }
 
@@ -187,7 +181,7 @@ impl Connection {
         }
     }
 
-    async fn run(&mut self, stream: &TcpStream) -> Over {
+    async fn run<S: Transport>(&mut self, stream: &mut S) -> Over {
         let mut closing = self.house.closing.subscribe();
         let mailbox = self.mailbox.clone();
         let mut alarm = pin!(sleep_until(self.alarm_at()));
@@ -201,16 +195,16 @@ impl Connection {
                 alarm.as_mut().reset(alarm_at);
             }
             let may_read = self.may_take(Instant::now());
-            let has_output = self.written < self.out.len();
             self.give_back_idle_memory();
             tokio::select! {
-                ready = stream.readable(), if may_read => {
-                    if ready.is_err() { return Over::Gone; }
-                    if let Err(over) = self.read(stream) { return over; }
-                }
-                ready = stream.writable(), if has_output => {
-                    if ready.is_err() { return Over::Gone; }
-                }
+                moved = moved(stream, may_read, &mut self.unread, &mut self.out) => match moved {
+                    Ok(Moved::Read(0)) | Err(_) => return Over::Gone,
+                    Ok(Moved::Read(bytes)) => {
+                        self.heard_at = Instant::now();
+                        counter!(names::BYTES_IN).increment(bytes as u64);
+                    }
+                    Ok(Moved::Written) => {}
+                },
                 () = mailbox.rung() => {}
                 () = alarm.as_mut() => {
                     let now = Instant::now();
@@ -225,14 +219,14 @@ impl Connection {
     }
 
     /// All that can be done without waiting for the client.
-    async fn work(&mut self, stream: &TcpStream) -> Result<(), Over> {
+    async fn work<S: Transport>(&mut self, stream: &mut S) -> Result<(), Over> {
         if let Some(ending) = self.mailbox.ending() {
             return Err(Over::Ended(ending));
         }
         self.settle()?;
         self.parse().await?;
         self.fill();
-        self.write(stream)?;
+        self.out.push(stream).await.map_err(|_| Over::Gone)?;
         if self.mailbox.has_room_again() {
             self.reachable();
         }
@@ -241,10 +235,11 @@ impl Connection {
 
     fn alarm_at(&self) -> Instant {
         let mut at = self.heard_at + self.silence_max;
-        if self.written < self.out.len() {
-            at = at.min(self.progress_at + SLOW_CONSUMER_LIMIT);
+        if !self.out.is_done() {
+            at = at.min(self.out.progress_at + SLOW_CONSUMER_LIMIT);
         }
-        for other in [self.paused_until, self.ingest.summary_due()].into_iter().flatten() {
+        let certificate_ends = self.security.certified().map(|certified| certified.ends_at);
+        for other in [self.paused_until, self.ingest.summary_due(), certificate_ends].into_iter().flatten() {
             at = at.min(other);
         }
         at
@@ -258,8 +253,11 @@ impl Connection {
             }
             self.heard_at = now; // nothing was read, so nothing could be heard
         }
-        if self.written < self.out.len() && self.progress_at + SLOW_CONSUMER_LIMIT <= now {
+        if !self.out.is_done() && self.out.progress_at + SLOW_CONSUMER_LIMIT <= now {
             return Err(Over::because(reason::QUOTA_EXCEEDED, "the client does not take what it is sent"));
+        }
+        if self.security.certified().is_some_and(|certified| certified.ends_at <= now) {
+            return Err(Over::because(reason::NOT_AUTHORIZED, "the certificate of this connection has expired"));
         }
         self.ingest.summarize(now);
         Ok(())
@@ -269,51 +267,17 @@ impl Connection {
         if self.unread.is_empty() {
             self.unread = Vec::new();
         }
-        if self.written == self.out.len() {
-            self.out = Vec::new();
-            self.written = 0;
-        }
+        self.out.give_back_idle_memory();
     }
 
     /// Whether one more packet may be taken from the client.
     fn may_take(&self, now: Instant) -> bool {
-        let has_room = self.out.len() - self.written < OUT_BYTES_PAUSE;
+        let has_room = self.out.waiting() < OUT_BYTES_PAUSE;
         let is_in_rate = self.paused_until.is_none_or(|until| until <= now);
         // A 3.1.1 client cannot be told how much is too much, so it is read more slowly; a v5
         // client was told.
         let is_settled = self.encoder.version == Version::V5 || self.unsettled < self.in_flight_max;
         has_room && is_in_rate && is_settled
-    }
-
-    fn read(&mut self, stream: &TcpStream) -> Result<(), Over> {
-        self.unread.reserve(READ_BYTES);
-        match stream.try_read_buf(&mut self.unread) {
-            Ok(0) => Err(Over::Gone),
-            Ok(bytes) => {
-                self.heard_at = Instant::now();
-                counter!(names::BYTES_IN).increment(bytes as u64);
-                Ok(())
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
-            Err(_) => Err(Over::Gone),
-        }
-    }
-
-    fn write(&mut self, stream: &TcpStream) -> Result<(), Over> {
-        while self.written < self.out.len() {
-            match stream.try_write(&self.out[self.written..]) {
-                Ok(bytes) => {
-                    self.written += bytes;
-                    self.progress_at = Instant::now();
-                    counter!(names::BYTES_OUT).increment(bytes as u64);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(_) => return Err(Over::Gone),
-            }
-        }
-        self.out.clear();
-        self.written = 0;
-        Ok(())
     }
 
     async fn parse(&mut self) -> Result<(), Over> {
@@ -350,17 +314,17 @@ impl Connection {
             Packet::Pubrel { id } => {
                 let was_known = self.mailbox.released(id);
                 let reason_code = if was_known { reason::SUCCESS } else { reason::PACKET_ID_NOT_FOUND };
-                self.encoder.pubcomp(&mut self.out, id, reason_code);
+                self.encoder.pubcomp(&mut self.out.bytes, id, reason_code);
                 Ok(())
             }
             Packet::Subscribe(subscribe) => self.subscribe(&subscribe),
             Packet::Unsubscribe { id, filters } => {
                 let reasons: Vec<u8> = filters.iter().map(|filter| self.unsubscribe(filter)).collect();
-                self.encoder.unsuback(&mut self.out, id, &reasons);
+                self.encoder.unsuback(&mut self.out.bytes, id, &reasons);
                 Ok(())
             }
             Packet::Pingreq => {
-                self.encoder.pingresp(&mut self.out);
+                self.encoder.pingresp(&mut self.out.bytes);
                 Ok(())
             }
             Packet::Disconnect { reason: code, session_expiry_seconds } => {
@@ -390,7 +354,7 @@ impl Connection {
                 return Ok(()); // its PUBREC comes with the commit
             }
             if self.mailbox.is_received(publish.id) {
-                self.encoder.pubrec(&mut self.out, publish.id, reason::SUCCESS);
+                self.encoder.pubrec(&mut self.out.bytes, publish.id, reason::SUCCESS);
                 return Ok(());
             }
             if self.mailbox.unreleased() + self.unsettled_qos2.len() >= UNRELEASED_MAX {
@@ -429,10 +393,10 @@ impl Connection {
     fn acknowledge(&mut self, id: u16, qos: u8, reason_code: u8) {
         match qos {
             0 => {}
-            1 => self.encoder.puback(&mut self.out, id, reason_code),
+            1 => self.encoder.puback(&mut self.out.bytes, id, reason_code),
             _ => {
                 self.mailbox.received(id);
-                self.encoder.pubrec(&mut self.out, id, reason::SUCCESS);
+                self.encoder.pubrec(&mut self.out.bytes, id, reason::SUCCESS);
             }
         }
     }
@@ -449,9 +413,10 @@ impl Connection {
         }
         let (nonce, payload) = (nonce.into_owned(), publish.payload().to_vec());
         let (id, qos) = (publish.id, publish.qos);
+        let is_secure = !self.security.is_plain();
         let (provisioner, mailbox) = (self.house.provisioner.clone(), self.mailbox.clone());
         tokio::spawn(async move {
-            let answer = provisioner.provision(&maker, &nonce, &payload).await;
+            let answer = provisioner.provision(&maker, &nonce, &payload, is_secure).await;
             let topic = hearthway_core::wire::topic::provisioning_response_topic(&maker, &nonce);
             mailbox.note(Note::Provisioned { id, qos, topic, payload: answer });
         });
@@ -505,7 +470,7 @@ impl Connection {
             let is_one_too_many = place >= FILTERS_PER_PACKET_MAX;
             reasons.push(if is_one_too_many { reason::QUOTA_EXCEEDED } else { self.grant(filter, (*qos).min(1)) });
         }
-        self.encoder.suback(&mut self.out, subscribe.id, &reasons);
+        self.encoder.suback(&mut self.out.bytes, subscribe.id, &reasons);
         // What waits is written after the SUBACK: it comes through the mailbox.
         if reasons.iter().any(|granted| *granted < 0x80) {
             self.reachable();
@@ -568,7 +533,7 @@ impl Connection {
 
     /// Writes the deliveries that are due into the out-buffer.
     fn fill(&mut self) {
-        while self.out.len() - self.written < OUT_BYTES_PAUSE {
+        while self.out.waiting() < OUT_BYTES_PAUSE {
             let Some(due) = self.mailbox.next_due() else { return };
             self.put(&due);
         }
@@ -593,7 +558,7 @@ impl Connection {
             expiry_seconds: left.map(|milliseconds| u32::try_from(milliseconds / 1_000 + 1).unwrap_or(u32::MAX)),
             user: if outgoing.trace.is_empty() { &user[..1] } else { user },
         };
-        if self.encoder.publish(&mut self.out, &down, self.packet_bytes_max) {
+        if self.encoder.publish(&mut self.out.bytes, &down, self.packet_bytes_max) {
             counter!(names::MESSAGES_OUT).increment(1);
         } else {
             // This client can never take it; waiting would only block what comes after it.
@@ -606,11 +571,11 @@ impl Connection {
     }
 
     /// Says good-bye, gives the seat back and has the last word said.
-    async fn farewell(mut self, stream: &mut TcpStream, over: Over) {
+    async fn farewell<S: Transport>(mut self, stream: &mut S, over: Over) {
         counter!(names::ENDED, "reason" => over.label()).increment(1);
         tracing::debug!(who = ?self.who, client.id = %self.client_id, ?over, "Disconnected");
         if let Over::Ended(ending) = &over {
-            self.encoder.disconnect(&mut self.out, ending.reason, &ending.why);
+            self.encoder.disconnect(&mut self.out.bytes, ending.reason, &ending.why);
         }
         let keep = Duration::from_secs(self.session_expiry_seconds.into());
         let epoch = self.mailbox.epoch;
@@ -626,7 +591,7 @@ impl Connection {
         if over != Over::Gone {
             // The client may not listen any more; then nobody misses the words.
             let _ = timeout(FAREWELL_LIMIT, async {
-                stream.write_all(&self.out[self.written..]).await?;
+                stream.write_all(&self.out.bytes[self.out.written..]).await?;
                 stream.shutdown().await
             })
             .await;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use hearthway_core::wire::topic::Who;
 use metrics::counter;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::codec::{Connect, Decoder, Packet, Version};
 use super::encode::{Encoder, Welcome};
+use super::house::{Login, LoginRefused};
 use super::ingest::LastWord;
 use super::limits::{
     BOOTSTRAP_IN_FLIGHT_MAX, BRIDGE_IN_FLIGHT_MAX, BRIDGE_OUT_FLIGHT_MAX, BRIDGE_WAITING_MAX, CLIENT_ID_BYTES_MAX,
@@ -17,8 +17,11 @@ use super::limits::{
     SESSION_EXPIRY_SECONDS_MAX, WAITING_BYTES_MAX, WAITING_MAX,
 };
 use super::listener::House;
+use super::login::read_username;
 use super::mailbox::{Bounds, Kept, Mailbox};
 use super::sessions::{Admitted, Arrival};
+use super::tls::Certified;
+use super::transport::Transport;
 use super::{metrics as names, reason};
 
 /// A client that is in.
@@ -53,7 +56,11 @@ impl Refused {
 }
 
 /// Lets a client in, or sends it away with a CONNACK where it can read one.
-pub(super) async fn greet(stream: &mut TcpStream, house: &House) -> Option<Client> {
+pub(super) async fn greet<S: Transport>(
+    stream: &mut S,
+    house: &House,
+    certified: Option<&Certified>,
+) -> Option<Client> {
     let mut decoder = Decoder::new(CONNECT_BYTES_MAX);
     let mut bytes = Vec::new();
     let connect = match timeout(house.settings.connect_timeout, read_connect(stream, &mut decoder, &mut bytes)).await {
@@ -71,14 +78,14 @@ pub(super) async fn greet(stream: &mut TcpStream, house: &House) -> Option<Clien
         }
     };
     let encoder = Encoder { version: connect.version };
-    match admit(connect, house) {
+    match admit(connect, house, certified) {
         Ok(mut client) => {
             let mut out = Vec::new();
             encoder.welcome(&mut out, &welcome(&client));
             decoder.set_packet_bytes_max(PACKET_BYTES_MAX);
             client.client.decoder = decoder;
             client.client.unread = bytes;
-            match timeout(FAREWELL_LIMIT, stream.write_all(&out)).await {
+            match timeout(FAREWELL_LIMIT, write_out(stream, &out)).await {
                 Ok(Ok(())) => Some(client.client),
                 // The seat must be given back as for any connection that breaks; the first read says so.
                 Ok(Err(_)) | Err(_) => Some(client.client),
@@ -92,8 +99,8 @@ pub(super) async fn greet(stream: &mut TcpStream, house: &House) -> Option<Clien
 }
 
 /// Reads until the CONNECT is complete; leaves what follows it in `bytes`.
-async fn read_connect(
-    stream: &mut TcpStream,
+async fn read_connect<S: Transport>(
+    stream: &mut S,
     decoder: &mut Decoder,
     bytes: &mut Vec<u8>,
 ) -> Result<Connect, Option<Refused>> {
@@ -124,7 +131,7 @@ struct Seated {
     asked_keep_alive_seconds: u16,
 }
 
-fn admit(connect: Connect, house: &House) -> Result<Seated, Refused> {
+fn admit(connect: Connect, house: &House, certified: Option<&Certified>) -> Result<Seated, Refused> {
     if connect.wants_enhanced_auth {
         return Err(Refused::new(reason::BAD_AUTH_METHOD, "auth_method", "enhanced authentication is not served"));
     }
@@ -134,14 +141,7 @@ fn admit(connect: Connect, house: &House) -> Result<Seated, Refused> {
     if connect.client_id.is_empty() && connect.version == Version::V311 && !connect.clean_start {
         return Err(Refused::new(reason::CLIENT_ID_INVALID, "client_id", "a kept session needs a client id"));
     }
-    let (Some(username), Some(password)) = (&connect.username, &connect.password) else {
-        let why = "user name and password are needed";
-        return Err(Refused::new(reason::BAD_CREDENTIALS, "bad_credentials", why));
-    };
-    let login = house
-        .door
-        .login(username, password)
-        .map_err(|refused| Refused::new(refused.reason(), refused.label(), refused.to_string()))?;
+    let login = log_in(&connect, house, certified)?;
     let now = Instant::now();
     if !house.may_connect(&login.who, now) {
         let why = "too many connects in a minute; wait and back off";
@@ -175,6 +175,10 @@ fn admit(connect: Connect, house: &House) -> Result<Seated, Refused> {
         let full = || Refused::new(reason::QUOTA_EXCEEDED, "connections", "as many connections as this name may have");
         house.sessions.admit(&arrival, now).ok_or_else(full)?
     };
+    if let Some(certified) = certified {
+        // From here on a revocation reaches this connection; one that came before is told at once.
+        certified.seat(admitted.mailbox.clone());
+    }
     if admitted.took_over {
         counter!(names::TAKEOVERS).increment(1);
     }
@@ -196,6 +200,30 @@ fn admit(connect: Connect, house: &House) -> Result<Seated, Refused> {
     };
     let session_present = admitted.session_present;
     Ok(Seated { client, session_present, was_assigned, asked_expiry_seconds, asked_keep_alive_seconds })
+}
+
+/// Who the client is: by its certificate, else by user name and secret.
+fn log_in(connect: &Connect, house: &House, certified: Option<&Certified>) -> Result<Login, Refused> {
+    let refused = |refused: LoginRefused| Refused::new(refused.reason(), refused.label(), refused.to_string());
+    if let Some(certified) = certified {
+        let named = connect.username.as_deref().map(read_username).transpose().map_err(refused)?;
+        if named.is_some_and(|named| named != certified.who) {
+            return Err(refused(LoginRefused::NotCertified));
+        }
+        if let Who::Device(device) = &certified.who {
+            return house.door.login_certified(device).map_err(refused);
+        }
+        // A maker's bridge or bootstrap certificate opens the port; its secret is asked for as ever.
+    }
+    let (Some(username), Some(password)) = (&connect.username, &connect.password) else {
+        let why = "user name and password are needed";
+        return Err(Refused::new(reason::BAD_CREDENTIALS, "bad_credentials", why));
+    };
+    let login = house.door.login(username, password).map_err(refused)?;
+    match certified {
+        Some(certified) if certified.who != login.who => Err(refused(LoginRefused::NotCertified)),
+        Some(_) | None => Ok(login),
+    }
 }
 
 fn will_refused(refusal: hearthway_core::code::Refusal) -> Refused {
@@ -229,7 +257,13 @@ fn welcome(seated: &Seated) -> Welcome<'_> {
     }
 }
 
-async fn send_away(stream: &mut TcpStream, encoder: Encoder, refused: &Refused, can_read: bool) {
+/// Writes and flushes: a stream may keep back what it is only told to write.
+async fn write_out<S: Transport>(stream: &mut S, bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+async fn send_away<S: Transport>(stream: &mut S, encoder: Encoder, refused: &Refused, can_read: bool) {
     counter!(names::REFUSED, "reason" => refused.label).increment(1);
     tracing::debug!(reason = refused.reason, why = refused.why, "Refused a CONNECT");
     if !can_read {
@@ -239,7 +273,7 @@ async fn send_away(stream: &mut TcpStream, encoder: Encoder, refused: &Refused, 
     encoder.refuse(&mut out, refused.reason, &refused.why);
     // The client may be gone; then nobody misses the answer.
     let _ = timeout(FAREWELL_LIMIT, async {
-        stream.write_all(&out).await?;
+        write_out(stream, &out).await?;
         stream.shutdown().await
     })
     .await;

@@ -67,6 +67,8 @@ impl Intake for Engine {
 pub trait Doorkeeper: Send + Sync + 'static {
     /// Checks a user name and a secret.
     fn login(&self, username: &str, password: &[u8]) -> Result<Login, LoginRefused>;
+    /// Lets a device in whose certificate has been verified: it must be registered, no more.
+    fn login_certified(&self, device: &DeviceKey) -> Result<Login, LoginRefused>;
     /// Whether a signature over `text` is the device's.
     fn is_signed_by(&self, device: &DeviceKey, text: &str, sig: &str) -> bool;
 }
@@ -89,6 +91,12 @@ pub enum LoginRefused {
     /// Nobody of that name, or another secret: one answer, so that names cannot be probed.
     #[error("unknown user name or wrong secret")]
     BadCredentials,
+    /// The certificate is another's.
+    #[error("the user name is not the one that the certificate was issued to")]
+    NotCertified,
+    /// The certificate is right, and the device of that name does not exist.
+    #[error("the certificate is valid, and no device of its name is registered here")]
+    NotRegistered,
 }
 
 impl LoginRefused {
@@ -96,6 +104,7 @@ impl LoginRefused {
     pub fn reason(self) -> u8 {
         match self {
             LoginRefused::NameForm | LoginRefused::BadCredentials => reason::BAD_CREDENTIALS,
+            LoginRefused::NotCertified | LoginRefused::NotRegistered => reason::NOT_AUTHORIZED,
         }
     }
     /// The label in metrics.
@@ -103,14 +112,23 @@ impl LoginRefused {
         match self {
             LoginRefused::NameForm => "name_form",
             LoginRefused::BadCredentials => "bad_credentials",
+            LoginRefused::NotCertified => "not_certified",
+            LoginRefused::NotRegistered => "not_registered",
         }
     }
 }
 
 /// Gives devices their credentials.
 pub trait Provisioner: Send + Sync + 'static {
-    /// Answers a request; whatever it answers is durable. The answer is a whole payload.
-    fn provision<'a>(&'a self, maker: &'a MakerId, nonce: &'a str, payload: &'a [u8]) -> Later<'a, Vec<u8>>;
+    /// Answers a request; whatever it answers is durable. The answer is a whole payload. A device
+    /// that asked over TLS `is_secure`, and is told to go on so.
+    fn provision<'a>(
+        &'a self,
+        maker: &'a MakerId,
+        nonce: &'a str,
+        payload: &'a [u8],
+        is_secure: bool,
+    ) -> Later<'a, Vec<u8>>;
 }
 
 /// The secrets that are issued over HTTP and stored as hashes.

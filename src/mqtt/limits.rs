@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::tls::TlsSettings;
+use super::websocket::WebSocketSettings;
+
 /// Bytes of the first packet: a CONNECT with a will needs less, and nobody is known yet.
 pub const CONNECT_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of any other packet: four times the largest payload, so that a payload that is too large
@@ -67,6 +70,27 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Authenticated names whose connect rate is remembered; a sweep forgets the quiet ones.
 pub const CONNECT_RATES_MAX: usize = 100_000;
 
+/// How long a TLS or WebSocket handshake may take: a slow radio needs two seconds, a client that
+/// never ends it must not keep its place.
+pub const TLS_HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+/// Certificates that a client may send: its own, two authorities between and a root that needs
+/// not be sent, with one to spare. Each costs a signature check.
+pub const TLS_CHAIN_CERTIFICATES_MAX: usize = 5;
+/// Bytes of a file with certificates or a key: some two hundred certificates.
+pub const TLS_FILE_BYTES_MAX: u64 = 512 * 1024;
+/// Bytes of the list of revoked certificates: some two hundred thousand.
+pub const TLS_REVOKED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How often the list of revoked certificates is looked at: what it names is gone within a second.
+pub const TLS_REVOKED_EVERY: Duration = Duration::from_millis(400);
+/// How often certificate, key and authorities are read again.
+pub const TLS_FILES_EVERY: Duration = Duration::from_secs(5);
+/// Bytes of a WebSocket frame and message: one packet of the largest size, and its neighbours.
+pub const WEBSOCKET_FRAME_BYTES_MAX: usize = 2 * PACKET_BYTES_MAX;
+/// Bytes of the buffer that frames are read into; each connection keeps one.
+pub const WEBSOCKET_READ_BYTES: usize = 4 * 1024;
+/// Bytes of output in one frame.
+pub const WEBSOCKET_WRITE_BYTES: usize = 16 * 1024;
+
 /// The endpoint's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -82,6 +106,10 @@ pub struct Settings {
     pub bridge_publishes_per_second: u32,
     /// Connects a minute of one device.
     pub connects_per_minute: u32,
+    /// The same endpoint over TLS, on a port of its own.
+    pub tls: Option<TlsSettings>,
+    /// The same endpoint in WebSocket frames, on a port of its own.
+    pub websocket: Option<WebSocketSettings>,
 }
 
 impl Default for Settings {
@@ -94,6 +122,8 @@ impl Default for Settings {
             bridge_publishes_per_second: 20_000,
             // One a second: tools that connect for every message are welcome, storms are not.
             connects_per_minute: 60,
+            tls: None,
+            websocket: None,
         }
     }
 }

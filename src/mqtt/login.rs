@@ -41,6 +41,11 @@ impl Doorkeeper for Door {
         if is_known { Ok(Login { who, is_first_use: false }) } else { Err(LoginRefused::BadCredentials) }
     }
 
+    fn login_certified(&self, device: &DeviceKey) -> Result<Login, LoginRefused> {
+        self.intake.known(device).ok_or(LoginRefused::NotRegistered)?;
+        Ok(Login { who: Who::Device(device.clone()), is_first_use: false })
+    }
+
     fn is_signed_by(&self, device: &DeviceKey, text: &str, sig: &str) -> bool {
         self.intake.known(device).is_some_and(|known| self.master.is_signature(device, known, text, sig))
     }

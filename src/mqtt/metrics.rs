@@ -26,6 +26,18 @@ pub const BYTES_OUT: &str = "mqtt_bytes_out_total";
 pub const WILLS: &str = "mqtt_wills_total";
 /// Publishes slowed because of their rate.
 pub const SLOWED: &str = "mqtt_publishes_slowed_total";
+/// TLS handshakes that succeeded, full or resumed.
+pub const TLS_HANDSHAKES: &str = "mqtt_tls_handshakes_total";
+/// TLS connections refused, by verdict.
+pub const TLS_REFUSED: &str = "mqtt_tls_refused_total";
+/// Time until the gateway's certificate ends.
+pub const TLS_LEFT: &str = "mqtt_tls_certificate_left_seconds";
+/// Connects with a certificate that ends soon, by the warning.
+pub const TLS_CLIENTS_EXPIRING: &str = "mqtt_tls_client_certificates_expiring_total";
+/// Changed TLS files, taken or refused.
+pub const TLS_RELOADS: &str = "mqtt_tls_reloads_total";
+/// Entries of the list of revoked certificates.
+pub const TLS_REVOKED: &str = "mqtt_tls_revoked_count";
 
 /// All of them: name, unit, help.
 pub const METRICS: &[(&str, &str, &str)] = &[
@@ -42,4 +54,10 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     (BYTES_OUT, "bytes", "Bytes written to MQTT clients"),
     (WILLS, "count", "Wills published for connections that broke"),
     (SLOWED, "count", "Times that reading slowed because of the publish rate"),
+    (TLS_HANDSHAKES, "count", "TLS handshakes that succeeded, full or resumed"),
+    (TLS_REFUSED, "count", "TLS connections refused, by verdict"),
+    (TLS_LEFT, "seconds", "Time until the gateway's own certificate ends; 0 when it has"),
+    (TLS_CLIENTS_EXPIRING, "count", "Connects with a certificate that ends within 30, 14 or 3 days"),
+    (TLS_RELOADS, "count", "Changed TLS files, by what they are and whether they were taken"),
+    (TLS_REVOKED, "count", "Entries of the list of revoked certificates"),
 ];

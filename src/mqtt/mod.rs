@@ -20,8 +20,11 @@ pub mod metrics;
 pub mod reason;
 pub mod refusals;
 pub mod sessions;
+pub mod tls;
+mod transport;
 pub mod understand;
+pub mod websocket;
 
 pub use house::{Doorkeeper, Intake, IssuedSecrets, Known, Login, LoginRefused, Provisioner};
 pub use limits::Settings;
-pub use listener::Endpoint;
+pub use listener::{Endpoint, EndpointError};

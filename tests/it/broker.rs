@@ -15,7 +15,7 @@ fn serve(folder: &Path, broker: &Mosquitto, more: &str) -> Gateway {
     let config = gateway_toml(folder, broker.port, &format!("probe_username = \"acme/probe\"\n{more}"));
     let environment =
         [("HEARTHWAY_BROKER_PASSWORD", GATEWAY_PASSWORD), ("HEARTHWAY_BROKER_PROBE_PASSWORD", PROBE_PASSWORD)];
-    Gateway::serve_with(&folder.join("data"), &["--config", &config], &environment)
+    Gateway::serve_with(&folder.join("data"), Path::new(&config), &environment)
 }
 
 /// Waits until what the health page says of the broker fits, and gives it.
@@ -338,7 +338,7 @@ async fn broker_accounts_are_kept_over_the_dynamic_security_plugin() {
     let config = gateway_toml(folder.path(), broker.port, "accounts = \"dynsec\"");
     let data = folder.path().join("data");
     let environment = [("HEARTHWAY_BROKER_PASSWORD", GATEWAY_PASSWORD)];
-    let gateway = Gateway::serve_with(&data, &["--config", &config], &environment);
+    let gateway = Gateway::serve_with(&data, Path::new(&config), &environment);
     let shop = load_the_sample_shop(&gateway).await;
     complaints(&gateway, |said| said.is_empty()).await;
 
@@ -358,12 +358,12 @@ async fn broker_accounts_are_kept_over_the_dynamic_security_plugin() {
     // What was registered while the broker could not be told is written when it can.
     assert!(gateway.end());
     let elsewhere = gateway_toml(folder.path(), free_port(), "accounts = \"dynsec\"");
-    let gateway = Gateway::serve_with(&data, &["--config", &elsewhere], &environment);
+    let gateway = Gateway::serve_with(&data, Path::new(&elsewhere), &environment);
     let secrets = fleet(&gateway, &shop, &["d-2"]).await;
     assert!(!crate::mosquitto::lets_in(broker.port, "acme/d-2", &secrets[0]).await);
     assert!(gateway.end());
     let config = gateway_toml(folder.path(), broker.port, "accounts = \"dynsec\"");
-    let gateway = Gateway::serve_with(&data, &["--config", &config], &environment);
+    let gateway = Gateway::serve_with(&data, Path::new(&config), &environment);
     complaints(&gateway, |said| said.is_empty()).await;
     let until = Instant::now() + STEP_SECONDS_MAX;
     while !crate::mosquitto::lets_in(broker.port, "acme/d-2", &secrets[0]).await {
@@ -376,7 +376,7 @@ async fn broker_that_asks_is_answered_by_the_rules_of_the_endpoint_and_refused_i
     let folder = tempfile::tempdir().unwrap();
     let config = gateway_toml(folder.path(), free_port(), "accounts = \"http-hook\"");
     let environment = [("HEARTHWAY_BROKER_PASSWORD", GATEWAY_PASSWORD)];
-    let gateway = Gateway::serve_with(&folder.path().join("data"), &["--config", &config], &environment);
+    let gateway = Gateway::serve_with(&folder.path().join("data"), Path::new(&config), &environment);
     let shop = load_the_sample_shop(&gateway).await;
     let secrets = fleet(&gateway, &shop, &["d-1"]).await;
     let ask = async |path: &str, body: Value| {
@@ -461,12 +461,12 @@ async fn broker_over_tls_is_believed_only_with_the_right_authority() {
     let data = folder.path().join("data");
 
     let config = write("other.pem");
-    let gateway = Gateway::serve_with(&data, &["--config", &config], &environment);
+    let gateway = Gateway::serve_with(&data, Path::new(&config), &environment);
     complaints(&gateway, |said| said.iter().any(|said| said.contains("TLS: invalid peer certificate"))).await;
     assert!(gateway.end());
 
     let config = write("ca.pem");
-    let gateway = Gateway::serve_with(&data, &["--config", &config], &environment);
+    let gateway = Gateway::serve_with(&data, Path::new(&config), &environment);
     let shop = load_the_sample_shop(&gateway).await;
     complaints(&gateway, |said| said.is_empty()).await;
     let secrets = fleet(&gateway, &shop, &["d-1"]).await;
@@ -491,7 +491,7 @@ async fn broker_carries_whole_homes_as_the_endpoint_does() {
     });
     let config = gateway_toml(folder.path(), open.port, "");
     let environment = [("HEARTHWAY_BROKER_PASSWORD", GATEWAY_PASSWORD)];
-    let gateway = Gateway::serve_with(&folder.path().join("data"), &["--config", &config], &environment);
+    let gateway = Gateway::serve_with(&folder.path().join("data"), Path::new(&config), &environment);
 
     let shop = load_the_sample_shop(&gateway).await;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/fleets/quick.toml");

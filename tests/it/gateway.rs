@@ -21,21 +21,31 @@ pub struct Gateway {
     pub http: String,
     /// Host and port of the device endpoint.
     pub mqtt: (String, u16),
+    /// The port of the device endpoint over TLS.
+    pub mqtts: Option<u16>,
+    /// Where MQTT over WebSocket is, such as `ws://127.0.0.1:43121/mqtt`.
+    pub websocket: Option<String>,
     client: reqwest::Client,
 }
 
 impl Gateway {
     /// Starts it on a data directory and waits for the `ready` line.
     pub fn serve(data: &std::path::Path) -> Gateway {
-        Gateway::serve_with(data, &[], &[])
+        Gateway::start(data, |_| {})
     }
 
-    /// The same with further arguments and environment variables.
-    pub fn serve_with(data: &std::path::Path, arguments: &[&str], environment: &[(&str, &str)]) -> Gateway {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hearthway"))
-            .args(["serve", "--log", "warn"])
-            .args(arguments)
-            .envs(environment.iter().copied())
+    /// The same with a configuration file and further environment variables.
+    pub fn serve_with(data: &std::path::Path, config: &std::path::Path, environment: &[(&str, &str)]) -> Gateway {
+        Gateway::start(data, |command| {
+            command.arg("--config").arg(config).envs(environment.iter().copied());
+        })
+    }
+
+    fn start(data: &std::path::Path, add: impl FnOnce(&mut Command)) -> Gateway {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hearthway"));
+        command.args(["serve", "--log", "warn"]);
+        add(&mut command);
+        let mut child = command
             .env("HEARTHWAY_OPERATOR_TOKEN", OPERATOR)
             .env("HEARTHWAY_DATA_DIR", data)
             .env("HEARTHWAY_HTTP_BIND", "127.0.0.1:0")
@@ -45,13 +55,12 @@ impl Gateway {
             .spawn()
             .unwrap();
         let line = first_line(child.stdout.take().unwrap());
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [ready, http, mqtt] = words[..] else { panic!("expected `ready http=… mqtt=…`, got `{line}`") };
-        assert_eq!(ready, "ready");
-        let http = http.strip_prefix("http=").unwrap().to_owned();
-        let (host, port) = mqtt.strip_prefix("mqtt=mqtt://").unwrap().rsplit_once(':').unwrap();
-        let mqtt = (host.to_owned(), port.parse().unwrap());
-        Gateway { child, http, mqtt, client: reqwest::Client::new() }
+        assert!(line.starts_with("ready "), "expected `ready http=… mqtt=…`, got `{line}`");
+        let told = |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name)).map(str::to_owned);
+        let http = told("http=").unwrap();
+        let (host, port) = host_and_port(&told("mqtt=").unwrap());
+        let (mqtts, websocket) = (told("mqtts=").map(|url| host_and_port(&url).1), told("websocket="));
+        Gateway { child, http, mqtt: (host, port), mqtts, websocket, client: reqwest::Client::new() }
     }
 
     /// Makes a call and gives status and body.
@@ -84,6 +93,12 @@ impl Gateway {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// Asks it to read its files again.
+    #[cfg(unix)]
+    pub fn hang_up(&self) {
+        Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status().unwrap();
+    }
+
     /// Asks it to end, as an operator would, and waits for it. `true` where it ended by itself.
     #[cfg(unix)]
     pub fn end(mut self) -> bool {
@@ -106,6 +121,13 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Of `mqtt://127.0.0.1:1883` or `ws://127.0.0.1:8083/mqtt`.
+pub fn host_and_port(url: &str) -> (String, u16) {
+    let (_, rest) = url.split_once("://").unwrap();
+    let (host, port) = rest.split('/').next().unwrap().rsplit_once(':').unwrap();
+    (host.to_owned(), port.parse().unwrap())
 }
 
 fn first_line(stdout: impl Read + Send + 'static) -> String {

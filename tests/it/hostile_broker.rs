@@ -1,6 +1,7 @@
 //! A broker that breaks every rule it can: a small TCP server of our own that speaks just enough
 //! MQTT 5 to be let in, and then says what no broker should.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -122,7 +123,7 @@ async fn hostile_broker_that_loses_or_disowns_a_message_gets_it_again_from_the_o
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = gateway_toml(folder.path(), listener.local_addr().unwrap().port(), "");
     let environment = [("HEARTHWAY_BROKER_PASSWORD", "anything")];
-    let gateway = Gateway::serve_with(&folder.path().join("data"), &["--config", &config], &environment);
+    let gateway = Gateway::serve_with(&folder.path().join("data"), Path::new(&config), &environment);
     load_the_sample_shop(&gateway).await;
     let line = format!("{}\n", json!({"maker": "acme", "device": "d-1", "model": "th-200"}));
     gateway.bulk(OPERATOR, "/v1/devices:bulk", line).await;
@@ -172,7 +173,7 @@ async fn hostile_broker_disturbs_nobody_and_a_word_in_between_is_kept() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = gateway_toml(folder.path(), listener.local_addr().unwrap().port(), "receive_max = 50");
     let environment = [("HEARTHWAY_BROKER_PASSWORD", "anything")];
-    let gateway = Gateway::serve_with(&folder.path().join("data"), &["--config", &config], &environment);
+    let gateway = Gateway::serve_with(&folder.path().join("data"), Path::new(&config), &environment);
     load_the_sample_shop(&gateway).await;
     // d-2 is the one that is flooded: the log that the test looks at reaches back 512 inputs.
     let lines = ["d-1", "d-2"].map(|name| json!({"maker": "acme", "device": name, "model": "th-200"}).to_string());

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod broker;
+mod certificates;
 mod command_line;
 mod documents;
 mod gateway;
@@ -15,3 +16,8 @@ mod mqtt_house;
 mod mqtt_rules;
 mod stock_clients;
 mod tidy;
+mod tls;
+mod tls_gateway;
+mod tls_stock_clients;
+mod way;
+mod websocket;

@@ -11,13 +11,13 @@ use hearthway::engine::{Delivery, Link, Outcome, Repeat, Target, Waiter};
 use hearthway::mqtt::credentials::MasterKey;
 use hearthway::mqtt::house::Later;
 use hearthway::mqtt::login::Door;
-use hearthway::mqtt::{Endpoint, Intake, IssuedSecrets, Known, Provisioner, Settings};
+use hearthway::mqtt::{Endpoint, EndpointError, Intake, IssuedSecrets, Known, Provisioner, Settings};
 use hearthway_core::code::{Code, Refusal};
 use hearthway_core::decision::Reply;
 use hearthway_core::id::{DeviceKey, MakerId};
 use hearthway_core::input::Input;
 use hearthway_core::time::Timestamp;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -101,7 +101,7 @@ impl IssuedSecrets for Issued {
 
 struct Answers;
 impl Provisioner for Answers {
-    fn provision<'a>(&'a self, maker: &'a MakerId, nonce: &'a str, payload: &'a [u8]) -> Later<'a, Vec<u8>> {
+    fn provision<'a>(&'a self, maker: &'a MakerId, nonce: &'a str, payload: &'a [u8], _: bool) -> Later<'a, Vec<u8>> {
         Box::pin(async move { format!("{maker} {nonce} {}", payload.len()).into_bytes() })
     }
 }
@@ -122,6 +122,9 @@ impl House {
         House::open_with(|_| {}).await
     }
     pub async fn open_with(change: impl FnOnce(&mut Settings)) -> House {
+        House::try_open_with(change).await.unwrap()
+    }
+    pub async fn try_open_with(change: impl FnOnce(&mut Settings)) -> Result<House, EndpointError> {
         let (sender, seen) = mpsc::channel(SEEN_MAX);
         let stand = Arc::new(Stand { devices: Mutex::default(), seen: sender, at_once: AtomicBool::new(false) });
         let device: DeviceKey = "acme/d-42".parse().unwrap();
@@ -131,11 +134,11 @@ impl House {
         let door = Arc::new(Door::new(master, stand.clone(), Arc::new(Issued)));
         let mut settings = Settings { address: SocketAddr::from(([127, 0, 0, 1], 0)), ..Settings::default() };
         change(&mut settings);
-        let endpoint = Endpoint::bind(settings, stand.clone(), door, Arc::new(Answers)).await.unwrap();
+        let endpoint = Endpoint::bind(settings, stand.clone(), door, Arc::new(Answers)).await?;
         let running = endpoint.clone();
         tokio::spawn(async move { running.run().await });
         let (address, link) = (endpoint.local_addr(), endpoint.link());
-        House { endpoint, address, link, stand, secret, device, seen }
+        Ok(House { endpoint, address, link, stand, secret, device, seen })
     }
     /// From here on every commit is durable at once.
     pub fn commit_at_once(&self) {
@@ -299,9 +302,9 @@ pub const TELEMETRY: &str = "chan/v1/acme/d-42/up/telemetry";
 pub const DOWN: &str = "chan/v1/acme/d-42/down/#";
 pub const SAMPLE: &str = r#"{"temperature":16.4}"#;
 
-/// A client that speaks bytes.
-pub struct Raw {
-    pub stream: TcpStream,
+/// A client that speaks bytes, over a plain socket or anything else.
+pub struct Raw<S = TcpStream> {
+    pub stream: S,
 }
 
 /// A PUBLISH as it came down.
@@ -315,15 +318,16 @@ pub struct CameDown {
     pub payload: Vec<u8>,
 }
 
-impl Raw {
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     pub async fn send(&mut self, bytes: &[u8]) {
         // The endpoint may have cut the connection already: then the next look tells.
         let _ = self.stream.write_all(bytes).await;
+        let _ = self.stream.flush().await;
     }
     pub async fn packet(&mut self) -> (u8, Vec<u8>) {
         timeout(SOON, self.read_packet()).await.expect("a packet comes").expect("the connection is open")
     }
-    async fn read_packet(&mut self) -> std::io::Result<(u8, Vec<u8>)> {
+    pub async fn read_packet(&mut self) -> std::io::Result<(u8, Vec<u8>)> {
         let header = self.stream.read_u8().await?;
         let (mut length, mut shift) = (0, 0);
         loop {

@@ -1,6 +1,8 @@
 """A device made of paho-mqtt, driven line by line, for tests/it/stock_clients.rs.
 
-Arguments: protocol (3 or 5), host, port, client id, user name, password, topic to subscribe.
+Arguments: protocol (3 or 5), host, port, client id, user name, password, topic to subscribe,
+transport (tcp or websockets), and for TLS the files of the authority and of the device's own
+certificate and key; each may be empty. Without a password no user name is sent.
 Reads `topic<TAB>payload` on stdin and publishes it with QoS 1; prints
 `up` once subscribed, `ack` at each PUBACK, `down<TAB>topic<TAB>payload` for each message,
 and `refused<TAB>reason` where the connection or a publish was refused.
@@ -11,6 +13,7 @@ import sys
 import paho.mqtt.client as mqtt
 
 protocol, host, port, client_id, user, password, subscription = sys.argv[1:8]
+transport, authority, certificate, key = sys.argv[8:12]
 
 
 def say(*words):
@@ -42,8 +45,14 @@ client = mqtt.Client(
     mqtt.CallbackAPIVersion.VERSION2,
     client_id=client_id,
     protocol=mqtt.MQTTv5 if protocol == "5" else mqtt.MQTTv311,
+    transport=transport,
 )
-client.username_pw_set(user, password)
+if password:
+    client.username_pw_set(user, password)
+if transport == "websockets":
+    client.ws_set_options(path="/mqtt")
+if authority:
+    client.tls_set(ca_certs=authority, certfile=certificate or None, keyfile=key or None)
 client.on_connect = on_connect
 client.on_subscribe = on_subscribe
 client.on_publish = on_publish

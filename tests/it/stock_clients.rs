@@ -7,53 +7,67 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 
+use hearthway::pki::Pki;
 use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, OPERATOR, STEP_SECONDS_MAX};
+use crate::way::{Over, Way, serve_with_tls};
 
 /// Messages from a client that the test has not read yet; a session has a few dozen.
 const HEARD_LINES_MAX: usize = 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Version {
+pub enum Version {
     V311,
     V5,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
+pub enum Kind {
     Mosquitto,
     Paho,
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_session_of_the_contract_works_with_mosquitto_3_1_1() {
-    session(Kind::Mosquitto, Version::V311).await;
+    session(Kind::Mosquitto, Version::V311, Over::Plain).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_session_of_the_contract_works_with_mosquitto_5() {
-    session(Kind::Mosquitto, Version::V5).await;
+    session(Kind::Mosquitto, Version::V5, Over::Plain).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_session_of_the_contract_works_with_paho_3_1_1() {
-    session(Kind::Paho, Version::V311).await;
+    session(Kind::Paho, Version::V311, Over::Plain).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_session_of_the_contract_works_with_paho_5() {
-    session(Kind::Paho, Version::V5).await;
+    session(Kind::Paho, Version::V5, Over::Plain).await;
 }
 
-async fn session(kind: Kind, version: Version) {
-    if !is_there(kind) {
+/// Whether the clients are installed; on a user's machine a test may say why it does nothing.
+pub fn may_run(kind: Kind) -> bool {
+    let is_there = is_there(kind);
+    if !is_there {
         assert!(std::env::var_os("CI").is_none(), "{kind:?} is not installed, and CI must run this test");
         eprintln!("SKIPPED: {kind:?} is not installed (`.ci/run` installs it)");
+    }
+    is_there
+}
+
+/// Plays the whole session of the contract.
+pub async fn session(kind: Kind, version: Version, over: Over) {
+    if !may_run(kind) {
         return;
     }
     let data = tempfile::tempdir().unwrap();
-    let gateway = Gateway::serve(data.path());
+    let pki = Pki::at(&data.path().join("pki"));
+    let gateway =
+        if over == Over::Plain { Gateway::serve(data.path()) } else { serve_with_tls(data.path(), &pki, over) };
+    let way = Way::to(&gateway, over, &pki);
 
     // ops → tenants, models, tokens, keys; shop → products, triggers
     let shop = load_the_sample_shop(&gateway).await;
@@ -62,14 +76,20 @@ async fn session(kind: Kind, version: Version) {
 
     // dev → _prov/req, gw → _prov/res
     let secret = bootstrap["secret"].as_str().unwrap();
-    let credential = provision(kind, version, &gateway, secret);
+    let credential = provision(kind, version, &way, secret);
     let name = credential["device"].as_str().unwrap().to_owned();
     assert_eq!(credential["username"], format!("acme/{name}"));
-    assert_eq!(credential["broker"]["port"], gateway.mqtt.1);
+    let is_secure = !matches!(over, Over::Plain | Over::WebSocket);
+    let told = if is_secure { gateway.mqtts.unwrap() } else { gateway.mqtt.1 };
+    assert_eq!((&credential["broker"]["port"], &credential["broker"]["tls"]), (&json!(told), &json!(is_secure)));
 
     // dev → presence, desc, sync; gw → sync
     let secret = credential["secret"].as_str().unwrap();
-    let mut device = Device::connect(kind, version, &gateway, &name, secret);
+    let (way, secret) = match over {
+        Over::Certificate => (way.with_certificate(&pki, &name), ""),
+        Over::Plain | Over::Tls | Over::WebSocket | Over::WebSocketTls => (way, secret),
+    };
+    let mut device = Device::connect(kind, version, &way, &name, secret);
     device.say("presence", json!({"state": "online", "epoch": 1, "fw": "2.1.0"}));
     device.say(
         "desc",
@@ -178,14 +198,14 @@ fn is_there(kind: Kind) -> bool {
 }
 
 /// Asks for a credential with the maker's bootstrap secret and gives the answer's body.
-fn provision(kind: Kind, version: Version, gateway: &Gateway, secret: &str) -> Value {
+fn provision(kind: Kind, version: Version, way: &Way, secret: &str) -> Value {
     let nonce = "nonce-of-the-first-device";
     let (request, answer) = (format!("chan/v1/acme/_prov/{nonce}/req"), format!("chan/v1/acme/_prov/{nonce}/res"));
     let body = json!({"serial": "TH-0001", "model": "th-200", "hw": "b", "fw": "2.1.0", "proof": null});
     let message = json!({"v": "1.0", "id": "p-1", "body": body}).to_string();
     let text = match kind {
         Kind::Mosquitto => {
-            let output = mosquitto("mosquitto_rr", version, gateway, "acme/_bootstrap", secret)
+            let output = mosquitto("mosquitto_rr", version, way, "acme/_bootstrap", secret)
                 .args(["-q", "1", "-W", "20", "-t", &request, "-e", &answer, "-m", &message])
                 .output()
                 .unwrap();
@@ -193,7 +213,7 @@ fn provision(kind: Kind, version: Version, gateway: &Gateway, secret: &str) -> V
             String::from_utf8(output.stdout).unwrap()
         }
         Kind::Paho => {
-            let mut line = Line::paho(version, gateway, ("prov-1", "acme/_bootstrap", secret), &answer);
+            let mut line = Line::paho(version, way, ("prov-1", "acme/_bootstrap", secret), &answer);
             line.publish(&request, &message);
             line.next(&answer)
         }
@@ -203,13 +223,15 @@ fn provision(kind: Kind, version: Version, gateway: &Gateway, secret: &str) -> V
     envelope["body"].clone()
 }
 
-fn mosquitto(program: &str, version: Version, gateway: &Gateway, user: &str, secret: &str) -> Command {
+/// Without a secret the certificate says who it is.
+fn mosquitto(program: &str, version: Version, way: &Way, user: &str, secret: &str) -> Command {
     // Into a pipe, mosquitto's clients keep what they say until there is a block of it.
     let mut command = Command::new("stdbuf");
-    command.args(["-oL", program]);
-    let version = if version == Version::V5 { "mqttv5" } else { "mqttv311" };
-    let (host, port) = &gateway.mqtt;
-    command.args(["-V", version, "-h", host, "-p", &port.to_string(), "-u", user, "-P", secret]);
+    command.args(["-oL", program, "-V", if version == Version::V5 { "mqttv5" } else { "mqttv311" }]);
+    command.args(way.options());
+    if !secret.is_empty() {
+        command.args(["-u", user, "-P", secret]);
+    }
     command
 }
 
@@ -217,7 +239,7 @@ fn mosquitto(program: &str, version: Version, gateway: &Gateway, user: &str, sec
 struct Device {
     kind: Kind,
     version: Version,
-    address: (String, u16),
+    way: Way,
     root: String,
     name: String,
     secret: String,
@@ -226,16 +248,16 @@ struct Device {
 }
 
 impl Device {
-    fn connect(kind: Kind, version: Version, gateway: &Gateway, name: &str, secret: &str) -> Device {
+    fn connect(kind: Kind, version: Version, way: &Way, name: &str, secret: &str) -> Device {
         let root = format!("chan/v1/acme/{name}");
         let down = format!("{root}/down/#");
         let user = format!("acme/{name}");
         let line = match kind {
-            Kind::Mosquitto => Line::mosquitto(version, gateway, (name, &user, secret), &down),
-            Kind::Paho => Line::paho(version, gateway, (name, &user, secret), &down),
+            Kind::Mosquitto => Line::mosquitto(version, way, (name, &user, secret), &down),
+            Kind::Paho => Line::paho(version, way, (name, &user, secret), &down),
         };
         let (name, secret) = (name.to_owned(), secret.to_owned());
-        Device { kind, version, address: gateway.mqtt.clone(), root, name, secret, line, said: 0 }
+        Device { kind, version, way: way.clone(), root, name, secret, line, said: 0 }
     }
 
     /// Publishes a body in an envelope with an id of its own and waits for the acknowledgement.
@@ -246,13 +268,9 @@ impl Device {
         match self.kind {
             Kind::Paho => self.line.publish(&topic, &message),
             Kind::Mosquitto => {
-                let version = if self.version == Version::V5 { "mqttv5" } else { "mqttv311" };
-                let (host, port) = &self.address;
-                let status = Command::new("mosquitto_pub")
-                    .args(["-V", version, "-h", host, "-p", &port.to_string(), "-q", "1"])
-                    .args(["-u", &format!("acme/{}", self.name), "-P", &self.secret, "-t", &topic, "-m", &message])
-                    .status()
-                    .unwrap();
+                let user = format!("acme/{}", self.name);
+                let mut command = mosquitto("mosquitto_pub", self.version, &self.way, &user, &self.secret);
+                let status = command.args(["-q", "1", "-t", &topic, "-m", &message]).status().unwrap();
                 assert!(status.success(), "mosquitto_pub {topic}: {status}");
             }
         }
@@ -277,22 +295,22 @@ struct Line {
 }
 
 impl Line {
-    fn mosquitto(version: Version, gateway: &Gateway, who: (&str, &str, &str), topic: &str) -> Line {
+    fn mosquitto(version: Version, way: &Way, who: (&str, &str, &str), topic: &str) -> Line {
         let (client_id, user, secret) = who;
-        let mut command = mosquitto("mosquitto_sub", version, gateway, user, secret);
+        let mut command = mosquitto("mosquitto_sub", version, way, user, secret);
         command.args(["-i", client_id, "-q", "1", "-t", topic, "-d", "-F", "down\t%t\t%p"]);
         let mut line = Line::of(command);
         line.wait_for("its subscription", |said| said.starts_with("Subscribed"));
         line
     }
 
-    fn paho(version: Version, gateway: &Gateway, who: (&str, &str, &str), topic: &str) -> Line {
+    fn paho(version: Version, way: &Way, who: (&str, &str, &str), topic: &str) -> Line {
         let (client_id, user, secret) = who;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/paho_device.py");
         let version = if version == Version::V5 { "5" } else { "3" };
-        let (host, port) = &gateway.mqtt;
         let mut command = Command::new("python3");
-        command.arg(script).args([version, host, &port.to_string(), client_id, user, secret, topic]);
+        command.arg(script).args([version, &way.host, &way.port.to_string(), client_id, user, secret, topic]);
+        command.args(way.words());
         let mut line = Line::of(command);
         line.wait_for("its subscription", |said| said == "up");
         line

@@ -71,7 +71,8 @@ impl Plan {
         let usage = |text: String| Err(LoadError::Usage(text));
         let http_host = host_of(&self.http).unwrap_or_default();
         for host in [self.mqtt.0.as_str(), http_host.as_str()] {
-            if !is_loopback(host) {
+            // A path is a relay's; where that leads was checked before it was started.
+            if !is_loopback(host) && !host.starts_with('/') {
                 return usage(format!(
                     "`{host}` is not this machine; a load is only run against 127.0.0.1, ::1 or localhost"
                 ));

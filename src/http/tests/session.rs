@@ -196,7 +196,7 @@ async fn a_serial_provisions_again_until_its_credential_is_used() {
         let (app, maker) = (house.app.clone(), maker.clone());
         async move {
             let payload = json!({"serial": serial, "model": model}).to_string();
-            let answer = app.provision(&maker, nonce, payload.as_bytes()).await;
+            let answer = app.provision(&maker, nonce, payload.as_bytes(), false).await;
             serde_json::from_slice::<serde_json::Value>(&answer).unwrap()["body"].clone()
         }
     };

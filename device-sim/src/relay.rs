@@ -1,0 +1,99 @@
+//! TLS for the simulated devices: a socket in a private folder on one side, TLS to the gateway on
+//! the other, one to one. The MQTT library's own TLS would bring a certificate library with open
+//! advisories.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// How long TCP and TLS together may take to come up.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// A relay; it ends when it is dropped.
+#[derive(Debug)]
+pub struct Relay {
+    folder: tempfile::TempDir,
+    task: JoinHandle<()>,
+}
+
+/// Where a relay leads.
+#[derive(Clone)]
+struct Far {
+    host: String,
+    port: u16,
+    name: ServerName<'static>,
+    tls: TlsConnector,
+}
+
+impl Relay {
+    /// Leads to a gateway whose certificate comes from the authority in a PEM file.
+    pub fn start(host: &str, port: u16, authority: &Path) -> anyhow::Result<Relay> {
+        let mut roots = RootCertStore::empty();
+        let certificates = CertificateDer::pem_file_iter(authority);
+        for certificate in certificates.with_context(|| format!("reading `{}`", authority.display()))? {
+            let certificate = certificate.with_context(|| format!("reading `{}`", authority.display()))?;
+            roots.add(certificate).with_context(|| format!("`{}` is no authority", authority.display()))?;
+        }
+        anyhow::ensure!(!roots.is_empty(), "`{}` has no certificate in it", authority.display());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let name = ServerName::try_from(host.to_owned()).with_context(|| format!("`{host}` as a TLS name"))?;
+        let far = Far { host: host.to_owned(), port, name, tls: TlsConnector::from(Arc::new(config)) };
+        let folder = tempfile::tempdir().context("making a folder for the relay's socket")?;
+        let listener = UnixListener::bind(folder.path().join("mqtt")).context("opening the relay's socket")?;
+        Ok(Relay { folder, task: tokio::spawn(serve(listener, far)) })
+    }
+
+    /// What a link dials as its host.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("mqtt")
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: UnixListener, far: Far) {
+    // As many as there are links in this process: each of them dials once.
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            near = listener.accept() => match near {
+                Ok((near, _)) => _ = open.spawn(carry(near, far.clone())),
+                Err(error) => {
+                    tracing::warn!("The relay's socket failed: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = open.join_next() => {}
+        }
+    }
+}
+
+async fn carry(mut near: UnixStream, far: Far) {
+    let connect = async {
+        let stream = TcpStream::connect((far.host.as_str(), far.port)).await?;
+        stream.set_nodelay(true)?;
+        far.tls.connect(far.name.clone(), stream).await
+    };
+    match timeout(CONNECT_LIMIT, connect).await {
+        // How it ends is the link's to tell: it sees its own side close.
+        Ok(Ok(mut stream)) => _ = copy_bidirectional(&mut near, &mut stream).await,
+        Ok(Err(error)) => tracing::warn!("TLS to {}:{} failed: {error}", far.host, far.port),
+        Err(_) => tracing::warn!("TLS to {}:{} did not come up", far.host, far.port),
+    }
+}
