@@ -100,8 +100,8 @@ pub enum Outcome {
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of one item of a log: a message of the largest size with all its traces, or a household.
 pub const ITEM_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of one key: four names of 64 and numbers fit thrice, and index nodes stay small.
-pub const KEY_BYTES_MAX: usize = 1024;
+/// Bytes of one key: four names of 64 with numbers fit, and index nodes stay small.
+pub const KEY_BYTES_MAX: usize = 384;
 /// Rows that one scan returns at most.
 pub const SCAN_ROWS_MAX: usize = 10_000;
 

@@ -9,8 +9,8 @@
 //!   that is cut short is written again from the journal; the row that says how far the database
 //!   got goes last, after all others are durable.
 //! - A page that outgrows a quarter of a segment goes to a file of its own that nobody syncs. A
-//!   leaf splits by entries, not by bytes, so [`SEGMENT_BYTES`] is chosen that even a leaf full of
-//!   the largest values stays inline; should such a file appear all the same, it is synced.
+//!   leaf splits by entries, not by bytes, so a value above [`PIECE_BYTES`] is kept in pieces, and
+//!   even a leaf full of them stays inline; should such a file appear all the same, it is synced.
 //! - It opens an empty database where files are missing, and panics on some damage. The row and
 //!   [`identity`](super::identity) say what must be there, and every call is behind
 //!   `catch_unwind`.
@@ -33,19 +33,31 @@ use super::identity::{Directory, StoreId, sync_directory};
 use super::keys::{Key, table};
 use super::{Rows, StoreError, range};
 
-/// Bytes of one segment of sled's log. A page above a quarter of it leaves the log for a file
-/// that is never synced. A leaf splits above 16 entries, and a merge can bring it to about 20, so
-/// a quarter must hold 20 of the largest values with their keys: 1.3 MB. It is on disk: a
-/// directory keeps the size it was made with.
-pub const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of one segment of sled's log; it keeps several in memory. A page above a quarter of it
+/// leaves the log for a file that is never synced. It is on disk: a directory keeps the size it
+/// was made with.
+const SEGMENT_BYTES: usize = 512 * 1024;
 
 /// Rows written behind between two pauses.
 const ROWS_PER_PAUSE: usize = 64;
 
-/// Entries that a leaf holds at most while a merge is under way.
-const LEAF_ENTRIES_MAX: usize = 24;
+/// Bytes of a value that stands in its row; what is longer stands in pieces of so many bytes.
+const PIECE_BYTES: usize = 2 * 1024;
 
-const _: () = assert!(LEAF_ENTRIES_MAX * (super::VALUE_BYTES_MAX + super::KEY_BYTES_MAX + 32) < SEGMENT_BYTES / 4);
+/// Entries that a leaf holds at most: it splits above 16 at its next consolidation, up to ten writes
+/// later, and a merge adds some.
+const LEAF_ENTRIES_MAX: usize = 32;
+
+/// Entries that an index node holds at most: it splits above 256.
+const INDEX_ENTRIES_MAX: usize = 288;
+
+const _: () = assert!(INDEX_ENTRIES_MAX * (super::KEY_BYTES_MAX + 32) < SEGMENT_BYTES / 4);
+const _: () = assert!(LEAF_ENTRIES_MAX * (PIECE_BYTES + super::KEY_BYTES_MAX + 32) < SEGMENT_BYTES / 4);
+
+/// How a row begins whose value stands in it.
+const WHOLE: u8 = 0;
+/// How a row begins whose value stands in pieces; their number follows.
+const IN_PIECES: u8 = 1;
 
 /// The row by which the database knows whose it is and how far it got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +72,8 @@ pub(super) struct EngineRow {
 /// Rows on disk. One process at a time; one thread writes.
 pub(super) struct SledRows {
     db: Database,
+    /// Pieces of long values, by the row's key and their number.
+    pieces: Option<::sled::Tree>,
     file: Mutex<File>,
     blobs_synced: Mutex<BTreeSet<OsString>>,
     path: PathBuf,
@@ -83,11 +97,21 @@ impl SledRows {
         let db = guarded(|| config.open().and_then(|db| db.flush().map(|_| db)));
         let db = Database(Some(db.map_err(|cause| directory.lost(format!("the database does not open: {cause}")))?));
 
+        let pieces = guarded(|| db.open_tree("pieces"));
+        let pieces = pieces.map_err(|cause| directory.lost(format!("the database does not open: {cause}")))?;
+
         let opening = |error: io::Error| directory.unreadable("opening the database file", &error);
         let file = File::options().read(true).write(true).open(&file_path).map_err(opening)?;
         sync_directory(&path.join("blobs")).and_then(|()| sync_directory(&path)).map_err(opening)?;
         let _released = ReleaseAwaited(file.try_clone().map_err(opening)?);
-        Ok(SledRows { db, file: Mutex::new(file), blobs_synced: Mutex::default(), path, _released })
+        Ok(SledRows {
+            db,
+            pieces: Some(pieces),
+            file: Mutex::new(file),
+            blobs_synced: Mutex::default(),
+            path,
+            _released,
+        })
     }
 
     /// What the database says of itself; none in a fresh one.
@@ -99,7 +123,52 @@ impl SledRows {
     /// One value.
     pub(super) fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
         let value = guarded(|| self.db.get(&key.0)).map_err(|cause| corrupt(&key.0, cause))?;
-        Ok(value.map(|value| value.to_vec()))
+        value.map(|row| self.whole(&key.0, &row)).transpose()
+    }
+
+    /// The value of a row.
+    fn whole(&self, key: &[u8], row: &[u8]) -> Result<Vec<u8>, StoreError> {
+        match row.split_first() {
+            Some((&WHOLE, value)) => Ok(value.to_vec()),
+            Some((&IN_PIECES, &[number])) => {
+                let mut value = Vec::with_capacity(usize::from(number) * PIECE_BYTES);
+                for at in 0..number {
+                    let piece =
+                        guarded(|| self.pieces().get(piece_key(key, at))).map_err(|cause| corrupt(key, cause))?;
+                    value.extend_from_slice(&piece.ok_or_else(|| corrupt(key, format!("its piece {at} is missing")))?);
+                }
+                Ok(value)
+            }
+            _ => Err(corrupt(key, "its row begins as none does".to_owned())),
+        }
+    }
+
+    /// Puts or removes a row with its pieces.
+    fn set(&self, key: &[u8], value: Option<&[u8]>) -> ::sled::Result<()> {
+        let before = match value {
+            Some(value) if value.len() <= PIECE_BYTES => self.db.insert(key, [&[WHOLE], value].concat())?,
+            Some(value) => {
+                for (at, piece) in (0..).zip(value.chunks(PIECE_BYTES)) {
+                    self.pieces().insert(piece_key(key, at), piece)?;
+                }
+                // A value has at most 64 KiB, so 32 pieces.
+                self.db.insert(key, [IN_PIECES, value.len().div_ceil(PIECE_BYTES) as u8].as_slice())?
+            }
+            // Most rows that go never came this far, and removing costs a write all the same.
+            None if self.db.contains_key(key)? => self.db.remove(key)?,
+            None => None,
+        };
+        let pieces = |row: &[u8]| if row.first() == Some(&IN_PIECES) { row.get(1).copied().unwrap_or(0) } else { 0 };
+        let now =
+            value.map_or(0, |value| if value.len() <= PIECE_BYTES { 0 } else { value.len().div_ceil(PIECE_BYTES) });
+        for at in now..usize::from(before.map_or(0, |row| pieces(&row))) {
+            self.pieces().remove(piece_key(key, at as u8))?;
+        }
+        Ok(())
+    }
+
+    fn pieces(&self) -> &::sled::Tree {
+        self.pieces.as_ref().expect("it is taken only when dropped")
     }
 
     /// Writes rows (none removes one), then the engine's; durable on return. `pause` is called now
@@ -111,22 +180,14 @@ impl SledRows {
         mut pause: impl FnMut(),
     ) -> Result<(), StoreError> {
         for (at, (key, value)) in rows.into_iter().enumerate() {
-            guarded(|| match value {
-                Some(value) => self.db.insert(&key.0, value).map(drop),
-                // Most rows that go never came this far, and removing costs a write all the same.
-                None => match self.db.contains_key(&key.0)? {
-                    true => self.db.remove(&key.0).map(drop),
-                    false => Ok(()),
-                },
-            })
-            .map_err(failed("writing behind"))?;
+            guarded(|| self.set(&key.0, value)).map_err(failed("writing behind"))?;
             if at % ROWS_PER_PAUSE == ROWS_PER_PAUSE - 1 {
                 pause();
             }
         }
         self.sync()?;
         let bytes = codec::encode(Schema::Engine, &engine);
-        guarded(|| self.db.insert(engine_key().0, bytes)).map_err(failed("writing the engine's row"))?;
+        guarded(|| self.set(&engine_key().0, Some(&bytes))).map_err(failed("writing the engine's row"))?;
         self.sync()
     }
 
@@ -144,6 +205,11 @@ impl SledRows {
     /// How many rows there are. Walks over all of them.
     pub(super) fn count(&self) -> Result<usize, StoreError> {
         guarded(|| Ok(self.db.len().saturating_sub(1))).map_err(|cause| corrupt(&[], cause))
+    }
+
+    #[cfg(test)]
+    pub(super) fn count_pieces(&self) -> usize {
+        self.pieces().len()
     }
 
     /// Bytes of the database's files.
@@ -188,7 +254,14 @@ impl SledRows {
         take: impl FnOnce(::sled::Iter) -> ::sled::Result<Vec<(::sled::IVec, ::sled::IVec)>>,
     ) -> Result<Rows, StoreError> {
         let rows = guarded(|| take(self.db.range::<Vec<u8>, _>(range))).map_err(|cause| corrupt(&[], cause))?;
-        Ok(rows.into_iter().map(|(key, value)| (Key(key.to_vec()), value.to_vec())).collect())
+        rows.into_iter().map(|(key, row)| Ok((Key(key.to_vec()), self.whole(&key, &row)?))).collect()
+    }
+}
+
+impl Drop for SledRows {
+    /// The database closes with its last handle, which must be the guarded one.
+    fn drop(&mut self) {
+        drop(self.pieces.take());
     }
 }
 
@@ -230,6 +303,11 @@ impl Drop for ReleaseAwaited {
         }
         tracing::warn!("The database file is still held after it was closed");
     }
+}
+
+/// No two rows share a piece: the number stands at a fixed width at the end.
+fn piece_key(key: &[u8], at: u8) -> Vec<u8> {
+    [key, &[at]].concat()
 }
 
 fn engine_key() -> Key {

@@ -60,27 +60,23 @@ impl Journal {
         mut each: impl FnMut(&[Entry<'_>]) -> Result<(), String>,
     ) -> Result<u64, String> {
         let read = |file: &File| read_whole(file).map_err(|error| format!("the journal cannot be read: {error}"));
-        let bytes = [read(&self.files[0])?, read(&self.files[1])?];
         let mut last = generation;
-        // Each file is gone through once at most.
-        for _ in 0..bytes.len() {
-            let before = last;
-            for bytes in &bytes {
-                for (found, body) in frames(&self.store, bytes) {
-                    if found == last + 1 {
-                        each(&entries(body).ok_or("a group of the journal is malformed")?)?;
-                        last = found;
-                    }
+        let mut highest = 0;
+        // One file in memory at a time; the first again, for it may go on where the second ends.
+        for file in [&self.files[0], &self.files[1], &self.files[0]] {
+            let bytes = read(file)?;
+            for (found, body) in frames(&self.store, &bytes) {
+                if found == last + 1 {
+                    each(&entries(body).ok_or("a group of the journal is malformed")?)?;
+                    last = found;
                 }
             }
-            if last == before {
-                break;
-            }
+            highest = strays(&self.store, &bytes).fold(highest, u64::max);
         }
-        match bytes.iter().flat_map(|bytes| strays(&self.store, bytes)).find(|found| *found > last) {
-            Some(found) => Err(format!("the journal is damaged: group {found} stands after group {last}")),
-            None => Ok(last),
+        if highest > last {
+            return Err(format!("the journal is damaged: group {highest} stands after group {last}"));
         }
+        Ok(last)
     }
 
     /// Whether the current file holds so many bytes or more.

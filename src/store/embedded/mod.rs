@@ -69,8 +69,8 @@ impl Default for EmbeddedOptions {
         const MIB: u64 = 1024 * 1024;
         EmbeddedOptions {
             cache_bytes: 8 * MIB,
-            journal_bytes: 128 * MIB,
-            overlay_bytes: 16 * 1024 * 1024,
+            journal_bytes: 64 * MIB,
+            overlay_bytes: 12 * 1024 * 1024,
             logs_bytes_max: 4 * 1024 * MIB,
             log_file_bytes: 64 * MIB,
             gateway: None,

@@ -121,6 +121,25 @@ fn the_largest_values_never_leave_the_log() {
 }
 
 #[test]
+fn a_value_in_pieces_shrinks_grows_and_goes_without_a_rest() {
+    let store = Temporary::new();
+    let key = Key(b"long".to_vec());
+    for bytes in [60_000, 2_048, 2_049, 0, 12_288, 65_535] {
+        let value: Vec<u8> = (0..bytes).map(|n| (n % 251) as u8).collect();
+        store
+            .commit(&[Commit { preconditions: vec![], writes: vec![Write::Put(key.clone(), value.clone())] }])
+            .unwrap();
+        store.0.settle().unwrap();
+        assert_eq!(store.get(&key).unwrap(), Some(value.clone()));
+        assert_eq!(store.scan(b"l", None, 5).unwrap(), [(key.clone(), value)]);
+    }
+    store.commit(&[Commit { preconditions: vec![], writes: vec![Write::Delete(key.clone())] }]).unwrap();
+    store.0.settle().unwrap();
+    assert_eq!(store.get(&key).unwrap(), None);
+    assert_eq!(store.0.inner.rows.count_pieces(), 0);
+}
+
+#[test]
 fn a_store_is_open_once_at_a_time() {
     let directory = tempfile::tempdir().unwrap();
     let first = open(directory.path()).unwrap();
