@@ -16,15 +16,17 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::app::{self, App, BrokerAddress, BrokerAddresses, Failure, Rulebook};
+use crate::broker::BrokerLink;
+use crate::broker::relay::{self, RelayError};
 use crate::clock::Clock;
-use crate::config::{self, Config};
-use crate::engine::{self, Engine};
+use crate::config::{self, Config, ConfigError};
+use crate::engine::{self, Engine, Link};
 use crate::http;
 use crate::mqtt::credentials::{MasterKey, MasterKeyError};
 use crate::mqtt::login::Door;
 use crate::mqtt::tls::{Tls, TlsError, TlsSettings};
 use crate::mqtt::websocket::WebSocketSettings;
-use crate::mqtt::{self, Endpoint, EndpointError};
+use crate::mqtt::{self, Endpoint, EndpointError, Intake};
 use crate::observe::{self, Metrics};
 use crate::shutdown::DRAIN_SECONDS_MAX;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
@@ -35,6 +37,7 @@ pub struct Gateway {
     engine: Engine,
     app: Arc<App>,
     endpoint: Endpoint,
+    broker: Option<BrokerLink>,
     http_address: SocketAddr,
     fresh_operator_token: Option<String>,
     closing: watch::Sender<bool>,
@@ -67,19 +70,29 @@ impl Gateway {
         let started = App::start(engine.clone(), rulebook, app_settings(config, master.clone())).await?;
         let app = started.app;
 
-        let intake = Arc::new(engine.clone());
         let registry = Arc::new(seams::Registry(app.clone()));
-        let door = Arc::new(Door::new(master, intake.clone(), registry.clone()));
+        let door = Arc::new(Door::new(master.clone(), Arc::new(engine.clone()), registry.clone()));
+        let broker = config.broker.settings()?;
+        let broker = broker.map(|settings| seams::broker_link(settings, &engine, door.clone(), &app, master));
+        let broker = broker.transpose()?;
+        let intake: Arc<dyn Intake> = match &broker {
+            Some(broker) => Arc::new(seams::BesideBroker { engine: engine.clone(), broker: broker.clone() }),
+            None => Arc::new(engine.clone()),
+        };
         let endpoint = Endpoint::bind(mqtt_settings(config)?, intake, door, registry).await;
         let endpoint = endpoint.map_err(endpoint_error)?;
-        engine.set_link(endpoint.link());
+        let link: Arc<dyn Link> = match &broker {
+            Some(broker) => Arc::new(seams::BothWays { endpoint: endpoint.link(), broker: broker.link() }),
+            None => endpoint.link(),
+        };
+        engine.set_link(link);
         app.set_broker(BrokerAddresses {
             plain: broker_address(config, endpoint.local_addr(), false),
             secure: endpoint.tls_addr().map(|address| broker_address(config, address, true)),
         });
 
         let closing = watch::Sender::new(false);
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(serve_http(listener, http::router(app.clone(), render_of(&metrics)), closing.subscribe())),
             tokio::spawn({
                 let endpoint = endpoint.clone();
@@ -87,9 +100,13 @@ impl Gateway {
             }),
             tokio::spawn(fold_metrics(metrics, closing.subscribe())),
         ];
+        if let Some(broker) = &broker {
+            let broker = broker.clone();
+            tasks.push(tokio::spawn(async move { broker.run().await }));
+        }
         metrics::gauge!("gateway_ready_count").set(1.0);
         let fresh_operator_token = started.fresh_operator_token;
-        Ok(Gateway { engine, app, endpoint, http_address, fresh_operator_token, closing, tasks })
+        Ok(Gateway { engine, app, endpoint, broker, http_address, fresh_operator_token, closing, tasks })
     }
 
     /// Where HTTP listens.
@@ -143,6 +160,9 @@ impl Gateway {
     pub async fn drain(self) {
         metrics::gauge!("gateway_ready_count").set(0.0);
         self.closing.send_replace(true);
+        if let Some(broker) = &self.broker {
+            broker.shutdown().await;
+        }
         self.endpoint.shutdown().await;
         for task in self.tasks {
             if tokio::time::timeout(DRAIN_SECONDS_MAX, task).await.is_err() {
@@ -172,8 +192,12 @@ fn open_data(config: &Config, clock: &dyn Clock) -> Result<(Arc<dyn Store>, Mast
     Ok((Arc::new(store), master))
 }
 
-/// Whether the files that a configuration names can be served, without serving them.
+/// Whether the files that a configuration names can be used, without using them, and what else
+/// only shows when keys are seen together.
 pub fn check_files(config: &Config) -> Result<(), StartError> {
+    if let Some(broker) = config.broker.settings()? {
+        relay::check(&broker.address, &broker.tls)?;
+    }
     let settings = mqtt_settings(config)?;
     let tls = settings.tls.map(Tls::open).transpose()?;
     match settings.websocket {
@@ -316,6 +340,14 @@ pub enum StartError {
     /// The samples are not right.
     #[error("loading the samples: {0}")]
     Samples(#[from] samples::LoadError),
+    /// The configuration does not fit together.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Config(#[from] ConfigError),
+    /// There is no TLS to the broker.
+    #[error(transparent)]
+    #[diagnostic(help("mend the `ca_file`, `certificate_file` or `key_file` of `[broker]`: each is a PEM file"))]
+    BrokerTls(#[from] RelayError),
     /// Signals cannot be heard.
     #[error("listening for Ctrl-C and SIGTERM: {0}")]
     Signals(std::io::Error),

@@ -4,6 +4,7 @@
 //! `app`, `engine` → `store` and `hearthway_core`.
 
 pub mod app;
+pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -75,10 +75,11 @@ links over HTTP, and leaves them there: use a data directory of its own.")]
 struct RunArgs {
     /// The fleet file.
     fleet: PathBuf,
-    /// The gateway's device endpoint; `mqtts://` before it for TLS.
+    /// Where devices connect: the gateway's endpoint, or a broker that the gateway is linked to, as
+    /// `host:port` or `mqtt://host:port`; `mqtts://` before it for TLS.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883", value_parser = endpoint)]
     broker: Endpoint,
-    /// PEM: the authority of the gateway's certificate.
+    /// PEM: the authority of the certificate of the gateway or broker.
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
     /// A maker's bootstrap secret; once per maker.
@@ -211,20 +212,26 @@ impl Endpoint {
 }
 
 fn endpoint(text: &str) -> Result<Endpoint, String> {
-    let is_tls = text.starts_with("mqtts://");
-    let rest = text.strip_prefix("mqtts://").or_else(|| text.strip_prefix("mqtt://")).unwrap_or(text);
-    let (host, port) = host_and_port(rest)?;
+    let (is_tls, url) = match text.strip_prefix("mqtts://") {
+        Some(rest) => (true, Some(rest)),
+        None => (false, text.strip_prefix("mqtt://")),
+    };
+    let place = url.map_or(text, |rest| rest.strip_suffix('/').unwrap_or(rest));
+    let (host, port) = host_and_port(place).ok_or_else(|| {
+        format!(
+            "`{text}` is not a host and port; write `127.0.0.1:1883`, `mqtt://127.0.0.1:1883` or `mqtts://localhost:8883`"
+        )
+    })?;
     Ok(Endpoint { host, port, is_tls })
 }
 
-fn host_and_port(text: &str) -> Result<(String, u16), String> {
-    let bad = || format!("`{text}` is not a host and port; write `127.0.0.1:1883`");
-    let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
+fn host_and_port(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    if host.is_empty() {
-        return Err(bad());
+    if host.is_empty() || host.contains('/') {
+        return None;
     }
-    Ok((host.to_owned(), port.parse().map_err(|_| bad())?))
+    Some((host.to_owned(), port.parse().ok()?))
 }
 
 fn maker_and_secret(text: &str) -> Result<(String, String), String> {
@@ -418,12 +425,18 @@ mod tests {
 
     #[test]
     fn addresses_secrets_and_tags_are_read() {
-        assert_eq!(host_and_port("[::1]:1883"), Ok(("::1".into(), 1883)));
-        assert!(host_and_port("1883").is_err());
+        assert_eq!(host_and_port("[::1]:1883"), Some(("::1".into(), 1883)));
+        assert!(host_and_port("1883").is_none());
         let tls = Endpoint { host: "localhost".into(), port: 8883, is_tls: true };
         assert_eq!(endpoint("mqtts://localhost:8883"), Ok(tls.clone()));
         assert!(tls.dialled(None).is_err_and(|error| error.to_string().contains("--tls-ca")));
         assert!(endpoint("mqtt://127.0.0.1:1883").is_ok_and(|endpoint| !endpoint.is_tls));
+        assert!(
+            endpoint("mqtt://hub:1884/").is_ok_and(|endpoint| (endpoint.host.as_str(), endpoint.port) == ("hub", 1884))
+        );
+        for wrong in ["hub:1884/", "mqtt://hub:1884/x", "http://hub:1884", "mqtts://"] {
+            assert!(endpoint(wrong).is_err_and(|why| why.contains(wrong)), "{wrong}");
+        }
         assert_eq!(maker_and_secret("acme=a=b"), Ok(("acme".into(), "a=b".into())));
         assert!(maker_and_secret("acme").is_err());
         assert!(tag("Run 1").is_err());

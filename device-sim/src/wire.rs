@@ -1,9 +1,12 @@
 //! The device contract as a device maker reads it. Written from the contract and not shared with
 //! the gateway, so that a mistake on either side shows.
 
+use data_encoding::HEXLOWER;
 use hearthway_core::time::Timestamp;
+use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 /// The version this side speaks.
 const VERSION: &str = "1.0";
@@ -22,6 +25,22 @@ pub fn envelope(id: &str, stamp: Stamp, body: &Value) -> Vec<u8> {
             message[name] = json!(value);
         }
     }
+    message.to_string().into_bytes()
+}
+
+/// The same with the device's signature: lower-case hex HMAC-SHA256 with its secret over topic,
+/// epoch, seq, the body's nonce and the SHA-256 of the body's bytes.
+pub fn signed_envelope(id: &str, stamp: Stamp, body: &Value, topic: &str, secret: &str) -> Vec<u8> {
+    let decimal = |n: Option<u64>| n.map_or_else(String::new, |n| n.to_string());
+    let (epoch, seq) = (decimal(stamp.epoch), decimal(stamp.seq));
+    let nonce = body["nonce"].as_str().unwrap_or_default();
+    // The body stands in the envelope byte for byte as it is written here.
+    let hash = HEXLOWER.encode(&Sha256::digest(body.to_string().as_bytes()));
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
+    mac.update(format!("{topic}\n{epoch}\n{seq}\n{nonce}\n{hash}").as_bytes());
+    let sig = HEXLOWER.encode(&mac.finalize().into_bytes());
+    let mut message: Value = serde_json::from_slice(&envelope(id, stamp, body)).expect("what was just written");
+    message["sig"] = json!(sig);
     message.to_string().into_bytes()
 }
 
@@ -263,6 +282,17 @@ mod tests {
         let bytes = envelope("m-1", Stamp { seq: Some(4), ..Stamp::default() }, &json!({"a": 1}));
         let value: Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(value, json!({"v": "1.0", "id": "m-1", "seq": 4, "body": {"a": 1}}));
+    }
+
+    #[test]
+    fn a_signature_is_the_contracts() {
+        let stamp = Stamp { seq: Some(4), ..Stamp::default() };
+        let bytes = signed_envelope("m-1", stamp, &json!({"nonce": "n-1"}), "chan/v1/acme/d-1/up/order", "secret");
+        let value: Value = serde_json::from_slice(&bytes).unwrap();
+        // printf 'chan/v1/acme/d-1/up/order\n\n4\nn-1\nSHA' | openssl dgst -sha256 -hmac secret, where SHA is
+        // printf '{"nonce":"n-1"}' | openssl dgst -sha256
+        assert_eq!(value["sig"], "3abeff485d33e3466c9b92083312fdfe4f1d2262debbbabfdefa7cc73573582f");
+        assert_eq!(value["body"], json!({"nonce": "n-1"}));
     }
 
     #[test]

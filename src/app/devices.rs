@@ -190,6 +190,7 @@ impl App {
         let (key, _) = self.find_device(who, scope, name)?;
         let input = self.command(Some(&key), word, b"", what);
         settled(self.engine.call(Target::Device(key.clone()), input).await)?;
+        self.account_changed(&key).await;
         // Read again: a release moves the device.
         let route = self.engine.route(&key).ok_or_else(|| Failure::device_not_found(name))?;
         self.device_view(who, key, &route).await?.ok_or_else(|| Failure::device_not_found(name))

@@ -6,6 +6,7 @@
 //! Start order: [`Rulebook::open`] (the documents become the first rule set), then
 //! `Engine::start` with that rule book, then [`App::start`] with that engine.
 
+pub mod broker;
 pub mod catalog;
 pub mod claims;
 pub mod consents;
@@ -97,7 +98,17 @@ pub struct App {
     pub(crate) idempotency: idempotency::Idempotency,
     secrets: Arc<dyn SecretSource>,
     broker: RwLock<BrokerAddresses>,
+    watched: RwLock<Vec<Watched>>,
+    brokers: broker::Brokers,
     telemetry_s: u32,
+}
+
+/// A part of the gateway that can be in trouble without keeping it from its work.
+pub struct Watched {
+    /// Its name on the health page.
+    pub part: &'static str,
+    /// What somebody should look at.
+    pub complaints: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
 }
 
 /// The started application, and what must be shown to the operator once.
@@ -123,6 +134,8 @@ impl App {
             idempotency,
             secrets: settings.secrets,
             broker: RwLock::new(BrokerAddresses { plain: settings.broker, secure: None }),
+            watched: RwLock::default(),
+            brokers: broker::Brokers::default(),
             telemetry_s: settings.telemetry_s,
         });
         Ok(Started { app, fresh_operator_token })
@@ -145,6 +158,17 @@ impl App {
         let (at, drawn) = (self.now().0.to_be_bytes(), entropy::draw().to_be_bytes());
         let cause: [&[u8]; 5] = [word.as_bytes(), about, named.as_bytes(), &at, &drawn];
         self.engine.command(device.cloned(), &cause, what)
+    }
+
+    /// Lets the health page speak of a part.
+    pub fn watch(&self, part: Watched) {
+        self.watched.write().expect("no holder of this lock panics").push(part);
+    }
+
+    /// What somebody should look at although work is taken: the part, and what is the matter.
+    pub fn complaints(&self) -> Vec<(&'static str, String)> {
+        let watched = self.watched.read().expect("no holder of this lock panics");
+        watched.iter().flat_map(|watched| (watched.complaints)().into_iter().map(|said| (watched.part, said))).collect()
     }
 
     /// Whether the gateway can take work, and why not.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::registry::{Credential, check_serial, name_for_serial};
 use super::tokens::{Caller, Scope};
-use super::{App, Failure, rows};
+use super::{App, BrokerAddress, Failure, rows};
 use crate::store::codec::Schema;
 use crate::store::keys::{Key, KeyBuilder, table};
 
@@ -31,6 +31,18 @@ pub struct Attempt {
     pub outcome: Result<DeviceKey, Refusal>,
 }
 
+/// Where a device is told to connect with its credential.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// The gateway's own endpoint: its TLS port where there is one and the device asked over TLS.
+    Endpoint {
+        /// Whether it asked over TLS.
+        is_secure: bool,
+    },
+    /// A broker that the gateway is linked to.
+    Broker(&'a BrokerAddress),
+}
+
 /// A nonce that was answered. The secret is derived again for a repeat, never kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct NonceRow {
@@ -48,6 +60,11 @@ impl App {
     /// Answers a request that came by MQTT: the payload of the response topic. Whatever it answers
     /// is durable, and stands on the list of attempts. Who asked over TLS is told the TLS port.
     pub async fn provision(&self, maker: &MakerId, nonce: &str, payload: &[u8], is_secure: bool) -> Vec<u8> {
+        self.provision_at(maker, nonce, payload, Place::Endpoint { is_secure }).await
+    }
+
+    /// The same, where the device is told to connect to `place`.
+    pub async fn provision_at(&self, maker: &MakerId, nonce: &str, payload: &[u8], place: Place<'_>) -> Vec<u8> {
         let topic = format!("chan/v1/{maker}/_prov/{nonce}/req");
         let (serial, model, corr, answer) = match wire::decode_provision(&topic, payload) {
             Ok(request) => {
@@ -61,12 +78,15 @@ impl App {
         self.registry.remember_attempt(Attempt { at, maker: maker.clone(), serial, model, outcome });
         let id = base32(&derive_bytes("provision", &[maker.as_str().as_bytes(), nonce.as_bytes()])[..10]);
         let head = ProvisionHead { id: id.clone(), t: at, trace: id, corr };
-        wire::encode_provision(&answer.map(|credential| self.grant(credential, is_secure)), &head)
+        wire::encode_provision(&answer.map(|credential| self.grant(credential, place)), &head)
     }
 
-    fn grant(&self, credential: Credential, is_secure: bool) -> ProvisionGrant {
-        let addresses = self.broker.read().expect("no holder of this lock panics");
-        let broker = addresses.secure.as_ref().filter(|_| is_secure).unwrap_or(&addresses.plain);
+    fn grant(&self, credential: Credential, place: Place<'_>) -> ProvisionGrant {
+        let endpoint = self.broker.read().expect("no holder of this lock panics");
+        let broker = match place {
+            Place::Endpoint { is_secure } => endpoint.secure.as_ref().filter(|_| is_secure).unwrap_or(&endpoint.plain),
+            Place::Broker(address) => address,
+        };
         ProvisionGrant {
             device: credential.device,
             secret: credential.secret,

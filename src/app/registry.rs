@@ -186,7 +186,9 @@ impl App {
         if is_new && done.is_err() {
             self.registry.give_back(&key.maker);
         }
-        done.map(|()| Credential { secret: self.secrets.secret(&key, generation), device: key })
+        done?;
+        self.account_changed(&key).await;
+        Ok(Credential { secret: self.secrets.secret(&key, generation), device: key })
     }
 
     async fn register_counted(

@@ -33,6 +33,17 @@ pub enum ConfigError {
         #[related]
         mistakes: Vec<Mistake>,
     },
+    /// Keys of one section do not fit together.
+    #[error("in the section [{section}] of the configuration, {problem}")]
+    Section {
+        /// Which.
+        section: &'static str,
+        /// What does not fit.
+        problem: String,
+        /// How to mend it.
+        #[help]
+        help: String,
+    },
     /// An environment variable has a value that cannot be.
     #[error("the environment variable {name} {problem}")]
     Environment {
@@ -174,15 +185,20 @@ fn check_value(key: &Key, value: &Spanned<DeValue<'_>>) -> Result<(), String> {
     let value = value.get_ref();
     let wrong_type = || format!("`{name}` cannot be a {}", value.type_str());
     match kind {
-        Kind::Choice(words) => match value.as_str().ok_or_else(wrong_type)? {
-            word if words.contains(&word) => Ok(()),
-            word => Err(format!("`{name}` cannot be \"{word}\"")),
-        },
         Kind::Flag => value.as_bool().map(|_| ()).ok_or_else(wrong_type),
         Kind::Path | Kind::Host => match value.as_str().ok_or_else(wrong_type)? {
             "" => Err(format!("`{name}` is empty")),
             _ => Ok(()),
         },
+        Kind::Text => value.as_str().map(|_| ()).ok_or_else(wrong_type),
+        Kind::Choice(words) => match value.as_str().ok_or_else(wrong_type)? {
+            word if words.contains(&word) => Ok(()),
+            word => Err(format!("`{name}` cannot be \"{}\"", word.chars().take(80).collect::<String>())),
+        },
+        Kind::Broker => {
+            let text = value.as_str().ok_or_else(wrong_type)?;
+            text.parse::<crate::broker::Address>().map(|_| ()).map_err(|problem| format!("`{name}` {problem}"))
+        }
         Kind::Bind => {
             let text = value.as_str().ok_or_else(wrong_type)?;
             super::parse_bind(text).map(|_| ()).map_err(|problem| format!("`{name}` {problem}"))

@@ -31,6 +31,10 @@ pub enum Kind {
     Host,
     /// Yes or no.
     Flag,
+    /// A broker: `mqtt://host:1883` or `mqtts://host:8883`.
+    Broker,
+    /// Any text.
+    Text,
     /// One of a few words.
     Choice(&'static [&'static str]),
     /// A whole number in a unit, between two bounds.
@@ -52,7 +56,12 @@ impl Kind {
             Kind::Path => "path; a relative one counts from the working directory".to_owned(),
             Kind::Host => "host name or address".to_owned(),
             Kind::Flag => "true or false".to_owned(),
-            Kind::Choice(words) => words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "),
+            Kind::Broker => "mqtt://host:port or mqtts://host:port".to_owned(),
+            Kind::Text => "text".to_owned(),
+            Kind::Choice(words) => {
+                let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                format!("one of {}", words.join(", "))
+            }
             Kind::Count { unit, min, max } => format!("{unit}, {min} to {max}"),
         }
     }
@@ -68,6 +77,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "The same endpoint over TLS 1.2 and 1.3, on a port of its own. `hearthway pki init` makes\n# certificates to try it with.",
     ),
     ("mqtt.websocket", "The same endpoint in WebSocket frames: path `/mqtt`, subprotocol `mqtt`."),
+    ("broker", "A broker that homes, makers or a cluster have already; see docs/broker-link.md."),
     ("limits", "What one connection, device or maker may take."),
     ("engine", "How inputs become decisions. The defaults fit 10 000 homes on two cores."),
     ("log", "How long the input log reaches back: as far as decisions can be recomputed."),
@@ -180,6 +190,97 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Flag,
         default: Some("false"),
         meaning: "Whether it is served over TLS, with the certificate of `[mqtt.tls]`. Certificates of clients\nare not asked for here: a browser would show them on behalf of any page.",
+    },
+    Key {
+        section: "broker",
+        name: "url",
+        kind: Kind::Broker,
+        default: None,
+        meaning: "The broker. Left out: devices reach the gateway by its own endpoint only.",
+    },
+    Key {
+        section: "broker",
+        name: "username",
+        kind: Kind::Text,
+        default: None,
+        meaning: "The gateway's user name at the broker. The password is read from the environment only:\nHEARTHWAY_BROKER_PASSWORD.",
+    },
+    Key {
+        section: "broker",
+        name: "client_id",
+        kind: Kind::Text,
+        default: Some("\"hearthway\""),
+        meaning: "The gateway's client id. Its session at the broker hangs on it: what devices send while\nthe gateway is away waits there. Several gateways need one each.",
+    },
+    Key {
+        section: "broker",
+        name: "group",
+        kind: Kind::Text,
+        default: Some("\"hearthway\""),
+        meaning: "The shared subscription ($share) that gateways of one group divide among them. Empty: a\nsubscription of its own, for brokers without shared ones.",
+    },
+    Key {
+        section: "broker",
+        name: "session_seconds",
+        kind: Kind::Count { unit: "seconds", min: 60, max: 4_294_967_294 },
+        default: Some("604800"),
+        meaning: "How long the broker keeps that session while the gateway is away.",
+    },
+    Key {
+        section: "broker",
+        name: "in_flight_max",
+        kind: Kind::Count { unit: "publishes", min: 1, max: 10_000 },
+        default: Some("100"),
+        meaning: "Publishes that wait for the broker's acknowledgement. A lower limit of the broker holds.",
+    },
+    Key {
+        section: "broker",
+        name: "receive_max",
+        kind: Kind::Count { unit: "messages", min: 1, max: 10_000 },
+        default: Some("1000"),
+        meaning: "Messages that the broker may send before the first is committed and acknowledged.",
+    },
+    Key {
+        section: "broker",
+        name: "unsigned_orders_where_acl_proved",
+        kind: Kind::Flag,
+        default: Some("false"),
+        meaning: "Whether orders, consents and resets are taken without a signature while the self-test has\nproved that a device can publish as itself only.",
+    },
+    Key {
+        section: "broker",
+        name: "accounts",
+        kind: Kind::Choice(&["operator", "dynsec", "http-hook"]),
+        default: Some("\"operator\""),
+        meaning: "Who keeps the accounts of devices at the broker: the operator; the gateway, over\nmosquitto's dynamic security plugin; or the gateway, asked by the broker over HTTP\n(POST /broker/auth and /broker/acl).",
+    },
+    Key {
+        section: "broker",
+        name: "probe_username",
+        kind: Kind::Text,
+        default: None,
+        meaning: "With accounts = \"operator\": `maker/device` of an account like any device's, made for the\nself-test of the broker's access rules. Its password: HEARTHWAY_BROKER_PROBE_PASSWORD.",
+    },
+    Key {
+        section: "broker",
+        name: "ca_file",
+        kind: Kind::Path,
+        default: None,
+        meaning: "For mqtts: PEM file of the authorities that the broker's certificate may come from.",
+    },
+    Key {
+        section: "broker",
+        name: "certificate_file",
+        kind: Kind::Path,
+        default: None,
+        meaning: "For mqtts: PEM file of the gateway's own certificate chain, where the broker asks for one.",
+    },
+    Key {
+        section: "broker",
+        name: "key_file",
+        kind: Kind::Path,
+        default: None,
+        meaning: "For mqtts: PEM file of that certificate's key.",
     },
     Key {
         section: "limits",

@@ -3,6 +3,7 @@
 //! The file is checked against the table in [`keys`]; the environment goes before the file.
 //! After [`Config::load`] nobody checks again.
 
+pub mod broker;
 pub mod file;
 pub mod keys;
 pub mod samples;
@@ -30,6 +31,8 @@ pub struct Config {
     pub http: Http,
     /// The device endpoint.
     pub mqtt: Mqtt,
+    /// The broker link.
+    pub broker: broker::Broker,
     /// What one connection, device or maker may take.
     pub limits: Limits,
     /// How inputs become decisions.
@@ -261,6 +264,10 @@ pub struct Environment {
     pub mqtt_bind: Option<String>,
     /// `HEARTHWAY_MQTTS_BIND`.
     pub mqtts_bind: Option<String>,
+    /// `HEARTHWAY_BROKER_PASSWORD`.
+    pub broker_password: Option<String>,
+    /// `HEARTHWAY_BROKER_PROBE_PASSWORD`.
+    pub broker_probe_password: Option<String>,
 }
 
 impl Environment {
@@ -275,6 +282,8 @@ impl Environment {
             http_bind: read("HEARTHWAY_HTTP_BIND"),
             mqtt_bind: read("HEARTHWAY_MQTT_BIND"),
             mqtts_bind: read("HEARTHWAY_MQTTS_BIND"),
+            broker_password: read("HEARTHWAY_BROKER_PASSWORD"),
+            broker_probe_password: read("HEARTHWAY_BROKER_PROBE_PASSWORD"),
         }
     }
 }
@@ -287,6 +296,7 @@ impl Config {
             None => Config::default(),
         };
         config.overlay(environment)?;
+        config.broker.settings()?;
         Ok(config)
     }
 
@@ -311,6 +321,8 @@ impl Config {
         if let Some(text) = &environment.mqtts_bind {
             self.mqtt.tls.bind = Some(bind_of("HEARTHWAY_MQTTS_BIND", text)?);
         }
+        self.broker.password = environment.broker_password.clone().map(broker::Password);
+        self.broker.probe_password = environment.broker_probe_password.clone().map(broker::Password);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! Handlers are thin: they read a request into its exact shape, ask `app`, and write the answer.
 //! [`routes`] is the page of all routes; [`error`] says how failures look.
 
+mod broker;
 mod catalog;
 mod claims;
 mod decisions;

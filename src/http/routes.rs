@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
-use super::{Shared, catalog, claims, decisions, devices, offers, orders, profiles, system, tenants, triggers};
+use super::{Shared, broker, catalog, claims, decisions, devices, offers, orders, profiles, system, tenants, triggers};
 
 /// One route with what the document says of it.
 pub(super) struct Entry {
@@ -187,6 +187,26 @@ pub(super) fn all() -> Vec<Entry> {
             "limit",
         ]),
     ];
+    let brokers = [
+        post(
+            "/broker/auth",
+            broker::auth,
+            "A broker asks whether a client is who it says; always 200, `allow` or `deny`",
+        )
+        .body(r#"{"username":"acme/d-42","password":"…","clientid":"d-42"}"#)
+        .answer(200, r#"{"result":"allow","is_superuser":false}"#)
+        .open(),
+        post(
+            "/broker/acl",
+            broker::acl,
+            "A broker asks whether a client may use a topic; always 200, `allow` or `deny`",
+        )
+        .body(
+            r#"{"username":"acme/d-42","clientid":"d-42","action":"publish","topic":"chan/v1/acme/d-42/up/telemetry"}"#,
+        )
+        .answer(200, r#"{"result":"allow","is_superuser":false}"#)
+        .open(),
+    ];
     let house = [
         get("/health/live", system::live, "The process runs").open(),
         get("/health/ready", system::ready, "The gateway takes work; else 503 with the reasons").open(),
@@ -199,6 +219,7 @@ pub(super) fn all() -> Vec<Entry> {
         .chain(group("Customers", customers))
         .chain(group("Devices", fleet))
         .chain(group("Offers, orders, decisions", sales))
+        .chain(group("Brokers", brokers))
         .chain(group("System", house))
         .collect()
 }

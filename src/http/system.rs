@@ -15,7 +15,12 @@ pub(super) async fn live() -> Response {
 
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     match shared.app.health() {
-        Ok(()) => Json(json!({"status": "ready", "reasons": []})).into_response(),
+        // A part in trouble is told, and work is taken nevertheless.
+        Ok(()) => {
+            let reasons = shared.app.complaints().into_iter();
+            let reasons: Vec<_> = reasons.map(|(part, message)| json!({"part": part, "message": message})).collect();
+            Json(json!({"status": "ready", "reasons": reasons})).into_response()
+        }
         Err(error) => {
             let body = json!({"status": "not_ready", "reasons": [{"part": "store", "message": error.to_string()}]});
             (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()

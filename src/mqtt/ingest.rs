@@ -3,31 +3,25 @@
 //! A refused message is acknowledged, because it never improves by being sent again, and
 //! answered on `down/error`. Only what is on disk is acknowledged otherwise.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hearthway_core::code::{Code, Refusal};
-use hearthway_core::id::{DeviceKey, InputId, MessageId, base32, derive_bytes};
-use hearthway_core::input::{Command, Input, Sender, What};
-use hearthway_core::time::Timestamp;
+use hearthway_core::id::{DeviceKey, MessageId};
+use hearthway_core::input::{Command, Sender, What};
 use hearthway_core::wire::topic::{Topic, Who, device_topic, may_publish};
-use hearthway_core::wire::{self, DeviceMessage, DownHead, DownMessage, Envelope, PresenceWord, Rejected};
+use hearthway_core::wire::{self, DeviceMessage, Envelope, PresenceWord};
 use metrics::counter;
 use tokio::time::Instant;
 
 use super::codec::{Publish, Will};
 use super::house::{Doorkeeper, Intake};
-use super::limits::{PACED_DEVICES_MAX, TOPIC_BYTES_MAX, TOPIC_LEVELS_MAX};
-use super::mailbox::{Mailbox, Note, Outgoing};
+use super::mailbox::{Mailbox, Note};
 use super::metrics as names;
+use super::refusals::{Refusals, Refused, answer};
 use super::sessions::Sessions;
+pub use super::understand::is_within_bounds;
+use super::understand::{Arrived, identify, input, input_of, understand};
 use crate::engine::{Outcome, Repeat, Target, Waiter};
-
-/// How often one device is told of a refusal; what comes between is counted in the next.
-const ERROR_EVERY: Duration = Duration::from_secs(1);
-/// Characters of `corr` taken from v5 Correlation Data.
-const CORRELATION_BYTES_MAX: usize = 64;
 
 /// What became of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,15 +41,7 @@ pub struct Ingest {
     intake: Arc<dyn Intake>,
     door: Arc<dyn Doorkeeper>,
     sessions: Arc<Sessions>,
-    errors: BTreeMap<DeviceKey, Pace>,
-}
-
-/// How one device is told of its refusals.
-struct Pace {
-    told: Instant,
-    /// Refusals since, and the last of them.
-    untold: u32,
-    last: Option<(Refusal, Option<MessageId>, String)>,
+    refusals: Refusals,
 }
 
 impl Ingest {
@@ -67,7 +53,7 @@ impl Ingest {
         door: Arc<dyn Doorkeeper>,
         sessions: Arc<Sessions>,
     ) -> Ingest {
-        Ingest { who, client_id, intake, door, sessions, errors: BTreeMap::new() }
+        Ingest { who, client_id, intake, door, sessions, refusals: Refusals::default() }
     }
 
     /// Takes a publish of a device or a bridge. Waits only while the engine's queue is full.
@@ -81,73 +67,29 @@ impl Ingest {
                 return Taken::Forbidden;
             }
         };
-        let envelope = match self.understand(&device, below, publish) {
+        let arrived = Arrived {
+            topic,
+            payload: publish.payload(),
+            qos: publish.qos,
+            id: publish.id,
+            dup: publish.dup,
+            correlation: publish.correlation(),
+        };
+        let envelope = match understand(&*self.intake, &*self.door, &device, below, &arrived) {
             Ok(envelope) => envelope,
             Err(rejected) => {
                 self.refuse(&device, rejected.refusal, rejected.id, below);
                 return Taken::Done;
             }
         };
-        let (message, repeat) = self.identify(publish, envelope.id.clone());
-        let input = self.input(publish, envelope, message);
+        let (message, repeat) = identify(&self.client_id, &arrived, envelope.id.clone());
+        let input = input_of(&arrived, envelope, message, self.intake.now());
         let waiter = match publish.qos {
             0 => Waiter::None,
             qos => acknowledgement(mailbox.clone(), publish.id, qos),
         };
         self.intake.submit(Target::Device(device), input, repeat, waiter).await;
         if publish.qos == 0 { Taken::Done } else { Taken::Settling }
-    }
-
-    /// Decodes a publish and checks all that stands between it and a decision.
-    fn understand(&self, device: &DeviceKey, below: &str, publish: &Publish) -> Result<Envelope, Rejected> {
-        let bare = |refusal| Rejected { refusal, id: None };
-        let known = self.intake.known(device).ok_or_else(|| bare(device_unknown(device)))?;
-        let envelope = wire::decode(publish.topic(), publish.payload())?;
-        let refused = |refusal| Rejected { refusal, id: envelope.id.clone() };
-        if known.suspended {
-            return Err(refused(Refusal::new(
-                Code::DeviceSuspended,
-                "the device is suspended: its messages have no effect until an operator resumes it",
-            )));
-        }
-        if publish.qos == 0 && !may_be_lost(&envelope.message) {
-            let why = format!("`{below}` is published at QoS 1, so that it is on disk when it is acknowledged");
-            return Err(refused(Refusal::new(Code::QosUnsupported, why)));
-        }
-        if let Some(signed) = &envelope.signed
-            && !self.door.is_signed_by(device, &signed.text, &signed.sig)
-        {
-            let why =
-                "the signature is not this device's over topic, epoch, seq, nonce and body; leave `sig` out or mend it";
-            return Err(refused(Refusal::new(Code::SigBad, why).at("/sig")));
-        }
-        Ok(envelope)
-    }
-
-    /// The id against repeats. In the short form there is none, and only MQTT's own redelivery is
-    /// recognised: same client, packet id, topic and payload, with DUP.
-    fn identify(&self, publish: &Publish, id: Option<MessageId>) -> (Option<MessageId>, Repeat) {
-        if id.is_some() {
-            return (id, Repeat::Remember);
-        }
-        if publish.qos == 0 {
-            return (None, Repeat::Ignore);
-        }
-        let parts: [&[u8]; 4] =
-            [self.client_id.as_bytes(), &publish.id.to_be_bytes(), publish.topic().as_bytes(), publish.payload()];
-        let id = MessageId::new(format!("mqtt-{}", base32(&derive_bytes("mqtt", &parts)[..15]))).ok();
-        (id, if publish.dup { Repeat::Remember } else { Repeat::RememberUnlessRedelivered })
-    }
-
-    fn input(&self, publish: &Publish, envelope: Envelope, message: Option<MessageId>) -> Input {
-        let mut sender = envelope.sender;
-        if sender.corr.is_none() {
-            let corr = publish.correlation().filter(|corr| corr.len() <= CORRELATION_BYTES_MAX);
-            sender.corr = corr.map(str::to_owned);
-        }
-        let bytes = u32::try_from(publish.payload().len()).unwrap_or(u32::MAX);
-        let what = What::Device(envelope.message);
-        input(envelope.device, self.intake.now(), message, bytes, sender, what)
     }
 
     fn forbidden(&mut self, topic: &str) {
@@ -171,71 +113,22 @@ impl Ingest {
 
     /// Tells a device that a message was refused: at once, unless it was told within the second.
     fn refuse(&mut self, device: &DeviceKey, refusal: Refusal, reference: Option<MessageId>, topic: &str) {
-        counter!(names::MESSAGES_REFUSED, "code" => refusal.code.as_str()).increment(1);
-        let now = Instant::now();
-        if !self.errors.contains_key(device) && self.errors.len() >= PACED_DEVICES_MAX {
-            self.errors.retain(|_, pace| pace.untold > 0 || now.saturating_duration_since(pace.told) < ERROR_EVERY);
-            if self.errors.len() >= PACED_DEVICES_MAX {
-                return; // counted above; a bridge in such trouble reads the metric
-            }
+        let refused = Refused { refusal, reference, topic: topic.to_owned() };
+        if let Some(told) = self.refusals.refuse(device, refused, Instant::now()) {
+            self.sessions.deliver(device, &answer(device, told, self.intake.now()));
         }
-        if let Some(pace) = self.errors.get_mut(device)
-            && now.saturating_duration_since(pace.told) < ERROR_EVERY
-        {
-            pace.untold += 1;
-            pace.last = Some((refusal, reference, topic.to_owned()));
-            return;
-        }
-        self.errors.insert(device.clone(), Pace { told: now, untold: 0, last: None });
-        self.tell(device, refusal, reference, topic);
     }
 
     /// When the next counted summary is due.
     pub fn summary_due(&self) -> Option<Instant> {
-        self.errors.values().filter(|pace| pace.untold > 0).map(|pace| pace.told + ERROR_EVERY).min()
+        self.refusals.summary_due()
     }
 
     /// Sends the summaries that are due.
     pub fn summarize(&mut self, now: Instant) {
-        let due = self.errors.iter_mut().filter(|(_, pace)| pace.untold > 0 && pace.told + ERROR_EVERY <= now);
-        let due: Vec<_> = due
-            .filter_map(|(device, pace)| {
-                pace.told = now;
-                Some((device.clone(), std::mem::take(&mut pace.untold), pace.last.take()?))
-            })
-            .collect();
-        for (device, count, (mut refusal, reference, topic)) in due {
-            if count > 1 {
-                refusal.message =
-                    format!("{count} messages were refused in the last second; the last one: {}", refusal.message);
-            }
-            self.tell(&device, refusal, reference, &topic);
+        for (device, told) in self.refusals.summaries(now) {
+            self.sessions.deliver(&device, &answer(&device, told, self.intake.now()));
         }
-    }
-
-    fn tell(&self, device: &DeviceKey, refusal: Refusal, reference: Option<MessageId>, topic: &str) {
-        let now = self.intake.now();
-        let message = DownMessage::Error { refusal, reference, topic: topic.to_owned() };
-        let head = DownHead {
-            device: device.clone(),
-            id: format!("er-{:016x}", entropy()),
-            t: now,
-            exp: None,
-            trace: String::new(),
-            corr: None,
-        };
-        let down = wire::encode(&message, &head);
-        // No outbox row: a device that is not there does not miss that a message was wrong.
-        let answer = Outgoing {
-            row: None,
-            settles: false,
-            topic: device_topic(device, down.topic).into(),
-            payload: down.payload.into(),
-            qos: 1,
-            expires_at: None,
-            trace: "".into(),
-        };
-        self.sessions.deliver(device, &answer);
     }
 
     /// The device used its current secret for the first time.
@@ -295,20 +188,6 @@ impl LastWord {
     }
 }
 
-/// Whether a message may come at QoS 0: the next one makes up for it.
-fn may_be_lost(message: &DeviceMessage) -> bool {
-    matches!(message, DeviceMessage::Telemetry(_) | DeviceMessage::Time { .. } | DeviceMessage::Doctor { .. })
-}
-
-fn device_unknown(device: &DeviceKey) -> Refusal {
-    Refusal::new(Code::DeviceUnknown, format!("`{device}` is not registered; provision it or register it first"))
-}
-
-/// Whether a topic or filter keeps the endpoint's bounds.
-pub fn is_within_bounds(topic: &str) -> bool {
-    topic.len() <= TOPIC_BYTES_MAX && topic.split('/').count() <= TOPIC_LEVELS_MAX
-}
-
 /// The acknowledgement of one publish on one connection. It holds that connection's mailbox, so
 /// a newer connection of the same client never sees it.
 fn acknowledgement(mailbox: Arc<Mailbox>, id: u16, qos: u8) -> Waiter {
@@ -318,31 +197,4 @@ fn acknowledgement(mailbox: Arc<Mailbox>, id: u16, qos: u8) -> Waiter {
             Outcome::Failed(refusal) => Note::Failed(refusal.to_string()),
         });
     }))
-}
-
-fn input(
-    device: DeviceKey,
-    now: Timestamp,
-    message: Option<MessageId>,
-    payload_bytes: u32,
-    sender: Sender,
-    what: What,
-) -> Input {
-    let entropy = entropy();
-    let id = message.as_ref().map_or("", MessageId::as_str);
-    let cause: [&[u8]; 5] = [
-        device.maker.as_str().as_bytes(),
-        device.device.as_str().as_bytes(),
-        id.as_bytes(),
-        &now.0.to_be_bytes(),
-        &entropy.to_be_bytes(),
-    ];
-    let id = InputId::derived(&cause);
-    Input { id, message, received_at: now, device: Some(device), entropy, payload_bytes, sender, what }
-}
-
-/// Randomness for one input; the log keeps it, so a replay draws the same.
-fn entropy() -> u64 {
-    // Without the system's randomness ids are still told apart by time and cause.
-    getrandom::u64().unwrap_or_default()
 }

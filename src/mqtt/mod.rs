@@ -18,9 +18,11 @@ pub mod login;
 pub mod mailbox;
 pub mod metrics;
 pub mod reason;
+pub mod refusals;
 pub mod sessions;
 pub mod tls;
 mod transport;
+pub mod understand;
 pub mod websocket;
 
 pub use house::{Doorkeeper, Intake, IssuedSecrets, Known, Login, LoginRefused, Provisioner};

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 fn hearthway(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hearthway"));
     command.args(arguments).env("NO_COLOR", "1");
-    for name in ["OPERATOR_TOKEN", "DATA_DIR", "HTTP_BIND", "MQTT_BIND"] {
+    for name in ["OPERATOR_TOKEN", "DATA_DIR", "HTTP_BIND", "MQTT_BIND", "MQTTS_BIND", "BROKER_PASSWORD"] {
         command.env_remove(format!("HEARTHWAY_{name}"));
     }
     command.envs(environment.iter().copied()).output().unwrap()
@@ -31,6 +31,28 @@ fn a_configuration_with_mistakes_is_shown_with_file_line_and_help() {
     for wanted in ["2 mistakes", "mine.toml:2:1", "did you mean `shards`?", "mine.toml:4:8", "`nowhere`"] {
         assert!(shown.contains(wanted), "`{wanted}` is not in:\n{shown}");
     }
+}
+
+#[test]
+fn what_the_broker_link_would_refuse_at_the_start_is_told_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mine.toml");
+    let check = |keys: &str, environment: &[(&str, &str)]| {
+        std::fs::write(&path, format!("[broker]\n{keys}\n")).unwrap();
+        hearthway(&["check-config", "--config", path.to_str().unwrap()], environment)
+    };
+    for (keys, wanted) in [
+        ("url = \"mqtts://hub\"", "no `ca_file`"),
+        ("url = \"mqtts://hub\"\nca_file = \"no.pem\"", "no.pem"),
+        ("url = \"mqtt://hub\"\nusername = \"gateway\"", "HEARTHWAY_BROKER_PASSWORD"),
+    ] {
+        let output = check(keys, &[]);
+        assert_eq!(output.status.code(), Some(1), "{keys}");
+        assert!(stderr(&output).contains(wanted), "`{wanted}` is not in:\n{}", stderr(&output));
+    }
+    let whole = check("url = \"mqtt://hub\"\nusername = \"gateway\"", &[("HEARTHWAY_BROKER_PASSWORD", "hush-hush")]);
+    assert_eq!(whole.status.code(), Some(0), "{}", stderr(&whole));
+    assert!(!stdout(&whole).contains("hush-hush"));
 }
 
 #[test]

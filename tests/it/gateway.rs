@@ -34,9 +34,11 @@ impl Gateway {
         Gateway::start(data, |_| {})
     }
 
-    /// The same with a configuration file.
-    pub fn serve_with(data: &std::path::Path, config: &std::path::Path) -> Gateway {
-        Gateway::start(data, |command| _ = command.arg("--config").arg(config))
+    /// The same with a configuration file and further environment variables.
+    pub fn serve_with(data: &std::path::Path, config: &std::path::Path, environment: &[(&str, &str)]) -> Gateway {
+        Gateway::start(data, |command| {
+            command.arg("--config").arg(config).envs(environment.iter().copied());
+        })
     }
 
     fn start(data: &std::path::Path, add: impl FnOnce(&mut Command)) -> Gateway {

@@ -1,11 +1,14 @@
 //! All integration tests in one binary, so that the gateway is linked once.
 #![allow(clippy::unwrap_used)]
 
+mod broker;
 mod certificates;
 mod command_line;
 mod documents;
 mod gateway;
+mod hostile_broker;
 mod kill;
+mod mosquitto;
 mod mqtt_clients;
 mod mqtt_delivery;
 mod mqtt_faults;

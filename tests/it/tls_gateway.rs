@@ -30,7 +30,7 @@ fn gateway(data: &Path, dir: &str) -> Gateway {
     let section = told.split("[mqtt.tls]").nth(1).unwrap().split("\n\n").next().unwrap();
     let config = data.join("gateway.toml");
     std::fs::write(&config, format!("[mqtt.tls]{}\n", section.replace(":8883", ":0"))).unwrap();
-    Gateway::serve_with(data, &config)
+    Gateway::serve_with(data, &config, &[])
 }
 
 /// The line of a text that pastes into a terminal, for the gateway's real port.

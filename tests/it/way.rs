@@ -92,5 +92,5 @@ pub fn serve_with_tls(data: &Path, pki: &Pki, over: Over) -> Gateway {
         over == Over::WebSocketTls,
     );
     std::fs::write(&config, text).unwrap();
-    Gateway::serve_with(data, &config)
+    Gateway::serve_with(data, &config, &[])
 }

@@ -324,7 +324,7 @@ impl Witness {
                 let known = known.expect("an input that left a trace is known at its time");
                 // The gateway's clock goes back at times: then a later input stands at that time.
                 // And one input may wake a trigger twice: the word is one of its own then.
-                let is_stored = decisions.iter().any(|(_, of, stored)| of == input && *stored == known.candidate);
+                let is_stored = traces.iter().any(|(_, of, stored)| of == input && *stored == known.candidate);
                 assert!(known.input != *input || is_stored, "{known:#?}\n{candidate:#?}");
                 assert!(!known.candidate.steps.is_empty(), "{known:#?}");
                 self.counts.explained += 1;

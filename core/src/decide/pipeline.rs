@@ -407,14 +407,16 @@ fn conditions(look: &Look<'_>) -> Said {
 
 fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId>) -> Said {
     if let Some(product) = product {
-        let bought = |order: &&Box<crate::model::Order>| order.lines.iter().any(|line| line.product == *product);
-        if let Some(order) = look.home.orders.values().filter(bought).find(|order| order.state.is_open()) {
+        let bought = |order: &crate::model::Order| order.lines.iter().any(|line| line.product == *product);
+        if let Some(order) = look.home.orders.values().filter(|order| bought(order)).find(|order| order.state.is_open())
+        {
             let numbers =
                 vec![("order", Fact::Text(order.id.to_string())), ("state", Fact::Text(order.state.as_str().into()))];
             return (StepVerdict::Block, "open_order: the product is on its way".into(), numbers);
         }
         if let Some(silence) = look.trigger.after.ordered {
-            let last = look.home.orders.values().filter(bought).filter(|order| order.state != OrderState::Cancelled);
+            let orders = look.home.orders.values().filter(|order| bought(order));
+            let last = orders.filter(|order| order.state != OrderState::Cancelled);
             if let Some(said) = within(last.map(|order| order.created_at).max(), silence, look.now, "just_ordered") {
                 return said;
             }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Topics that a device signs: on a broker their messages have no effect without.
+const SIGNED: [&str; 5] = ["up/offer/answer", "up/order", "up/consent", "up/lifecycle", "up/claim"];
+
 impl Session {
     pub(super) fn connect(&mut self, now: Timestamp, wishes: &mut Vec<Wish>) {
         if self.offline || self.phase != Phase::Away {
@@ -120,7 +123,12 @@ impl Session {
             seq: self.bootstrap_secret.as_ref().map(|_| number),
             epoch: Some(self.epoch),
         };
-        let payload = envelope(&id, stamp, body);
+        let payload = match &self.credential {
+            Some(credential) if SIGNED.contains(&tail) => {
+                signed_envelope(&id, stamp, body, &format!("{}/{tail}", self.root()), &credential.secret)
+            }
+            _ => envelope(&id, stamp, body),
+        };
         if let (ticket, Fate::Held(span)) = self.post.take(id, tail, payload, duty) {
             self.plan(now + span, Task::Release(ticket));
         }

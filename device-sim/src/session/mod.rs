@@ -25,7 +25,7 @@ use crate::post::{Fate, Post};
 use crate::rng::Stream;
 use crate::wire::{
     ClaimDown, Down, ErrorDown, LifecycleDown, OfferDown, OfferSeen, OrderSeen, ProvisionDown, Stamp, SyncDown,
-    envelope,
+    envelope, signed_envelope,
 };
 
 /// Samples of one telemetry message after an outage; the contract takes 200.
