@@ -51,7 +51,7 @@ pub(super) struct Pages(HashMap<DeviceKey, VecDeque<(u64, SeenPage)>>);
 
 impl Pages {
     /// Whether a message was seen, and what its repeat is told. Its age does not count: a clock that
-    /// leaps by a year must not make a repeat new.
+    /// leaps by a year must not make the repeat of a message new that was just sent.
     pub(super) fn find(
         &mut self,
         row: &HouseholdRow,

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! So a household that reports ten times in a turn is written to the database once, and its log
-//! never: the database costs ten times what the journal and the logs do together (`docs/figures.md`).
+//! never: a row in the database costs more than all else that a message does (`docs/figures.md`).
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -69,8 +69,8 @@ impl Default for EmbeddedOptions {
         const MIB: u64 = 1024 * 1024;
         EmbeddedOptions {
             cache_bytes: 8 * MIB,
-            journal_bytes: 64 * MIB,
-            overlay_bytes: 12 * 1024 * 1024,
+            journal_bytes: 128 * MIB,
+            overlay_bytes: 32 * 1024 * 1024,
             logs_bytes_max: 4 * 1024 * MIB,
             log_file_bytes: 64 * MIB,
             gateway: None,
