@@ -56,8 +56,10 @@ const _: () = assert!(LEAF_ENTRIES_MAX * (PIECE_BYTES + super::KEY_BYTES_MAX + 3
 
 /// How a row begins whose value stands in it.
 const WHOLE: u8 = 0;
-/// How a row begins whose value stands in pieces; their number follows.
+/// How a row begins whose value stands in pieces; their number and generation follow.
 const IN_PIECES: u8 = 1;
+/// How often a value is read that is written over meanwhile: turns are far apart.
+const READS_MAX: usize = 8;
 
 /// The row by which the database knows whose it is and how far it got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,47 +124,57 @@ impl SledRows {
 
     /// One value.
     pub(super) fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
-        let value = guarded(|| self.db.get(&key.0)).map_err(|cause| corrupt(&key.0, cause))?;
-        value.map(|row| self.whole(&key.0, &row)).transpose()
+        self.get_bytes(&key.0)
     }
 
-    /// The value of a row.
-    fn whole(&self, key: &[u8], row: &[u8]) -> Result<Vec<u8>, StoreError> {
-        match row.split_first() {
-            Some((&WHOLE, value)) => Ok(value.to_vec()),
-            Some((&IN_PIECES, &[number])) => {
-                let mut value = Vec::with_capacity(usize::from(number) * PIECE_BYTES);
-                for at in 0..number {
-                    let piece =
-                        guarded(|| self.pieces().get(piece_key(key, at))).map_err(|cause| corrupt(key, cause))?;
-                    value.extend_from_slice(&piece.ok_or_else(|| corrupt(key, format!("its piece {at} is missing")))?);
-                }
-                Ok(value)
+    fn get_bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        for _ in 0..READS_MAX {
+            let Some(row) = guarded(|| self.db.get(key)).map_err(|cause| corrupt(key, cause))? else { return Ok(None) };
+            if let Some(value) = self.whole(key, &row)? {
+                return Ok(Some(value));
             }
-            _ => Err(corrupt(key, "its row begins as none does".to_owned())),
         }
+        Err(corrupt(key, "a piece of it is missing".to_owned()))
     }
 
-    /// Puts or removes a row with its pieces.
-    fn set(&self, key: &[u8], value: Option<&[u8]>) -> ::sled::Result<()> {
+    /// The value of a row; none when a piece is missing, because the row was written over meanwhile.
+    fn whole(&self, key: &[u8], row: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some((&WHOLE, value)) = row.split_first() {
+            return Ok(Some(value.to_vec()));
+        }
+        let pieces = Pieces::of(row).ok_or_else(|| corrupt(key, "its row begins as none does".to_owned()))?;
+        let mut value = Vec::with_capacity(usize::from(pieces.number) * PIECE_BYTES);
+        for at in 0..pieces.number {
+            let piece = guarded(|| self.pieces().get(pieces.key(key, at))).map_err(|cause| corrupt(key, cause))?;
+            let Some(piece) = piece else { return Ok(None) };
+            value.extend_from_slice(&piece);
+        }
+        Ok(Some(value))
+    }
+
+    /// Puts or removes a row with its pieces. The pieces of `generation` stand beside those of the
+    /// value before until its row is written over, so that no reader meets a mixture.
+    fn set(&self, key: &[u8], value: Option<&[u8]>, generation: u64) -> ::sled::Result<()> {
+        let mut now = Pieces { number: 0, generation };
         let before = match value {
             Some(value) if value.len() <= PIECE_BYTES => self.db.insert(key, [&[WHOLE], value].concat())?,
             Some(value) => {
-                for (at, piece) in (0..).zip(value.chunks(PIECE_BYTES)) {
-                    self.pieces().insert(piece_key(key, at), piece)?;
+                for piece in value.chunks(PIECE_BYTES) {
+                    self.pieces().insert(now.key(key, now.number), piece)?;
+                    now.number += 1;
                 }
-                // A value has at most 64 KiB, so 32 pieces.
-                self.db.insert(key, [IN_PIECES, value.len().div_ceil(PIECE_BYTES) as u8].as_slice())?
+                self.db.insert(key, now.row())?
             }
             // Most rows that go never came this far, and removing costs a write all the same.
             None if self.db.contains_key(key)? => self.db.remove(key)?,
             None => None,
         };
-        let pieces = |row: &[u8]| if row.first() == Some(&IN_PIECES) { row.get(1).copied().unwrap_or(0) } else { 0 };
-        let now =
-            value.map_or(0, |value| if value.len() <= PIECE_BYTES { 0 } else { value.len().div_ceil(PIECE_BYTES) });
-        for at in now..usize::from(before.map_or(0, |row| pieces(&row))) {
-            self.pieces().remove(piece_key(key, at as u8))?;
+        if let Some(before) = before.and_then(|row| Pieces::of(&row)) {
+            // A turn that was cut short is written again in the same generation.
+            let kept = if before.generation == generation { now.number } else { 0 };
+            for at in kept..before.number {
+                self.pieces().remove(before.key(key, at))?;
+            }
         }
         Ok(())
     }
@@ -180,14 +192,15 @@ impl SledRows {
         mut pause: impl FnMut(),
     ) -> Result<(), StoreError> {
         for (at, (key, value)) in rows.into_iter().enumerate() {
-            guarded(|| self.set(&key.0, value)).map_err(failed("writing behind"))?;
+            guarded(|| self.set(&key.0, value, engine.generation)).map_err(failed("writing behind"))?;
             if at % ROWS_PER_PAUSE == ROWS_PER_PAUSE - 1 {
                 pause();
             }
         }
         self.sync()?;
         let bytes = codec::encode(Schema::Engine, &engine);
-        guarded(|| self.set(&engine_key().0, Some(&bytes))).map_err(failed("writing the engine's row"))?;
+        guarded(|| self.set(&engine_key().0, Some(&bytes), engine.generation))
+            .map_err(failed("writing the engine's row"))?;
         self.sync()
     }
 
@@ -254,7 +267,15 @@ impl SledRows {
         take: impl FnOnce(::sled::Iter) -> ::sled::Result<Vec<(::sled::IVec, ::sled::IVec)>>,
     ) -> Result<Rows, StoreError> {
         let rows = guarded(|| take(self.db.range::<Vec<u8>, _>(range))).map_err(|cause| corrupt(&[], cause))?;
-        rows.into_iter().map(|(key, row)| Ok((Key(key.to_vec()), self.whole(&key, &row)?))).collect()
+        let mut found = Rows::with_capacity(rows.len());
+        for (key, row) in rows {
+            let value = match self.whole(&key, &row)? {
+                Some(value) => Some(value),
+                None => self.get_bytes(&key)?,
+            };
+            found.extend(value.map(|value| (Key(key.to_vec()), value)));
+        }
+        Ok(found)
     }
 }
 
@@ -305,9 +326,27 @@ impl Drop for ReleaseAwaited {
     }
 }
 
-/// No two rows share a piece: the number stands at a fixed width at the end.
-fn piece_key(key: &[u8], at: u8) -> Vec<u8> {
-    [key, &[at]].concat()
+/// Where the pieces of a long value stand.
+struct Pieces {
+    /// How many there are: a value has at most 64 KiB, so 32.
+    number: u8,
+    /// When they were written.
+    generation: u64,
+}
+
+impl Pieces {
+    /// What a row says of its pieces; none when its value stands in it.
+    fn of(row: &[u8]) -> Option<Pieces> {
+        let (number, generation) = row.strip_prefix(&[IN_PIECES])?.split_first()?;
+        Some(Pieces { number: *number, generation: u64::from_be_bytes(generation.try_into().ok()?) })
+    }
+    fn row(&self) -> Vec<u8> {
+        [[IN_PIECES, self.number].as_slice(), &self.generation.to_be_bytes()].concat()
+    }
+    /// No two rows share a piece: what follows the row's key has a fixed width.
+    fn key(&self, key: &[u8], at: u8) -> Vec<u8> {
+        [key, &self.generation.to_be_bytes(), &[at]].concat()
+    }
 }
 
 fn engine_key() -> Key {

@@ -140,6 +140,32 @@ fn a_value_in_pieces_shrinks_grows_and_goes_without_a_rest() {
 }
 
 #[test]
+fn a_long_value_is_read_whole_while_it_is_written_over() {
+    let store = Temporary::new();
+    let value = |n: u8| vec![n; 2_049 + 311 * usize::from(n % 40)];
+    let put = |n: u8| Write::Put(Key(b"long".to_vec()), value(n));
+    store.commit(&[Commit { preconditions: vec![], writes: vec![put(0)] }]).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for n in 1..=250 {
+                store.commit(&[Commit { preconditions: vec![], writes: vec![put(n)] }]).unwrap();
+                store.0.inner.begin_turn(&mut store.0.inner.writer()).unwrap();
+            }
+        });
+        while !writer.is_finished() {
+            let rows = store.scan(b"l", None, 5).unwrap();
+            assert_eq!(rows[0].1, value(rows[0].1[0]));
+            let row = store.get(&Key(b"long".to_vec())).unwrap().unwrap();
+            assert_eq!(row, value(row[0]));
+            // Past what covers it, as a slow reader would.
+            store.0.inner.rows.get(&Key(b"long".to_vec())).unwrap();
+        }
+    });
+    store.0.settle().unwrap();
+    assert_eq!(store.0.inner.rows.count_pieces(), value(250).len().div_ceil(2_048));
+}
+
+#[test]
 fn a_store_is_open_once_at_a_time() {
     let directory = tempfile::tempdir().unwrap();
     let first = open(directory.path()).unwrap();
