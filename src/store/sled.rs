@@ -273,7 +273,9 @@ impl SledRows {
                 Some(value) => Some(value),
                 None => self.get_bytes(&key)?,
             };
-            found.extend(value.map(|value| (Key(key.to_vec()), value)));
+            // A row that went meanwhile keeps its place, or the page would seem to be the last one:
+            // what made it go still covers it.
+            found.push((Key(key.to_vec()), value.unwrap_or_default()));
         }
         Ok(found)
     }

@@ -23,7 +23,7 @@ pub fn cause_and_cure(code: Code) -> (&'static str, &'static str) {
             "Mend the member that `pointer` names, as `message` says. Sending the same again is refused again.",
         ),
         Code::PayloadTooLarge => (
-            "The payload is above 16 KiB, a text above 1 KiB, a message above 200 samples, a sample above 64 fields, or all objects together above 512 members.",
+            "The payload is above 16 KiB, a text above 1 KiB, a message above 200 samples, a sample above 64 fields, or all objects together above 2048 members.",
             "Split the message: several smaller ones, each with its own `id`.",
         ),
         Code::VersionUnsupported => (

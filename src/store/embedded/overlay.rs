@@ -1,6 +1,7 @@
 //! Rows that are durable in the journal and not yet in the database.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -66,20 +67,13 @@ impl Shown {
         let mut found = Rows::new();
         while found.len() < limit {
             let page = read((from.clone(), to.clone()), limit)?;
-            let whole = page.len() < limit;
-            let end = match page.last() {
-                Some((last, _)) if !whole => Bound::Included(last.0.clone()),
-                _ => to.clone(),
-            };
-            let merged = self.merge((from, end.clone()), page);
-            found.extend(merged);
-            if whole {
-                break;
-            }
-            let Bound::Included(last) = end else { break };
+            let more = page.last().filter(|_| page.len() >= limit).map(|(last, _)| last.0.clone());
+            let end = more.clone().map_or_else(|| to.clone(), Bound::Included);
+            let (behind, active) = self.within((from, end));
+            merge(page, behind, active, Ord::cmp, limit, &mut found);
+            let Some(last) = more else { break };
             from = Bound::Excluded(last);
         }
-        found.truncate(limit);
         Ok(found)
     }
 
@@ -93,38 +87,52 @@ impl Shown {
         let mut found = Rows::new();
         while found.len() < limit {
             let page = read((from.clone(), to.clone()), limit)?;
-            let whole = page.len() < limit;
-            let start = match page.last() {
-                Some((first, _)) if !whole => Bound::Included(first.0.clone()),
-                _ => from.clone(),
-            };
-            let merged = self.merge((start.clone(), to), page);
-            found.extend(merged.into_iter().rev());
-            if whole {
-                break;
-            }
-            let Bound::Included(first) = start else { break };
+            let more = page.last().filter(|_| page.len() >= limit).map(|(first, _)| first.0.clone());
+            let start = more.clone().map_or_else(|| from.clone(), Bound::Included);
+            let (behind, active) = self.within((start, to));
+            merge(page, behind.rev(), active.rev(), |a, b| b.cmp(a), limit, &mut found);
+            let Some(first) = more else { break };
             to = Bound::Excluded(first);
         }
-        found.truncate(limit);
         Ok(found)
     }
 
-    /// Rows of the database under the writes of a range, in order.
-    fn merge(&self, (from, to): Range, page: Rows) -> Rows {
+    /// The writes of a range: those of the turn before, those of this one.
+    fn within(&self, (from, to): Range) -> (btree_map::Range<'_, Key, Value>, btree_map::Range<'_, Key, Value>) {
         let range = (from.map(Key), to.map(Key));
         if is_empty(&range) {
-            return page;
+            return Default::default();
         }
-        let mut merged: BTreeMap<Key, Vec<u8>> = page.into_iter().collect();
         let behind = self.behind.as_ref().map(|behind| behind.rows.range(range.clone()));
-        for (key, value) in behind.into_iter().flatten().chain(self.active.rows.range(range)) {
-            match value {
-                Some(value) => drop(merged.insert(key.clone(), value.clone())),
-                None => drop(merged.remove(key)),
-            }
-        }
-        merged.into_iter().collect()
+        (behind.unwrap_or_default(), self.active.rows.range(range))
+    }
+}
+
+/// What a write leaves at its key.
+type Value = Option<Vec<u8>>;
+
+/// Adds rows of the database under the writes of two turns, the newer of which counts, until there
+/// are `limit`. All three are in the same order.
+fn merge<'a>(
+    page: Rows,
+    behind: impl Iterator<Item = (&'a Key, &'a Value)>,
+    active: impl Iterator<Item = (&'a Key, &'a Value)>,
+    order: impl Fn(&Key, &Key) -> Ordering,
+    limit: usize,
+    found: &mut Rows,
+) {
+    let (mut page, mut behind, mut active) = (page.into_iter().peekable(), behind.peekable(), active.peekable());
+    while found.len() < limit {
+        let keys = [page.peek().map(|row| &row.0), behind.peek().map(|row| row.0), active.peek().map(|row| row.0)];
+        let Some(key) = keys.into_iter().flatten().min_by(|a, b| order(a, b)).cloned() else { return };
+        let stored = page.next_if(|(of, _)| *of == key).map(|(_, value)| value);
+        let older = behind.next_if(|(of, _)| **of == key);
+        let newer = active.next_if(|(of, _)| **of == key);
+        let value = match newer.or(older) {
+            Some((_, written)) => written.clone(),
+            None => stored,
+        };
+        found.extend(value.map(|value| (key, value)));
     }
 }
 
