@@ -11,6 +11,8 @@ use serde::de::Visitor;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::shared::shared;
+
 /// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not a valid {what}: it takes {grammar}")]
@@ -50,6 +52,25 @@ impl<T: std::str::FromStr<Err = NameError>> Visitor<'_> for Parsed<T> {
     }
 }
 
+/// A name that is read from what was kept: a record has a score of them, and most are in every record.
+trait Kept: Sized {
+    /// Checks the grammar and takes the copy that there is already.
+    fn keep(text: &str) -> Result<Self, NameError>;
+}
+
+/// Reads such a name.
+struct Named<T>(PhantomData<T>);
+
+impl<T: Kept> Visitor<'_> for Named<T> {
+    type Value = T;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        T::keep(text).map_err(E::custom)
+    }
+}
+
 /// Reads the bytes of a derived id.
 struct Bytes;
 
@@ -73,8 +94,11 @@ macro_rules! names {
             /// Checks the grammar and makes the name.
             pub fn new(text: impl AsRef<str>) -> Result<Self, NameError> {
                 let text = text.as_ref();
+                Self::check(text).map(|()| Self(Arc::from(text)))
+            }
+            fn check(text: &str) -> Result<(), NameError> {
                 if (1..=64).contains(&text.len()) && text.bytes().all($allowed) {
-                    return Ok(Self(Arc::from(text)));
+                    return Ok(());
                 }
                 Err(NameError { what: $what, grammar: $grammar, given: text.chars().take(80).collect() })
             }
@@ -98,9 +122,13 @@ macro_rules! names {
             fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> { to.serialize_str(&self.0) }
         }
         impl<'de> Deserialize<'de> for $name {
-            /// Without a text in between: a record has a score of names.
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                from.deserialize_str(Parsed(PhantomData))
+                from.deserialize_str(Named(PhantomData))
+            }
+        }
+        impl Kept for $name {
+            fn keep(text: &str) -> Result<Self, NameError> {
+                Self::check(text).map(|()| Self(shared(text)))
             }
         }
         impl fmt::Display for $name {

@@ -29,6 +29,7 @@ pub mod limits;
 pub mod model;
 pub mod money;
 pub mod rules;
+pub mod shared;
 pub mod time;
 pub mod trace;
 pub mod trigger;

@@ -1,10 +1,13 @@
 //! Instants, spans and the household's local time. Nobody here asks what time it is.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::civil;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+
+use crate::shared::shared;
 
 /// An instant: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -118,16 +121,15 @@ impl fmt::Display for Timestamp {
 }
 
 /// A time zone by its IANA name, such as `Europe/Paris`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Zone(String);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Zone(Arc<str>);
 
 impl Zone {
     /// Takes a name that the bundled zone database knows.
-    pub fn new(name: impl Into<String>) -> Result<Zone, String> {
-        let name = name.into();
-        if name.len() <= 64 && TimeZone::get(&name).is_ok() {
-            return Ok(Zone(name));
+    pub fn new(name: impl AsRef<str>) -> Result<Zone, String> {
+        let name = name.as_ref();
+        if name.len() <= 64 && TimeZone::get(name).is_ok() {
+            return Ok(Zone(shared(name)));
         }
         let shown: String = name.chars().take(80).collect();
         Err(format!("`{shown}` is not an IANA time zone; write one such as `Europe/Paris`"))
@@ -141,7 +143,7 @@ impl Zone {
     }
     /// Universal time, for what has no home.
     pub fn utc() -> Zone {
-        Zone("UTC".to_owned())
+        Zone(shared("UTC"))
     }
     /// Local calendar time at an instant.
     pub fn local(&self, at: Timestamp) -> civil::DateTime {
@@ -165,15 +167,14 @@ impl Zone {
     }
 }
 
-impl TryFrom<String> for Zone {
-    type Error = String;
-    fn try_from(name: String) -> Result<Zone, String> {
-        Zone::new(name)
+impl Serialize for Zone {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
     }
 }
-impl From<Zone> for String {
-    fn from(zone: Zone) -> String {
-        zone.0
+impl<'de> Deserialize<'de> for Zone {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Zone::new(crate::shared::deserialize(from)?).map_err(serde::de::Error::custom)
     }
 }
 impl fmt::Display for Zone {

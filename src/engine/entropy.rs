@@ -1,31 +1,27 @@
-//! The only place of the engine that draws randomness. It goes into an input and is logged with
+//! The only place that draws randomness for inputs. It goes into an input and is logged with
 //! it, so that a replay draws the same.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 /// Numbers drawn from the operating system at once: one call then serves so many inputs.
 const NUMBERS_PER_DRAW: usize = 64;
 
 thread_local! {
-    static DRAWN: Cell<([u64; NUMBERS_PER_DRAW], usize)> = const { Cell::new(([0; NUMBERS_PER_DRAW], NUMBERS_PER_DRAW)) };
+    static DRAWN: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
 /// 64 random bits.
 pub fn draw() -> u64 {
-    DRAWN.with(|drawn| {
-        let (mut numbers, mut used) = drawn.get();
-        if used == NUMBERS_PER_DRAW {
+    DRAWN.with_borrow_mut(|drawn| {
+        if drawn.is_empty() {
             let mut bytes = [0; NUMBERS_PER_DRAW * 8];
             getrandom::fill(&mut bytes).expect("an operating system that runs programs gives randomness");
-            for (number, chunk) in numbers.iter_mut().zip(bytes.as_chunks::<8>().0) {
-                *number = u64::from_ne_bytes(*chunk);
-            }
-            used = 0;
+            drawn.extend(bytes.as_chunks::<8>().0.iter().map(|chunk| u64::from_ne_bytes(*chunk)));
         }
         // A number leaves the buffer when it is given out: claim codes come from here.
-        let number = std::mem::take(&mut numbers[used]);
-        drawn.set((numbers, used + 1));
-        number
+        let last = drawn.last_mut().map(std::mem::take);
+        drawn.pop();
+        last.unwrap_or_default()
     })
 }
 

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use hearthway_core::id::HouseholdId;
 use hearthway_core::model::{Few, Household};
 
-use super::rows::{self, HouseholdRow, LastSnapshot};
+use super::decider::Decider;
+use super::rows::{HouseholdRow, LastSnapshot};
 use super::seen::Pages;
-use crate::store::codec::Schema;
+use super::tail::Tail;
+use crate::store::codec::{self, Schema};
 use crate::store::{Store, StoreError, keys};
 
 /// One household in memory.
@@ -21,6 +23,8 @@ pub(super) struct Known {
     pub(super) in_flight: usize,
     /// Bytes of its record when last written.
     pub(super) record_bytes: usize,
+    /// What followed since then.
+    pub(super) tail: Tail,
     /// Used since the last look at it: gets a second chance before it leaves.
     used: bool,
 }
@@ -39,16 +43,21 @@ impl Facts {
     }
 
     /// A household, read from the store where it is not in memory. `true` when it was read.
-    pub(super) fn load(&mut self, id: HouseholdId, store: &dyn Store) -> Result<(&mut Known, bool), StoreError> {
+    pub(super) fn load(
+        &mut self,
+        id: HouseholdId,
+        store: &dyn Store,
+        decider: Decider,
+    ) -> Result<(&mut Known, bool), StoreError> {
         let read = !self.known.contains_key(&id);
         if read {
-            let row = read_record(id, store)?.unwrap_or_else(|| HouseholdRow {
-                facts: Arc::new(Household::empty(id)),
-                heard: Few::new(),
-                snapshot: LastSnapshot::default(),
+            let Stored { row, record_bytes, tail } = read_household(id, store, decider)?.unwrap_or_else(|| {
+                let facts = Arc::new(Household::empty(id));
+                let row = HouseholdRow { facts, heard: Few::new(), snapshot: LastSnapshot::default() };
+                Stored { row, record_bytes: 0, tail: Tail::default() }
             });
             self.make_room();
-            let known = Known { row, pages: Pages::default(), in_flight: 0, record_bytes: 0, used: false };
+            let known = Known { row, pages: Pages::default(), in_flight: 0, record_bytes, tail, used: false };
             self.known.insert(id, known);
             self.order.push_back(id);
         }
@@ -87,9 +96,28 @@ impl Facts {
     }
 }
 
-/// A household's record as it is on disk.
-pub(super) fn read_record(id: HouseholdId, store: &dyn Store) -> Result<Option<HouseholdRow>, StoreError> {
-    rows::get(store, Schema::Household, &keys::household(id))
+/// A household as it is on disk.
+pub(super) struct Stored {
+    /// Its record, with all that followed.
+    pub(super) row: HouseholdRow,
+    /// Bytes of the record.
+    pub(super) record_bytes: usize,
+    /// What followed.
+    pub(super) tail: Tail,
+}
+
+/// Reads a household.
+pub(super) fn read_household(
+    id: HouseholdId,
+    store: &dyn Store,
+    decider: Decider,
+) -> Result<Option<Stored>, StoreError> {
+    let key = keys::household(id);
+    let Some(record) = store.get(&key)? else { return Ok(None) };
+    let mut row: HouseholdRow = codec::decode(Schema::Household, &key, &record)?;
+    let stored = store.get(&keys::household_tail(id))?;
+    let tail = Tail::catch_up(&mut row, stored.as_deref(), decider)?;
+    Ok(Some(Stored { row, record_bytes: record.len(), tail }))
 }
 
 #[cfg(test)]
@@ -103,11 +131,11 @@ mod tests {
         let store = MemoryStore::new();
         let mut facts = Facts::new(2);
         let ids = [b"a", b"b", b"c", b"d"].map(|name| HouseholdId::derived(&[name]));
-        facts.load(ids[0], &store).unwrap().0.in_flight = 1;
+        facts.load(ids[0], &store, Decider::core()).unwrap().0.in_flight = 1;
         for id in &ids[1..] {
-            assert!(facts.load(*id, &store).unwrap().1, "it was not in memory");
+            assert!(facts.load(*id, &store, Decider::core()).unwrap().1, "it was not in memory");
         }
-        assert!(!facts.load(ids[0], &store).unwrap().1, "it stayed");
+        assert!(!facts.load(ids[0], &store, Decider::core()).unwrap().1, "it stayed");
         assert!(facts.known.len() <= 2, "{}", facts.known.len());
         assert_eq!(facts.clear(), [ids[0]]);
     }

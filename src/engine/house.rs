@@ -15,6 +15,7 @@ use super::metrics::Meters;
 use super::outbox::Outbox;
 use super::routes::{Directory, Route};
 use super::rows::{self, HouseholdRow, MoveRow};
+use super::tail::{Tail, is_tail};
 use super::timers::Timers;
 use super::{Link, Repeat, RuleBook, Settings, Target, Waiter};
 use crate::clock::Clock;
@@ -63,16 +64,29 @@ impl House {
             }
             Ok(true)
         })?;
-        rows::walk(&*store, &keys::households(), |key, bytes| {
-            let household = codec::decode::<HouseholdRow>(Schema::Household, key, bytes)?.facts;
-            timers.set(household.id, household.next_deadline());
-            for device in household.devices.values() {
+        let know = |row: HouseholdRow| {
+            timers.set(row.facts.id, row.facts.next_deadline());
+            for device in row.facts.devices.values() {
                 if let Some(claim) = &device.claim {
                     directory.set_code(&device.key, Some(claim.code.clone()));
                 }
             }
+        };
+        // A record is followed by its tail, if it has one.
+        let mut last: Option<HouseholdRow> = None;
+        rows::walk(&*store, &keys::households(), |key, bytes| {
+            match &mut last {
+                Some(row) if is_tail(key, row.facts.id) => {
+                    Tail::catch_up(row, Some(bytes), decider)?;
+                }
+                _ => {
+                    let row = codec::decode::<HouseholdRow>(Schema::Household, key, bytes)?;
+                    last.replace(row).map(know);
+                }
+            }
             Ok(true)
         })?;
+        last.map(know);
         let mut unfinished = Vec::new();
         rows::walk(&*store, &keys::moves(), |key, bytes| {
             unfinished.push(codec::decode::<MoveRow>(Schema::Move, key, bytes)?);

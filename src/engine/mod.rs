@@ -12,6 +12,7 @@
 //! | `routes` | where devices live, and what waits while one moves |
 //! | `outbox`, `speak` | what waits for devices, and its rendering |
 //! | `seen`, `log`, `rows` | message ids, the input log, the types on disk |
+//! | `tail` | what happened to a household since its record was written |
 //! | `timers` | deadlines of households |
 //! | `explain`, `replay` | why, also of silence; the log decided again |
 
@@ -30,6 +31,7 @@ pub mod rows;
 mod seen;
 mod shard;
 mod speak;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod threads;

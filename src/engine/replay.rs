@@ -29,8 +29,8 @@ impl Engine {
     pub fn replay(&self, household: HouseholdId) -> Result<Replayed, StoreError> {
         let store = &**self.store();
         let mut replayed = Replayed::default();
-        let record = super::facts::read_record(household, store)?;
-        let (mut end, mut what) = (record.map(|row| row.facts), "the household's record".to_owned());
+        let record = super::facts::read_household(household, store, self.decider())?;
+        let (mut end, mut what) = (record.map(|stored| stored.row.facts), "the household's record".to_owned());
         let mut before = None;
         // From the newest stretch back to the oldest.
         loop {

@@ -5,7 +5,7 @@
 //! they were submitted, also across a move. Whoever submits inputs of one device does so one
 //! after the other (a connection reads its own stream).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -79,10 +79,12 @@ pub(super) struct Directory {
 
 #[derive(Default)]
 struct Tables {
-    devices: BTreeMap<DeviceKey, Entry>,
+    devices: HashMap<DeviceKey, Entry>,
+    /// Their keys in order, for pages.
+    order: BTreeSet<DeviceKey>,
     names: BTreeSet<(DeviceName, MakerId)>,
-    codes: BTreeMap<String, DeviceKey>,
-    shown: BTreeMap<DeviceKey, String>,
+    codes: HashMap<String, DeviceKey>,
+    shown: HashMap<DeviceKey, String>,
 }
 
 struct Entry {
@@ -119,8 +121,8 @@ impl Directory {
     pub(super) fn page(&self, after: Option<&DeviceKey>, limit: usize) -> Vec<(DeviceKey, Route)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let tables = self.read();
-        let page = tables.devices.range::<DeviceKey, _>((from, Bound::Unbounded)).take(limit);
-        page.map(|(key, entry)| (key.clone(), entry.route.clone())).collect()
+        let page = tables.order.range::<DeviceKey, _>((from, Bound::Unbounded)).take(limit);
+        page.filter_map(|key| Some((key.clone(), tables.devices.get(key)?.route.clone()))).collect()
     }
 
     pub(super) fn claimed_by(&self, code: &str) -> Option<DeviceKey> {
@@ -135,6 +137,7 @@ impl Directory {
             None => {
                 let entry = Entry { route, queued: AtomicU32::new(0), moving: None };
                 tables.devices.insert(device.clone(), entry);
+                tables.order.insert(device.clone());
                 tables.names.insert((device.device.clone(), device.maker.clone()));
             }
         }

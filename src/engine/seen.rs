@@ -1,12 +1,13 @@
 //! Message ids that were seen: the newest in the household's record, the ones before in pages, and
 //! what a repeat is told in a row of its own where that is anything.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use hearthway_core::decision::{Decision, Effect};
 use hearthway_core::id::{DeviceKey, MessageId, derive_bytes};
 use hearthway_core::input::{Input, What};
 use hearthway_core::limits::{SEEN_AGE_MAX, SEEN_IDS_PER_DEVICE};
+use hearthway_core::model::Few;
 use hearthway_core::time::Timestamp;
 
 use super::rows::{self, HouseholdRow, Recent, SeenPage, ToldRow};
@@ -21,6 +22,28 @@ const TOLD: u64 = 1;
 
 /// A device and the hash of one of its message ids.
 pub(super) type Mark = (DeviceKey, u64);
+
+/// What remembering a message changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remembered {
+    /// One more id in the record: what [`hear_again`] does again.
+    Following,
+    /// More than that.
+    Otherwise,
+}
+
+/// An id as it is kept.
+pub(super) fn kept(hash: u64, is_told: bool) -> u64 {
+    hash | if is_told { TOLD } else { 0 }
+}
+
+/// Adds an id that followed a record to it again.
+pub(super) fn hear_again(heard: &mut Few<DeviceKey, Recent>, device: &DeviceKey, kept: u64, at: Timestamp) {
+    if let Some(recent) = heard.get_mut(device) {
+        recent.ids.hashes.push(kept);
+        recent.ids.last_at = at;
+    }
+}
 
 /// What a message is remembered by; none for what has no message id.
 pub(super) fn mark(input: &Input) -> Option<Mark> {
@@ -45,9 +68,68 @@ pub(super) fn told(input: &Input, decision: &Decision) -> Option<ToldRow> {
     (row != ToldRow::default()).then_some(row)
 }
 
-/// Pages of the devices of a household that are in memory, oldest first, with their numbers.
+/// Pages of the devices of a household, as far as they were asked for.
 #[derive(Debug, Default)]
-pub(super) struct Pages(HashMap<DeviceKey, VecDeque<(u64, SeenPage)>>);
+pub(super) struct Pages(Few<DeviceKey, VecDeque<Page>>);
+
+/// A page in memory: a thousand homes have a thousand ids each, and hardly any comes again.
+#[derive(Debug)]
+struct Page {
+    number: u64,
+    last_at: Timestamp,
+    ids: Ids,
+}
+
+#[derive(Debug)]
+enum Ids {
+    /// As they are: the page may not be on disk yet.
+    Whole(Vec<u64>),
+    /// Enough of each to know most ids that are not among them; the page itself knows the rest.
+    Prints(Box<[u16]>),
+}
+
+impl Page {
+    fn len(&self) -> usize {
+        match &self.ids {
+            Ids::Whole(ids) => ids.len(),
+            Ids::Prints(prints) => prints.len(),
+        }
+    }
+
+    /// Its place in the page of an id that is kept there.
+    fn find(&self, device: &DeviceKey, hash: u64, store: &dyn Store) -> Result<Option<u64>, StoreError> {
+        let among = |ids: &[u64]| ids.iter().copied().find(|id| id & !TOLD == hash);
+        match &self.ids {
+            Ids::Whole(ids) => Ok(among(ids)),
+            Ids::Prints(prints) if prints.contains(&print(hash)) => Ok(among(&self.read(device, store)?)),
+            Ids::Prints(_) => Ok(None),
+        }
+    }
+
+    /// All its ids.
+    fn read(&self, device: &DeviceKey, store: &dyn Store) -> Result<Vec<u64>, StoreError> {
+        if let Ids::Whole(ids) = &self.ids {
+            return Ok(ids.clone());
+        }
+        let key = keys::seen(device, self.number);
+        let page = rows::get::<SeenPage>(store, Schema::Seen, &key)?;
+        page.map(|page| page.hashes).ok_or_else(|| StoreError::Corrupt {
+            key: key.to_string(),
+            cause: "the page was there when the household was read, and is gone".to_owned(),
+        })
+    }
+
+    fn settle(&mut self) {
+        if let Ids::Whole(ids) = &self.ids {
+            self.ids = Ids::Prints(ids.iter().copied().map(print).collect());
+        }
+    }
+}
+
+/// 16 bits of an id: of a thousand other ids one in sixty has a twin among them.
+fn print(hash: u64) -> u16 {
+    (hash >> 48) as u16
+}
 
 impl Pages {
     /// Whether a message was seen, and what its repeat is told. Its age does not count: a clock that
@@ -58,9 +140,15 @@ impl Pages {
         (device, hash): &Mark,
         store: &dyn Store,
     ) -> Result<Option<ToldRow>, StoreError> {
-        let older = self.read(device, store)?.iter().map(|(_, page)| page);
-        let pages = older.chain(row.heard.get(device).map(|recent| &recent.ids));
-        match pages.into_iter().flat_map(|page| &page.hashes).find(|seen| **seen & !TOLD == *hash) {
+        let recent = row.heard.get(device).map_or(&[][..], |recent| &recent.ids.hashes);
+        let mut seen = recent.iter().copied().find(|id| id & !TOLD == *hash);
+        for page in self.of(device, store)?.iter() {
+            if seen.is_some() {
+                break;
+            }
+            seen = page.find(device, *hash, store)?;
+        }
+        match seen {
             None => Ok(None),
             Some(seen) if seen & TOLD == 0 => Ok(Some(ToldRow::default())),
             Some(_) => Ok(Some(rows::get(store, Schema::Told, &keys::told(device, *hash))?.unwrap_or_default())),
@@ -76,26 +164,28 @@ impl Pages {
         told: Option<&ToldRow>,
         store: &dyn Store,
         writes: &mut Vec<Write>,
-    ) -> Result<(), StoreError> {
-        let older = self.read(device, store)?;
-        if !row.heard.contains_key(device) {
-            let page = older.back().map_or(0, |(number, _)| number + 1);
+    ) -> Result<Remembered, StoreError> {
+        let older = self.of(device, store)?;
+        let is_first = !row.heard.contains_key(device);
+        if is_first {
+            let page = older.back().map_or(0, |page| page.number + 1);
             row.heard.insert(device.clone(), Recent { page, ..Recent::default() });
         }
         let recent = row.heard.get_mut(device).expect("it was there or has just been put there");
-        recent.ids.hashes.push(hash | if told.is_some() { TOLD } else { 0 });
+        recent.ids.hashes.push(kept(*hash, told.is_some()));
         recent.ids.last_at = now;
         if let Some(told) = told {
             writes.push(rows::put(Schema::Told, keys::told(device, *hash), told));
         }
-        if recent.ids.hashes.len() >= PAGE_IDS {
+        let is_full = recent.ids.hashes.len() >= PAGE_IDS;
+        if is_full {
             let page = std::mem::take(&mut recent.ids);
             writes.push(rows::put(Schema::Seen, keys::seen(device, recent.page), &page));
-            older.push_back((recent.page, page));
+            older.push_back(Page { number: recent.page, last_at: now, ids: Ids::Whole(page.hashes) });
             recent.page += 1;
-            trim(device, older, now, writes);
+            trim(device, older, now, store, writes)?;
         }
-        Ok(())
+        Ok(if is_first || is_full { Remembered::Otherwise } else { Remembered::Following })
     }
 
     /// A device leaves the household: its ids go with it, all in pages.
@@ -110,14 +200,23 @@ impl Pages {
 
     /// Forgets what is in memory: it is read again.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.0 = Few::new();
     }
 
-    fn read(&mut self, device: &DeviceKey, store: &dyn Store) -> Result<&mut VecDeque<(u64, SeenPage)>, StoreError> {
+    /// Everything that was remembered is on disk: from here on a part of it is enough in memory.
+    pub(super) fn settle(&mut self) {
+        self.0.values_mut().flat_map(VecDeque::iter_mut).for_each(Page::settle);
+    }
+
+    /// The pages of a device, oldest first.
+    fn of(&mut self, device: &DeviceKey, store: &dyn Store) -> Result<&mut VecDeque<Page>, StoreError> {
         if !self.0.contains_key(device) {
             let mut pages = VecDeque::new();
             rows::walk(store, &keys::all_seen(device), |key, bytes| {
-                pages.push_back((rows::number_of(key), codec::decode(Schema::Seen, key, bytes)?));
+                let SeenPage { hashes, last_at } = codec::decode(Schema::Seen, key, bytes)?;
+                let mut page = Page { number: rows::number_of(key), last_at, ids: Ids::Whole(hashes) };
+                page.settle();
+                pages.push_back(page);
                 Ok(true)
             })?;
             self.0.insert(device.clone(), pages);
@@ -128,24 +227,27 @@ impl Pages {
 
 /// Lets pages go that are of another week, or beyond the newest [`SEEN_IDS_PER_DEVICE`]. The newest
 /// one stays however old it seems, for the same reason.
-fn trim(device: &DeviceKey, pages: &mut VecDeque<(u64, SeenPage)>, now: Timestamp, writes: &mut Vec<Write>) {
-    let mut ids: usize = pages.iter().map(|(_, page)| page.hashes.len()).sum();
+fn trim(
+    device: &DeviceKey,
+    pages: &mut VecDeque<Page>,
+    now: Timestamp,
+    store: &dyn Store,
+    writes: &mut Vec<Write>,
+) -> Result<(), StoreError> {
+    let mut ids: usize = pages.iter().map(Page::len).sum();
     while pages.len() > 1
-        && let Some((_, oldest)) = pages.front()
-        && (is_old(oldest, now) || ids - oldest.hashes.len() >= SEEN_IDS_PER_DEVICE)
-        && let Some((number, oldest)) = pages.pop_front()
+        && let Some(oldest) = pages.front()
+        && (is_old(oldest, now) || ids - oldest.len() >= SEEN_IDS_PER_DEVICE)
     {
-        ids -= oldest.hashes.len();
-        writes.push(Write::Delete(keys::seen(device, number)));
-        forget_told(device, &oldest, writes);
+        ids -= oldest.len();
+        let told = oldest.read(device, store)?.into_iter().filter(|id| id & TOLD != 0);
+        writes.push(Write::Delete(keys::seen(device, oldest.number)));
+        writes.extend(told.map(|id| Write::Delete(keys::told(device, id & !TOLD))));
+        pages.pop_front();
     }
+    Ok(())
 }
 
-fn forget_told(device: &DeviceKey, page: &SeenPage, writes: &mut Vec<Write>) {
-    let told = page.hashes.iter().filter(|hash| **hash & TOLD != 0);
-    writes.extend(told.map(|hash| Write::Delete(keys::told(device, hash & !TOLD))));
-}
-
-fn is_old(page: &SeenPage, now: Timestamp) -> bool {
+fn is_old(page: &Page, now: Timestamp) -> bool {
     page.last_at < now - SEEN_AGE_MAX
 }

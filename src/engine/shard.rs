@@ -19,14 +19,15 @@ use hearthway_core::model::{Household, Offer, Order};
 use hearthway_core::time::Timestamp;
 use hearthway_core::wire::DownMessage;
 
-use super::facts::{Facts, read_record};
+use super::facts::{Facts, read_household};
 use super::house::{House, MOVES_IN_FLIGHT_MAX};
 use super::job::{InputJob, Job, Queued, retry};
 use super::outbox::{Outgoing, delivery};
 use super::routes::{Admitted, Route};
 use super::rows::{self, LogItem, LogRow, MoveRow, OfferRow, OrderRow, Told, ToldRow};
-use super::seen::{self, Mark};
+use super::seen::{self, Mark, Remembered};
 use super::speak::{self, Cause};
+use super::tail::Tail;
 use super::{Outcome, Repeat, Target, Waiter, log, timers};
 use crate::store::codec::{self, Schema};
 use crate::store::{StoreError, VALUE_BYTES_MAX, Write, keys};
@@ -75,8 +76,8 @@ pub(super) struct Prepared {
     pub(super) shard: usize,
     pub(super) epoch: u64,
     pub(super) household: HouseholdId,
-    /// The household's record after the input.
-    pub(super) record: Vec<u8>,
+    /// The household after the input.
+    pub(super) kept: Kept,
     /// Everything else of the same commit.
     pub(super) writes: Vec<Write>,
     pub(super) waiter: Waiter,
@@ -90,6 +91,20 @@ pub(super) struct Prepared {
     pub(super) disconnects: Vec<(DeviceKey, String)>,
     pub(super) leaving: Vec<(MoveRow, Route)>,
     pub(super) arriving: Option<MoveRow>,
+}
+
+/// How a household after an input goes to the disk.
+pub(super) enum Kept {
+    /// Whole.
+    Record(Vec<u8>),
+    /// As what followed since its record.
+    Tail(Vec<u8>),
+}
+
+impl Default for Kept {
+    fn default() -> Kept {
+        Kept::Tail(Vec::new())
+    }
 }
 
 impl Shard {
@@ -120,6 +135,9 @@ impl Shard {
     pub(super) fn durable(&mut self, prepared: &Prepared) -> Vec<Waiter> {
         if let Some(known) = self.facts.get_mut(prepared.household) {
             known.in_flight = known.in_flight.saturating_sub(1);
+            if known.in_flight == 0 {
+                known.pages.settle();
+            }
         }
         prepared.mark.as_ref().and_then(|mark| self.in_flight.remove(mark)).unwrap_or_default()
     }
@@ -140,7 +158,7 @@ impl Shard {
     pub(super) fn durable_facts(&mut self, household: HouseholdId) -> Result<Option<Arc<Household>>, StoreError> {
         match self.facts.get_mut(household) {
             Some(known) if known.in_flight == 0 => Ok(Some(Arc::clone(&known.row.facts)).filter(|facts| facts.seq > 0)),
-            _ => Ok(read_record(household, &*self.house.store)?.map(|row| row.facts)),
+            _ => Ok(read_household(household, &*self.house.store, self.house.decider)?.map(|stored| stored.row.facts)),
         }
     }
 
@@ -334,12 +352,12 @@ impl Shard {
         if let Some(mark) = &mark {
             self.in_flight.entry(mark.clone()).or_default();
         }
-        let Applied { facts, record, writes, snapshot } = applied;
+        let Applied { facts, kept, writes, snapshot } = applied;
         let mut prepared = Prepared {
             shard: self.index,
             epoch: self.epoch,
             household,
-            record,
+            kept,
             writes,
             waiter,
             outcome: decision.reply.clone(),
@@ -385,9 +403,10 @@ impl Shard {
         let mut writes = Vec::with_capacity(4);
         let brings_much = matches!(input.what, What::Command(Command::Arrive { .. }));
         let keep = (brings_much || known.record_bytes > ROOMY_RECORD_BYTES_MAX).then(|| known.row.clone());
+        let mut follows = leaving.is_empty() && keep.is_none() && known.tail.takes(&decision.changes);
         if let Some((mark, told)) = remembered {
             let remember = known.pages.remember(&mut known.row, mark, now, told, store, &mut writes);
-            remember.map_err(Unapplied::Unread)?;
+            follows &= remember.map_err(Unapplied::Unread)? == Remembered::Following;
         }
         decider.advance(Arc::make_mut(&mut known.row.facts), decision);
         for (row, _) in leaving {
@@ -395,6 +414,12 @@ impl Shard {
         }
         let seq = known.row.facts.seq;
         let snapshot = log::snapshot_is_due(&mut known.row.snapshot, seq, now, self.house.settings.snapshot_inputs);
+        if follows && !snapshot {
+            let heard = remembered.map(|((device, hash), told)| (device, seen::kept(*hash, told.is_some())));
+            let kept = Kept::Tail(known.tail.follow(heard, now, &decision.changes));
+            known.in_flight += 1;
+            return Ok(Applied { facts: Arc::clone(&known.row.facts), kept, writes, snapshot });
+        }
         let record = codec::encode_about(Schema::Household, &known.row, known.record_bytes + RECORD_GROWTH_BYTES);
         if record.len() > ROW_BYTES_MAX {
             if let Some(keep) = keep {
@@ -405,8 +430,9 @@ impl Shard {
             return Err(Unapplied::Refused(Refusal::new(Code::PayloadTooLarge, message)));
         }
         known.record_bytes = record.len();
+        known.tail = Tail::after(seq);
         known.in_flight += 1;
-        Ok(Applied { facts: Arc::clone(&known.row.facts), record, writes, snapshot })
+        Ok(Applied { facts: Arc::clone(&known.row.facts), kept: Kept::Record(record), writes, snapshot })
     }
 
     /// Moves that begin or end with this input.
@@ -522,7 +548,7 @@ impl Shard {
     }
 
     fn load(&mut self, household: HouseholdId) -> Result<Arc<Household>, StoreError> {
-        let (known, read) = self.facts.load(household, &*self.house.store)?;
+        let (known, read) = self.facts.load(household, &*self.house.store, self.house.decider)?;
         if read {
             self.house.meters.household_loads.increment(1);
         }
@@ -549,7 +575,7 @@ impl Shard {
 /// A decision that is applied in memory.
 struct Applied {
     facts: Arc<Household>,
-    record: Vec<u8>,
+    kept: Kept,
     /// Of the same commit: what was remembered of the message.
     writes: Vec<Write>,
     /// Whether the log gets a snapshot.

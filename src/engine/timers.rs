@@ -1,6 +1,6 @@
 //! The next deadline of every household that has one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use hearthway_core::id::HouseholdId;
@@ -21,7 +21,7 @@ pub(super) struct Timers {
 #[derive(Default)]
 struct Deadlines {
     soonest: BTreeSet<(Timestamp, HouseholdId)>,
-    of: BTreeMap<HouseholdId, Timestamp>,
+    of: HashMap<HouseholdId, Timestamp>,
 }
 
 impl Timers {

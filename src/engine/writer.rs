@@ -2,16 +2,16 @@
 //!
 //! Group commit without a timer: a group is what queued while the last one was being flushed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use hearthway_core::id::{DeviceKey, HouseholdId};
 use tokio::sync::oneshot;
 
-use super::facts::read_record;
+use super::facts::read_household;
 use super::house::{House, lock};
 use super::job::{InputJob, Job, retry};
-use super::shard::{Prepared, Shard};
+use super::shard::{Kept, Prepared, Shard};
 use super::{Outcome, Waiter, rows};
 use crate::store::codec::Schema;
 use crate::store::{Commit, Outcome as StoreOutcome, StoreError, Write, keys};
@@ -98,16 +98,20 @@ impl Writer {
 
     /// Leaves out what was decided on facts that have been forgotten since.
     fn without_forgotten(&self, decided: Vec<Prepared>) -> Vec<Prepared> {
+        let epochs: Vec<u64> = self.shards.iter().map(|shard| lock(shard).epoch()).collect();
+        if decided.iter().all(|prepared| prepared.epoch == epochs[prepared.shard]) {
+            return decided;
+        }
         let (good, forgotten): (Vec<_>, Vec<_>) =
-            decided.into_iter().partition(|prepared| prepared.epoch == lock(&self.shards[prepared.shard]).epoch());
+            decided.into_iter().partition(|prepared| prepared.epoch == epochs[prepared.shard]);
         self.give_up(forgotten);
         good
     }
 
     fn all_durable(&self, decided: Vec<Prepared>) {
         let link = self.house.link();
-        for prepared in decided {
-            let repeats = lock(&self.shards[prepared.shard]).durable(&prepared);
+        let repeats = self.repeats(&decided);
+        for (prepared, repeats) in decided.into_iter().zip(repeats) {
             let Prepared { waiter, outcome, routes, codes, outgoing, disconnects, leaving, arriving, .. } = prepared;
             for (device, route) in routes {
                 self.house.directory.set_route(&device, route);
@@ -140,6 +144,19 @@ impl Writer {
                 self.house.move_ended();
             }
         }
+    }
+
+    /// Tells the shards that a group is on disk; each is stopped once. Gives the repeats that waited.
+    fn repeats(&self, decided: &[Prepared]) -> Vec<Vec<Waiter>> {
+        let mut repeats: Vec<Vec<Waiter>> = decided.iter().map(|_| Vec::new()).collect();
+        for (index, shard) in self.shards.iter().enumerate() {
+            let mut shard = lock(shard);
+            for (prepared, repeats) in decided.iter().zip(&mut repeats).filter(|(prepared, _)| prepared.shard == index)
+            {
+                *repeats = shard.durable(prepared);
+            }
+        }
+        repeats
     }
 
     /// The store refused a group. What was decided on top of it is forgotten too.
@@ -210,9 +227,9 @@ impl Writer {
             }
         }
         if !prepared.codes.is_empty() {
-            let household = read_record(prepared.household, store)?;
+            let household = read_household(prepared.household, store, self.house.decider)?;
             for (device, _) in &prepared.codes {
-                let device_there = household.as_ref().and_then(|household| household.facts.devices.get(device));
+                let device_there = household.as_ref().and_then(|stored| stored.row.facts.devices.get(device));
                 let claim = device_there.and_then(|device| device.claim.as_ref());
                 self.house.directory.set_code(device, claim.map(|claim| claim.code.clone()));
             }
@@ -228,30 +245,47 @@ impl Writer {
 }
 
 /// One commit per household, so that a group cut in the middle still holds whole households; of
-/// several records of a household only the last is written.
+/// several records or tails of a household only the last is written.
 fn by_household(mut decided: Vec<Prepared>) -> (Vec<Commit>, Vec<Prepared>) {
-    let mut at: BTreeMap<HouseholdId, usize> = BTreeMap::new();
-    let mut commits: Vec<(Commit, Vec<u8>)> = Vec::with_capacity(decided.len());
+    let mut at: HashMap<HouseholdId, usize> = HashMap::with_capacity(decided.len());
+    let mut commits: Vec<Commit> = Vec::with_capacity(decided.len());
+    let mut lasts: Vec<Last> = Vec::with_capacity(decided.len());
     for prepared in &mut decided {
         let writes = std::mem::take(&mut prepared.writes);
-        let record = std::mem::take(&mut prepared.record);
-        match at.get(&prepared.household) {
-            Some(&known) => {
-                let (commit, last) = &mut commits[known];
-                commit.writes.extend(writes);
-                *last = record;
-            }
-            None => {
-                at.insert(prepared.household, commits.len());
-                commits.push((Commit { preconditions: Vec::new(), writes }, record));
-            }
+        let known = *at.entry(prepared.household).or_insert_with(|| {
+            commits.push(Commit { preconditions: Vec::new(), writes: Vec::new() });
+            lasts.push(Last { household: prepared.household, record: None, tail: None });
+            commits.len() - 1
+        });
+        let commit = &mut commits[known];
+        if commit.writes.is_empty() {
+            commit.writes = writes
+        } else {
+            commit.writes.extend(writes)
+        }
+        lasts[known].take(std::mem::take(&mut prepared.kept));
+    }
+    for (commit, last) in commits.iter_mut().zip(lasts) {
+        let Last { household, record, tail } = last;
+        commit.writes.extend(record.map(|record| Write::Put(keys::household(household), record)));
+        commit.writes.extend(tail.map(|tail| Write::Put(keys::household_tail(household), tail)));
+    }
+    (commits, decided)
+}
+
+/// What a group leaves of a household.
+struct Last {
+    household: HouseholdId,
+    record: Option<Vec<u8>>,
+    tail: Option<Vec<u8>>,
+}
+
+impl Last {
+    fn take(&mut self, kept: Kept) {
+        match kept {
+            // What came before is in the record.
+            Kept::Record(record) => (self.record, self.tail) = (Some(record), None),
+            Kept::Tail(tail) => self.tail = Some(tail),
         }
     }
-    let mut households: Vec<_> = at.into_iter().map(|(household, at)| (at, household)).collect();
-    households.sort_unstable();
-    let commits = commits.into_iter().zip(households).map(|((mut commit, record), (_, household))| {
-        commit.writes.push(Write::Put(keys::household(household), record));
-        commit
-    });
-    (commits.collect(), decided)
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::limits::PACED_DEVICES_MAX;
 use super::mailbox::Outgoing;
 use super::metrics as names;
-use super::understand::entropy;
+use crate::engine::entropy;
 
 /// How often one device is told of a refusal; what comes between is counted in the next.
 const ERROR_EVERY: Duration = Duration::from_secs(1);
@@ -95,7 +95,7 @@ pub fn answer(device: &DeviceKey, refused: Refused, now: Timestamp) -> Outgoing 
     let message = DownMessage::Error { refusal, reference, topic };
     let head = DownHead {
         device: device.clone(),
-        id: format!("er-{:016x}", entropy()),
+        id: format!("er-{:016x}", entropy::draw()),
         t: now,
         exp: None,
         trace: String::new(),

@@ -9,7 +9,7 @@ use hearthway_core::wire::{self, DeviceMessage, Envelope, Rejected};
 
 use super::house::{Doorkeeper, Intake};
 use super::limits::{TOPIC_BYTES_MAX, TOPIC_LEVELS_MAX};
-use crate::engine::Repeat;
+use crate::engine::{Repeat, entropy};
 
 /// Characters of `corr` taken from v5 Correlation Data.
 const CORRELATION_BYTES_MAX: usize = 64;
@@ -99,7 +99,7 @@ pub fn input(
     sender: Sender,
     what: What,
 ) -> Input {
-    let entropy = entropy();
+    let entropy = entropy::draw();
     let id = message.as_ref().map_or("", MessageId::as_str);
     let cause: [&[u8]; 5] = [
         device.maker.as_str().as_bytes(),
@@ -110,12 +110,6 @@ pub fn input(
     ];
     let id = InputId::derived(&cause);
     Input { id, message, received_at: now, device: Some(device), entropy, payload_bytes, sender, what }
-}
-
-/// Randomness for one input; the log keeps it, so a replay draws the same.
-pub fn entropy() -> u64 {
-    // Without the system's randomness ids are still told apart by time and cause.
-    getrandom::u64().unwrap_or_default()
 }
 
 /// Whether a topic or filter keeps the endpoint's bounds.

@@ -82,6 +82,8 @@ schemas! {
     Counter = 15, version 1;
     /// What an engine notes about itself.
     Engine = 16, version 1;
+    /// What happened to a household since its record was written, in pieces.
+    Tail = 17, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -123,11 +125,71 @@ pub fn encode_about<T: Serialize + ?Sized>(schema: Schema, value: &T, bytes: usi
 /// As [`encode`].
 pub fn encode_into<T: Serialize + ?Sized>(schema: Schema, value: &T, bytes: &mut Vec<u8>) {
     bytes.clear();
-    bytes.extend_from_slice(&[MAGIC, schema as u8, schema.version(), 0]);
-    bytes.extend_from_slice(&NOT_SEALED.to_be_bytes());
-    postcard::serialize_with_flavor(value, Appending(bytes)).expect("stored types have a postcard form");
+    bytes.extend_from_slice(&header(schema));
+    append(value, bytes);
     let crc = crc32fast::hash(bytes);
     bytes.extend_from_slice(&crc.to_be_bytes());
+}
+
+/// The first bytes of an envelope.
+fn header(schema: Schema) -> [u8; HEADER_BYTES] {
+    let [k0, k1, k2, k3] = NOT_SEALED.to_be_bytes();
+    [MAGIC, schema as u8, schema.version(), 0, k0, k1, k2, k3]
+}
+
+/// Adds a piece to a body that grows piece by piece; [`seal`] makes a value of it.
+///
+/// # Panics
+/// As [`encode`].
+pub fn append<T: Serialize + ?Sized>(piece: &T, body: &mut Vec<u8>) {
+    postcard::serialize_with_flavor(piece, Appending(body)).expect("stored types have a postcard form");
+}
+
+/// A body of pieces in its envelope.
+pub fn seal(schema: Schema, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len() + CRC_BYTES);
+    bytes.extend_from_slice(&header(schema));
+    bytes.extend_from_slice(body);
+    let crc = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&crc.to_be_bytes());
+    bytes
+}
+
+/// Reads the pieces of a value back, one by one.
+#[derive(Debug)]
+pub struct Pieces<'a> {
+    key_for_messages: &'a Key,
+    whole: &'a [u8],
+    rest: &'a [u8],
+}
+
+/// The pieces of a value. There are no upgrades for pieces: another version is refused.
+pub fn pieces<'a>(schema: Schema, key_for_messages: &'a Key, bytes: &'a [u8]) -> Result<Pieces<'a>, StoreError> {
+    let corrupt = |cause| StoreError::Corrupt { key: key_for_messages.to_string(), cause };
+    let (version, body) = open_envelope(schema, bytes).map_err(corrupt)?;
+    if version != schema.version() {
+        return Err(corrupt(format!("it is a {schema:?} of version {version}, which this release cannot upgrade")));
+    }
+    Ok(Pieces { key_for_messages, whole: body, rest: body })
+}
+
+impl<'a> Pieces<'a> {
+    /// The next piece; none at the end.
+    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, StoreError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (piece, rest) = postcard::take_from_bytes(self.rest).map_err(|error| StoreError::Corrupt {
+            key: self.key_for_messages.to_string(),
+            cause: format!("one of its pieces cannot be read: {error}"),
+        })?;
+        self.rest = rest;
+        Ok(Some(piece))
+    }
+    /// The whole body.
+    pub fn whole(&self) -> &'a [u8] {
+        self.whole
+    }
 }
 
 /// Reads a value back. `key_for_messages` only serves the error's text.
@@ -274,7 +336,7 @@ mod tests {
     fn the_numbers_of_the_schemas_stay_as_they_are() {
         let kinds: Vec<_> = Schema::ALL.iter().map(|schema| (*schema as u8, format!("{schema:?}"))).collect();
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
-            Idempotency Provision Counter Engine";
+            Idempotency Provision Counter Engine Tail";
         let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {

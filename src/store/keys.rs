@@ -27,7 +27,7 @@ impl std::fmt::Display for Key {
 pub mod table {
     /// Rows of the engine itself: out of reach of commits and scans.
     pub const ENGINE: u8 = 0;
-    /// Household records.
+    /// Household records and their tails.
     pub const HOUSEHOLD: u8 = b'H';
     /// Input logs, one per household.
     pub const LOG: u8 = b'L';
@@ -100,6 +100,10 @@ fn device(table: u8, key: &DeviceKey) -> KeyBuilder {
 pub fn household(id: HouseholdId) -> Key {
     KeyBuilder::table(table::HOUSEHOLD).fixed(id.bytes()).key()
 }
+/// What happened to a household since its record was written: the row right behind the record.
+pub fn household_tail(id: HouseholdId) -> Key {
+    KeyBuilder::table(table::HOUSEHOLD).fixed(id.bytes()).fixed(b"t").key()
+}
 /// The input log of a household.
 pub fn log(id: HouseholdId) -> Key {
     KeyBuilder::table(table::LOG).fixed(id.bytes()).key()
@@ -144,7 +148,7 @@ pub fn move_between(id: MoveId) -> Key {
 pub fn moves() -> Vec<u8> {
     KeyBuilder::table(table::MOVE).prefix()
 }
-/// All household records.
+/// All household records, each with its tail behind it.
 pub fn households() -> Vec<u8> {
     KeyBuilder::table(table::HOUSEHOLD).prefix()
 }

@@ -16,6 +16,7 @@
 //!   `catch_unwind`.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -187,12 +188,12 @@ impl SledRows {
     /// and then.
     pub(super) fn write<'a>(
         &self,
-        rows: impl IntoIterator<Item = (&'a Key, Option<&'a [u8]>)>,
+        rows: impl IntoIterator<Item = (Cow<'a, Key>, Option<Cow<'a, [u8]>>)>,
         engine: EngineRow,
         mut pause: impl FnMut(),
     ) -> Result<(), StoreError> {
         for (at, (key, value)) in rows.into_iter().enumerate() {
-            guarded(|| self.set(&key.0, value, engine.generation)).map_err(failed("writing behind"))?;
+            guarded(|| self.set(&key.0, value.as_deref(), engine.generation)).map_err(failed("writing behind"))?;
             if at % ROWS_PER_PAUSE == ROWS_PER_PAUSE - 1 {
                 pause();
             }

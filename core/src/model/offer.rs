@@ -163,10 +163,12 @@ impl OfferState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateChange {
     /// The state that was entered.
+    #[serde(deserialize_with = "crate::shared::deserialize")]
     pub state: Arc<str>,
     /// When.
     pub at: Timestamp,
     /// Why, such as `device`, `app`, `timer`, `consent withdrawn`.
+    #[serde(deserialize_with = "crate::shared::deserialize")]
     pub cause: Arc<str>,
 }
 
@@ -186,6 +188,7 @@ pub struct Offer {
     /// The decision that explains it.
     pub decision: DecisionId,
     /// `offer`, `replenish`, `tip` or `service`.
+    #[serde(deserialize_with = "crate::shared::deserialize")]
     pub kind: Arc<str>,
     /// On which device.
     pub device: DeviceKey,

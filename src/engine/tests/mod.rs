@@ -7,6 +7,7 @@ mod moving;
 mod remembering;
 mod speaking;
 mod threaded;
+mod trailing;
 
 use std::collections::BTreeSet;
 use std::pin::Pin;

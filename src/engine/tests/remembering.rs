@@ -53,7 +53,7 @@ fn a_replay_tells_a_household_that_was_changed_by_other_means() {
     let home = Home::new();
     let device = home.registered("acme/d-1");
     let household = HouseholdId::prospect(&device);
-    let mut row = facts::read_record(household, &*home.store).unwrap().unwrap();
+    let mut row = facts::read_household(household, &*home.store, Decider::core()).unwrap().unwrap().row;
     Arc::make_mut(&mut row.facts).paused_until = Some(START);
     let bytes = codec::encode(Schema::Household, &row);
     let write = store::Write::Put(keys::household(household), bytes);

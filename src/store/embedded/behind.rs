@@ -100,8 +100,7 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let failed = |error: std::io::Error| StoreError::Failed { doing: "syncing the logs", cause: error.to_string() };
         self.logs.sync().map_err(failed)?;
-        let rows = overlay.rows.iter().map(|(key, value)| (key, value.as_deref()));
-        self.rows.write(rows, engine, pause)?;
+        self.rows.write(overlay.rows(), engine, pause)?;
         self.logs.cut(engine.logs_end, self.options.logs_bytes_max).map_err(failed)
     }
 

@@ -129,7 +129,7 @@ impl Logs {
         &self,
         end: &mut End,
         items: impl IntoIterator<Item = (u64, &'a [u8], &'a [u8])>,
-        mut placed: impl FnMut(&[u8], u64),
+        mut placed: impl FnMut(&'a [u8], u64),
     ) -> io::Result<()> {
         let start = end.position;
         end.buffer.clear();

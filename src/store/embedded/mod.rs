@@ -27,6 +27,7 @@ mod space;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -117,7 +118,8 @@ impl EmbeddedStore {
             Some(_) => return Err(directory.lost("the database belongs to another store".to_owned())),
             None if directory.is_new() => {
                 let first = EngineRow { store, generation: 0, logs_end: logs::FIRST };
-                rows.write([], first, || {})?;
+                let no_rows = std::iter::empty::<(Cow<'_, Key>, Option<Cow<'_, [u8]>>)>();
+                rows.write(no_rows, first, || {})?;
                 first
             }
             None => return Err(directory.lost("the database is empty, and it was not".to_owned())),
@@ -220,7 +222,7 @@ impl Inner {
             Entry::Put(..) | Entry::Delete(_) => None,
         });
         let mut heads = Vec::new();
-        self.logs.append(logs_end, items, |log, position| heads.push((head_key(log), position)))?;
+        self.logs.append(logs_end, items, |log, position| heads.push((log, position)))?;
         let mut shown = self.shown_mut();
         for entry in entries {
             match entry {
@@ -230,7 +232,7 @@ impl Inner {
             }
         }
         for (head, position) in &heads {
-            shown.active.set(&head.0, Some(&position.to_be_bytes()));
+            shown.active.set_head(head, *position);
         }
         Ok(())
     }
@@ -249,7 +251,7 @@ impl Inner {
             let log = log.0.as_slice();
             let before = match heads.get(log) {
                 Some(before) => *before,
-                None => self.head(&head_key(log))?,
+                None => self.head(log)?,
             };
             heads.insert(log, position);
             position += Logs::item_bytes(log, item);
@@ -259,8 +261,12 @@ impl Inner {
     }
 
     /// The position of the last item of a log; 0 when it has none.
-    fn head(&self, head: &Key) -> Result<u64, StoreError> {
-        let bytes = self.get(head)?;
+    fn head(&self, log: &[u8]) -> Result<u64, StoreError> {
+        if let Some(position) = self.shown().head(log) {
+            return Ok(position);
+        }
+        let head = head_key(log);
+        let bytes = self.rows.get(&head)?;
         let position = |bytes: &Vec<u8>| bytes.as_slice().try_into().ok().map(u64::from_be_bytes);
         match bytes {
             None => Ok(0),
@@ -392,7 +398,7 @@ impl Store for EmbeddedStore {
             None => Ok(None),
         };
         let mut position = match before {
-            None => self.inner.head(&head_key(&log.0))?,
+            None => self.inner.head(&log.0)?,
             Some(Mark(mark)) => read(mark)?.map_or(0, |item| item.before),
         };
         let mut items = Items::new();

@@ -1,30 +1,48 @@
 //! Rows that are durable in the journal and not yet in the database.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, btree_map};
-use std::ops::Bound;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-use super::super::keys::Key;
+use super::super::keys::{Key, table};
 use super::super::range::Range;
 use super::super::{Rows, StoreError};
+use super::head_key;
 
-/// The last write of each key; none removes it.
+/// The last write of each key, and the last position of each log.
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
-    pub(super) rows: BTreeMap<Key, Option<Vec<u8>>>,
-    /// Bytes of all keys and values, with what the map itself needs.
+    /// Rows that are hardly ever looked for in order.
+    points: HashMap<Key, Value>,
+    /// All others.
+    sorted: BTreeMap<Key, Value>,
+    /// The last position of each log, by its key.
+    heads: HashMap<Box<[u8]>, u64>,
+    /// Bytes of all keys and values, with what the maps themselves need.
     pub(super) bytes: usize,
 }
 
+/// What a write leaves at its key; none removes it.
+type Value = Option<Vec<u8>>;
+
 /// Bytes of a row beside its key and value: two vectors, the map's nodes, the allocator.
 const ROW_OVERHEAD_BYTES: usize = 100;
+/// Every message writes a row of these tables, and the next message of the same home writes it
+/// again. They are walked through only when the gateway starts or is backed up.
+const POINT_TABLES: [u8; 3] = [table::HOUSEHOLD, table::ROUTE, table::TOLD];
+
+fn is_point(key: &[u8]) -> bool {
+    key.first().is_some_and(|table| POINT_TABLES.contains(table))
+}
 
 impl Overlay {
     /// Takes a write.
     pub(super) fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
         let new = value.map_or(0, <[u8]>::len);
-        if let Some(known) = self.rows.get_mut(key) {
+        let known = if is_point(key) { self.points.get_mut(key) } else { self.sorted.get_mut(key) };
+        if let Some(known) = known {
             self.bytes = self.bytes + new - known.as_ref().map_or(0, Vec::len);
             match (known, value) {
                 // Records keep their size more or less: their place is used again.
@@ -37,8 +55,69 @@ impl Overlay {
             return;
         }
         self.bytes += key.len() + new + ROW_OVERHEAD_BYTES;
-        self.rows.insert(Key(key.to_vec()), value.map(<[u8]>::to_vec));
+        let (at, value) = (Key(key.to_vec()), value.map(<[u8]>::to_vec));
+        if is_point(key) {
+            self.points.insert(at, value)
+        } else {
+            self.sorted.insert(at, value)
+        };
     }
+
+    /// Takes the position of a log's newest item.
+    pub(super) fn set_head(&mut self, log: &[u8], position: u64) {
+        if let Some(known) = self.heads.get_mut(log) {
+            *known = position;
+            return;
+        }
+        self.bytes += log.len() + size_of::<u64>() + ROW_OVERHEAD_BYTES;
+        self.heads.insert(log.into(), position);
+    }
+
+    fn get(&self, key: &Key) -> Option<&Value> {
+        if is_point(&key.0) { self.points.get(key) } else { self.sorted.get(key) }
+    }
+
+    /// All rows as the database gets them, sorted: neighbours of its tree are then written together.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (Cow<'_, Key>, Option<Cow<'_, [u8]>>)> {
+        let mut heads: Vec<_> = self.heads.iter().collect();
+        heads.sort_unstable();
+        let heads = heads.into_iter().map(|(log, position)| {
+            let position: Vec<u8> = position.to_be_bytes().into();
+            (Cow::Owned(head_key(log)), Some(Cow::Owned(position)))
+        });
+        let mut rows: Vec<_> = self.points.iter().chain(&self.sorted).collect();
+        rows.sort_unstable_by_key(|(key, _)| *key);
+        heads.chain(rows.into_iter().map(|(key, value)| (Cow::Borrowed(key), value.as_deref().map(Cow::Borrowed))))
+    }
+
+    /// The rows of a range in order.
+    fn range(&self, range: &(Bound<Key>, Bound<Key>)) -> InOrder<'_> {
+        if is_empty(range) {
+            return Box::new(std::iter::empty());
+        }
+        let sorted = self.sorted.range(range.clone());
+        if !POINT_TABLES.iter().any(|table| may_hold(range, *table)) {
+            return Box::new(sorted);
+        }
+        let points = self.points.iter().filter(|(key, _)| range.contains(*key));
+        let mut rows: Vec<_> = points.chain(sorted).collect();
+        rows.sort_unstable_by_key(|(key, _)| *key);
+        Box::new(rows.into_iter())
+    }
+}
+
+/// Whether a range may hold a key of a table.
+fn may_hold((from, to): &(Bound<Key>, Bound<Key>), table: u8) -> bool {
+    let first = |key: &Key| key.0.first().copied();
+    let starts = match from {
+        Bound::Included(key) | Bound::Excluded(key) => first(key).is_none_or(|first| first <= table),
+        Bound::Unbounded => true,
+    };
+    let ends = match to {
+        Bound::Included(key) | Bound::Excluded(key) => first(key).is_some_and(|first| first >= table),
+        Bound::Unbounded => true,
+    };
+    starts && ends
 }
 
 /// What is shown: the database under the writes of the last turn of the journal under those of
@@ -52,9 +131,15 @@ pub(super) struct Shown {
 impl Shown {
     /// The last write of a key, if it is not in the database yet.
     pub(super) fn get(&self, key: &Key) -> Option<Option<&Vec<u8>>> {
-        let written = self.active.rows.get(key);
-        let written = written.or_else(|| self.behind.as_ref().and_then(|behind| behind.rows.get(key)));
+        let written = self.active.get(key);
+        let written = written.or_else(|| self.behind.as_ref().and_then(|behind| behind.get(key)));
         written.map(Option::as_ref)
+    }
+
+    /// The last position of a log, if it is not in the database yet.
+    pub(super) fn head(&self, log: &[u8]) -> Option<u64> {
+        let head = self.active.heads.get(log);
+        head.or_else(|| self.behind.as_ref().and_then(|behind| behind.heads.get(log))).copied()
     }
 
     /// The first rows of a range; `read` reads the first ones of the database.
@@ -98,18 +183,15 @@ impl Shown {
     }
 
     /// The writes of a range: those of the turn before, those of this one.
-    fn within(&self, (from, to): Range) -> (btree_map::Range<'_, Key, Value>, btree_map::Range<'_, Key, Value>) {
+    fn within(&self, (from, to): Range) -> (InOrder<'_>, InOrder<'_>) {
         let range = (from.map(Key), to.map(Key));
-        if is_empty(&range) {
-            return Default::default();
-        }
-        let behind = self.behind.as_ref().map(|behind| behind.rows.range(range.clone()));
-        (behind.unwrap_or_default(), self.active.rows.range(range))
+        let behind = self.behind.as_ref().map(|behind| behind.range(&range));
+        (behind.unwrap_or_else(|| Box::new(std::iter::empty())), self.active.range(&range))
     }
 }
 
-/// What a write leaves at its key.
-type Value = Option<Vec<u8>>;
+/// Rows in order, from either end.
+type InOrder<'a> = Box<dyn DoubleEndedIterator<Item = (&'a Key, &'a Value)> + 'a>;
 
 /// Adds rows of the database under the writes of two turns, the newer of which counts, until there
 /// are `limit`. All three are in the same order.
