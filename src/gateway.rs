@@ -186,6 +186,7 @@ fn open_data(config: &Config, clock: &dyn Clock) -> Result<(Arc<dyn Store>, Mast
     let options = EmbeddedOptions {
         created_at: Some(clock.now()),
         logs_bytes_max: config.log.size_mib_max * 1024 * 1024,
+        overlay_bytes: config.data.waiting_rows_mib_max * 1024 * 1024,
         ..EmbeddedOptions::default()
     };
     let store = EmbeddedStore::open(&store_path, options)?;

@@ -101,6 +101,13 @@ pub const KEYS: &[Key] = &[
         meaning: "File with the master key that all device secrets derive from. Made at the first start,\nreadable by its owner only. Left out: `master.key` in the data directory. Losing it\nmeans that every device must be provisioned again: back it up apart from the data.",
     },
     Key {
+        section: "data",
+        name: "waiting_rows_mib_max",
+        kind: Kind::Count { unit: "MiB", min: 1, max: 1024 },
+        default: Some("8"),
+        meaning: "Memory for rows that are durable in the journal and not yet in the database. Once more\nas much is being written. More memory saves writing for homes that report often.",
+    },
+    Key {
         section: "http",
         name: "bind",
         kind: Kind::Bind,

@@ -54,11 +54,13 @@ pub struct Data {
     pub dir: PathBuf,
     /// File with the master key, where it is not in the data directory.
     pub master_key_file: Option<PathBuf>,
+    /// Mebibytes of rows that wait in memory to be written behind.
+    pub waiting_rows_mib_max: usize,
 }
 
 impl Default for Data {
     fn default() -> Data {
-        Data { dir: PathBuf::from("data"), master_key_file: None }
+        Data { dir: PathBuf::from("data"), master_key_file: None, waiting_rows_mib_max: 8 }
     }
 }
 

@@ -83,7 +83,7 @@ schemas! {
     /// What an engine notes about itself.
     Engine = 16, version 1;
     /// What happened to a household since its record was written, in pieces.
-    Tail = 17, version 1;
+    Tail = 18, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.

@@ -121,7 +121,7 @@ impl Demo {
 
     fn config(&self, directory: &std::path::Path) -> Result<Config, DemoError> {
         let operator_token = OperatorToken::new(OPERATOR_TOKEN).map_err(DemoError::Fleet)?;
-        let data = Data { dir: directory.join("data"), master_key_file: None };
+        let data = Data { dir: directory.join("data"), ..Data::default() };
         let mut config = Config { data, operator_token: Some(operator_token), ..Config::default() };
         // A simulated device that is reset or loses its network comes back in milliseconds of real time.
         config.limits.mqtt_connects_per_minute = 60_000;
