@@ -86,6 +86,8 @@ pub struct Settings {
     pub telemetry_s: u32,
     /// Devices that one maker may have.
     pub devices_per_maker_max: usize,
+    /// Calls a second of one token.
+    pub calls_per_second: u32,
 }
 
 /// Everything that the edges can ask.
@@ -101,6 +103,7 @@ pub struct App {
     watched: RwLock<Vec<Watched>>,
     brokers: broker::Brokers,
     telemetry_s: u32,
+    calls_per_second: u32,
 }
 
 /// A part of the gateway that can be in trouble without keeping it from its work.
@@ -137,6 +140,7 @@ impl App {
             watched: RwLock::default(),
             brokers: broker::Brokers::default(),
             telemetry_s: settings.telemetry_s,
+            calls_per_second: settings.calls_per_second,
         });
         Ok(Started { app, fresh_operator_token })
     }
@@ -169,6 +173,11 @@ impl App {
     pub fn complaints(&self) -> Vec<(&'static str, String)> {
         let watched = self.watched.read().expect("no holder of this lock panics");
         watched.iter().flat_map(|watched| (watched.complaints)().into_iter().map(|said| (watched.part, said))).collect()
+    }
+
+    /// Calls a second of one token.
+    pub fn calls_per_second(&self) -> u32 {
+        self.calls_per_second
     }
 
     /// Whether the gateway can take work, and why not.

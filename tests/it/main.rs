@@ -14,6 +14,8 @@ mod mqtt_delivery;
 mod mqtt_faults;
 mod mqtt_house;
 mod mqtt_rules;
+mod protection_flood;
+mod protection_limits;
 mod stock_clients;
 mod tidy;
 mod tls;
