@@ -21,6 +21,7 @@ pub mod offers;
 pub mod orders;
 pub mod profiles;
 pub mod provisioning;
+pub mod quarantine;
 pub mod registry;
 pub mod roles;
 pub mod rows;

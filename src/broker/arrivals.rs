@@ -22,7 +22,7 @@ use super::line::Message;
 use super::trust::Acl;
 use super::ways::Sign;
 use super::{metrics as names, selftest};
-use crate::engine::{Outcome, Repeat, Target, Waiter};
+use crate::engine::{Outcome, RefusedPayload, Repeat, Target, Waiter};
 use crate::mqtt::mailbox::Outgoing;
 use crate::mqtt::refusals::{Refusals, Refused, answer};
 use crate::mqtt::understand::{Arrived, identify, input, input_of, is_within_bounds, known, understand};
@@ -104,6 +104,9 @@ impl Arrivals {
         let mut envelope = match understand(known, &*house.door, device, below, &arrived) {
             Ok(envelope) => envelope,
             Err(rejected) => {
+                let refusal = &rejected.refusal;
+                let payload = &message.payload;
+                house.intake.quarantine(&RefusedPayload { device, topic: below, refusal, payload });
                 self.refuse(device, rejected.refusal, rejected.id, below);
                 return false;
             }

@@ -11,7 +11,7 @@ use crate::app::tokens::KeyKind;
 use crate::app::{App, BrokerAddress, Watched};
 use crate::broker::relay::RelayError;
 use crate::broker::{BrokerLink, IsLinked, Seams, Settings};
-use crate::engine::{Delivery, Engine, Link, Repeat, Target, Waiter};
+use crate::engine::{Delivery, Engine, Link, RefusedPayload, Repeat, Target, Waiter};
 use crate::mqtt::credentials::MasterKey;
 use crate::mqtt::flood::Flood;
 use crate::mqtt::house::Later;
@@ -122,6 +122,9 @@ impl Intake for BesideBroker {
     }
     fn reachable_maker(&self, maker: &MakerId) {
         Intake::reachable_maker(&self.engine, maker);
+    }
+    fn quarantine(&self, refused: &RefusedPayload<'_>) {
+        Intake::quarantine(&self.engine, refused);
     }
     fn now(&self) -> Timestamp {
         Intake::now(&self.engine)

@@ -16,6 +16,7 @@ mod offers;
 mod openapi;
 mod orders;
 mod profiles;
+mod quarantine;
 mod request;
 mod routes;
 mod system;

@@ -22,7 +22,7 @@ use super::refusals::{Refusals, Refused, answer};
 use super::sessions::Sessions;
 pub use super::understand::is_within_bounds;
 use super::understand::{Arrived, identify, input, input_of, known, understand};
-use crate::engine::{Outcome, Repeat, Target, Waiter};
+use crate::engine::{Outcome, RefusedPayload, Repeat, Target, Waiter};
 use crate::observe::limits::{Limit, hit};
 
 /// What became of a publish.
@@ -103,6 +103,9 @@ impl Ingest {
         let envelope = match understand(known, &*self.door, &device, below, &arrived) {
             Ok(envelope) => envelope,
             Err(rejected) => {
+                let refusal = &rejected.refusal;
+                let payload = publish.payload();
+                self.intake.quarantine(&RefusedPayload { device: &device, topic: below, refusal, payload });
                 self.refuse(&device, rejected.refusal, rejected.id, below);
                 return Taken::Done;
             }

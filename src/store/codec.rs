@@ -82,6 +82,8 @@ schemas! {
     Counter = 15, version 1;
     /// What an engine notes about itself.
     Engine = 16, version 1;
+    /// An entry of a maker's quarantine.
+    Quarantine = 17, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -274,7 +276,7 @@ mod tests {
     fn the_numbers_of_the_schemas_stay_as_they_are() {
         let kinds: Vec<_> = Schema::ALL.iter().map(|schema| (*schema as u8, format!("{schema:?}"))).collect();
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
-            Idempotency Provision Counter Engine";
+            Idempotency Provision Counter Engine Quarantine";
         let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {

@@ -15,6 +15,7 @@ mod mqtt_faults;
 mod mqtt_house;
 mod mqtt_rules;
 mod protection_flood;
+mod protection_house;
 mod protection_limits;
 mod stock_clients;
 mod tidy;
