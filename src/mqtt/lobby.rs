@@ -87,8 +87,9 @@ impl Place {
     /// Does a part of the handshake; none when the place was taken away meanwhile.
     pub async fn within<T>(&mut self, step: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
-            done = step => Some(done),
+            biased;
             _ = &mut self.cut => None,
+            done = step => Some(done),
         }
     }
 }
@@ -104,18 +105,19 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_full_lobby_cuts_its_oldest_only_after_the_grace() {
         let lobby = Arc::new(Lobby::new(2));
-        let mut first = lobby.enter().await;
-        let _second = lobby.enter().await;
         let begun = Instant::now();
-        let third = lobby.enter().await;
-        assert!(begun.elapsed() >= LOBBY_GRACE, "the third waited for the grace of the first");
-        assert!(first.within(std::future::pending::<()>()).await.is_none(), "the first is cut");
-        drop(third);
-        let begun = Instant::now();
-        let _fourth = lobby.enter().await;
-        assert!(begun.elapsed() < LOBBY_GRACE, "a place that is given back is free at once");
+        let mut first = lobby.try_enter(begun).ok().expect("there is room");
+        let second = lobby.try_enter(begun + LOBBY_GRACE / 2).ok().expect("there is room");
+        assert_eq!(lobby.try_enter(begun + LOBBY_GRACE / 2).err(), Some(begun + LOBBY_GRACE), "when to look again");
+        assert_eq!(first.within(std::future::ready(7)).await, Some(7));
+        let _third = lobby.try_enter(begun + LOBBY_GRACE).ok().expect("the first has been here for too long");
+        assert_eq!(first.within(std::future::pending::<()>()).await, None, "the first is cut");
+        drop(first);
+        assert!(lobby.try_enter(begun + LOBBY_GRACE).is_err(), "its place was given away, not given back twice");
+        drop(second);
+        assert!(lobby.try_enter(begun + LOBBY_GRACE).is_ok());
     }
 }
