@@ -81,7 +81,8 @@ impl RefusedPayload<'_> {
         )
     }
 
-    pub(super) fn row(&self, at: Timestamp) -> QuarantineRow {
+    /// The entry that it becomes.
+    pub fn row(&self, at: Timestamp) -> QuarantineRow {
         QuarantineRow {
             at,
             device: self.device.clone(),

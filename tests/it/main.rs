@@ -5,6 +5,7 @@ mod broker;
 mod certificates;
 mod command_line;
 mod documents;
+mod fuzz_corpus;
 mod gateway;
 mod hostile_broker;
 mod kill;
