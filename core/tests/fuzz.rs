@@ -1,5 +1,6 @@
 //! Replays the corpus of the fuzz targets (`fuzz/README.md`), each file also bent by a seeded mutator.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test reads its corpus; the rules do not")]
 
 #[path = "../../fuzz/entries/corpus.rs"]
 mod corpus;

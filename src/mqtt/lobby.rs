@@ -109,11 +109,11 @@ mod tests {
     async fn a_full_lobby_cuts_its_oldest_only_after_the_grace() {
         let lobby = Arc::new(Lobby::new(2));
         let begun = Instant::now();
-        let mut first = lobby.try_enter(begun).ok().expect("there is room");
-        let second = lobby.try_enter(begun + LOBBY_GRACE / 2).ok().expect("there is room");
+        let mut first = lobby.try_enter(begun).expect("there is room");
+        let second = lobby.try_enter(begun + LOBBY_GRACE / 2).expect("there is room");
         assert_eq!(lobby.try_enter(begun + LOBBY_GRACE / 2).err(), Some(begun + LOBBY_GRACE), "when to look again");
         assert_eq!(first.within(std::future::ready(7)).await, Some(7));
-        let _third = lobby.try_enter(begun + LOBBY_GRACE).ok().expect("the first has been here for too long");
+        let _third = lobby.try_enter(begun + LOBBY_GRACE).expect("the first has been here for too long");
         assert_eq!(first.within(std::future::pending::<()>()).await, None, "the first is cut");
         drop(first);
         assert!(lobby.try_enter(begun + LOBBY_GRACE).is_err(), "its place was given away, not given back twice");
