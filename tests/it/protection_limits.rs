@@ -206,3 +206,35 @@ async fn protection_payloads_above_the_contract_are_counted() {
     assert_eq!(client.packet().await, (0x40, vec![0, 1]));
     assert!(hits("payload_bounds") > before);
 }
+
+#[tokio::test]
+async fn protection_connections_beyond_the_bound_wait_and_are_served_when_there_is_room() {
+    let before = hits("connections");
+    let house = House::open_with(|settings| settings.connections_max = 2).await;
+    let (first, _second) = (house.client(5, "d-42").await, house.client(5, "side").await);
+    let mut third = house.raw().await;
+    third.send(&Hello { client_id: "third", ..house.hello() }.bytes()).await;
+    third.silence().await;
+    drop(first);
+    assert_eq!(third.packet().await, (0x20, vec![0, 0]));
+    assert!(hits("connections") > before);
+}
+
+#[tokio::test]
+async fn protection_connections_of_one_name_and_forbidden_publishes_are_counted() {
+    let (names, forbidden) = (hits("connections_per_name"), hits("forbidden_publishes"));
+    let house = House::open().await;
+    let mut sides = Vec::new();
+    for n in 0..4 {
+        sides.push(house.client(5, &format!("side-{n}")).await);
+    }
+    let mut fifth = house.raw().await;
+    fifth.send(&Hello { version: 5, client_id: "side-5", ..house.hello() }.bytes()).await;
+    assert_eq!(fifth.packet().await.1[1], 0x97);
+    for id in 1..=11 {
+        sides[0].send(&publish(5, 0x02, "chan/v1/acme/other/up/event", id, "{}")).await;
+    }
+    sides[0].closed().await;
+    assert!(hits("connections_per_name") > names);
+    assert!(hits("forbidden_publishes") > forbidden);
+}
