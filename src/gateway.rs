@@ -23,6 +23,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::engine::{self, Engine, Link};
 use crate::http;
 use crate::mqtt::credentials::{MasterKey, MasterKeyError};
+use crate::mqtt::flood::{Flood, FloodSettings};
 use crate::mqtt::login::Door;
 use crate::mqtt::tls::{Tls, TlsError, TlsSettings};
 use crate::mqtt::websocket::WebSocketSettings;
@@ -31,6 +32,10 @@ use crate::observe::{self, Metrics};
 use crate::shutdown::DRAIN_SECONDS_MAX;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::{Store, StoreError};
+
+/// How many times as large the burst of a device behind a broker is: what waited there while the
+/// gateway was away, a day of a reading each minute, comes all at once and is no flood.
+const BROKER_BACKLOG: u32 = 20;
 
 /// A gateway that takes traffic.
 pub struct Gateway {
@@ -73,7 +78,10 @@ impl Gateway {
         let registry = Arc::new(seams::Registry(app.clone()));
         let door = Arc::new(Door::new(master.clone(), Arc::new(engine.clone()), registry.clone()));
         let broker = config.broker.settings()?;
-        let broker = broker.map(|settings| seams::broker_link(settings, &engine, door.clone(), &app, master));
+        let flood = flood_settings(config);
+        let device_burst = flood.device_burst.saturating_mul(BROKER_BACKLOG);
+        let flood = Arc::new(Flood::new(FloodSettings { device_burst, ..flood }));
+        let broker = broker.map(|settings| seams::broker_link(settings, &engine, door.clone(), &app, master, flood));
         let broker = broker.transpose()?;
         let intake: Arc<dyn Intake> = match &broker {
             Some(broker) => Arc::new(seams::BesideBroker { engine: engine.clone(), broker: broker.clone() }),
@@ -223,12 +231,24 @@ fn mqtt_settings(config: &Config) -> Result<mqtt::Settings, StartError> {
         address: config.mqtt.bind,
         connections_max: config.limits.mqtt_connections_max,
         connect_timeout: std::time::Duration::from_secs(config.limits.mqtt_connect_seconds_max),
+        slow_consumer_limit: mqtt::limits::SLOW_CONSUMER_LIMIT,
+        handshakes_max: config.limits.mqtt_handshakes_max,
         publishes_per_second: config.limits.mqtt_publishes_per_second,
         bridge_publishes_per_second: config.limits.mqtt_bridge_publishes_per_second,
+        flood: flood_settings(config),
         connects_per_minute: config.limits.mqtt_connects_per_minute,
+        connects_burst: config.limits.mqtt_connects_burst,
         tls: tls_settings(&config.mqtt.tls)?,
         websocket: websocket.map(|address| WebSocketSettings { address, tls: config.mqtt.websocket.tls }),
     })
+}
+
+fn flood_settings(config: &Config) -> FloodSettings {
+    FloodSettings {
+        device_per_second: config.limits.device_messages_per_second,
+        device_burst: config.limits.device_messages_burst,
+        maker_per_second: config.limits.maker_messages_per_second,
+    }
 }
 
 fn tls_settings(tls: &config::MqttTls) -> Result<Option<TlsSettings>, StartError> {
@@ -252,6 +272,7 @@ fn app_settings(config: &Config, master: Arc<MasterKey>) -> app::Settings {
         broker: broker_address(config, config.mqtt.bind, false),
         telemetry_s: config.mqtt.telemetry_seconds,
         devices_per_maker_max: config.limits.devices_per_maker_max,
+        calls_per_second: config.limits.http_calls_per_second,
     }
 }
 

@@ -21,6 +21,7 @@ pub mod offers;
 pub mod orders;
 pub mod profiles;
 pub mod provisioning;
+pub mod quarantine;
 pub mod registry;
 pub mod roles;
 pub mod rows;
@@ -86,6 +87,8 @@ pub struct Settings {
     pub telemetry_s: u32,
     /// Devices that one maker may have.
     pub devices_per_maker_max: usize,
+    /// Calls a second of one token.
+    pub calls_per_second: u32,
 }
 
 /// Everything that the edges can ask.
@@ -101,6 +104,7 @@ pub struct App {
     watched: RwLock<Vec<Watched>>,
     brokers: broker::Brokers,
     telemetry_s: u32,
+    calls_per_second: u32,
 }
 
 /// A part of the gateway that can be in trouble without keeping it from its work.
@@ -137,6 +141,7 @@ impl App {
             watched: RwLock::default(),
             brokers: broker::Brokers::default(),
             telemetry_s: settings.telemetry_s,
+            calls_per_second: settings.calls_per_second,
         });
         Ok(Started { app, fresh_operator_token })
     }
@@ -169,6 +174,11 @@ impl App {
     pub fn complaints(&self) -> Vec<(&'static str, String)> {
         let watched = self.watched.read().expect("no holder of this lock panics");
         watched.iter().flat_map(|watched| (watched.complaints)().into_iter().map(|said| (watched.part, said))).collect()
+    }
+
+    /// Calls a second of one token.
+    pub fn calls_per_second(&self) -> u32 {
+        self.calls_per_second
     }
 
     /// Whether the gateway can take work, and why not.

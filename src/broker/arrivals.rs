@@ -22,10 +22,10 @@ use super::line::Message;
 use super::trust::Acl;
 use super::ways::Sign;
 use super::{metrics as names, selftest};
-use crate::engine::{Outcome, Repeat, Target, Waiter};
+use crate::engine::{Outcome, RefusedPayload, Repeat, Target, Waiter};
 use crate::mqtt::mailbox::Outgoing;
 use crate::mqtt::refusals::{Refusals, Refused, answer};
-use crate::mqtt::understand::{Arrived, identify, input, input_of, is_within_bounds, understand};
+use crate::mqtt::understand::{Arrived, identify, input, input_of, is_within_bounds, known, understand};
 
 /// Where the messages of one connection go.
 pub struct Arrivals {
@@ -90,9 +90,23 @@ impl Arrivals {
             correlation: message.correlation.as_deref(),
         };
         let house = self.house.clone();
-        let mut envelope = match understand(&*house.intake, &*house.door, device, below, &arrived) {
+        let known = match known(&*house.intake, device) {
+            Ok(known) => known,
+            Err(rejected) => {
+                self.refuse(device, rejected.refusal, rejected.id, below);
+                return false;
+            }
+        };
+        if let Err(refusal) = house.flood.admit(device, &message.topic, below, &message.payload, Instant::now()) {
+            self.refuse(device, refusal, None, below);
+            return false;
+        }
+        let mut envelope = match understand(known, &*house.door, device, below, &arrived) {
             Ok(envelope) => envelope,
             Err(rejected) => {
+                let refusal = &rejected.refusal;
+                let payload = &message.payload;
+                house.intake.quarantine(&RefusedPayload { device, topic: below, refusal, payload });
                 self.refuse(device, rejected.refusal, rejected.id, below);
                 return false;
             }
@@ -102,7 +116,7 @@ impl Arrivals {
             return false;
         }
         let is_proved = envelope.signed.is_some() || house.trust.acl() == Acl::Proved;
-        if is_proved && house.intake.known(device).is_some_and(|known| !known.credential_used) {
+        if is_proved && !known.credential_used {
             self.command(device, Command::CredentialUsed).await;
         }
         let sign = sign_of(&mut envelope.message);

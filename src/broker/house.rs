@@ -12,6 +12,7 @@ use super::outgo::Outgo;
 use super::selftest;
 use super::trust::{Acl, Trust};
 use super::ways::Ways;
+use crate::mqtt::flood::Flood;
 use crate::mqtt::{Doorkeeper, Intake, Provisioner};
 
 /// Requests for a credential that are answered at once; each waits for the disk more than once.
@@ -110,6 +111,8 @@ pub struct Seams {
     pub provisioner: Arc<dyn Provisioner>,
     /// Whether a device is linked.
     pub is_linked: IsLinked,
+    /// How much devices may publish.
+    pub flood: Arc<Flood>,
     /// The secrets of devices.
     pub secret: SecretOf,
     /// All devices.
@@ -123,6 +126,7 @@ pub struct House {
     pub(super) door: Arc<dyn Doorkeeper>,
     pub(super) provisioner: Arc<dyn Provisioner>,
     pub(super) is_linked: IsLinked,
+    pub(super) flood: Arc<Flood>,
     pub(super) secret: SecretOf,
     pub(super) devices: DevicesAfter,
     pub(super) accounts: Accounts,
@@ -159,6 +163,7 @@ impl House {
             door: seams.door,
             provisioner: seams.provisioner,
             is_linked: seams.is_linked,
+            flood: seams.flood,
             secret: seams.secret,
             devices: seams.devices,
             accounts: Accounts::default(),

@@ -153,12 +153,24 @@ pub struct Limits {
     pub mqtt_connections_max: usize,
     /// How long a client may take to say CONNECT.
     pub mqtt_connect_seconds_max: u64,
+    /// Clients that are not known yet.
+    pub mqtt_handshakes_max: usize,
+    /// Messages of one device in the long run.
+    pub device_messages_per_second: u32,
+    /// Messages of one device ahead of that.
+    pub device_messages_burst: u32,
+    /// Messages of all devices of a maker; 0 is no limit.
+    pub maker_messages_per_second: u32,
     /// Publishes of one device connection.
     pub mqtt_publishes_per_second: u32,
     /// Publishes of one bridge connection.
     pub mqtt_bridge_publishes_per_second: u32,
     /// Connects of one device.
     pub mqtt_connects_per_minute: u32,
+    /// Connects of one device ahead of that.
+    pub mqtt_connects_burst: u32,
+    /// Calls of one token.
+    pub http_calls_per_second: u32,
 }
 
 impl Default for Limits {
@@ -167,9 +179,15 @@ impl Default for Limits {
             devices_per_maker_max: 1_000_000,
             mqtt_connections_max: 100_000,
             mqtt_connect_seconds_max: 10,
+            mqtt_handshakes_max: 512,
+            device_messages_per_second: 10,
+            device_messages_burst: 100,
+            maker_messages_per_second: 0,
             mqtt_publishes_per_second: 100,
             mqtt_bridge_publishes_per_second: 20_000,
-            mqtt_connects_per_minute: 60,
+            mqtt_connects_per_minute: 5,
+            mqtt_connects_burst: 30,
+            http_calls_per_second: 500,
         }
     }
 }

@@ -13,6 +13,7 @@ use super::decider::Decider;
 use super::job::{InputJob, Job};
 use super::metrics::Meters;
 use super::outbox::Outbox;
+use super::quarantine::Quarantine;
 use super::routes::{Directory, Route};
 use super::rows::{self, HouseholdRow, MoveRow};
 use super::tail::{Tail, is_tail};
@@ -35,6 +36,7 @@ pub(super) struct House {
     pub(super) inboxes: Inboxes,
     pub(super) directory: Directory,
     pub(super) outbox: Outbox,
+    pub(super) quarantine: Quarantine,
     pub(super) timers: Timers,
     pub(super) meters: Meters,
     /// Devices whose leaving is decided and whose arrival is not yet durable.
@@ -94,6 +96,7 @@ impl House {
         })?;
         let house = Arc::new(House {
             outbox: Outbox::open(&*store)?,
+            quarantine: Quarantine::open(&*store)?,
             settings,
             clock,
             store,

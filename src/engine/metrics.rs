@@ -32,6 +32,8 @@ pub const OUTBOX_ROWS: &str = "outbox_rows";
 pub const TIMERS_FIRED: &str = "engine_timers_fired_total";
 /// Devices on their way between households.
 pub const MOVES_IN_FLIGHT: &str = "engine_moves_in_flight";
+/// Inputs that the gateway itself failed on.
+pub const POISON: &str = "engine_poison_total";
 /// Households read from the store because they were not in memory.
 pub const HOUSEHOLD_LOADS: &str = "engine_household_loads_total";
 
@@ -52,6 +54,7 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     (OUTBOX_ROWS, "count", "Messages that wait for a device or its acknowledgement."),
     (TIMERS_FIRED, "count", "Deadlines of households that came due."),
     (MOVES_IN_FLIGHT, "count", "Devices on their way from one household to another."),
+    (POISON, "count", "Inputs that the gateway itself failed on; they are kept in the makers' quarantine."),
     (HOUSEHOLD_LOADS, "count", "Households read from the store because they were not in memory."),
 ];
 
@@ -72,6 +75,7 @@ pub(super) struct Meters {
     pub(super) outbox_rows: Gauge,
     pub(super) timers_fired: Counter,
     pub(super) moves_in_flight: Gauge,
+    pub(super) poison: Counter,
     pub(super) household_loads: Counter,
 }
 
@@ -93,6 +97,7 @@ impl Meters {
             outbox_rows: metrics::gauge!(OUTBOX_ROWS),
             timers_fired: metrics::counter!(TIMERS_FIRED),
             moves_in_flight: metrics::gauge!(MOVES_IN_FLIGHT),
+            poison: metrics::counter!(POISON),
             household_loads: metrics::counter!(HOUSEHOLD_LOADS),
         }
     }

@@ -13,11 +13,13 @@
 //! | `outbox`, `speak` | what waits for devices, and its rendering |
 //! | `seen`, `log`, `rows` | message ids, the input log, the types on disk |
 //! | `tail` | what happened to a household since its record was written |
+//! | `poison`, `quarantine`, `excerpt` | what nobody understood or what failed us, redacted, for its maker |
 //! | `timers` | deadlines of households |
 //! | `explain`, `replay` | why, also of silence; the log decided again |
 
 mod decider;
 pub mod entropy;
+mod excerpt;
 pub mod explain;
 mod facts;
 mod house;
@@ -25,6 +27,8 @@ mod job;
 mod log;
 pub mod metrics;
 mod outbox;
+mod poison;
+pub mod quarantine;
 pub mod replay;
 pub mod routes;
 pub mod rows;
@@ -52,6 +56,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use decider::Decider;
 pub use explain::{Explained, MessageSeen};
+pub use quarantine::{QuarantineRow, RefusedPayload};
 pub use routes::Route;
 
 use crate::clock::Clock;
@@ -59,7 +64,7 @@ use crate::store::{self, Commit, Store, StoreError};
 use house::{House, Inboxes, lock};
 use job::{InputJob, Job, Queued, retry};
 use routes::Admitted;
-use shard::{Prepared, Shard, Step};
+use shard::{Shard, Step};
 use writer::{Work, Writer};
 
 /// Rounds of emptying the queues at the end: a move needs two, and what it forwards one more.
@@ -339,6 +344,36 @@ impl Engine {
         outcome.await.unwrap_or_else(|_| Err(stopping()))
     }
 
+    /// Keeps a refused payload for its maker, where there is time for it; never waits.
+    pub fn quarantine(&self, refused: &RefusedPayload<'_>) {
+        let house = self.house();
+        let now = house.clock.now();
+        if !refused.is_about_the_payload() || !house.quarantine.has_time_for(&refused.device.maker, now) {
+            return;
+        }
+        // The writer's queue has the messages of others: when it is full this one is only counted.
+        let Ok(room) = self.inner().works_in.try_reserve() else {
+            return crate::observe::limits::hit(crate::observe::limits::Limit::Quarantine);
+        };
+        let writes = house.quarantine.take_in(&refused.row(now));
+        let (waiter, _) = oneshot::channel();
+        room.send(Work::Document { commit: Commit { preconditions: Vec::new(), writes }, waiter });
+    }
+    /// A page of a maker's quarantine, newest first, from before a key.
+    pub fn quarantined(
+        &self,
+        maker: &MakerId,
+        before: Option<&store::keys::Key>,
+        limit: usize,
+    ) -> Result<Vec<(store::keys::Key, QuarantineRow)>, StoreError> {
+        let rows = self.store().scan_back(&store::keys::quarantine_of(maker), before, limit)?;
+        let read = rows.into_iter().map(|(key, bytes)| {
+            let row = store::codec::decode(store::codec::Schema::Quarantine, &key, &bytes)?;
+            Ok((key, row))
+        });
+        read.collect()
+    }
+
     /// The store, for reading.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.house().store
@@ -408,9 +443,9 @@ impl Engine {
         drop(queue);
         let Some(job) = job else { return false };
         let step = lock(&inner.shards[shard]).take(job);
-        if let Some(prepared) = inner.finish(step) {
+        if let Some(work) = inner.finish(step) {
             // There was room, and nobody else sends: see above.
-            let _ = inner.works_in.try_send(Work::Prepared(prepared));
+            let _ = inner.works_in.try_send(work);
         }
         true
     }
@@ -484,7 +519,7 @@ impl Engine {
 impl Inner {
     /// Lets what needs no disk be known, and gives what must be committed. Called without the
     /// shard's lock: answers may call the engine back.
-    fn finish(&self, step: Step) -> Option<Box<Prepared>> {
+    fn finish(&self, step: Step) -> Option<Work> {
         // After a failed write, reads may show what is not on disk: whoever was taken for a repeat
         // by such a row must come again.
         let trusted = self.house.trouble().is_none();
@@ -497,7 +532,7 @@ impl Inner {
         if let Some((household, job)) = step.forward {
             self.house.inboxes.push(household, [job]);
         }
-        step.commit
+        step.commit.map(Work::Prepared).or(step.poisoned.map(Work::Poisoned))
     }
 
     /// What need not be done at once.

@@ -117,6 +117,7 @@ impl Outbox {
             let Some(dropped) = waiting.remove(oldest) else { break };
             index.rows -= 1;
             meters.outbox_dropped.increment(1);
+            crate::observe::limits::hit(crate::observe::limits::Limit::OfflineQueue);
             writes.push(Write::Delete(keys::outbox(device, dropped.n)));
         }
         meters.outbox_rows.set(index.rows as f64);

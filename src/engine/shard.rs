@@ -23,6 +23,7 @@ use super::facts::{Facts, read_household};
 use super::house::{House, MOVES_IN_FLIGHT_MAX};
 use super::job::{InputJob, Job, Queued, retry};
 use super::outbox::{Outgoing, delivery};
+use super::poison::{self, POISON_RETRY, Poisoned, guarded};
 use super::routes::{Admitted, Route};
 use super::rows::{self, LogItem, LogRow, MoveRow, OfferRow, OrderRow, Told, ToldRow};
 use super::seen::{self, Mark, Remembered};
@@ -30,7 +31,7 @@ use super::speak::{self, Cause};
 use super::tail::Tail;
 use super::{Outcome, Repeat, Target, Waiter, log, timers};
 use crate::store::codec::{self, Schema};
-use crate::store::{StoreError, VALUE_BYTES_MAX, Write, keys};
+use crate::store::{Commit, StoreError, VALUE_BYTES_MAX, Write, keys};
 
 /// Repeats of one message that wait for its first to become durable.
 const REPEATS_WAITING_MAX: usize = 1_024;
@@ -57,6 +58,8 @@ pub(super) struct Shard {
 pub(super) struct Step {
     /// To be committed.
     pub(super) commit: Option<Box<Prepared>>,
+    /// An input that the rules failed on, to be kept.
+    pub(super) poisoned: Option<Box<Poisoned>>,
     /// To be answered at once: nothing of it needs the disk.
     pub(super) answers: Vec<(Waiter, Outcome)>,
     /// To be said at once.
@@ -242,6 +245,10 @@ impl Shard {
         let id = InputId::derived(&[b"timer", household.bytes(), &seq.to_be_bytes(), &deadline.0.to_be_bytes()]);
         let input = self.house.own_input(id, None, now, What::Timer);
         let step = self.decide(household, input, Waiter::None, None, true);
+        if step.poisoned.is_some() {
+            self.house.timers.set(household, Some(now + POISON_RETRY));
+            return step;
+        }
         let next = self.facts.get_mut(household).and_then(|known| known.row.facts.next_deadline());
         // A deadline that its own input left standing is tried again, but not at once.
         self.house.timers.set(household, next.map(|next| if next <= now { now + timers::RETRY } else { next }));
@@ -315,7 +322,7 @@ impl Shard {
             // answer is taken.
             Told::Sync => {
                 let rules = self.house.rules.current();
-                let decision = (self.house.decider.decide)(facts, input, &rules, input.received_at);
+                let decision = guarded(|| (self.house.decider.decide)(facts, input, &rules, input.received_at))?;
                 decision.effects.into_iter().find_map(|effect| match effect {
                     Effect::Down { message, .. } if matches!(*message, DownMessage::Sync(_)) => Some(*message),
                     _ => None,
@@ -332,7 +339,8 @@ impl Shard {
             Err(error) => return self.unreadable(waiter, &error),
         };
         let rules = self.house.rules.current();
-        let decision = (self.house.decider.decide)(&facts, &input, &rules, input.received_at);
+        let decided = guarded(|| (self.house.decider.decide)(&facts, &input, &rules, input.received_at));
+        let Some(decision) = decided else { return self.poisoned(&facts, &input, waiter) };
         if own && decision.changes.is_empty() && decision.effects.is_empty() && decision.trace.candidates.is_empty() {
             return Step::answer(waiter, Outcome::Committed(decision.reply));
         }
@@ -344,10 +352,11 @@ impl Shard {
         drop(facts);
         let told = mark.as_ref().and_then(|_| seen::told(&input, &decision));
         let remembered = mark.as_ref().map(|mark| (mark, told.as_ref()));
-        let applied = match self.apply(household, &input, &decision, remembered, &leaving) {
-            Ok(applied) => applied,
-            Err(Unapplied::Refused(refusal)) => return Step::answer(waiter, Outcome::Committed(Err(refusal))),
-            Err(Unapplied::Unread(error)) => return self.unreadable(waiter, &error),
+        let applied = match guarded(|| self.apply(household, &input, &decision, remembered, &leaving)) {
+            Some(Ok(applied)) => applied,
+            None => return self.poisoned_half_way(household, &input, waiter),
+            Some(Err(Unapplied::Refused(refusal))) => return Step::answer(waiter, Outcome::Committed(Err(refusal))),
+            Some(Err(Unapplied::Unread(error))) => return self.unreadable(waiter, &error),
         };
         if let Some(mark) = &mark {
             self.in_flight.entry(mark.clone()).or_default();
@@ -377,6 +386,56 @@ impl Shard {
         write_log(&mut prepared, &facts, input, rules.version, decision, snapshot);
         self.house.timers.set(household, facts.next_deadline());
         Step { commit: Some(Box::new(prepared)), ..Step::default() }
+    }
+
+    /// The rules failed on an input: it changes nothing, is kept for its maker and answered.
+    fn poisoned(&self, facts: &Household, input: &Input, waiter: Waiter) -> Step {
+        self.house.meters.poison.increment(1);
+        let device = input.device.as_ref().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(device.id = device, household = %facts.id, "The rules failed on an input; it is in its maker's quarantine");
+        if let What::Command(Command::Arrive { .. }) = &input.what {
+            self.house.move_ended(); // its row stays, and the next start tries again
+        }
+        let refusal = poison::refusal();
+        let Some(row) = poison::row(input) else {
+            // About no device: nobody has a quarantine to look into, and nobody is owed more than the word.
+            let commit = Commit::default();
+            return Step {
+                poisoned: Some(Box::new(Poisoned { commit, waiter, refusal, outgoing: Vec::new() })),
+                ..Step::default()
+            };
+        };
+        let mut outgoing = Vec::new();
+        if let What::Device(message) = &input.what {
+            let told = DownMessage::Error {
+                refusal: refusal.clone(),
+                reference: input.message.clone(),
+                topic: message.topic().to_owned(),
+            };
+            let cause = Cause {
+                household: facts.id,
+                seq: facts.seq,
+                input: input.id,
+                now: input.received_at,
+                again: true,
+                corr: input.sender.corr.as_deref(),
+            };
+            let said = speak::render(&cause, 0, &row.device, &told, None);
+            let n = self.house.outbox.number(&mut Vec::new());
+            outgoing.push(Outgoing { delivery: delivery(row.device.clone(), n, said), stored: false });
+        }
+        let commit = Commit { preconditions: Vec::new(), writes: self.house.quarantine.take_in(&row) };
+        Step { poisoned: Some(Box::new(Poisoned { commit, waiter, refusal, outgoing })), ..Step::default() }
+    }
+
+    /// The rules failed while a decision was being applied: what is in memory may be half changed,
+    /// so all that is not on disk is forgotten, as after a failed commit.
+    fn poisoned_half_way(&mut self, household: HouseholdId, input: &Input, waiter: Waiter) -> Step {
+        let repeats = self.failed();
+        let again = || retry("the gateway failed on another message; nothing was changed");
+        let mut step = self.poisoned(&Household::empty(household), input, waiter);
+        step.answers.extend(repeats.into_iter().map(|waiter| (waiter, again())));
+        step
     }
 
     /// Whether a message was seen, and what its repeat is told.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use hearthway_core::time::Span;
 use tokio::sync::mpsc;
 
-use super::job::Job;
+use super::job::{Job, retry};
+use super::poison::guarded;
 use super::writer::Work;
 use super::{Inner, StoreError};
 
@@ -64,10 +65,20 @@ fn take(inner: &Arc<Inner>, shard: usize, mut jobs: mpsc::Receiver<Job>) {
     while !inner.stopping.load(Ordering::Acquire) {
         let urgent = inner.house.inboxes.take_urgent(shard);
         let Some(job) = urgent.or_else(|| jobs.blocking_recv()) else { return };
-        let step = super::house::lock(&inner.shards[shard]).take(job);
-        if let Some(prepared) = inner.finish(step) {
+        // Rules are guarded where they are called. This is for everything else: what fails is not
+        // acknowledged, and the shard lives on for its other households.
+        let Some(step) = guarded(|| super::house::lock(&inner.shards[shard]).take(job)) else {
+            inner.house.meters.poison.increment(1);
+            tracing::error!(shard, "A shard failed on an input; what it had not yet made durable is decided again");
+            let repeats = super::house::lock(&inner.shards[shard]).failed();
+            for repeat in repeats {
+                repeat.answer(retry("the gateway failed on it"));
+            }
+            continue;
+        };
+        if let Some(work) = inner.finish(step) {
             // Waits here while the writer is behind: that holds the queue, and so the senders.
-            let _ = inner.works_in.blocking_send(Work::Prepared(prepared));
+            let _ = inner.works_in.blocking_send(work);
         }
     }
 }

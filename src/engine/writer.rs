@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::facts::read_household;
 use super::house::{House, lock};
 use super::job::{InputJob, Job, retry};
+use super::poison::Poisoned;
 use super::shard::{Kept, Prepared, Shard};
 use super::{Outcome, Waiter, rows};
 use crate::store::codec::Schema;
@@ -26,6 +27,8 @@ pub(super) type DocumentWaiter = oneshot::Sender<Result<StoreOutcome, StoreError
 pub(super) enum Work {
     /// A decided input.
     Prepared(Box<Prepared>),
+    /// An input that the gateway failed on: kept for its maker before its sender is answered.
+    Poisoned(Box<Poisoned>),
     /// A write of the edges.
     Document { commit: Commit, waiter: DocumentWaiter },
     /// Deletes what devices have acknowledged, and tells when everything before it is durable.
@@ -45,9 +48,11 @@ impl Writer {
     /// Makes one group durable and lets the world know.
     pub(super) fn commit(&self, work: Vec<Work>) {
         let (mut decided, mut documents, mut flushed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut poisoned = Vec::new();
         for work in work {
             match work {
                 Work::Prepared(prepared) => decided.push(*prepared),
+                Work::Poisoned(failed) => poisoned.push(*failed),
                 Work::Document { commit, waiter } => documents.push((commit, waiter)),
                 Work::Flush(waiter) => flushed.extend(waiter),
             }
@@ -58,6 +63,7 @@ impl Writer {
         let first_document = group.len();
         let (commits, waiters): (Vec<_>, Vec<_>) = documents.into_iter().unzip();
         group.extend(commits);
+        group.extend(poisoned.iter_mut().map(|failed| std::mem::take(&mut failed.commit)));
         if !acknowledged.is_empty() {
             let writes = acknowledged.iter().map(|(device, n)| Write::Delete(keys::outbox(device, *n)));
             group.push(Commit { preconditions: Vec::new(), writes: writes.collect() });
@@ -73,6 +79,7 @@ impl Writer {
                     for (waiter, outcome) in waiters.into_iter().zip(outcomes) {
                         let _ = waiter.send(Ok(outcome));
                     }
+                    self.all_kept(poisoned);
                 }
                 Err(error) => {
                     self.house.meters.commit_failures.increment(1);
@@ -85,6 +92,9 @@ impl Writer {
                         self.house.outbox.acknowledge(&device, n);
                     }
                     self.all_failed(decided);
+                    for failed in poisoned {
+                        self.fail(failed.waiter);
+                    }
                     for waiter in waiters {
                         let _ = waiter.send(Err(error.clone()));
                     }
@@ -157,6 +167,14 @@ impl Writer {
             }
         }
         repeats
+    }
+
+    /// What failed is on disk: its senders are told, and it does not come again.
+    fn all_kept(&self, poisoned: Vec<Poisoned>) {
+        for Poisoned { waiter, refusal, outgoing, .. } in poisoned {
+            waiter.answer(Outcome::Committed(Err(refusal)));
+            self.house.outbox.dispatch(outgoing, self.house.link().as_ref(), &self.house.meters);
+        }
     }
 
     /// The store refused a group. What was decided on top of it is forgotten too.

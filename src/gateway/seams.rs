@@ -11,8 +11,9 @@ use crate::app::tokens::KeyKind;
 use crate::app::{App, BrokerAddress, Watched};
 use crate::broker::relay::RelayError;
 use crate::broker::{BrokerLink, IsLinked, Seams, Settings};
-use crate::engine::{Delivery, Engine, Link, Repeat, Target, Waiter};
+use crate::engine::{Delivery, Engine, Link, RefusedPayload, Repeat, Target, Waiter};
 use crate::mqtt::credentials::MasterKey;
+use crate::mqtt::flood::Flood;
 use crate::mqtt::house::Later;
 use crate::mqtt::{Doorkeeper, Intake, IssuedSecrets, Known, Provisioner};
 
@@ -70,6 +71,7 @@ pub(super) fn broker_link(
     door: Arc<dyn Doorkeeper>,
     app: &Arc<App>,
     master: Arc<MasterKey>,
+    flood: Arc<Flood>,
 ) -> Result<BrokerLink, RelayError> {
     let address = &settings.address;
     let place = BrokerAddress { host: address.host.clone(), port: address.port, tls: address.tls };
@@ -81,6 +83,7 @@ pub(super) fn broker_link(
         door,
         provisioner: Arc::new(ProvisionerAtBroker { app: app.clone(), place }),
         is_linked,
+        flood,
         secret: Arc::new(secrets_of(master)),
         devices: Arc::new(move |after, limit| all.devices(after, limit).into_iter().map(|(key, _)| key).collect()),
     };
@@ -119,6 +122,9 @@ impl Intake for BesideBroker {
     }
     fn reachable_maker(&self, maker: &MakerId) {
         Intake::reachable_maker(&self.engine, maker);
+    }
+    fn quarantine(&self, refused: &RefusedPayload<'_>) {
+        Intake::quarantine(&self.engine, refused);
     }
     fn now(&self) -> Timestamp {
         Intake::now(&self.engine)

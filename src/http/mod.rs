@@ -16,6 +16,7 @@ mod offers;
 mod openapi;
 mod orders;
 mod profiles;
+mod quarantine;
 mod request;
 mod routes;
 mod system;
@@ -25,8 +26,9 @@ mod tests;
 mod triggers;
 mod views;
 
+use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -34,16 +36,22 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
+use hearthway_core::code::{Code, Refusal};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 pub use error::errors_page;
 pub use openapi::openapi;
 
 use self::error::{ApiError, HttpCode};
 use crate::app::App;
+use crate::bucket::Bucket;
+use crate::observe::limits::{Limit, hit};
 
 /// Bytes of one body: the largest documents have a thirtieth.
 const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Seconds' worth of calls that a token may make at once: a page of a console loads many.
+const CALLS_BURST_SECONDS: u32 = 2;
 /// How long one call may take; bulk calls take as long as their lines.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -54,11 +62,29 @@ pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 pub(crate) struct Shared {
     app: Arc<App>,
     metrics: RenderMetrics,
+    /// How often each token called lately: as many as there are tokens.
+    paces: Mutex<HashMap<String, Bucket>>,
+}
+
+impl Shared {
+    /// Refuses a token that calls too often.
+    fn in_pace(&self, token: &str) -> Result<(), ApiError> {
+        let per_second = self.app.calls_per_second();
+        let now = Instant::now();
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = || Bucket::new(per_second.saturating_mul(CALLS_BURST_SECONDS), per_second.into(), now);
+        let Err(wait) = paces.entry(token.to_owned()).or_insert_with(full).take(now) else { return Ok(()) };
+        hit(Limit::HttpRate);
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+        let why =
+            format!("this token makes more than {per_second} calls a second; use the bulk calls, or call less often");
+        Err(Refusal { retry_after_seconds: Some(seconds), ..Refusal::new(Code::RateLimited, why) }.into())
+    }
 }
 
 /// All routes over an application.
 pub fn router(app: Arc<App>, metrics: RenderMetrics) -> Router {
-    let shared = Arc::new(Shared { app, metrics });
+    let shared = Arc::new(Shared { app, metrics, paces: Mutex::default() });
     let (mut calls, mut bulk) = (Router::new(), Router::new());
     for entry in routes::all() {
         let (path, handler) = (entry.path, entry.handler);
@@ -86,6 +112,7 @@ async fn in_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(CALL_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
+            hit(Limit::HttpTime);
             ApiError::new(HttpCode::Timeout, "the gateway did not finish within 30 s; repeat the call").into_response()
         }
     }

@@ -16,6 +16,7 @@ use super::error::{ApiError, HttpCode};
 use crate::app::documents::Condition;
 use crate::app::tokens::Caller;
 use crate::app::{PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, PageQuery};
+use crate::observe::limits::{Limit, hit};
 
 /// Nesting of a JSON body: triggers nest deepest, and need less than half.
 const JSON_DEPTH_MAX: usize = 32;
@@ -26,7 +27,9 @@ pub struct Who(pub Caller);
 impl FromRequestParts<Arc<Shared>> for Who {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Who, ApiError> {
-        caller(&parts.headers, shared).map(Who)
+        let caller = caller(&parts.headers, shared)?;
+        shared.in_pace(caller.token())?;
+        Ok(Who(caller))
     }
 }
 
@@ -65,7 +68,10 @@ impl<T: DeserializeOwned> OptionalFromRequest<Arc<Shared>> for Body<T> {
 
 async fn whole(request: Request, shared: &Arc<Shared>) -> Result<Bytes, ApiError> {
     Bytes::from_request(request, shared).await.map_err(|rejection| match rejection.status().as_u16() {
-        413 => ApiError::too_large(format!("a body has at most {} bytes", super::BODY_BYTES_MAX)),
+        413 => {
+            hit(Limit::HttpBody);
+            ApiError::too_large(format!("a body has at most {} bytes", super::BODY_BYTES_MAX))
+        }
         _ => ApiError::invalid("", "the body ended before its length"),
     })
 }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
-use super::{Shared, broker, catalog, claims, decisions, devices, offers, orders, profiles, system, tenants, triggers};
+use super::{
+    Shared, broker, catalog, claims, decisions, devices, offers, orders, profiles, quarantine, system, tenants,
+    triggers,
+};
 
 /// One route with what the document says of it.
 pub(super) struct Entry {
@@ -115,6 +118,9 @@ pub(super) fn all() -> Vec<Entry> {
             .body(r#"{"maker":"acme","device":"d-7","model":"th-200","serial":null}"#)
             .answer(200, r#"{"device":"d-7","username":"acme/d-7","secret":"…"}"#)
             .bulk(),
+        get("/v1/makers/{maker}/quarantine", quarantine::list_quarantine, "What its devices sent and nobody understood, redacted, newest first")
+            .query(page)
+            .answer(200, r#"{"items":[{"t":"2026-03-20T09:46:40Z","device":"d-42","topic":"up/slot","code":"payload.invalid","pointer":"/body/slot","bytes":214,"sha256":"…","excerpt":"{…}","is_fault_of_gateway":false}],"next":null}"#),
         get("/v1/provisioning/attempts", devices::list_attempts, "The last provisioning attempts, newest first")
             .query(&["limit"]),
     ];

@@ -16,7 +16,7 @@ use crate::app::devices::DeviceView;
 use crate::app::offers::order_of;
 use crate::app::profiles::Person;
 use crate::app::provisioning::Attempt;
-use crate::engine::{Explained, MessageSeen};
+use crate::engine::{Explained, MessageSeen, QuarantineRow};
 
 /// A list.
 pub fn list<T>(page: Page<T>, item: impl Fn(T) -> Value) -> Value {
@@ -336,5 +336,20 @@ pub fn attempt(attempt: &Attempt) -> Value {
         "model": attempt.model.as_ref().map(|model| model.as_str()),
         "device": attempt.outcome.as_ref().ok().map(|key| key.device.as_str()),
         "error": error.map(|refusal| json!({"code": refusal.code, "message": refusal.message})),
+    })
+}
+
+/// An entry of a maker's quarantine.
+pub fn quarantined(row: &QuarantineRow) -> Value {
+    json!({
+        "t": time(row.at),
+        "device": row.device.device.as_str(),
+        "topic": row.topic,
+        "code": row.code,
+        "pointer": row.pointer,
+        "bytes": row.bytes,
+        "sha256": row.sha256.map(|hash| data_encoding::HEXLOWER.encode(&hash)),
+        "excerpt": row.excerpt,
+        "is_fault_of_gateway": row.is_fault_of_gateway,
     })
 }

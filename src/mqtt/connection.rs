@@ -15,23 +15,26 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::codec::{Decoder, Packet, Publish, Subscribe, Version};
 use super::encode::{Down, Encoder};
+use super::flood::{Lane, Verdict};
 use super::handshake::{Client, greet};
 use super::ingest::{Ingest, LastWord, Taken, is_within_bounds};
 use super::limits::{
     Bucket, FAREWELL_LIMIT, FILTERS_PER_PACKET_MAX, FORBIDDEN_PER_MINUTE_MAX, IDLE_LIMIT, KEEP_ALIVE_SECONDS_MAX,
-    OUT_BYTES_PAUSE, PerMinute, SESSION_EXPIRY_SECONDS_MAX, SLOW_CONSUMER_LIMIT, UNRELEASED_MAX,
-    WILL_DELAY_SECONDS_MAX,
+    OUT_BYTES_PAUSE, PerMinute, SESSION_EXPIRY_SECONDS_MAX, UNRELEASED_MAX, WILL_DELAY_SECONDS_MAX,
 };
 use super::listener::House;
+use super::lobby::Place;
 use super::mailbox::{Due, Ending, Mailbox, Note, Outgoing};
 use super::sessions::Left;
 use super::tls::Security;
 use super::transport::{Moved, Out, Transport, moved};
 use super::{metrics as names, reason};
+use crate::observe::limits::{Limit, hit};
 
 /// Serves one stream to its end. A client that has shown a certificate is whom that names.
-pub(super) async fn serve<S: Transport>(mut stream: S, house: &Arc<House>, security: Security) {
-    let Some(client) = greet(&mut stream, house, security.certified()).await else { return };
+/// Until its CONNECT it has a place in the lobby.
+pub(super) async fn serve<S: Transport>(mut stream: S, house: &Arc<House>, security: Security, place: Place) {
+    let Some(client) = greet(&mut stream, house, security.certified(), place).await else { return };
     let mut connection = Connection::new(client, house.clone(), security);
     connection.begin().await;
     let over = connection.run(&mut stream).await;
@@ -97,6 +100,7 @@ struct Connection {
     /// QoS 2 publishes among them.
     unsettled_qos2: BTreeSet<u16>,
     rate: Bucket,
+    lane: Option<Lane>,
     /// Nothing is read before then: the client is above its rate.
     paused_until: Option<Instant>,
     forbidden: PerMinute,
@@ -131,7 +135,14 @@ impl Connection {
             house.intake.clone(),
             house.door.clone(),
             house.sessions.clone(),
+            house.flood.clone(),
         );
+        let lane = match &client.who {
+            Who::Device(device) => Some(house.flood.lane(Some(device), &device.maker, now)),
+            Who::Bridge(maker) => Some(house.flood.lane(None, maker, now)),
+            // Provisioning is bounded by its own few answers in flight.
+            Who::Bootstrap(_) => None,
+        };
         Connection {
             house,
             who: client.who,
@@ -153,6 +164,7 @@ impl Connection {
             in_flight_max: client.in_flight_max,
             unsettled_qos2: BTreeSet::new(),
             rate: Bucket::new(per_second, f64::from(per_second.max(1)), now),
+            lane,
             paused_until: None,
             forbidden: PerMinute::default(),
             silence_max,
@@ -173,6 +185,7 @@ impl Connection {
             let is_suspended = self.house.intake.known(device).is_some_and(|known| known.suspended);
             if self.is_storm && !is_suspended {
                 tracing::warn!(device.id = %device, "Suspended `{device}`: its connection was taken over too often");
+                hit(Limit::Takeovers);
                 self.ingest.suspend_for_takeovers(device).await;
             }
         }
@@ -236,7 +249,7 @@ impl Connection {
     fn alarm_at(&self) -> Instant {
         let mut at = self.heard_at + self.silence_max;
         if !self.out.is_done() {
-            at = at.min(self.out.progress_at + SLOW_CONSUMER_LIMIT);
+            at = at.min(self.out.progress_at + self.house.settings.slow_consumer_limit);
         }
         let certificate_ends = self.security.certified().map(|certified| certified.ends_at);
         for other in [self.paused_until, self.ingest.summary_due(), certificate_ends].into_iter().flatten() {
@@ -249,11 +262,13 @@ impl Connection {
         self.paused_until = self.paused_until.filter(|until| *until > now);
         if self.heard_at + self.silence_max <= now {
             if self.may_take(now) {
+                hit(Limit::KeepAlive);
                 return Err(Over::because(reason::KEEP_ALIVE_TIMEOUT, "silent for longer than the keep-alive"));
             }
             self.heard_at = now; // nothing was read, so nothing could be heard
         }
-        if !self.out.is_done() && self.out.progress_at + SLOW_CONSUMER_LIMIT <= now {
+        if !self.out.is_done() && self.out.progress_at + self.house.settings.slow_consumer_limit <= now {
+            hit(Limit::SlowConsumer);
             return Err(Over::because(reason::QUOTA_EXCEEDED, "the client does not take what it is sent"));
         }
         if self.security.certified().is_some_and(|certified| certified.ends_at <= now) {
@@ -294,6 +309,9 @@ impl Connection {
                     }
                 }
                 Err(fault) => {
+                    if fault.reason == reason::PACKET_TOO_LARGE {
+                        hit(Limit::PacketBytes);
+                    }
                     result = Err(Over::because(fault.reason, fault.what));
                     break;
                 }
@@ -342,9 +360,15 @@ impl Connection {
 
     async fn publish(&mut self, publish: Publish) -> Result<(), Over> {
         counter!(names::MESSAGES_IN).increment(1);
-        if let Some(wait) = self.rate.spend(Instant::now()) {
-            counter!(names::SLOWED).increment(1);
-            self.paused_until = Some(Instant::now() + wait);
+        let now = Instant::now();
+        if let Some(wait) = self.rate.spend(now) {
+            hit(Limit::ConnectionRate);
+            self.pause(now + wait);
+        }
+        match self.lane.as_ref().map(|lane| lane.look_at(publish.topic(), publish.qos, now)) {
+            None | Some(Verdict::Free) => {}
+            Some(Verdict::Slow(wait)) => self.pause(now + wait),
+            Some(Verdict::Dropped) => return Ok(()),
         }
         if publish.qos == 2 {
             if self.encoder.version == Version::V5 {
@@ -358,10 +382,12 @@ impl Connection {
                 return Ok(());
             }
             if self.mailbox.unreleased() + self.unsettled_qos2.len() >= UNRELEASED_MAX {
+                hit(Limit::InFlight);
                 return Err(Over::because(reason::RECEIVE_MAX_EXCEEDED, "too many QoS 2 publishes without PUBREL"));
             }
         }
         if publish.qos > 0 && self.unsettled >= self.in_flight_max {
+            hit(Limit::InFlight);
             return Err(Over::because(reason::RECEIVE_MAX_EXCEEDED, "more unacknowledged publishes than announced"));
         }
         let taken = match &self.who {
@@ -371,6 +397,9 @@ impl Connection {
         match taken {
             Taken::Settling => {
                 self.unsettled += 1;
+                if self.unsettled == self.in_flight_max && self.encoder.version == Version::V311 {
+                    hit(Limit::InFlight); // its reading pauses
+                }
                 if publish.qos == 2 {
                     self.unsettled_qos2.insert(publish.id);
                 }
@@ -380,14 +409,25 @@ impl Connection {
                 self.acknowledge(publish.id, publish.qos, reason::SUCCESS);
                 Ok(())
             }
+            Taken::Limited => {
+                self.acknowledge(publish.id, publish.qos, reason::QUOTA_EXCEEDED);
+                Ok(())
+            }
             Taken::Forbidden => {
                 self.acknowledge(publish.id, publish.qos, reason::NOT_AUTHORIZED);
                 if self.forbidden.exceeds(FORBIDDEN_PER_MINUTE_MAX, Instant::now()) {
+                    hit(Limit::ForbiddenPublishes);
                     return Err(Over::because(reason::NOT_AUTHORIZED, "too many publishes to topics of others"));
                 }
                 Ok(())
             }
         }
+    }
+
+    /// Reads no more before then.
+    fn pause(&mut self, until: Instant) {
+        counter!(names::SLOWED).increment(1);
+        self.paused_until = Some(self.paused_until.map_or(until, |before| before.max(until)));
     }
 
     fn acknowledge(&mut self, id: u16, qos: u8, reason_code: u8) {
@@ -468,6 +508,9 @@ impl Connection {
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
         for (place, (filter, qos)) in subscribe.filters.iter().enumerate() {
             let is_one_too_many = place >= FILTERS_PER_PACKET_MAX;
+            if is_one_too_many {
+                hit(Limit::Filters);
+            }
             reasons.push(if is_one_too_many { reason::QUOTA_EXCEEDED } else { self.grant(filter, (*qos).min(1)) });
         }
         self.encoder.suback(&mut self.out.bytes, subscribe.id, &reasons);
@@ -483,7 +526,11 @@ impl Connection {
         if filter.starts_with("$share/") {
             return reason::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
         }
-        if !is_filter(filter) || !is_within_bounds(filter) {
+        if !is_within_bounds(filter) {
+            hit(Limit::TopicBounds);
+            return reason::TOPIC_FILTER_INVALID;
+        }
+        if !is_filter(filter) {
             return reason::TOPIC_FILTER_INVALID;
         }
         if !may_subscribe(&self.who, filter) {
@@ -501,6 +548,7 @@ impl Connection {
         if sessions.subscribe(&self.who, &self.client_id, self.mailbox.epoch, filter, qos) {
             qos
         } else {
+            hit(Limit::Filters);
             reason::QUOTA_EXCEEDED
         }
     }

@@ -17,12 +17,14 @@ use super::limits::{
     SESSION_EXPIRY_SECONDS_MAX, WAITING_BYTES_MAX, WAITING_MAX,
 };
 use super::listener::House;
+use super::lobby::Place;
 use super::login::read_username;
 use super::mailbox::{Bounds, Kept, Mailbox};
 use super::sessions::{Admitted, Arrival};
 use super::tls::Certified;
 use super::transport::Transport;
 use super::{metrics as names, reason};
+use crate::observe::limits::{Limit, hit};
 
 /// A client that is in.
 pub(super) struct Client {
@@ -60,19 +62,32 @@ pub(super) async fn greet<S: Transport>(
     stream: &mut S,
     house: &House,
     certified: Option<&Certified>,
+    mut place: Place,
 ) -> Option<Client> {
     let mut decoder = Decoder::new(CONNECT_BYTES_MAX);
     let mut bytes = Vec::new();
-    let connect = match timeout(house.settings.connect_timeout, read_connect(stream, &mut decoder, &mut bytes)).await {
-        Ok(Ok(connect)) => connect,
-        Ok(Err(Some(refused))) => {
+    let asked = timeout(house.settings.connect_timeout, read_connect(stream, &mut decoder, &mut bytes));
+    let asked = place.within(asked).await;
+    // It said who it is; from here on nothing may cut it half-way.
+    drop(place);
+    let connect = match asked {
+        None => {
+            counter!(names::REFUSED, "reason" => "crowd").increment(1);
+            return None;
+        }
+        Some(Ok(Ok(connect))) => connect,
+        Some(Ok(Err(Some(refused)))) => {
+            if refused.reason == reason::PACKET_TOO_LARGE {
+                hit(Limit::ConnectBytes);
+            }
             let version = decoder.version().unwrap_or(Version::V311);
             let can_read = decoder.version() == Some(Version::V5) || refused.reason == reason::UNSUPPORTED_VERSION;
             send_away(stream, Encoder { version }, &refused, can_read).await;
             return None;
         }
-        Ok(Err(None)) => return None,
-        Err(_) => {
+        Some(Ok(Err(None))) => return None,
+        Some(Err(_)) => {
+            hit(Limit::ConnectTime);
             counter!(names::REFUSED, "reason" => "timeout").increment(1);
             return None;
         }
@@ -136,6 +151,7 @@ fn admit(connect: Connect, house: &House, certified: Option<&Certified>) -> Resu
         return Err(Refused::new(reason::BAD_AUTH_METHOD, "auth_method", "enhanced authentication is not served"));
     }
     if connect.client_id.len() > CLIENT_ID_BYTES_MAX {
+        hit(Limit::ClientIdBytes);
         return Err(Refused::new(reason::CLIENT_ID_INVALID, "client_id", "the client id is longer than 128 bytes"));
     }
     if connect.client_id.is_empty() && connect.version == Version::V311 && !connect.clean_start {
@@ -143,8 +159,13 @@ fn admit(connect: Connect, house: &House, certified: Option<&Certified>) -> Resu
     }
     let login = log_in(&connect, house, certified)?;
     let now = Instant::now();
-    if !house.may_connect(&login.who, now) {
-        let why = "too many connects in a minute; wait and back off";
+    if let Err(wait) = house.may_connect(&login.who, now) {
+        hit(Limit::ConnectRate);
+        let (burst, minute) = (house.settings.connects_burst, house.settings.connects_per_minute);
+        let seconds = wait.as_secs() + 1;
+        let why = format!(
+            "more than {burst} connects at once and {minute} a minute: stay connected; wait {seconds} s, then twice as long each time"
+        );
         return Err(Refused::new(reason::CONNECTION_RATE_EXCEEDED, "rate", why));
     }
     if connect.version == Version::V5 && connect.will.as_ref().is_some_and(|will| will.qos > 1) {
@@ -172,7 +193,10 @@ fn admit(connect: Connect, house: &House, certified: Option<&Certified>) -> Resu
     } else {
         let who = login.who.clone();
         let arrival = Arrival { who, client_id: client_id.clone(), clean_start: connect.clean_start, bounds };
-        let full = || Refused::new(reason::QUOTA_EXCEEDED, "connections", "as many connections as this name may have");
+        let full = || {
+            hit(Limit::ConnectionsPerName);
+            Refused::new(reason::QUOTA_EXCEEDED, "connections", "as many connections as this name may have")
+        };
         house.sessions.admit(&arrival, now).ok_or_else(full)?
     };
     if let Some(certified) = certified {

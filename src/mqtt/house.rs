@@ -9,7 +9,7 @@ use hearthway_core::time::Timestamp;
 use hearthway_core::wire::topic::Who;
 
 use super::reason;
-use crate::engine::{Engine, Repeat, Target, Waiter};
+use crate::engine::{Engine, RefusedPayload, Repeat, Target, Waiter};
 
 /// A future that a trait object returns.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -37,6 +37,8 @@ pub trait Intake: Send + Sync + 'static {
     fn reachable(&self, device: &DeviceKey);
     /// A bridge of the maker listens.
     fn reachable_maker(&self, maker: &MakerId);
+    /// Keeps a refused payload for its maker; never waits.
+    fn quarantine(&self, refused: &RefusedPayload<'_>);
     /// The gateway's time.
     fn now(&self) -> Timestamp;
 }
@@ -57,6 +59,9 @@ impl Intake for Engine {
     }
     fn reachable_maker(&self, maker: &MakerId) {
         Engine::reachable_maker(self, maker);
+    }
+    fn quarantine(&self, refused: &RefusedPayload<'_>) {
+        Engine::quarantine(self, refused);
     }
     fn now(&self) -> Timestamp {
         self.clock().now()

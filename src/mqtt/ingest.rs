@@ -14,14 +14,16 @@ use metrics::counter;
 use tokio::time::Instant;
 
 use super::codec::{Publish, Will};
+use super::flood::Flood;
 use super::house::{Doorkeeper, Intake};
 use super::mailbox::{Mailbox, Note};
 use super::metrics as names;
 use super::refusals::{Refusals, Refused, answer};
 use super::sessions::Sessions;
 pub use super::understand::is_within_bounds;
-use super::understand::{Arrived, identify, input, input_of, understand};
-use crate::engine::{Outcome, Repeat, Target, Waiter};
+use super::understand::{Arrived, identify, input, input_of, known, understand};
+use crate::engine::{Outcome, RefusedPayload, Repeat, Target, Waiter};
+use crate::observe::limits::{Limit, hit};
 
 /// What became of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub enum Taken {
     Done,
     /// Not this client's to publish.
     Forbidden,
+    /// More than its device may publish: refused.
+    Limited,
 }
 
 /// Where the publishes of one connection go.
@@ -41,6 +45,7 @@ pub struct Ingest {
     intake: Arc<dyn Intake>,
     door: Arc<dyn Doorkeeper>,
     sessions: Arc<Sessions>,
+    flood: Arc<Flood>,
     refusals: Refusals,
 }
 
@@ -52,14 +57,20 @@ impl Ingest {
         intake: Arc<dyn Intake>,
         door: Arc<dyn Doorkeeper>,
         sessions: Arc<Sessions>,
+        flood: Arc<Flood>,
     ) -> Ingest {
-        Ingest { who, client_id, intake, door, sessions, refusals: Refusals::default() }
+        Ingest { who, client_id, intake, door, sessions, flood, refusals: Refusals::default() }
     }
 
     /// Takes a publish of a device or a bridge. Waits only while the engine's queue is full.
     pub async fn publish(&mut self, publish: &Publish, mailbox: &Arc<Mailbox>) -> Taken {
         let topic = publish.topic();
-        let parsed = if is_within_bounds(topic) { Topic::parse(topic) } else { None };
+        let parsed = if is_within_bounds(topic) {
+            Topic::parse(topic)
+        } else {
+            hit(Limit::TopicBounds);
+            None
+        };
         let (device, below) = match parsed {
             Some(Topic::Device { device, below }) if may_publish(&self.who, topic) => (device, below),
             _ => {
@@ -75,9 +86,26 @@ impl Ingest {
             dup: publish.dup,
             correlation: publish.correlation(),
         };
-        let envelope = match understand(&*self.intake, &*self.door, &device, below, &arrived) {
+        let known = match known(&*self.intake, &device) {
+            Ok(known) => known,
+            Err(rejected) => {
+                self.refuse(&device, rejected.refusal, rejected.id, below);
+                return Taken::Done;
+            }
+        };
+        // Whoever has the connection to itself was slowed; of many, one must not slow the others.
+        if let Who::Bridge(_) = self.who
+            && let Err(refusal) = self.flood.admit(&device, topic, below, publish.payload(), Instant::now())
+        {
+            self.refuse(&device, refusal, None, below);
+            return Taken::Limited;
+        }
+        let envelope = match understand(known, &*self.door, &device, below, &arrived) {
             Ok(envelope) => envelope,
             Err(rejected) => {
+                let refusal = &rejected.refusal;
+                let payload = publish.payload();
+                self.intake.quarantine(&RefusedPayload { device: &device, topic: below, refusal, payload });
                 self.refuse(&device, rejected.refusal, rejected.id, below);
                 return Taken::Done;
             }

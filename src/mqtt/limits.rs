@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::flood::FloodSettings;
 use super::tls::TlsSettings;
 use super::websocket::WebSocketSettings;
+pub use crate::bucket::Bucket;
 
 /// Bytes of the first packet: a CONNECT with a will needs less, and nobody is known yet.
 pub const CONNECT_BYTES_MAX: usize = 4 * 1024;
@@ -100,12 +102,20 @@ pub struct Settings {
     pub connections_max: usize,
     /// How long a client may take to say CONNECT.
     pub connect_timeout: Duration,
-    /// Publishes a second of one device connection; above it reading slows.
+    /// How long a client may take none of its output before it is cut.
+    pub slow_consumer_limit: Duration,
+    /// Clients at once that are not known yet.
+    pub handshakes_max: usize,
+    /// Publishes a second of one device connection that are read at all; above it reading slows.
     pub publishes_per_second: u32,
     /// The same for a bridge connection.
     pub bridge_publishes_per_second: u32,
-    /// Connects a minute of one device.
+    /// How much one device and one maker may publish, over all connections.
+    pub flood: FloodSettings,
+    /// Connects a minute of one device in the long run.
     pub connects_per_minute: u32,
+    /// Connects of one device ahead of that.
+    pub connects_burst: u32,
     /// The same endpoint over TLS, on a port of its own.
     pub tls: Option<TlsSettings>,
     /// The same endpoint in WebSocket frames, on a port of its own.
@@ -118,54 +128,18 @@ impl Default for Settings {
             address: SocketAddr::from(([0, 0, 0, 0], 1883)),
             connections_max: 100_000,
             connect_timeout: Duration::from_secs(10),
+            slow_consumer_limit: SLOW_CONSUMER_LIMIT,
+            // Some half a second of TLS handshakes on two cores: more at once would only be slower each.
+            handshakes_max: 512,
             publishes_per_second: 100,
             bridge_publishes_per_second: 20_000,
-            // One a second: tools that connect for every message are welcome, storms are not.
-            connects_per_minute: 60,
+            flood: FloodSettings::default(),
+            connects_per_minute: 5,
+            // A tool that connects for every message may play a whole session; a storm runs dry.
+            connects_burst: 30,
             tls: None,
             websocket: None,
         }
-    }
-}
-
-/// A token bucket: `per_second` on average, one second's worth at once.
-#[derive(Debug, Clone, Copy)]
-pub struct Bucket {
-    tokens: f64,
-    per_second: f64,
-    size: f64,
-    filled: tokio::time::Instant,
-}
-
-impl Bucket {
-    /// A full bucket that holds `size` and regains `per_second`.
-    pub fn new(size: u32, per_second: f64, now: tokio::time::Instant) -> Bucket {
-        Bucket { tokens: f64::from(size), per_second, size: f64::from(size), filled: now }
-    }
-    /// Takes one; else says how long until there is one.
-    pub fn take(&mut self, now: tokio::time::Instant) -> Result<(), Duration> {
-        self.fill(now);
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
-            return Ok(());
-        }
-        Err(Duration::from_secs_f64((1.0 - self.tokens) / self.per_second))
-    }
-    /// Takes one, on credit if need be, and says how long to take no more.
-    pub fn spend(&mut self, now: tokio::time::Instant) -> Option<Duration> {
-        self.fill(now);
-        self.tokens -= 1.0;
-        (self.tokens < 0.0).then(|| Duration::from_secs_f64(-self.tokens / self.per_second))
-    }
-    /// Whether nothing was taken lately.
-    pub fn is_full(&mut self, now: tokio::time::Instant) -> bool {
-        self.fill(now);
-        self.tokens >= self.size
-    }
-    fn fill(&mut self, now: tokio::time::Instant) {
-        let passed = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.tokens = (self.tokens + passed * self.per_second).min(self.size);
-        self.filled = now;
     }
 }
 

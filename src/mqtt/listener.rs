@@ -13,13 +13,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::flood::Flood;
 use super::house::{Doorkeeper, Intake, Provisioner};
 use super::limits::{Bucket, CONNECT_RATES_MAX, FAREWELL_LIMIT, SWEEP_EVERY, Settings};
+use super::lobby::{Lobby, Place};
 use super::mailbox::{Outgoing, Row};
 use super::sessions::Sessions;
 use super::tls::{Security, Tls, TlsError};
 use super::{connection, metrics as names, reason, websocket};
 use crate::engine::{Delivery, Link};
+use crate::observe::limits::{Limit, hit};
 
 /// How long to wait when the system has no room for one more socket.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -32,26 +35,29 @@ pub(super) struct House {
     pub(super) provisioner: Arc<dyn Provisioner>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) closing: watch::Sender<bool>,
+    pub(super) flood: Arc<Flood>,
+    lobby: Arc<Lobby>,
     connect_rates: Mutex<BTreeMap<Who, Bucket>>,
     seats: Arc<Semaphore>,
 }
 
 impl House {
-    /// Whether a device may connect once more in this minute. Keyed by names that proved who they
+    /// Whether a device may connect once more, else when. Keyed by names that proved who they
     /// are; a maker's bridge and bootstrap are not counted, for many devices share them.
-    pub(super) fn may_connect(&self, who: &Who, now: Instant) -> bool {
-        let Who::Device(_) = who else { return true };
+    pub(super) fn may_connect(&self, who: &Who, now: Instant) -> Result<(), Duration> {
+        let Who::Device(_) = who else { return Ok(()) };
         let per_minute = self.settings.connects_per_minute;
         let mut rates = self.connect_rates.lock().unwrap_or_else(PoisonError::into_inner);
         if !rates.contains_key(who) && rates.len() >= CONNECT_RATES_MAX {
-            return true;
+            return Ok(());
         }
-        let full = || Bucket::new(per_minute, f64::from(per_minute) / 60.0, now);
-        rates.entry(who.clone()).or_insert_with(full).take(now).is_ok()
+        let full = || Bucket::new(self.settings.connects_burst, f64::from(per_minute) / 60.0, now);
+        rates.entry(who.clone()).or_insert_with(full).take(now)
     }
 
     fn sweep(&self, now: Instant) {
         self.sessions.sweep(now);
+        self.flood.sweep(now);
         self.connect_rates.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, bucket| !bucket.is_full(now));
     }
 }
@@ -133,6 +139,8 @@ impl Endpoint {
         }
         let house = House {
             seats: Arc::new(Semaphore::new(settings.connections_max)),
+            flood: Arc::new(Flood::new(settings.flood)),
+            lobby: Arc::new(Lobby::new(settings.handshakes_max)),
             settings,
             intake,
             door,
@@ -201,6 +209,9 @@ impl Endpoint {
     /// system's backlog is slowed, not refused.
     async fn serve(&self, entrance: &Entrance) {
         loop {
+            if self.house.seats.available_permits() == 0 {
+                hit(Limit::Connections);
+            }
             let Ok(seat) = self.house.seats.clone().acquire_owned().await else { return };
             let stream = match entrance.listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -213,36 +224,37 @@ impl Endpoint {
             counter!(names::ACCEPTED).increment(1);
             // Without it an acknowledgement waits for the client's delayed ACK: 44 ms at 20 messages a second.
             if stream.set_nodelay(true).is_ok() {
-                self.welcome(stream, entrance.carrier.clone(), seat);
+                let place = self.house.lobby.enter().await;
+                self.welcome(stream, entrance.carrier.clone(), seat, place);
             }
         }
     }
 
     /// Starts the task of a connection. One task for each kind, so that none carries the size of another.
-    fn welcome(&self, stream: TcpStream, carrier: Carrier, seat: OwnedSemaphorePermit) {
+    fn welcome(&self, stream: TcpStream, carrier: Carrier, seat: OwnedSemaphorePermit, mut place: Place) {
         let house = self.house.clone();
         let counted = Counted::new(seat);
         match carrier {
             Carrier::Tcp => tokio::spawn(async move {
                 let _counted = counted;
-                connection::serve(stream, &house, Security::Plain).await;
+                connection::serve(stream, &house, Security::Plain, place).await;
             }),
             Carrier::Tls(tls) => tokio::spawn(async move {
                 let _counted = counted;
-                let Some((stream, security)) = tls.accept(stream).await else { return };
+                let Some(Some((stream, security))) = place.within(tls.accept(stream)).await else { return };
                 drop(tls);
-                connection::serve(stream, &house, security).await;
+                connection::serve(stream, &house, security, place).await;
             }),
             Carrier::WebSocket => tokio::spawn(async move {
                 let _counted = counted;
-                let Some(frames) = websocket::accept(stream).await else { return };
-                connection::serve(frames, &house, Security::Plain).await;
+                let Some(Some(frames)) = place.within(websocket::accept(stream)).await else { return };
+                connection::serve(frames, &house, Security::Plain, place).await;
             }),
             Carrier::WebSocketTls(tls) => tokio::spawn(async move {
                 let _counted = counted;
-                let Some(stream) = tls.accept_anyone(stream).await else { return };
-                let Some(frames) = websocket::accept(stream).await else { return };
-                connection::serve(frames, &house, Security::Tls).await;
+                let Some(Some(stream)) = place.within(tls.accept_anyone(stream)).await else { return };
+                let Some(Some(frames)) = place.within(websocket::accept(stream)).await else { return };
+                connection::serve(frames, &house, Security::Tls, place).await;
             }),
         };
     }

@@ -26,6 +26,8 @@ pub const BYTES_OUT: &str = "mqtt_bytes_out_total";
 pub const WILLS: &str = "mqtt_wills_total";
 /// Publishes slowed because of their rate.
 pub const SLOWED: &str = "mqtt_publishes_slowed_total";
+/// Publishes above a rate that were dropped or refused, by what they are worth.
+pub const MESSAGES_SHED: &str = "mqtt_messages_shed_total";
 /// TLS handshakes that succeeded, full or resumed.
 pub const TLS_HANDSHAKES: &str = "mqtt_tls_handshakes_total";
 /// TLS connections refused, by verdict.
@@ -54,6 +56,7 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     (BYTES_OUT, "bytes", "Bytes written to MQTT clients"),
     (WILLS, "count", "Wills published for connections that broke"),
     (SLOWED, "count", "Times that reading slowed because of the publish rate"),
+    (MESSAGES_SHED, "count", "MQTT publishes above a rate that were dropped or refused, by class"),
     (TLS_HANDSHAKES, "count", "TLS handshakes that succeeded, full or resumed"),
     (TLS_REFUSED, "count", "TLS connections refused, by verdict"),
     (TLS_LEFT, "seconds", "Time until the gateway's own certificate ends; 0 when it has"),

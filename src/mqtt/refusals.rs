@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hearthway_core::code::Refusal;
+use hearthway_core::code::{Code, Refusal};
 use hearthway_core::id::{DeviceKey, MessageId};
 use hearthway_core::time::Timestamp;
 use hearthway_core::wire::topic::device_topic;
@@ -15,6 +15,7 @@ use super::limits::PACED_DEVICES_MAX;
 use super::mailbox::Outgoing;
 use super::metrics as names;
 use crate::engine::entropy;
+use crate::observe::limits::{Limit, hit};
 
 /// How often one device is told of a refusal; what comes between is counted in the next.
 const ERROR_EVERY: Duration = Duration::from_secs(1);
@@ -48,6 +49,9 @@ impl Refusals {
     /// Counts a refusal. What it gives back is to be said to the device at once.
     pub fn refuse(&mut self, device: &DeviceKey, refused: Refused, now: Instant) -> Option<Refused> {
         counter!(names::MESSAGES_REFUSED, "code" => refused.refusal.code.as_str()).increment(1);
+        if refused.refusal.code == Code::PayloadTooLarge {
+            hit(Limit::PayloadBounds);
+        }
         if !self.paces.contains_key(device) && self.paces.len() >= PACED_DEVICES_MAX {
             self.paces.retain(|_, pace| pace.untold > 0 || now.saturating_duration_since(pace.told) < ERROR_EVERY);
             if self.paces.len() >= PACED_DEVICES_MAX {

@@ -7,7 +7,7 @@ use hearthway_core::input::{Input, Sender, What};
 use hearthway_core::time::Timestamp;
 use hearthway_core::wire::{self, DeviceMessage, Envelope, Rejected};
 
-use super::house::{Doorkeeper, Intake};
+use super::house::{Doorkeeper, Intake, Known};
 use super::limits::{TOPIC_BYTES_MAX, TOPIC_LEVELS_MAX};
 use crate::engine::{Repeat, entropy};
 
@@ -31,17 +31,20 @@ pub struct Arrived<'a> {
     pub correlation: Option<&'a str>,
 }
 
+/// What is known of the device that a publish is of.
+pub fn known(intake: &dyn Intake, device: &DeviceKey) -> Result<Known, Rejected> {
+    intake.known(device).ok_or_else(|| Rejected { refusal: device_unknown(device), id: None })
+}
+
 /// Decodes a publish and checks all that stands between it and a decision. `below` is its topic
 /// below the device's root.
 pub fn understand(
-    intake: &dyn Intake,
+    known: Known,
     door: &dyn Doorkeeper,
     device: &DeviceKey,
     below: &str,
     arrived: &Arrived<'_>,
 ) -> Result<Envelope, Rejected> {
-    let bare = |refusal| Rejected { refusal, id: None };
-    let known = intake.known(device).ok_or_else(|| bare(device_unknown(device)))?;
     let envelope = wire::decode(arrived.topic, arrived.payload)?;
     let refused = |refusal| Rejected { refusal, id: envelope.id.clone() };
     if known.suspended {

@@ -48,7 +48,10 @@ pub(super) async fn accept<S: Transport>(stream: S) -> Option<Frames<S>> {
         Ok(Ok(frames)) => return Some(Frames { frames, left: Bytes::new() }),
         Ok(Err(Error::Http(_))) => "websocket_request",
         Ok(Err(_)) => "websocket",
-        Err(_) => "timeout",
+        Err(_) => {
+            crate::observe::limits::hit(crate::observe::limits::Limit::HandshakeTime);
+            "timeout"
+        }
     };
     counter!(names::REFUSED, "reason" => reason).increment(1);
     None

@@ -4,6 +4,8 @@
 //! declared where they are counted (`pub const METRICS` of each area) and collected here; a test
 //! walks the declarations and the sources.
 
+pub mod limits;
+
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -17,8 +19,13 @@ pub type Declared = &'static [(&'static str, &'static str, &'static str)];
 pub const METRICS: Declared = &[("gateway_ready_count", "gateways", "1 from the moment that traffic is taken")];
 
 /// Every metric of the gateway, by area.
-pub const ALL: &[Declared] =
-    &[METRICS, crate::engine::metrics::METRICS, crate::mqtt::metrics::METRICS, crate::broker::metrics::METRICS];
+pub const ALL: &[Declared] = &[
+    METRICS,
+    limits::METRICS,
+    crate::engine::metrics::METRICS,
+    crate::mqtt::metrics::METRICS,
+    crate::broker::metrics::METRICS,
+];
 
 /// How often histograms are folded. Between two folds every sample is kept, so the memory of a
 /// busy gateway is bounded by this.

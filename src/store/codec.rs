@@ -82,6 +82,8 @@ schemas! {
     Counter = 15, version 1;
     /// What an engine notes about itself.
     Engine = 16, version 1;
+    /// An entry of a maker's quarantine.
+    Quarantine = 17, version 1;
     /// What happened to a household since its record was written, in pieces.
     Tail = 18, version 1;
 }
@@ -336,7 +338,7 @@ mod tests {
     fn the_numbers_of_the_schemas_stay_as_they_are() {
         let kinds: Vec<_> = Schema::ALL.iter().map(|schema| (*schema as u8, format!("{schema:?}"))).collect();
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
-            Idempotency Provision Counter Engine Tail";
+            Idempotency Provision Counter Engine Quarantine Tail";
         let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {

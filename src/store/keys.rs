@@ -3,7 +3,7 @@
 //! Parts of variable length (names) are terminated by a zero byte, which no name contains;
 //! numbers are big-endian, so that order of keys is order of numbers.
 
-use hearthway_core::id::{DeviceKey, HouseholdId, MoveId, OfferId, OrderId, RetailerId};
+use hearthway_core::id::{DeviceKey, HouseholdId, MakerId, MoveId, OfferId, OrderId, RetailerId};
 
 /// A key: its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +55,8 @@ pub mod table {
     pub const IDEMPOTENCY: u8 = b'Y';
     /// Provisioning: serials and nonces.
     pub const PROVISION: u8 = b'N';
+    /// What could not be understood, kept for makers.
+    pub const QUARANTINE: u8 = b'Q';
 }
 
 /// Builds keys part by part.
@@ -173,6 +175,18 @@ pub fn order(retailer: &RetailerId, id: OrderId) -> Key {
 /// A tenant's document in one version.
 pub fn document(kind: &str, tenant: &str, id: &str, version: u64) -> Key {
     KeyBuilder::table(table::DOCUMENT).name(kind).name(tenant).name(id).number(version).key()
+}
+/// An entry of a maker's quarantine: by time, and a number that tells two of one instant apart.
+pub fn quarantine(maker: &MakerId, at: u64, n: u64) -> Key {
+    KeyBuilder::table(table::QUARANTINE).name(maker.as_str()).number(at).number(n).key()
+}
+/// All entries of a maker's quarantine.
+pub fn quarantine_of(maker: &MakerId) -> Vec<u8> {
+    KeyBuilder::table(table::QUARANTINE).name(maker.as_str()).prefix()
+}
+/// All entries of all makers.
+pub fn quarantines() -> Vec<u8> {
+    KeyBuilder::table(table::QUARANTINE).prefix()
 }
 /// A retailer's profile.
 pub fn profile(retailer: &RetailerId, profile: &str) -> Key {

@@ -37,7 +37,11 @@ async fn packet_id_0_ends_the_connection() {
 
 #[tokio::test]
 async fn receive_maximum_binds_v5_clients_and_slows_3_1_1_clients() {
-    let mut house = House::open_with(|settings| settings.publishes_per_second = 1_000).await;
+    let mut house = House::open_with(|settings| {
+        settings.publishes_per_second = 1_000;
+        settings.flood.device_burst = 1_000;
+    })
+    .await;
     let mut old = house.client(4, "side-old").await;
     for id in 1..=150 {
         old.send(&publish(4, 0x02, TELEMETRY, id, SAMPLE)).await;
@@ -183,7 +187,7 @@ async fn a_packet_may_come_byte_by_byte() {
 fn noise_never_harms_another_connection() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (house, witness) = runtime.block_on(async {
-        let house = House::open_with(|settings| settings.connects_per_minute = 100_000).await;
+        let house = House::open_with(|settings| settings.connects_burst = 100_000).await;
         house.commit_at_once();
         let bridge = Hello { username: "acme/_bridge", password: "bridge", client_id: "witness", ..house.hello() };
         let witness = house.client_as(&bridge).await;

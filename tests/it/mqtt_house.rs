@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hearthway::engine::{Delivery, Link, Outcome, Repeat, Target, Waiter};
+use hearthway::engine::{Delivery, Link, Outcome, RefusedPayload, Repeat, Target, Waiter};
 use hearthway::mqtt::credentials::MasterKey;
 use hearthway::mqtt::house::Later;
 use hearthway::mqtt::login::Door;
@@ -76,6 +76,7 @@ impl Intake for Stand {
     fn reachable_maker(&self, _maker: &MakerId) {
         self.saw(Seen::ReachableMaker);
     }
+    fn quarantine(&self, _: &RefusedPayload<'_>) {}
     fn now(&self) -> Timestamp {
         Timestamp(1_774_000_000_000)
     }

@@ -125,7 +125,10 @@ impl Demo {
         let mut config = Config { data, operator_token: Some(operator_token), ..Config::default() };
         // A simulated device that is reset or loses its network comes back in milliseconds of real time.
         config.limits.mqtt_connects_per_minute = 60_000;
+        config.limits.mqtt_connects_burst = 60_000;
         config.limits.mqtt_publishes_per_second = 10_000;
+        config.limits.device_messages_per_second = 10_000;
+        config.limits.device_messages_burst = 10_000;
         self.place.apply_to(&mut config);
         Ok(config)
     }

@@ -4,6 +4,7 @@
 
 mod durable;
 mod moving;
+mod poison;
 mod remembering;
 mod speaking;
 mod threaded;
@@ -14,7 +15,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use hearthway_core::decision::{Decision, Effect, Reply};
+use hearthway_core::decision::{Change, Decision, Effect, Reply};
 use hearthway_core::id::*;
 use hearthway_core::input::{Command, Input, Join, Sender, What};
 use hearthway_core::model::*;
@@ -279,11 +280,13 @@ fn book() -> Arc<dyn RuleBook> {
 
 /// The core's rules, and offers by decree.
 fn decider() -> Decider {
-    Decider { decide, ..Decider::core() }
+    Decider { decide, apply, ..Decider::core() }
 }
 
 fn decide(facts: &Household, input: &Input, rules: &RuleSet, now: Timestamp) -> Decision {
     let mut decision = hearthway_core::decide::decide(facts, input, rules, now);
+    let fails = |event: &EventUp| event.r#type == "poison";
+    assert!(!matches!(&input.what, What::Device(DeviceMessage::Event(event)) if fails(event)), "a defect, on purpose");
     let Some(device) = input.device.clone() else { return decision };
     match &input.what {
         What::Device(DeviceMessage::Event(event)) if event.r#type == "put" => {
@@ -307,6 +310,16 @@ fn decide(facts: &Household, input: &Input, rules: &RuleSet, now: Timestamp) -> 
         _ => {}
     }
     decision
+}
+
+/// A temperature whose report cannot be applied, after other changes of its message were.
+const HALF_WAY: f64 = 666.5;
+
+fn apply(facts: &mut Household, change: &Change) {
+    facts.apply(change);
+    if matches!(change, Change::Reported { .. }) && format!("{change:?}").contains("666.5") {
+        panic!("a defect in applying, on purpose");
+    }
 }
 
 fn put(device: &DeviceKey, id: OfferId) -> Effect {

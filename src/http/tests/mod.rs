@@ -61,6 +61,7 @@ pub(super) async fn house() -> House {
         broker: BrokerAddress { host: "127.0.0.1".into(), port: 1883, tls: false },
         telemetry_s: 60,
         devices_per_maker_max: 3,
+        calls_per_second: 500,
     };
     let app = App::start(engine, rulebook, settings).await.unwrap().app;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

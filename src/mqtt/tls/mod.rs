@@ -216,6 +216,7 @@ async fn handshake(stream: TcpStream, config: Arc<ServerConfig>) -> Option<TlsSt
             None
         }
         Err(_) => {
+            crate::observe::limits::hit(crate::observe::limits::Limit::HandshakeTime);
             counter!(names::TLS_REFUSED, "reason" => "timeout").increment(1);
             None
         }

@@ -1,0 +1,7 @@
+#![no_main]
+
+#[path = "../entries/rules.rs"]
+#[allow(dead_code)]
+mod rules;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rules::condition(data));
