@@ -6,6 +6,7 @@
 //! Start order: [`Rulebook::open`] (the documents become the first rule set), then
 //! `Engine::start` with that rule book, then [`App::start`] with that engine.
 
+pub mod backups;
 pub mod broker;
 pub mod catalog;
 pub mod claims;
@@ -100,6 +101,7 @@ pub struct App {
     broker: RwLock<BrokerAddresses>,
     watched: RwLock<Vec<Watched>>,
     brokers: broker::Brokers,
+    backups: std::sync::OnceLock<backups::Backups>,
     telemetry_s: u32,
 }
 
@@ -136,6 +138,7 @@ impl App {
             broker: RwLock::new(BrokerAddresses { plain: settings.broker, secure: None }),
             watched: RwLock::default(),
             brokers: broker::Brokers::default(),
+            backups: std::sync::OnceLock::new(),
             telemetry_s: settings.telemetry_s,
         });
         Ok(Started { app, fresh_operator_token })

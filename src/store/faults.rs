@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::keys::Key;
-use super::{Commit, Items, Mark, Outcome, Rows, Store, StoreError};
+use super::{AllItems, Commit, Items, Mark, Outcome, Rows, Store, StoreError};
 
 /// What happens to a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +139,10 @@ impl<S: Store + Clone> Store for FaultyStore<S> {
 
     fn back(&self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
         self.state().shown.back(log, before, limit)
+    }
+
+    fn items(&self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError> {
+        self.state().shown.items(after, limit)
     }
 
     fn health(&self) -> Result<(), StoreError> {

@@ -42,18 +42,9 @@ impl Gateway {
     }
 
     fn start(data: &std::path::Path, add: impl FnOnce(&mut Command)) -> Gateway {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hearthway"));
-        command.args(["serve", "--log", "warn"]);
+        let mut command = serving(data);
         add(&mut command);
-        let mut child = command
-            .env("HEARTHWAY_OPERATOR_TOKEN", OPERATOR)
-            .env("HEARTHWAY_DATA_DIR", data)
-            .env("HEARTHWAY_HTTP_BIND", "127.0.0.1:0")
-            .env("HEARTHWAY_MQTT_BIND", "127.0.0.1:0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.spawn().unwrap();
         let line = first_line(child.stdout.take().unwrap());
         assert!(line.starts_with("ready "), "expected `ready http=… mqtt=…`, got `{line}`");
         let told = |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name)).map(str::to_owned);
@@ -61,6 +52,21 @@ impl Gateway {
         let (host, port) = host_and_port(&told("mqtt=").unwrap());
         let (mqtts, websocket) = (told("mqtts=").map(|url| host_and_port(&url).1), told("websocket="));
         Gateway { child, http, mqtt: (host, port), mqtts, websocket, client: reqwest::Client::new() }
+    }
+
+    /// Asks it to end and kills it a moment later: what is in the journal is being written behind.
+    #[cfg(unix)]
+    pub fn kill_while_it_drains(self, after: Duration) {
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        std::thread::sleep(after);
+    }
+
+    /// Starts one and kills it a moment later: it may be recovering.
+    pub fn kill_while_it_starts(data: &std::path::Path, after: Duration) {
+        let mut child = serving(data).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(after);
+        let _ = child.kill();
+        let _ = child.wait();
     }
 
     /// Makes a call and gives status and body.
@@ -114,6 +120,20 @@ impl Gateway {
         let _ = tx.send(());
         ended
     }
+}
+
+/// `hearthway serve` on a data directory, not yet started.
+fn serving(data: &std::path::Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hearthway"));
+    command
+        .args(["serve", "--log", "warn"])
+        .env("HEARTHWAY_OPERATOR_TOKEN", OPERATOR)
+        .env("HEARTHWAY_DATA_DIR", data)
+        .env("HEARTHWAY_HTTP_BIND", "127.0.0.1:0")
+        .env("HEARTHWAY_MQTT_BIND", "127.0.0.1:0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command
 }
 
 impl Drop for Gateway {

@@ -1,11 +1,13 @@
 //! All integration tests in one binary, so that the gateway is linked once.
 #![allow(clippy::unwrap_used)]
 
+mod backup;
 mod broker;
 mod certificates;
 mod command_line;
 mod documents;
 mod gateway;
+mod homes;
 mod hostile_broker;
 mod kill;
 mod mosquitto;

@@ -38,7 +38,7 @@ use super::group::Staged;
 use super::identity::{Directory, sync_directory};
 use super::keys::{Key, table};
 use super::sled::{EngineRow, SledRows};
-use super::{Commit, Items, Mark, Outcome, Rows, SCAN_ROWS_MAX, Store, StoreError, group, range};
+use super::{AllItems, Commit, Items, Mark, Outcome, Rows, SCAN_ROWS_MAX, Store, StoreError, group, range};
 use behind::Behind;
 use journal::{Entry, Journal, Unwritten};
 use logs::{End, Logs};
@@ -402,6 +402,13 @@ impl Store for EmbeddedStore {
             position = item.before;
         }
         Ok(items)
+    }
+
+    fn items(&self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError> {
+        let end = self.inner.writer().logs_end.position;
+        let limit = limit.min(SCAN_ROWS_MAX);
+        let corrupt = |cause| StoreError::Corrupt { key: "the logs".to_owned(), cause };
+        self.inner.logs.forward(after.map(|mark| mark.0), end, limit).map_err(corrupt)
     }
 
     fn health(&self) -> Result<(), StoreError> {

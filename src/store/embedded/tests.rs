@@ -47,6 +47,9 @@ impl Store for Temporary {
     fn back(&self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
         self.0.back(log, before, limit)
     }
+    fn items(&self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError> {
+        self.0.items(after, limit)
+    }
     fn health(&self) -> Result<(), StoreError> {
         self.0.health()
     }
