@@ -44,6 +44,19 @@ impl Gateway {
     fn start(data: &std::path::Path, add: impl FnOnce(&mut Command)) -> Gateway {
         let mut command = serving(data);
         add(&mut command);
+        Gateway::started(command)
+    }
+
+    /// Starts it under strace, which writes every read, write and sync into a file.
+    pub fn serve_traced(data: &std::path::Path, trace: &std::path::Path) -> Gateway {
+        const CALLS: &str = "read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg,pwrite64,pwritev,fdatasync";
+        let mut strace = Command::new("strace");
+        // The tracer stands aside (-D): the child is the gateway, as without it.
+        strace.args(["-D", "-f", "-yy", "-xx", "-s", "1048576", "-e", &format!("trace={CALLS}"), "-o"]).arg(trace);
+        Gateway::started(serving_by(strace, data))
+    }
+
+    fn started(mut command: Command) -> Gateway {
         let mut child = command.spawn().unwrap();
         let line = first_line(child.stdout.take().unwrap());
         assert!(line.starts_with("ready "), "expected `ready http=… mqtt=…`, got `{line}`");
@@ -124,8 +137,13 @@ impl Gateway {
 
 /// `hearthway serve` on a data directory, not yet started.
 fn serving(data: &std::path::Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hearthway"));
+    serving_by(Command::new("env"), data)
+}
+
+/// The same by another program, which gets the gateway as its last arguments.
+fn serving_by(mut command: Command, data: &std::path::Path) -> Command {
     command
+        .arg(env!("CARGO_BIN_EXE_hearthway"))
         .args(["serve", "--log", "warn"])
         .env("HEARTHWAY_OPERATOR_TOKEN", OPERATOR)
         .env("HEARTHWAY_DATA_DIR", data)

@@ -17,6 +17,7 @@ mod mqtt_faults;
 mod mqtt_house;
 mod mqtt_rules;
 mod stock_clients;
+mod sync_order;
 mod tidy;
 mod tls;
 mod tls_gateway;
