@@ -20,6 +20,8 @@
 //! | `space` | room on the disk, asked for in time |
 
 mod behind;
+#[cfg(test)]
+mod images;
 mod journal;
 mod logs;
 mod overlay;
