@@ -55,6 +55,8 @@ pub mod table {
     pub const IDEMPOTENCY: u8 = b'Y';
     /// Provisioning: serials and nonces.
     pub const PROVISION: u8 = b'N';
+    /// A row that stands for a moment only, see [`super::probe`].
+    pub const PROBE: u8 = b'Z';
 }
 
 /// Builds keys part by part.
@@ -131,6 +133,10 @@ pub fn outbox_of(key: &DeviceKey) -> Vec<u8> {
 /// The outboxes of all devices, and first the counter of their numbers.
 pub fn all_outbox() -> Vec<u8> {
     KeyBuilder::table(table::OUTBOX).prefix()
+}
+/// A row that is put and deleted to see whether the disk takes writes.
+pub fn probe() -> Key {
+    KeyBuilder::table(table::PROBE).key()
 }
 /// Below which number outbox rows may have been numbered.
 pub fn outbox_numbers() -> Key {

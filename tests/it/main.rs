@@ -6,6 +6,8 @@ mod broker;
 mod certificates;
 mod command_line;
 mod documents;
+mod frozen_disk;
+mod full_disk;
 mod gateway;
 mod homes;
 mod hostile_broker;
