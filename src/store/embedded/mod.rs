@@ -141,7 +141,10 @@ impl EmbeddedStore {
             failed: OnceLock::new(),
             directory,
         };
-        inner.recover()?;
+        inner.recover().map_err(|error| match error {
+            StoreError::Failed { doing, cause } => inner.directory.not_recovered(format!("{doing}: {cause}")),
+            told => told,
+        })?;
         if inner.directory.is_new() {
             inner.directory.ready()?;
         }
