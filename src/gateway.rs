@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::app::backups::Backups;
 use crate::app::{self, App, BrokerAddress, BrokerAddresses, Failure, Rulebook};
 use crate::broker::BrokerLink;
 use crate::broker::relay::{self, RelayError};
@@ -30,6 +31,7 @@ use crate::mqtt::websocket::WebSocketSettings;
 use crate::mqtt::{self, Endpoint, EndpointError, Intake};
 use crate::observe::{self, Metrics};
 use crate::shutdown::DRAIN_SECONDS_MAX;
+use crate::store::backup::Watched;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::{Store, StoreError};
 
@@ -69,11 +71,14 @@ impl Gateway {
         let listener = listener.map_err(|cause| bind_error("HTTP", config.http.bind, cause))?;
         let http_address = listener.local_addr().map_err(|cause| bind_error("HTTP", config.http.bind, cause))?;
 
+        let watched = Arc::new(Watched::new(store));
+        let store: Arc<dyn Store> = watched.clone();
         let rulebook = Rulebook::open(store.clone())?;
         let engine = Engine::start(engine_settings(config), clock, store, rulebook.clone())?;
         let master = Arc::new(master);
         let started = App::start(engine.clone(), rulebook, app_settings(config, master.clone())).await?;
         let app = started.app;
+        app.set_backups(Backups { gateway: master.fingerprint(), store: watched });
 
         let registry = Arc::new(seams::Registry(app.clone()));
         let door = Arc::new(Door::new(master.clone(), Arc::new(engine.clone()), registry.clone()));
@@ -182,16 +187,25 @@ impl Gateway {
     }
 }
 
+/// Where the store is in the data directory.
+pub(crate) const STORE: &str = "store";
+/// Where a store is while it is restored: once it is whole it is moved to its place.
+pub(crate) const RESTORING: &str = "store.restoring";
+
 /// Opens store and master key. The key is made together with the store and never after it.
 fn open_data(config: &Config, clock: &dyn Clock) -> Result<(Arc<dyn Store>, MasterKey), StartError> {
     let dir = &config.data.dir;
     std::fs::create_dir_all(dir).map_err(|cause| StartError::DataDirectory { path: dir.clone(), cause })?;
-    let (store_path, key_path) = (dir.join("store"), config.data.master_key_path());
+    let (store_path, key_path) = (dir.join(STORE), config.data.master_key_path());
+    if dir.join(RESTORING).exists() {
+        return Err(StartError::RestoreUnfinished { path: dir.join(RESTORING) });
+    }
     if store_path.exists() && !key_path.exists() {
         return Err(StartError::MasterKeyMissing { path: key_path });
     }
     let master = MasterKey::load_or_create(&key_path)?;
     let options = EmbeddedOptions {
+        gateway: Some(master.fingerprint()),
         created_at: Some(clock.now()),
         logs_bytes_max: config.log.size_mib_max * 1024 * 1024,
         overlay_bytes: config.data.waiting_rows_mib_max * 1024 * 1024,
@@ -349,6 +363,13 @@ pub enum StartError {
     #[diagnostic(help("restore the key from its backup; with a new one no device could log in any more"))]
     MasterKeyMissing {
         /// Where it should be.
+        path: PathBuf,
+    },
+    /// A restore did not come to its end.
+    #[error("`{path}` is what a restore left that was cut short")]
+    #[diagnostic(help("remove that directory and run `hearthway restore` again"))]
+    RestoreUnfinished {
+        /// What it left.
         path: PathBuf,
     },
     /// The data directory cannot be made.

@@ -6,6 +6,7 @@
 //! Start order: [`Rulebook::open`] (the documents become the first rule set), then
 //! `Engine::start` with that rule book, then [`App::start`] with that engine.
 
+pub mod backups;
 pub mod broker;
 pub mod catalog;
 pub mod claims;
@@ -103,6 +104,7 @@ pub struct App {
     broker: RwLock<BrokerAddresses>,
     watched: RwLock<Vec<Watched>>,
     brokers: broker::Brokers,
+    backups: std::sync::OnceLock<backups::Backups>,
     telemetry_s: u32,
     calls_per_second: u32,
 }
@@ -140,6 +142,7 @@ impl App {
             broker: RwLock::new(BrokerAddresses { plain: settings.broker, secure: None }),
             watched: RwLock::default(),
             brokers: broker::Brokers::default(),
+            backups: std::sync::OnceLock::new(),
             telemetry_s: settings.telemetry_s,
             calls_per_second: settings.calls_per_second,
         });

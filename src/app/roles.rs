@@ -62,6 +62,8 @@ scopes! {
     OrdersCancel = "orders.cancel";
     /// Explain decisions.
     DecisionsRead = "decisions.read";
+    /// Take backups: everything, of everybody.
+    BackupsRead = "backups.read";
 }
 
 /// What a token is for.
@@ -113,9 +115,16 @@ impl TokenRole {
     pub(super) fn scopes(self) -> &'static [Scope] {
         use Scope::*;
         match self {
-            TokenRole::Operator => {
-                &[TenantsWrite, KeysWrite, ModelsRead, ModelsWrite, DevicesRegister, DevicesRead, DevicesSuspend]
-            }
+            TokenRole::Operator => &[
+                TenantsWrite,
+                KeysWrite,
+                ModelsRead,
+                ModelsWrite,
+                DevicesRegister,
+                DevicesRead,
+                DevicesSuspend,
+                BackupsRead,
+            ],
             TokenRole::Maker => &[KeysWrite, ModelsRead, ModelsWrite, DevicesRegister, DevicesRead, DevicesSuspend],
             TokenRole::RetailerAdmin => &RETAILER_SCOPES,
             TokenRole::Marketer => &[ModelsRead, ProductsRead, TriggersRead, TriggersWrite],

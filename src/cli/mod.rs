@@ -3,10 +3,13 @@
 //! stdout carries results (the `ready` line, a check's findings, a document); stderr carries logs
 //! and errors. Exit codes: 0 done, 1 found something wrong, 2 not understood (clap's own).
 
+pub mod backup;
+mod bar;
 pub mod check_config;
 pub mod demo;
 pub mod openapi;
 pub mod pki;
+pub mod restore;
 pub mod serve;
 pub mod triggers;
 
@@ -39,6 +42,10 @@ pub enum Command {
     /// Makes certificates to try TLS with, and revokes them.
     #[command(subcommand)]
     Pki(pki::Pki),
+    /// Writes everything that a gateway keeps into one file, also while it runs.
+    Backup(backup::Backup),
+    /// Fills an empty data directory from a backup.
+    Restore(restore::Restore),
     /// Prints the OpenAPI document of the HTTP API.
     Openapi(openapi::OpenApi),
 }
@@ -51,6 +58,8 @@ pub fn run() -> ExitCode {
         Command::CheckConfig(command) => command.run(),
         Command::Triggers(command) => command.run(),
         Command::Pki(command) => command.run(),
+        Command::Backup(command) => command.run(),
+        Command::Restore(command) => command.run(),
         Command::Openapi(command) => command.run(),
     }
 }

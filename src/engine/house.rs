@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use hearthway_core::id::{DeviceKey, HouseholdId, InputId};
 use hearthway_core::input::{Command, Input, Sender, What};
@@ -47,7 +48,13 @@ pub(super) struct House {
     /// Arrivals that could not be committed; tried again by and by.
     stalled: Mutex<Vec<MoveRow>>,
     trouble: Mutex<Option<StoreError>>,
+    /// Since when the store has been busy with the group that it is at.
+    committing: Mutex<Option<Instant>>,
 }
+
+/// A disk that has not kept a group after so long is in trouble: a healthy one takes milliseconds,
+/// and one that is busy with other work a second or two.
+pub(super) const COMMIT_STALLED_AFTER: Duration = Duration::from_secs(5);
 
 impl House {
     /// Reads back from the store all that the engine keeps in memory.
@@ -111,6 +118,7 @@ impl House {
             link: RwLock::new(None),
             stalled: Mutex::default(),
             trouble: Mutex::default(),
+            committing: Mutex::default(),
         });
         for unfinished in unfinished {
             let arrival = house.arrival(&unfinished, Waiter::None);
@@ -168,6 +176,17 @@ impl House {
     }
     pub(super) fn set_trouble(&self, trouble: Option<StoreError>) {
         *lock(&self.trouble) = trouble;
+    }
+    /// A group is handed to the store, or the store has answered.
+    pub(super) fn set_committing(&self, since: Option<Instant>) {
+        *lock(&self.committing) = since;
+    }
+    /// A store that does not answer. Nothing is acknowledged meanwhile, and nothing has failed.
+    pub(super) fn stalled_commit(&self) -> Option<StoreError> {
+        let waited = lock(&self.committing).map(|since| since.elapsed())?;
+        let cause =
+            || format!("the disk has not answered for {} s; nothing is acknowledged meanwhile", waited.as_secs());
+        (waited >= COMMIT_STALLED_AFTER).then(|| StoreError::Failed { doing: "committing a group", cause: cause() })
     }
     pub(super) fn move_ended(&self) {
         let before = self.moves.fetch_sub(1, Ordering::Relaxed);

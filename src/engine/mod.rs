@@ -407,7 +407,7 @@ impl Engine {
     /// Whether what is acknowledged can be kept, and why not.
     pub fn health(&self) -> Result<(), StoreError> {
         self.house().store.health()?;
-        self.house().trouble().map_or(Ok(()), Err)
+        self.house().trouble().or_else(|| self.house().stalled_commit()).map_or(Ok(()), Err)
     }
 
     /// Takes nothing more in, finishes what is queued, deletes what is acknowledged, ends.
@@ -541,6 +541,9 @@ impl Inner {
         if self.house.outbox.has_acknowledged() {
             // A full queue flushes by itself.
             let _ = self.works_in.try_send(Work::Flush(None));
+        }
+        if self.house.trouble().is_some() {
+            let _ = self.works_in.try_send(Work::Probe);
         }
     }
 }

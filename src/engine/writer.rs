@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use hearthway_core::id::{DeviceKey, HouseholdId};
 use tokio::sync::oneshot;
@@ -20,6 +21,10 @@ use crate::store::{Commit, Outcome as StoreOutcome, StoreError, Write, keys};
 /// Acknowledged outbox rows deleted with one group.
 const DELETIONS_PER_GROUP_MAX: usize = 256;
 
+/// Bytes of a probe: as much as a small group, so that the last free bytes of a full disk are not
+/// taken for room.
+const PROBE_BYTES: usize = 32 * 1024;
+
 /// Who asked for a document to be written.
 pub(super) type DocumentWaiter = oneshot::Sender<Result<StoreOutcome, StoreError>>;
 
@@ -31,6 +36,8 @@ pub(super) enum Work {
     Poisoned(Box<Poisoned>),
     /// A write of the edges.
     Document { commit: Commit, waiter: DocumentWaiter },
+    /// Sees whether a store in trouble works again.
+    Probe,
     /// Deletes what devices have acknowledged, and tells when everything before it is durable.
     Flush(Option<oneshot::Sender<()>>),
 }
@@ -49,11 +56,13 @@ impl Writer {
     pub(super) fn commit(&self, work: Vec<Work>) {
         let (mut decided, mut documents, mut flushed) = (Vec::new(), Vec::new(), Vec::new());
         let mut poisoned = Vec::new();
+        let mut probes = false;
         for work in work {
             match work {
                 Work::Prepared(prepared) => decided.push(*prepared),
                 Work::Poisoned(failed) => poisoned.push(*failed),
                 Work::Document { commit, waiter } => documents.push((commit, waiter)),
+                Work::Probe => probes = true,
                 Work::Flush(waiter) => flushed.extend(waiter),
             }
         }
@@ -68,10 +77,16 @@ impl Writer {
             let writes = acknowledged.iter().map(|(device, n)| Write::Delete(keys::outbox(device, *n)));
             group.push(Commit { preconditions: Vec::new(), writes: writes.collect() });
         }
+        if probes && self.house.trouble().is_some() {
+            self.probe();
+        }
         if !group.is_empty() {
-            match self.house.store.commit(&group) {
+            match self.store_commit(&group) {
                 Ok(outcomes) => {
-                    self.house.set_trouble(None);
+                    // A few deletions fit into the last bytes of a full disk, and prove nothing.
+                    if !decided.is_empty() || !waiters.is_empty() {
+                        self.out_of_trouble();
+                    }
                     self.house.meters.groups.increment(1);
                     self.house.meters.group_inputs.record(decided.len() as f64);
                     let outcomes = outcomes.into_iter().skip(first_document);
@@ -104,6 +119,31 @@ impl Writer {
         for waiter in flushed {
             let _ = waiter.send(());
         }
+    }
+
+    fn store_commit(&self, group: &[Commit]) -> Result<Vec<StoreOutcome>, StoreError> {
+        self.house.set_committing(Some(Instant::now()));
+        let committed = self.house.store.commit(group);
+        self.house.set_committing(None);
+        committed
+    }
+
+    /// Whoever was turned away may not come again before this gateway is said to be ready: so it is
+    /// tried here whether a group would pass.
+    fn probe(&self) {
+        let writing = |write| [Commit { preconditions: Vec::new(), writes: vec![write] }];
+        let put = self.store_commit(&writing(Write::Put(keys::probe(), vec![0; PROBE_BYTES])));
+        match put.and_then(|_| self.store_commit(&writing(Write::Delete(keys::probe())))) {
+            Ok(_) => self.out_of_trouble(),
+            Err(error) => self.house.set_trouble(Some(error)),
+        }
+    }
+
+    fn out_of_trouble(&self) {
+        if self.house.trouble().is_some() {
+            tracing::info!("The store works again");
+        }
+        self.house.set_trouble(None);
     }
 
     /// Leaves out what was decided on facts that have been forgotten since.

@@ -3,6 +3,7 @@
 //! Handlers are thin: they read a request into its exact shape, ask `app`, and write the answer.
 //! [`routes`] is the page of all routes; [`error`] says how failures look.
 
+mod backup;
 mod broker;
 mod catalog;
 mod claims;
@@ -88,7 +89,7 @@ pub fn router(app: Arc<App>, metrics: RenderMetrics) -> Router {
     let (mut calls, mut bulk) = (Router::new(), Router::new());
     for entry in routes::all() {
         let (path, handler) = (entry.path, entry.handler);
-        if entry.bulk {
+        if entry.bulk || entry.binary {
             bulk = bulk.route(path, handler)
         } else {
             calls = calls.route(path, handler)

@@ -52,7 +52,11 @@ fn problem_schema() -> Value {
 }
 
 fn operation(entry: &Entry) -> Value {
-    let media = if entry.bulk { "application/x-ndjson" } else { "application/json" };
+    let media = match entry {
+        Entry { bulk: true, .. } => "application/x-ndjson",
+        Entry { binary: true, .. } => "application/octet-stream",
+        _ => "application/json",
+    };
     let content = |example: Option<&str>| {
         let example: Option<Value> = example.and_then(|text| serde_json::from_str(text).ok());
         let mut content = json!({"schema": {"type": "object"}});

@@ -7,7 +7,7 @@ use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
 use super::{
-    Shared, broker, catalog, claims, decisions, devices, offers, orders, profiles, quarantine, system, tenants,
+    Shared, backup, broker, catalog, claims, decisions, devices, offers, orders, profiles, quarantine, system, tenants,
     triggers,
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub(super) answer: Option<&'static str>,
     /// JSON Lines both ways, without a time limit.
     pub(super) bulk: bool,
+    /// Bytes in the answer, without a time limit.
+    pub(super) binary: bool,
     /// Open to everybody.
     pub(super) open: bool,
     pub(super) handler: MethodRouter<Arc<Shared>>,
@@ -51,6 +53,7 @@ impl Entry {
             status: 200,
             answer: None,
             bulk: false,
+            binary: false,
             open: false,
         }
     }
@@ -68,6 +71,9 @@ impl Entry {
     }
     fn bulk(self) -> Entry {
         Entry { bulk: true, ..self }
+    }
+    fn binary(self) -> Entry {
+        Entry { binary: true, ..self }
     }
     fn open(self) -> Entry {
         Entry { open: true, ..self }
@@ -102,6 +108,7 @@ pub(super) fn all() -> Vec<Entry> {
             .body(r#"{"tenant":"shop-a","role":"retailer_admin","name":"ci"}"#)
             .answer(201, r#"{"id":"tk_…","token":"hw_…"}"#),
         delete("/v1/tokens/{token}", tenants::delete_token, "End a token at once").empty_answer(),
+        get("/v1/backup", backup::take, "A backup of everything, as `hearthway backup --from` takes it").binary(),
     ];
     let maker = [
         post("/v1/bootstrap-keys", tenants::post_bootstrap_key, "Make a maker's bootstrap secret, shown once")

@@ -66,10 +66,9 @@ impl MasterKey {
 
     /// Reads the key from its file; makes one, readable by its owner only, where there is none.
     pub fn load_or_create(path: &Path) -> Result<MasterKey, MasterKeyError> {
-        match File::open(path) {
-            Ok(file) => MasterKey::load(path, file),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => MasterKey::create(path),
-            Err(source) => Err(MasterKeyError::Open { path: path.to_owned(), source }),
+        match MasterKey::load_existing(path)? {
+            Some(key) => Ok(key),
+            None => MasterKey::create(path),
         }
     }
 
@@ -95,6 +94,26 @@ impl MasterKey {
         // A key that a crash forgets would lock every device out that it let in.
         file.sync_all().map_err(open)?;
         Ok(MasterKey(key))
+    }
+
+    /// Reads the key from its file, where there is one.
+    pub fn load_existing(path: &Path) -> Result<Option<MasterKey>, MasterKeyError> {
+        match File::open(path) {
+            Ok(file) => MasterKey::load(path, file).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(MasterKeyError::Open { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Names the gateway that has this key, and tells nothing of the key: a data directory and a
+    /// backup are of use only together with the key that their devices' secrets follow from.
+    pub fn fingerprint(&self) -> String {
+        let mut name = [0; 8];
+        // No device's name has a slash at its end, so that no secret begins like this.
+        Hkdf::<Sha256>::new(None, &self.0)
+            .expand(b"fingerprint/", &mut name)
+            .expect("8 bytes are below HKDF's bound of 8160");
+        format!("gw_{}", data_encoding::HEXLOWER.encode(&name))
     }
 
     /// A device's secret of a generation, as the device sends it: 43 characters of base64url.

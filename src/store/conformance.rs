@@ -25,6 +25,7 @@ pub fn check<S: Store>(fresh: impl Fn() -> S) {
     the_largest_values_are_kept_side_by_side(&fresh());
     an_empty_group_and_an_empty_commit_are_fine(&fresh());
     items_of_a_log_come_back_newest_first_and_apart_from_rows_and_other_logs(&fresh());
+    items_of_all_logs_come_in_the_order_in_which_they_joined_them(&fresh());
     for seed in 0..8 {
         random_groups_agree_with_the_model(&fresh(), seed, 60);
     }
@@ -314,6 +315,29 @@ fn apply(Model { rows, logs }: &mut Model, commit: &Commit) -> Outcome {
         }
     }
     Outcome::Committed
+}
+
+fn items_of_all_logs_come_in_the_order_in_which_they_joined_them<S: Store>(store: &S) {
+    assert_eq!(store.items(None, 10).unwrap(), []);
+    let (a, b) = (key("a"), key("b"));
+    let append = |log: &Key, n: u32| Write::Append(log.clone(), n.to_be_bytes().repeat(40));
+    for n in 0..60 {
+        commit_all(store, vec![append(&b, 2 * n), append(&a, 2 * n + 1), put(&a, b"a row is no item")]);
+    }
+    let wanted = |n: u32| (if n.is_multiple_of(2) { b.clone() } else { a.clone() }, n.to_be_bytes().repeat(40));
+    let (mut after, mut n) = (None, 0);
+    loop {
+        let page = store.items(after, 7).unwrap();
+        let Some((last, ..)) = page.last() else { break };
+        assert!(page.len() <= 7);
+        after = Some(*last);
+        for (mark, log, item) in page {
+            assert_eq!((log.clone(), item), wanted(n), "item {n}");
+            assert!(store.back(&log, None, 1_000).unwrap().iter().any(|(of, _)| *of == mark), "marks mean the same");
+            n += 1;
+        }
+    }
+    assert_eq!(n, 120);
 }
 
 /// A seeded stream of numbers (SplitMix64): the same seed, the same groups.

@@ -11,10 +11,10 @@
 //! As in every engine the first failure sticks: no commit passes before the store is opened again.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::keys::Key;
-use super::{Commit, Items, Mark, Outcome, Rows, Store, StoreError};
+use super::{AllItems, Commit, Items, Mark, Outcome, Rows, Store, StoreError};
 
 /// What happens to a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,8 +141,64 @@ impl<S: Store + Clone> Store for FaultyStore<S> {
         self.state().shown.back(log, before, limit)
     }
 
+    fn items(&self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError> {
+        self.state().shown.items(after, limit)
+    }
+
     fn health(&self) -> Result<(), StoreError> {
         self.state().failed.clone().map_or(Ok(()), Err)
+    }
+}
+
+/// A store whose disk can stop answering: commits wait until it is thawed, reads go on.
+pub struct FreezingStore {
+    store: Arc<dyn Store>,
+    frozen: Mutex<bool>,
+    thawed: Condvar,
+}
+
+impl FreezingStore {
+    /// Around a store; not frozen yet.
+    pub fn new(store: Arc<dyn Store>) -> FreezingStore {
+        FreezingStore { store, frozen: Mutex::default(), thawed: Condvar::new() }
+    }
+    /// From here on commits do not return.
+    pub fn freeze(&self) {
+        *self.frozen() = true;
+    }
+    /// Those that wait, and all others, return.
+    pub fn thaw(&self) {
+        *self.frozen() = false;
+        self.thawed.notify_all();
+    }
+    fn frozen(&self) -> MutexGuard<'_, bool> {
+        self.frozen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for FreezingStore {
+    fn commit(&self, group: &[Commit]) -> Result<Vec<Outcome>, StoreError> {
+        let waited = self.thawed.wait_while(self.frozen(), |frozen| *frozen);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        self.store.commit(group)
+    }
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.get(key)
+    }
+    fn scan(&self, prefix: &[u8], after: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
+        self.store.scan(prefix, after, limit)
+    }
+    fn scan_back(&self, prefix: &[u8], before: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
+        self.store.scan_back(prefix, before, limit)
+    }
+    fn back(&self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
+        self.store.back(log, before, limit)
+    }
+    fn items(&self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError> {
+        self.store.items(after, limit)
+    }
+    fn health(&self) -> Result<(), StoreError> {
+        self.store.health()
     }
 }
 

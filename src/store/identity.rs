@@ -163,6 +163,11 @@ impl Directory {
         unusable(&self.path, cause, HELP_LOST)
     }
 
+    /// What the journal holds could not be written behind: the disk is full, or the database damaged.
+    pub(super) fn not_recovered(&self, cause: String) -> StoreError {
+        unusable(&self.path, cause, &format!("If the disk is full, make room and start again. Else: {HELP_LOST}"))
+    }
+
     /// The system refused something.
     pub(super) fn unreadable(&self, doing: &str, error: &io::Error) -> StoreError {
         unreadable(&self.path, doing, error)

@@ -57,6 +57,8 @@ pub mod table {
     pub const PROVISION: u8 = b'N';
     /// What could not be understood, kept for makers.
     pub const QUARANTINE: u8 = b'Q';
+    /// A row that stands for a moment only, see [`super::probe`].
+    pub const PROBE: u8 = b'Z';
 }
 
 /// Builds keys part by part.
@@ -137,6 +139,10 @@ pub fn outbox_of(key: &DeviceKey) -> Vec<u8> {
 /// The outboxes of all devices, and first the counter of their numbers.
 pub fn all_outbox() -> Vec<u8> {
     KeyBuilder::table(table::OUTBOX).prefix()
+}
+/// A row that is put and deleted to see whether the disk takes writes.
+pub fn probe() -> Key {
+    KeyBuilder::table(table::PROBE).key()
 }
 /// Below which number outbox rows may have been numbered.
 pub fn outbox_numbers() -> Key {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use super::keys::Key;
-use super::{Commit, Items, Mark, Outcome, Rows, SCAN_ROWS_MAX, Store, StoreError, group, range};
+use super::{AllItems, Commit, Items, Mark, Outcome, Rows, SCAN_ROWS_MAX, Store, StoreError, group, range};
 
 /// A store in memory. A clone is a snapshot: it shares nothing with the original.
 #[derive(Debug, Default)]
@@ -89,6 +89,18 @@ impl Store for MemoryStore {
         let items = kept.logs.get(log).map_or(&[][..], Vec::as_slice);
         let end = before.map_or(items.len(), |before| items.partition_point(|(mark, _)| *mark < before));
         Ok(items[..end].iter().rev().take(limit.min(SCAN_ROWS_MAX)).cloned().collect())
+    }
+
+    fn items(&self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError> {
+        let kept = self.read();
+        let mut found = AllItems::new();
+        for (log, items) in &kept.logs {
+            let start = after.map_or(0, |after| items.partition_point(|(mark, _)| *mark <= after));
+            found.extend(items[start..].iter().take(limit).map(|(mark, item)| (*mark, log.clone(), item.clone())));
+        }
+        found.sort_unstable_by_key(|(mark, ..)| *mark);
+        found.truncate(limit.min(SCAN_ROWS_MAX));
+        Ok(found)
     }
 
     fn health(&self) -> Result<(), StoreError> {

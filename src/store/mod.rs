@@ -4,6 +4,7 @@
 //! returns, all of it is on disk. A failed precondition rejects its commit alone. Reads are
 //! never unbounded.
 
+pub mod backup;
 pub mod codec;
 pub mod conformance;
 pub mod embedded;
@@ -81,6 +82,9 @@ pub struct Mark(pub u64);
 
 /// Items of a log, the newest first.
 pub type Items = Vec<(Mark, Vec<u8>)>;
+
+/// Items of all logs, the oldest first, each with its log.
+pub type AllItems = Vec<(Mark, Key, Vec<u8>)>;
 
 /// What became of one commit of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,6 +177,10 @@ pub trait Store: Send + Sync + 'static {
     /// At most `limit` items (and at most [`SCAN_ROWS_MAX`]) of a log, the newest first, starting
     /// before `before` where given. An engine may let the oldest items of all logs go.
     fn back(&self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError>;
+    /// At most `limit` items (and at most [`SCAN_ROWS_MAX`]) of all logs in the order in which they
+    /// joined them, starting after `after` where given, and with the oldest that is left where
+    /// that one is gone. Items of one commit may come on two pages.
+    fn items(&self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError>;
     /// Whether writes are possible, and why not.
     fn health(&self) -> Result<(), StoreError>;
 }
@@ -192,6 +200,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn back(&self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
         (**self).back(log, before, limit)
+    }
+    fn items(&self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError> {
+        (**self).items(after, limit)
     }
     fn health(&self) -> Result<(), StoreError> {
         (**self).health()

@@ -1,127 +1,38 @@
 //! The gateway is killed again and again while homes talk to it, and nothing that it acknowledged
 //! is lost or done twice.
 //!
-//! SIGKILL leaves it no moment to tidy up. The page cache survives it, so this tests the order of
-//! commit and acknowledgement, the reading back and the absorbing of repeats; what a power cut
-//! takes is for the simulation's store and the store's own tests.
+//! It is killed in the midst of its work, while it drains and writes behind what is in the journal,
+//! and while it starts and recovers. SIGKILL leaves it no moment to tidy up. The page cache survives
+//! it, so this tests the order of commit and acknowledgement, the reading back and the absorbing of
+//! repeats; that the acknowledgement waits for the disk is for `sync_order`, and what a power cut may
+//! leave for the images of the store's own tests.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS};
-use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::gateway::{Gateway, OPERATOR, STEP_SECONDS_MAX};
+use crate::gateway::Gateway;
+use crate::homes::{Device, live_until_content, new_homes, nothing_is_lost_or_logged_twice, nothing_is_sold_twice};
 use crate::stock_clients::load_the_sample_shop;
 
-/// Kills; each falls into a moment of its own.
+/// Kills on a person's machine, and in CI. `HEARTHWAY_KILLS=1000` sets another number.
 const KILLS: u64 = 20;
+const KILLS_IN_CI: u64 = 200;
 /// Homes that come new in each round; those of the rounds before go on with what they still owe.
-const HOMES_PER_ROUND: usize = 10;
+const HOMES_PER_ROUND: usize = 3;
 /// Readings that a device sends beside what it lives through.
-const READINGS: u32 = 30;
+const READINGS: u32 = 40;
 /// The longest that devices talk to a gateway before it is killed: less than they have to say.
-const LIFE_MILLISECONDS_MAX: u64 = 120;
-/// Messages of a client's own queue: one is in flight at a time.
-const CLIENT_QUEUE_MESSAGES: usize = 16;
+const LIFE_MILLISECONDS_MAX: u64 = 100;
+/// The longest that a gateway drains, and the longest that it starts, before it is killed.
+const DRAIN_MILLISECONDS_MAX: u64 = 25;
+const START_MILLISECONDS_MAX: u64 = 60;
 
-/// A device, and what a stranger knows of it.
-struct Device {
-    name: String,
-    secret: String,
-    /// Not acknowledged yet, oldest first: id, topic, body. Sent again with the same id until it is.
-    owes: VecDeque<(String, &'static str, Value)>,
-    /// Acknowledged ids, in order.
-    acknowledged: Vec<String>,
-    said: u32,
-    offers: BTreeSet<String>,
-    orders: BTreeSet<String>,
-}
-
-impl Device {
-    fn new(name: String, secret: String) -> Device {
-        let (offers, orders) = (BTreeSet::new(), BTreeSet::new());
-        let mut device =
-            Device { name, secret, owes: VecDeque::new(), acknowledged: Vec::new(), said: 0, offers, orders };
-        let slot = |used: u32| json!({"slot": "air_filter", "kind": "usage", "used": used, "unit": "h"});
-        device.will_say("presence", json!({"state": "online", "epoch": 1}));
-        device.will_say("up/slot", slot(590));
-        device.will_say("up/slot", slot(612));
-        for n in 0..READINGS {
-            device.will_say("up/telemetry", json!({"samples": [{"f": {"temperature": 18 + n % 4}}]}));
-        }
-        device
-    }
-
-    fn will_say(&mut self, topic: &'static str, body: Value) {
-        self.said += 1;
-        self.owes.push_back((format!("m-{}", self.said), topic, body));
-    }
-
-    /// It has nothing more to say and has its order.
-    fn is_content(&self) -> bool {
-        self.owes.is_empty() && !self.orders.is_empty()
-    }
-
-    /// Talks to the gateway until it is content, the connection ends, or `over`.
-    async fn live(mut self, address: (String, u16), mut over: watch::Receiver<bool>) -> Device {
-        let (client, mut events) = self.connect(address);
-        let mut sent = None;
-        while !self.is_content() {
-            if sent.is_none()
-                && let Some((id, topic, body)) = self.owes.front()
-            {
-                let payload = json!({"v": "1.0", "id": id, "body": body}).to_string();
-                let topic = format!("chan/v1/acme/{}/{topic}", self.name);
-                if client.publish(topic, QoS::AtLeastOnce, false, payload).await.is_err() {
-                    break;
-                }
-                sent = Some(None);
-            }
-            let event = tokio::select! {
-                event = events.poll() => event,
-                _ = over.wait_for(|over| *over) => break,
-            };
-            match event {
-                Ok(Event::Outgoing(Outgoing::Publish(packet))) => sent = Some(Some(packet)),
-                Ok(Event::Incoming(Packet::PubAck(ack))) if sent == Some(Some(ack.pkid)) => {
-                    let (id, ..) = self.owes.pop_front().unwrap();
-                    self.acknowledged.push(id);
-                    sent = None;
-                }
-                Ok(Event::Incoming(Packet::Publish(heard))) => {
-                    self.hears(&heard.topic, &serde_json::from_slice(&heard.payload).unwrap());
-                }
-                Ok(_) => {}
-                // The gateway died; what is not acknowledged is sent to the next one.
-                Err(_) => break,
-            }
-        }
-        self
-    }
-
-    fn connect(&self, (host, port): (String, u16)) -> (AsyncClient, EventLoop) {
-        let mut options = MqttOptions::new(&self.name, host, port);
-        options.set_credentials(format!("acme/{}", self.name), &self.secret);
-        let (client, events) = AsyncClient::new(options, CLIENT_QUEUE_MESSAGES);
-        client.try_subscribe(format!("chan/v1/acme/{}/down/#", self.name), QoS::AtLeastOnce).unwrap();
-        (client, events)
-    }
-
-    fn hears(&mut self, topic: &str, envelope: &Value) {
-        let body = &envelope["body"];
-        if topic.ends_with("down/offer") && body["op"] == "put" {
-            let offer = body["offer"]["id"].as_str().unwrap();
-            if self.offers.insert(offer.to_owned()) {
-                let answer = json!({"offer": offer, "rev": 1, "answer": "accept", "nonce": "n-1"});
-                self.will_say("up/offer/answer", answer);
-            }
-        }
-        if topic.ends_with("down/order") {
-            self.orders.insert(body["order"].as_str().unwrap().to_owned());
-        }
-        assert!(!topic.ends_with("down/error"), "{}: {envelope}", self.name);
+fn kills() -> u64 {
+    match std::env::var("HEARTHWAY_KILLS") {
+        Ok(number) => number.parse().expect("HEARTHWAY_KILLS is a number"),
+        Err(_) if std::env::var_os("CI").is_some() => KILLS_IN_CI,
+        Err(_) => KILLS,
     }
 }
 
@@ -132,16 +43,22 @@ async fn what_was_acknowledged_survives_every_kill_and_happens_once() {
     let shop = load_the_sample_shop(&gateway).await;
     let mut devices: Vec<Device> = Vec::new();
     let mut moment = Moment(0x5eed);
-    let mut interrupted = 0;
-    for round in 0..KILLS {
-        devices.extend(new_homes(&gateway, &shop, round).await);
+    let (mut at_work, mut draining, mut starting, mut interrupted) = (0, 0, 0, 0);
+    for round in 0.. {
+        devices.extend(new_homes(&gateway, &shop, round, HOMES_PER_ROUND, READINGS).await);
         let (over, is_over) = watch::channel(false);
         let (asleep, awake): (Vec<_>, Vec<_>) = devices.into_iter().partition(Device::is_content);
         let lives: Vec<_> =
             awake.into_iter().map(|device| tokio::spawn(device.live(gateway.mqtt.clone(), is_over.clone()))).collect();
-        tokio::time::sleep(Duration::from_millis(moment.next() % LIFE_MILLISECONDS_MAX)).await;
-        // Dropping it kills it, in the middle of whatever it does.
-        drop(gateway);
+        tokio::time::sleep(moment.within(LIFE_MILLISECONDS_MAX)).await;
+        if round % 3 == 2 {
+            gateway.kill_while_it_drains(moment.within(DRAIN_MILLISECONDS_MAX));
+            draining += 1;
+        } else {
+            // Dropping it kills it, in the middle of whatever it does.
+            drop(gateway);
+            at_work += 1;
+        }
         over.send_replace(true);
         devices = asleep;
         for life in lives {
@@ -149,83 +66,35 @@ async fn what_was_acknowledged_survives_every_kill_and_happens_once() {
             interrupted += u64::from(!device.is_content() && !device.acknowledged.is_empty());
             devices.push(device);
         }
+        if round % 2 == 1 {
+            Gateway::kill_while_it_starts(data.path(), moment.within(START_MILLISECONDS_MAX));
+            starting += 1;
+        }
         gateway = Gateway::serve(data.path());
+        if at_work + draining + starting >= kills() {
+            break;
+        }
     }
 
     // Left alone, everybody comes to an end.
-    let (_never, is_over) = watch::channel(false);
-    let lives = devices.into_iter().map(|device| tokio::spawn(device.live(gateway.mqtt.clone(), is_over.clone())));
-    let lives: Vec<_> = lives.collect();
-    let mut devices = Vec::new();
-    for life in lives {
-        let device = tokio::time::timeout(STEP_SECONDS_MAX, life).await;
-        devices.push(device.expect("a device waits for ever: its edge, its offer or its answer was lost").unwrap());
-    }
-    assert!(interrupted > KILLS, "kills that hit nobody in the middle of its story prove nothing");
-
-    println!("{} devices, interrupted {interrupted} times", devices.len());
+    let devices = live_until_content(&gateway, devices).await;
+    assert!(interrupted > kills() / 2, "kills that hit nobody in the middle of its story prove nothing: {interrupted}");
+    println!(
+        "killed {at_work} times at work, {draining} while it drained, {starting} while it started; {} devices, \
+         interrupted {interrupted} times",
+        devices.len()
+    );
     nothing_is_lost_or_logged_twice(&gateway, &shop, &devices).await;
     nothing_is_sold_twice(&gateway, &shop, &devices).await;
-}
-
-async fn nothing_is_lost_or_logged_twice(gateway: &Gateway, shop: &str, devices: &[Device]) {
-    for device in devices {
-        let path = format!("/v1/devices/{}/messages?last=1000", device.name);
-        let log = gateway.ask(shop, "GET", &path, None).await;
-        let mut logged: Vec<&str> = log["items"].as_array().unwrap().iter().filter_map(|m| m["id"].as_str()).collect();
-        // Newest first; what took effect again would stand there again.
-        logged.reverse();
-        assert_eq!(logged, device.acknowledged, "{}: the log beside what was acknowledged", device.name);
-    }
-}
-
-async fn nothing_is_sold_twice(gateway: &Gateway, shop: &str, devices: &[Device]) {
-    let mut sold: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut path = "/v1/orders?limit=100".to_owned();
-    loop {
-        let page = gateway.ask(shop, "GET", &path, None).await;
-        for order in page["items"].as_array().unwrap() {
-            let (offer, order) = (order["offer"].as_str().unwrap(), order["order"].as_str().unwrap());
-            sold.entry(offer.to_owned()).or_default().push(order.to_owned());
-        }
-        let Some(next) = page["next"].as_str() else { break };
-        path = format!("/v1/orders?limit=100&cursor={next}");
-    }
-    assert_eq!(sold.len(), devices.len(), "each home was offered one filter and took it");
-    for device in devices {
-        // The edge was crossed once: however often it was told, it is one offer and one order.
-        assert_eq!((device.offers.len(), device.orders.len()), (1, 1), "{}", device.name);
-        let orders: Vec<String> = device.orders.iter().cloned().collect();
-        assert_eq!(sold.get(device.offers.first().unwrap()), Some(&orders), "{}", device.name);
-    }
-}
-
-/// Homes with a linked device each, as a shop brings an existing fleet in.
-async fn new_homes(gateway: &Gateway, shop: &str, round: u64) -> Vec<Device> {
-    let names: Vec<String> = (0..HOMES_PER_ROUND).map(|n| format!("d-{round}-{n}")).collect();
-    let lines = |of: &dyn Fn(&String) -> Value| names.iter().map(|name| format!("{}\n", of(name))).collect::<String>();
-    let registered = gateway
-        .bulk(OPERATOR, "/v1/devices:bulk", lines(&|name| json!({"maker": "acme", "device": name, "model": "th-200"})))
-        .await;
-    let linked = gateway
-        .bulk(
-            shop,
-            "/v1/links:bulk",
-            lines(&|name| {
-                json!({"device": name, "profile": format!("p-{name}"), "role": "owner", "tz": "Europe/Paris",
-                       "locale": "fr-FR", "consents": [{"purpose": "offers.device", "granted": true}]})
-            }),
-        )
-        .await;
-    assert!(linked.iter().all(|line| line["link"].is_string()), "{linked:?}");
-    let secrets = registered.iter().map(|line| line["secret"].as_str().unwrap().to_owned());
-    names.iter().cloned().zip(secrets).map(|(name, secret)| Device::new(name, secret)).collect()
 }
 
 /// Chooses the moments of the kills; SplitMix64, so that a failure has the same moments again.
 struct Moment(u64);
 
 impl Moment {
+    fn within(&mut self, milliseconds: u64) -> Duration {
+        Duration::from_micros(self.next() % (milliseconds * 1_000))
+    }
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

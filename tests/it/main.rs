@@ -1,12 +1,16 @@
 //! All integration tests in one binary, so that the gateway is linked once.
 #![allow(clippy::unwrap_used)]
 
+mod backup;
 mod broker;
 mod certificates;
 mod command_line;
 mod documents;
+mod frozen_disk;
+mod full_disk;
 mod fuzz_corpus;
 mod gateway;
+mod homes;
 mod hostile_broker;
 mod kill;
 mod mosquitto;
@@ -19,6 +23,7 @@ mod protection_flood;
 mod protection_house;
 mod protection_limits;
 mod stock_clients;
+mod sync_order;
 mod tidy;
 mod tls;
 mod tls_gateway;

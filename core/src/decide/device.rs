@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::draft::{Draft, description};
-use super::event_time::{event_time, is_trusted, measure};
+use super::event_time::{event_time, is_older, is_trusted, measure};
 use super::{Answered, REPLY_TTL, wake};
 use crate::code::{Code, Refusal};
 use crate::decision::{Change, Effect, Reply};
@@ -162,7 +162,7 @@ pub(super) fn context(draft: &mut Draft<'_>, key: &DeviceKey, said: &ContextUp) 
     let until = at + Span::seconds(i64::from(said.ttl_s));
     for (name, value) in &said.entries {
         let known = device.context.get(name.as_str());
-        if known.is_some_and(|known| known.t > at) {
+        if known.is_some_and(|known| is_older(at, known.t, draft.now)) {
             draft.note(format!("context {name}: an older word came later, ignored"));
             continue;
         }

@@ -42,6 +42,13 @@ pub(super) fn event_time(device: &Device, sender: &Sender, t: Option<Timestamp>,
     if plausible(rebuilt, now) { EventTime { at: rebuilt.min(now), trusted: false } } else { arrival }
 }
 
+/// Whether what happened at an instant is older than what is known. Nothing is ever noted from after
+/// its arrival, so what stands in the future was noted before the gateway's own clock went back:
+/// then a word of these minutes is the newer one, or a home would be deaf until that future.
+pub(super) fn is_older(at: Timestamp, known: Timestamp, now: Timestamp) -> bool {
+    if known <= now { at < known } else { at + CLOCK_SKEW_TRUSTED < now }
+}
+
 /// What a message that carries the device's time of sending says about its clock.
 pub(super) fn measure(clock: ClockState, sender: &Sender, t: Option<Timestamp>, now: Timestamp) -> ClockState {
     ClockState {

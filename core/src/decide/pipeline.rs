@@ -491,10 +491,11 @@ fn caps(look: &Look<'_>) -> Said {
     (StepVerdict::Pass, "room under every cap".into(), numbers)
 }
 
+/// A contact from after now, before the clock went back, counts: it was made, and not long ago.
 fn in_window(cap: &Cap, at: Timestamp, look: &Look<'_>) -> bool {
     match (cap.window, &look.home.zone) {
         (CapWindow::Within(window), _) => at > look.now - window,
-        (CapWindow::EachDay, Some(zone)) => zone.local(at).date() == zone.local(look.now).date(),
+        (CapWindow::EachDay, Some(zone)) => zone.local(at).date() >= zone.local(look.now).date(),
         (CapWindow::EachDay, None) => at > look.now - Span::days(1),
     }
 }

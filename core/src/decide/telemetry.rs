@@ -1,7 +1,7 @@
 //! Readings and slot evidence: what is newer is kept, what crosses an edge wakes triggers.
 
 use super::draft::{Draft, description};
-use super::event_time::event_time;
+use super::event_time::{event_time, is_older};
 use super::wake::{self, Watched};
 use super::{Answered, Refusal};
 use crate::code::Code;
@@ -53,7 +53,7 @@ fn report(
     // Within a batch the previous value may be of this very message.
     let device = if batch { draft.device(key) } else { draft.before().devices.get(key).map(|device| &**device) };
     let previous = device.and_then(|device| device.reported.get(field)).cloned();
-    if previous.as_ref().is_some_and(|previous| previous.t > at) {
+    if previous.as_ref().is_some_and(|previous| is_older(at, previous.t, draft.now)) {
         return false;
     }
     let reading = Reading { value: value.clone(), t: at };
@@ -151,7 +151,7 @@ pub(super) fn slot(draft: &mut Draft<'_>, key: &DeviceKey, said: &SlotUp) -> Ans
     }
     let at = event_time(device, &draft.input.sender, said.t, draft.now).at;
     let previous = device.slots.get(&said.slot);
-    if previous.is_some_and(|previous| previous.t > at) {
+    if previous.is_some_and(|previous| is_older(at, previous.t, draft.now)) {
         draft.note(format!("slot {}: older evidence: history, no edge", said.slot));
         return Ok(Reply::Done);
     }

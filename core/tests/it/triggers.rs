@@ -184,7 +184,7 @@ fn a_withdrawal_pressed_offline_beats_an_older_grant_from_the_app() {
     assert_eq!(offers_for(&mut world, &[19.0, 16.0]), 0, "the newer word stands");
 }
 
-const QUIET: &str = "[trigger.limits]\nquiet = { from = \"21:00\", to = \"08:00\", when_quiet = \"hold\" }\n";
+pub const QUIET: &str = "[trigger.limits]\nquiet = { from = \"21:00\", to = \"08:00\", when_quiet = \"hold\" }\n";
 
 #[test]
 fn quiet_hours_hold_an_offer_until_their_end() {

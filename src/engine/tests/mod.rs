@@ -98,6 +98,9 @@ impl Store for TestStore {
     fn back(&self, log: &keys::Key, before: Option<store::Mark>, limit: usize) -> Result<store::Items, StoreError> {
         self.rows.back(log, before, limit)
     }
+    fn items(&self, after: Option<store::Mark>, limit: usize) -> Result<store::AllItems, StoreError> {
+        self.rows.items(after, limit)
+    }
     fn health(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::super::identity::{StoreId, sync_directory};
+use super::super::keys::Key;
+use super::super::{AllItems, Mark};
 use super::space;
 
 const HEADER_BYTES: usize = 18;
@@ -214,6 +216,31 @@ impl Logs {
         bytes.truncate(length);
         bytes.drain(..HEADER_BYTES + key_bytes);
         Ok(Some(Item { before, key, value: bytes }))
+    }
+
+    /// At most `limit` items of all logs up to `end`, the oldest first, starting after the one at
+    /// `after`, or with the oldest where that one is gone.
+    pub(super) fn forward(&self, after: Option<u64>, end: u64, limit: usize) -> Result<AllItems, String> {
+        let mut found = AllItems::new();
+        let mut skipped = after;
+        let mut position = after.unwrap_or(FIRST);
+        while position < end && found.len() < limit {
+            let Some(item) = self.read(position)? else {
+                // Its file is gone, and all before it: the oldest that is left comes next.
+                skipped = None;
+                match self.files().front().map(|first| first.base) {
+                    Some(first) if first > position => position = first,
+                    _ => return Ok(found),
+                }
+                continue;
+            };
+            let next = position + Logs::item_bytes(&item.key, &item.value);
+            if skipped != Some(position) {
+                found.push((Mark(position), Key(item.key), item.value));
+            }
+            position = next;
+        }
+        Ok(found)
     }
 
     /// Bytes of all files.

@@ -20,6 +20,8 @@
 //! | `space` | room on the disk, asked for in time |
 
 mod behind;
+#[cfg(test)]
+mod images;
 mod journal;
 mod logs;
 mod overlay;
@@ -39,7 +41,7 @@ use super::group::Staged;
 use super::identity::{Directory, sync_directory};
 use super::keys::{Key, table};
 use super::sled::{EngineRow, SledRows};
-use super::{Commit, Items, Mark, Outcome, Rows, SCAN_ROWS_MAX, Store, StoreError, group, range};
+use super::{AllItems, Commit, Items, Mark, Outcome, Rows, SCAN_ROWS_MAX, Store, StoreError, group, range};
 use behind::Behind;
 use journal::{Entry, Journal, Unwritten};
 use logs::{End, Logs};
@@ -141,7 +143,10 @@ impl EmbeddedStore {
             failed: OnceLock::new(),
             directory,
         };
-        inner.recover()?;
+        inner.recover().map_err(|error| match error {
+            StoreError::Failed { doing, cause } => inner.directory.not_recovered(format!("{doing}: {cause}")),
+            told => told,
+        })?;
         if inner.directory.is_new() {
             inner.directory.ready()?;
         }
@@ -408,6 +413,13 @@ impl Store for EmbeddedStore {
             position = item.before;
         }
         Ok(items)
+    }
+
+    fn items(&self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError> {
+        let end = self.inner.writer().logs_end.position;
+        let limit = limit.min(SCAN_ROWS_MAX);
+        let corrupt = |cause| StoreError::Corrupt { key: "the logs".to_owned(), cause };
+        self.inner.logs.forward(after.map(|mark| mark.0), end, limit).map_err(corrupt)
     }
 
     fn health(&self) -> Result<(), StoreError> {

@@ -47,6 +47,9 @@ impl Store for Temporary {
     fn back(&self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
         self.0.back(log, before, limit)
     }
+    fn items(&self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError> {
+        self.0.items(after, limit)
+    }
     fn health(&self) -> Result<(), StoreError> {
         self.0.health()
     }
@@ -207,6 +210,25 @@ fn a_directory_belongs_to_one_gateway() {
     EmbeddedStore::open(directory.path(), of("kitchen")).unwrap();
     let error = EmbeddedStore::open(directory.path(), of("cellar")).unwrap_err();
     assert!(error.to_string().contains("it belongs to the gateway `kitchen`, and this one is `cellar`"));
+}
+
+#[test]
+fn a_directory_of_a_later_release_is_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path(), 10);
+    let identity = directory.path().join("identity.json");
+    let text = fs::read_to_string(&identity).unwrap();
+    fs::write(&identity, text.replace("\"version\": 1", "\"version\": 2")).unwrap();
+    let before: Vec<_> =
+        ["rows/db", "journal/0", "watermark"].map(|file| fs::read(directory.path().join(file)).unwrap()).into();
+    let said = refusal(directory.path());
+    assert!(said.contains("version 2, and this release reads"), "{said}");
+    assert!(said.contains("Start the release that wrote it"), "{said}");
+    let after: Vec<_> =
+        ["rows/db", "journal/0", "watermark"].map(|file| fs::read(directory.path().join(file)).unwrap()).into();
+    assert!(before == after, "nothing of it is touched");
+    fs::write(&identity, text).unwrap();
+    assert_eq!(open(directory.path()).unwrap().scan(b"n", None, 100).unwrap().len(), 10);
 }
 
 #[test]

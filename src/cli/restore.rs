@@ -1,0 +1,138 @@
+//! `hearthway restore`: fills an empty data directory from a backup.
+//!
+//! The store is built beside its place, read back and compared, and then moved there: whatever
+//! happens on the way, no gateway ever opens half of one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+
+use super::backup::{open, sync_parent};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Environment};
+use crate::gateway::{RESTORING, STORE};
+use crate::mqtt::credentials::MasterKey;
+use crate::store::backup::{self, Header, Reader};
+use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
+
+/// Fills an empty data directory from a backup.
+///
+/// The directory may hold the master key, and nothing else; the key is not in the backup.
+#[derive(Debug, clap::Args)]
+pub struct Restore {
+    /// The backup.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The configuration file that names the data directory; without it, the defaults and the
+    /// environment.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl Restore {
+    /// Does it.
+    pub fn run(self) -> ExitCode {
+        match self.restore().with_context(|| format!("`{}` is not restored", self.file.display())) {
+            Ok(said) => {
+                super::say(&said);
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn restore(&self) -> anyhow::Result<String> {
+        let config = Config::load(self.config.as_deref(), &Environment::of_the_process())?;
+        let (dir, key_path) = (&config.data.dir, config.data.master_key_path());
+        refuse_what_is_there(dir, &key_path)?;
+        let (source, bar) = open(&self.file, "restoring")?;
+        let mut reader = Reader::open(source)?;
+        let header = reader.header().clone();
+        let has_key = check_key(&key_path, &header)?;
+
+        fs::create_dir_all(dir).with_context(|| format!("making `{}`", dir.display()))?;
+        let (building, place) = (dir.join(RESTORING), dir.join(STORE));
+        let restored = fill(&mut reader, &building, &header).and_then(|counted| {
+            fs::rename(&building, &place)
+                .and_then(|()| sync_parent(&place))
+                .context("moving the store to its place")?;
+            Ok(counted)
+        });
+        let (rows, items) = match restored {
+            Ok(counted) => counted,
+            Err(error) => {
+                // What is left would only be in the way of the next try.
+                let _ = fs::remove_dir_all(&building);
+                return Err(error);
+            }
+        };
+        bar.finish_and_clear();
+        let next = match has_key {
+            true => "the gateway can be started".to_owned(),
+            false => {
+                format!("put the master key of {} at `{}`, then start the gateway", header.gateway, key_path.display())
+            }
+        };
+        Ok(format!(
+            "restored gateway={} made_at={} rows={rows} items={items}\n{next}\n",
+            header.gateway, header.made_at
+        ))
+    }
+}
+
+fn refuse_what_is_there(dir: &Path, key_path: &Path) -> anyhow::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(|| format!("listing `{}`", dir.display()))?,
+    };
+    for entry in entries {
+        let path = entry.with_context(|| format!("listing `{}`", dir.display()))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path == key_path || name == "lost+found" {
+            continue;
+        }
+        if name == RESTORING {
+            bail!("`{}` is what a restore left that was cut short; remove that directory", path.display());
+        }
+        bail!(
+            "the data directory `{}` is not empty: it holds `{name}`. Move it aside; only the master key may be there",
+            dir.display()
+        );
+    }
+    Ok(())
+}
+
+/// Whether the key is there; it must be the one that the devices of the backup were let in with.
+fn check_key(path: &Path, header: &Header) -> anyhow::Result<bool> {
+    let Some(key) = MasterKey::load_existing(path)? else { return Ok(false) };
+    if key.fingerprint() != header.gateway {
+        bail!(
+            "it is a backup of the gateway {}, and the master key `{}` is of {}: with it no device could log in",
+            header.gateway,
+            path.display(),
+            key.fingerprint()
+        );
+    }
+    Ok(true)
+}
+
+fn fill(reader: &mut Reader<impl std::io::Read>, building: &Path, header: &Header) -> anyhow::Result<(u64, u64)> {
+    let options = EmbeddedOptions {
+        gateway: Some(header.gateway.clone()),
+        created_at: Some(SystemClock.now()),
+        logs_bytes_max: u64::MAX, // The gateway cuts them to what its configuration says.
+        ..EmbeddedOptions::default()
+    };
+    let store = EmbeddedStore::open(building, options.clone())?;
+    let expected = backup::restore(reader, &store, |_| {})?;
+    store.settle()?;
+    drop(store);
+    // Opened again: what counts is what the disk gives back.
+    expected.compare(&EmbeddedStore::open(building, options)?)?;
+    Ok(expected.rows_and_items())
+}
