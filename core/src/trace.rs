@@ -1,11 +1,15 @@
 //! Why: the ordered steps of a decision, with their verdicts, reasons and numbers.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{DecisionId, InputId, OfferId, TriggerId};
 use crate::time::Timestamp;
+
+/// Words of a trace: mostly the same ones in every trace, and then no copy of them.
+pub type Phrase = Cow<'static, str>;
 
 macro_rules! steps {
     ($($name:ident = $text:literal, $doc:literal;)*) => {
@@ -78,7 +82,7 @@ pub enum Fact {
     /// Measured value.
     Real(f64),
     /// Text.
-    Text(String),
+    Text(Phrase),
     /// Truth value.
     Bool(bool),
     /// An instant.
@@ -91,7 +95,7 @@ impl Fact {
         match self {
             Fact::Int(n) => (*n).into(),
             Fact::Real(x) => (*x).into(),
-            Fact::Text(text) => text.as_str().into(),
+            Fact::Text(text) => (**text).into(),
             Fact::Bool(b) => (*b).into(),
             Fact::At(at) => at.to_string().into(),
         }
@@ -106,9 +110,9 @@ pub struct StepTrace {
     /// What it said.
     pub verdict: StepVerdict,
     /// Why, in one phrase that begins with a stable reason word.
-    pub reason: String,
+    pub reason: Phrase,
     /// The numbers it looked at, by name, in a fixed order.
-    pub numbers: Vec<(String, Fact)>,
+    pub numbers: Vec<(Phrase, Fact)>,
 }
 
 /// How the look at one trigger ended.

@@ -318,7 +318,7 @@ pub fn explained(explained: &Explained, wanted: Language) -> (Value, Language) {
     let mut json = decision(explained.at, explained.input, &explained.candidate);
     let steps = explained.candidate.steps.iter().map(|step| {
         let numbers: Map<String, Value> =
-            step.numbers.iter().map(|(name, fact)| (name.clone(), fact.to_json())).collect();
+            step.numbers.iter().map(|(name, fact)| (name.to_string(), fact.to_json())).collect();
         json!({"step": step.step.as_str(), "verdict": step.verdict, "reason": step.reason, "numbers": numbers})
     });
     let more = json!({"recomputed": explained.recomputed, "steps": steps.collect::<Vec<_>>()});

@@ -9,7 +9,7 @@ use hearthway::engine::rows::OrderRow;
 use hearthway::store::Store;
 use hearthway::store::codec::{self, Schema};
 use hearthway::store::faults::FaultyStore;
-use hearthway::store::keys::{self, table};
+use hearthway::store::keys::{self, Key, table};
 use hearthway::store::memory::MemoryStore;
 use hearthway_core::code::Refusal;
 use hearthway_core::decision::Reply;
@@ -334,7 +334,9 @@ impl Witness {
 
     fn households(&self) -> Vec<HouseholdId> {
         let rows = self.store.scan(&[table::HOUSEHOLD], None, 10_000).unwrap();
-        rows.iter().map(|(key, _)| HouseholdId(<[u8; DERIVED_BYTES]>::try_from(&key.0[1..]).unwrap())).collect()
+        // The key of a record; a tail behind it has a longer one.
+        let id = |key: &Key| <[u8; DERIVED_BYTES]>::try_from(&key.0[1..]).ok().map(HouseholdId);
+        rows.iter().filter_map(|(key, _)| id(key)).collect()
     }
 }
 

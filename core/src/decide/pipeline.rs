@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::rules::RuleSet;
 use crate::time::{Span, Timestamp};
-use crate::trace::{CandidateTrace, Fact, Step, StepTrace, StepVerdict, Verdict};
+use crate::trace::{CandidateTrace, Fact, Phrase, Step, StepTrace, StepVerdict, Verdict};
 use crate::trigger::{Cap, CapPer, CapScope, CapWindow, Scope, Trigger, Truth};
 use crate::wire::{DownMessage, EventUp};
 
@@ -169,19 +169,27 @@ fn make_room(draft: &mut Draft<'_>, device: &DeviceKey, coming: OfferId) {
 }
 
 /// What a step says, before it gets its name.
-type Said = (StepVerdict, String, Vec<(&'static str, Fact)>);
+pub(super) type Said = (StepVerdict, Phrase, Vec<(Phrase, Fact)>);
 
-fn pass(reason: impl Into<String>) -> Said {
-    (StepVerdict::Pass, reason.into(), Vec::new())
+/// What a step says, with its numbers.
+pub(super) fn said(verdict: StepVerdict, reason: impl Into<Phrase>, numbers: Vec<(Phrase, Fact)>) -> Said {
+    (verdict, reason.into(), numbers)
 }
-fn block(reason: impl Into<String>) -> Said {
-    (StepVerdict::Block, reason.into(), Vec::new())
+/// A number of a step, by its name.
+pub(super) fn fact(name: &'static str, fact: Fact) -> (Phrase, Fact) {
+    (Phrase::Borrowed(name), fact)
 }
-fn not_configured(reason: impl Into<String>) -> Said {
-    (StepVerdict::NotConfigured, reason.into(), Vec::new())
+fn pass(reason: impl Into<Phrase>) -> Said {
+    said(StepVerdict::Pass, reason, Vec::new())
 }
-fn skipped(reason: impl Into<String>) -> Said {
-    (StepVerdict::Skipped, reason.into(), Vec::new())
+fn block(reason: impl Into<Phrase>) -> Said {
+    said(StepVerdict::Block, reason, Vec::new())
+}
+fn not_configured(reason: impl Into<Phrase>) -> Said {
+    said(StepVerdict::NotConfigured, reason, Vec::new())
+}
+fn skipped(reason: impl Into<Phrase>) -> Said {
+    said(StepVerdict::Skipped, reason, Vec::new())
 }
 
 /// What the steps look at.
@@ -207,7 +215,6 @@ pub(super) fn evaluate(
 ) -> Evaluated {
     let mut steps = Vec::with_capacity(Step::ALL.len());
     let mut say = |step: Step, (verdict, reason, numbers): Said| {
-        let numbers = numbers.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect();
         steps.push(StepTrace { step, verdict, reason, numbers });
     };
     let Some(device) = home.devices.get(wake.device) else {
@@ -247,7 +254,6 @@ pub(super) fn evaluate(
     };
     let is_blocked = steps.iter().any(|step| step.verdict == StepVerdict::Block);
     let mut say = |step: Step, (verdict, reason, numbers): Said| {
-        let numbers = numbers.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect();
         steps.push(StepTrace { step, verdict, reason, numbers });
     };
     say(Step::Send, send(is_blocked, hold_until, proposal.as_ref()));
@@ -269,7 +275,9 @@ impl<'l> Look<'l> {
 
 fn dedup(look: &Look<'_>) -> Said {
     match &look.input.message {
-        Some(id) => (StepVerdict::Pass, "first time seen".into(), vec![("message", Fact::Text(id.to_string()))]),
+        Some(id) => {
+            said(StepVerdict::Pass, "first time seen", vec![fact("message", Fact::Text(id.to_string().into()))])
+        }
         None => pass("no message id; only a redelivery would be recognised"),
     }
 }
@@ -277,23 +285,26 @@ fn dedup(look: &Look<'_>) -> Said {
 fn age(look: &Look<'_>) -> Said {
     let age = look.now - look.wake.at;
     let max = look.trigger.max_event_age;
-    let numbers =
-        vec![("age_s", Fact::Int(age.0 / 1_000)), ("max_s", Fact::Int(max.0 / 1_000)), ("at", Fact::At(look.wake.at))];
+    let numbers = vec![
+        fact("age_s", Fact::Int(age.0 / 1_000)),
+        fact("max_s", Fact::Int(max.0 / 1_000)),
+        fact("at", Fact::At(look.wake.at)),
+    ];
     match look.wake.cause {
         Cause::Held(_) => pass("looked at again at its hour"),
         Cause::Armed => pass("the edge still holds"),
         Cause::Edge | Cause::Event if age > max => {
-            (StepVerdict::Block, format!("event_too_old: {age} of at most {max}"), numbers)
+            said(StepVerdict::Block, format!("event_too_old: {age} of at most {max}"), numbers)
         }
-        Cause::Edge | Cause::Event => (StepVerdict::Pass, format!("{age} of at most {max}"), numbers),
+        Cause::Edge | Cause::Event => said(StepVerdict::Pass, format!("{age} of at most {max}"), numbers),
     }
 }
 
 fn validity(look: &Look<'_>) -> Said {
     let (from, until) = look.trigger.valid;
-    let numbers = vec![("version", Fact::Int(look.trigger.version as i64))];
+    let numbers = vec![fact("version", Fact::Int(look.trigger.version as i64))];
     if from.is_none() && until.is_none() {
-        return (StepVerdict::Pass, "always valid".into(), numbers);
+        return said(StepVerdict::Pass, "always valid", numbers);
     }
     // A prospect has no zone; its day is counted in UTC.
     let today = match &look.home.zone {
@@ -301,12 +312,12 @@ fn validity(look: &Look<'_>) -> Said {
         None => crate::time::Zone::utc().local(look.now).date(),
     };
     if from.is_some_and(|from| today < from) {
-        return (StepVerdict::Block, format!("not_yet_valid: {today} is before {}", show(from)), numbers);
+        return said(StepVerdict::Block, format!("not_yet_valid: {today} is before {}", show(from)), numbers);
     }
     if until.is_some_and(|until| today > until) {
-        return (StepVerdict::Block, format!("no_longer_valid: {today} is after {}", show(until)), numbers);
+        return said(StepVerdict::Block, format!("no_longer_valid: {today} is after {}", show(until)), numbers);
     }
-    (StepVerdict::Pass, format!("valid on {today}"), numbers)
+    said(StepVerdict::Pass, format!("valid on {today}"), numbers)
 }
 
 fn show(date: Option<jiff::civil::Date>) -> String {
@@ -331,7 +342,7 @@ fn link(look: &Look<'_>) -> Said {
         Some(link) => (
             StepVerdict::Pass,
             "linked".into(),
-            vec![("since", Fact::At(link.since)), ("role", Fact::Text(link.role.as_str().into()))],
+            vec![fact("since", Fact::At(link.since)), fact("role", Fact::Text(link.role.as_str().into()))],
         ),
         None if look.trigger.link_required => block("not_linked: the device belongs to no household"),
         None => pass("not linked, and the trigger does not ask for it"),
@@ -342,7 +353,7 @@ fn consent(look: &Look<'_>) -> Said {
     let mut numbers = Vec::new();
     for purpose in &look.trigger.consent {
         if !look.home.consents(&look.device.key, *purpose, look.now) {
-            return (StepVerdict::Block, format!("no_consent: {} is not granted", purpose.as_str()), numbers);
+            return said(StepVerdict::Block, format!("no_consent: {} is not granted", purpose.as_str()), numbers);
         }
         let record = look
             .home
@@ -352,16 +363,16 @@ fn consent(look: &Look<'_>) -> Said {
             .filter(|record| record.is_live(look.now))
             .max_by_key(|record| record.at);
         if let Some(record) = record {
-            numbers.push((purpose.as_str(), Fact::At(record.at)));
+            numbers.push(fact(purpose.as_str(), Fact::At(record.at)));
         }
     }
-    (StepVerdict::Pass, "granted".into(), numbers)
+    said(StepVerdict::Pass, "granted", numbers)
 }
 
 fn controls(look: &Look<'_>) -> Said {
     match look.home.paused_until {
         Some(until) if look.now < until => {
-            (StepVerdict::Block, "paused: the customer asked for silence".into(), vec![("until", Fact::At(until))])
+            said(StepVerdict::Block, "paused: the customer asked for silence", vec![fact("until", Fact::At(until))])
         }
         _ => pass("no pause"),
     }
@@ -396,13 +407,12 @@ fn conditions(look: &Look<'_>) -> Said {
     let Some(condition) = &look.trigger.when else { return not_configured("no condition") };
     let evaluation = condition.evaluate(&look.scope());
     let wrong = evaluation.failing().next().map(|leaf| leaf.source.clone()).unwrap_or_default();
-    let leaves = evaluation.leaves.iter().map(|leaf| ("leaf", Fact::Text(leaf.to_string()))).collect();
-    let (verdict, reason) = match evaluation.truth {
-        Truth::True => (StepVerdict::Pass, "all hold".to_owned()),
-        Truth::False => (StepVerdict::Block, format!("conditions: {wrong}")),
-        Truth::Unknown => (StepVerdict::Block, format!("conditions_unknown: {wrong}")),
-    };
-    (verdict, reason, leaves)
+    let leaves = evaluation.leaves.iter().map(|leaf| fact("leaf", Fact::Text(leaf.to_string().into()))).collect();
+    match evaluation.truth {
+        Truth::True => said(StepVerdict::Pass, "all hold", leaves),
+        Truth::False => said(StepVerdict::Block, format!("conditions: {wrong}"), leaves),
+        Truth::Unknown => said(StepVerdict::Block, format!("conditions_unknown: {wrong}"), leaves),
+    }
 }
 
 fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId>) -> Said {
@@ -410,9 +420,11 @@ fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId>) -> Said 
         let bought = |order: &crate::model::Order| order.lines.iter().any(|line| line.product == *product);
         if let Some(order) = look.home.orders.values().filter(|order| bought(order)).find(|order| order.state.is_open())
         {
-            let numbers =
-                vec![("order", Fact::Text(order.id.to_string())), ("state", Fact::Text(order.state.as_str().into()))];
-            return (StepVerdict::Block, "open_order: the product is on its way".into(), numbers);
+            let numbers = vec![
+                fact("order", Fact::Text(order.id.to_string().into())),
+                fact("state", Fact::Text(order.state.as_str().into())),
+            ];
+            return said(StepVerdict::Block, "open_order: the product is on its way", numbers);
         }
         if let Some(silence) = look.trigger.after.ordered {
             let orders = look.home.orders.values().filter(|order| bought(order));
@@ -445,8 +457,8 @@ fn within(last: Option<Timestamp>, silence: Span, now: Timestamp, reason: &str) 
     let last = last?;
     let until = last + silence;
     (now < until).then(|| {
-        let numbers = vec![("at", Fact::At(last)), ("until", Fact::At(until))];
-        (StepVerdict::Block, format!("{reason}: silence for {silence} after it"), numbers)
+        let numbers = vec![fact("at", Fact::At(last)), fact("until", Fact::At(until))];
+        said(StepVerdict::Block, format!("{reason}: silence for {silence} after it"), numbers)
     })
 }
 
@@ -470,8 +482,8 @@ fn caps(look: &Look<'_>) -> Said {
             .map(|contact| contact.at)
             .filter(|at| in_window(cap, *at, look))
             .collect();
-        numbers.push(("made", Fact::Int(times.len() as i64)));
-        numbers.push(("max", Fact::Int(i64::from(cap.max))));
+        numbers.push(fact("made", Fact::Int(times.len() as i64)));
+        numbers.push(fact("max", Fact::Int(i64::from(cap.max))));
         if times.len() >= cap.max as usize {
             let reason = format!(
                 "cap_reached: {} {} of {} {}",
@@ -483,12 +495,12 @@ fn caps(look: &Look<'_>) -> Said {
             if let (CapWindow::Within(window), Some(oldest)) =
                 (cap.window, times.iter().rev().nth(cap.max.max(1) as usize - 1))
             {
-                numbers.push(("frees", Fact::At(*oldest + window)));
+                numbers.push(fact("frees", Fact::At(*oldest + window)));
             }
-            return (StepVerdict::Block, reason, numbers);
+            return said(StepVerdict::Block, reason, numbers);
         }
     }
-    (StepVerdict::Pass, "room under every cap".into(), numbers)
+    said(StepVerdict::Pass, "room under every cap", numbers)
 }
 
 /// A contact from after now, before the clock went back, counts: it was made, and not long ago.
@@ -526,14 +538,14 @@ fn quiet(look: &Look<'_>) -> (Said, Option<Timestamp>) {
     // Spread, so that not every home of a street lights up in the same second.
     let spread = look.home.id.bytes().iter().take(4).fold(0i64, |sum, byte| sum * 256 + i64::from(*byte));
     let until = window.end(zone, look.now) + Span(spread % QUIET_END_JITTER.0);
-    let numbers = vec![("until", Fact::At(until)), ("zone", Fact::Text(zone.to_string()))];
-    ((StepVerdict::Hold, format!("quiet_hours: {window} {zone}"), numbers), Some(until))
+    let numbers = vec![fact("until", Fact::At(until)), fact("zone", Fact::Text(zone.to_string().into()))];
+    (said(StepVerdict::Hold, format!("quiet_hours: {window} {zone}"), numbers), Some(until))
 }
 
 fn send(is_blocked: bool, hold_until: Option<Timestamp>, proposal: Option<&Proposal>) -> Said {
     match (is_blocked, hold_until, proposal) {
         (true, _, _) => skipped("blocked before"),
-        (false, Some(until), Some(_)) => (StepVerdict::Hold, "held".into(), vec![("until", Fact::At(until))]),
+        (false, Some(until), Some(_)) => said(StepVerdict::Hold, "held", vec![fact("until", Fact::At(until))]),
         (false, None, Some(proposal)) => pass(format!("sent to {}", proposal.placement())),
         (false, _, None) => skipped("nothing to send"),
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::pipeline::Wake;
+use super::pipeline::{Said, fact, said};
 use crate::id::{DecisionId, OfferId, PlacementId, SlotId};
 use crate::model::{
     Action, Device, DeviceDescription, Offer, OfferItem, OfferPrice, OfferState, OfferText, Placement, Product,
@@ -14,7 +15,7 @@ use crate::trace::{Fact, StepVerdict};
 use crate::trigger::{ProductChoice, Scope, TextVars, Trigger};
 
 /// What a step says, with what it found.
-type Found<T> = ((StepVerdict, String, Vec<(&'static str, Fact)>), Option<T>);
+type Found<T> = (Said, Option<T>);
 
 /// A surface, with what can be done on it.
 pub(super) struct Place {
@@ -42,7 +43,7 @@ pub(super) fn product(
     device: &Device,
 ) -> Found<Arc<Product>> {
     let Some(choice) = &trigger.offer.product else {
-        return ((StepVerdict::NotConfigured, "nothing to buy".into(), Vec::new()), None);
+        return (said(StepVerdict::NotConfigured, "nothing to buy", Vec::new()), None);
     };
     let fitting = || slot.and_then(|slot| rules.products_for(&trigger.retailer, &device.model, slot).next());
     let (wanted, found) = match choice {
@@ -53,18 +54,21 @@ pub(super) fn product(
         ),
     };
     match found {
-        None => ((StepVerdict::Block, format!("no_product: {wanted} is not in the catalogue"), Vec::new()), None),
+        None => (said(StepVerdict::Block, format!("no_product: {wanted} is not in the catalogue"), Vec::new()), None),
         Some(product) => {
             let numbers = vec![
-                ("product", Fact::Text(product.id.to_string())),
-                ("price_minor", Fact::Int(product.price.minor)),
-                ("seller", Fact::Text(product.seller.clone())),
+                fact("product", Fact::Text(product.id.to_string().into())),
+                fact("price_minor", Fact::Int(product.price.minor)),
+                fact("seller", Fact::Text(product.seller.clone().into())),
             ];
             if total(product, 1).is_none() {
                 let reason = "no_price: price and delivery are in different currencies";
-                return ((StepVerdict::Block, reason.into(), numbers), None);
+                return (said(StepVerdict::Block, reason, numbers), None);
             }
-            ((StepVerdict::Pass, format!("{} at {}", product.id, product.price), numbers), Some(Arc::clone(product)))
+            (
+                said(StepVerdict::Pass, format!("{} at {}", product.id, product.price), numbers),
+                Some(Arc::clone(product)),
+            )
         }
     }
 }
@@ -82,7 +86,7 @@ pub(super) fn content(
     rules: &RuleSet,
 ) -> Found<OfferText> {
     if trigger.offer.product.is_some() && product.is_none() {
-        return ((StepVerdict::Skipped, "no product to write about".into(), Vec::new()), None);
+        return (said(StepVerdict::Skipped, "no product to write about", Vec::new()), None);
     }
     let home = scope.household;
     let default = rules.retailers.get(&trigger.retailer).map_or("en", |retailer| retailer.default_locale.as_str());
@@ -95,7 +99,7 @@ pub(super) fn content(
     let shown: Vec<&str> = wanted.iter().copied().filter(|locale| shows(scope.description, locale)).collect();
     if shown.is_empty() && !scope.description.locales.is_empty() {
         let reason = format!("locale_not_shown: the device shows {}", scope.description.locales.join(", "));
-        return ((StepVerdict::Block, reason, Vec::new()), None);
+        return (said(StepVerdict::Block, reason, Vec::new()), None);
     }
     let language = trigger.offer.texts.choose(&shown, default).unwrap_or(default);
     let vars = vars(scope, product, language);
@@ -106,14 +110,15 @@ pub(super) fn content(
                 text.locale,
                 scope.description.locales.join(", ")
             );
-            ((StepVerdict::Block, reason, Vec::new()), None)
+            (said(StepVerdict::Block, reason, Vec::new()), None)
         }
         Ok(text) => {
             let wanted = preferred.unwrap_or(default).to_owned();
-            let numbers = vec![("wanted", Fact::Text(wanted)), ("locale", Fact::Text(text.locale.clone()))];
-            ((StepVerdict::Pass, format!("written in {}", text.locale), numbers), Some(text))
+            let numbers =
+                vec![fact("wanted", Fact::Text(wanted.into())), fact("locale", Fact::Text(text.locale.clone().into()))];
+            (said(StepVerdict::Pass, format!("written in {}", text.locale), numbers), Some(text))
         }
-        Err(error) => ((StepVerdict::Block, format!("no_text: {error}"), Vec::new()), None),
+        Err(error) => (said(StepVerdict::Block, format!("no_text: {error}"), Vec::new()), None),
     }
 }
 
@@ -148,7 +153,7 @@ pub(super) fn placement(
     product: Option<&Product>,
     text: Option<&OfferText>,
 ) -> Found<Place> {
-    let Some(text) = text else { return ((StepVerdict::Skipped, "no text to place".into(), Vec::new()), None) };
+    let Some(text) = text else { return (said(StepVerdict::Skipped, "no text to place", Vec::new()), None) };
     let wanted: Vec<&PlacementId> = match trigger.placements.as_slice() {
         [] => can.placements.iter().map(|placement| &placement.id).collect(),
         some => some.iter().collect(),
@@ -160,7 +165,7 @@ pub(super) fn placement(
             Some(first) => format!("text_too_long: `{}` is above the limits of {}", text.title, first.id),
             None => "no_placement: the device announced none that the trigger names".to_owned(),
         };
-        return ((StepVerdict::Block, reason, Vec::new()), None);
+        return (said(StepVerdict::Block, reason, Vec::new()), None);
     };
     let strength = match &trigger.offer.confirm {
         Some(asked) => can.confirm.iter().find(|known| *known == asked),
@@ -176,7 +181,7 @@ pub(super) fn placement(
         _ => placement.id.to_string(),
     };
     let place = Place { placement: (*placement).clone(), actions, confirm: confirm.filter(|_| can_order) };
-    ((StepVerdict::Pass, reason, Vec::new()), Some(place))
+    (said(StepVerdict::Pass, reason, Vec::new()), Some(place))
 }
 
 fn fits(placement: &Placement, text: &OfferText) -> bool {

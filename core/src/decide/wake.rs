@@ -223,7 +223,10 @@ pub(super) fn why_not(facts: &Household, input: &Input, rules: &RuleSet, trigger
     }
     let reason = not_woken(facts, device, rules, trigger);
     let at = steps.iter().position(|step| step.step == Step::Age).unwrap_or(0);
-    steps.insert(at, StepTrace { step: Step::Age, verdict: StepVerdict::Block, reason, numbers: Vec::new() });
+    steps.insert(
+        at,
+        StepTrace { step: Step::Age, verdict: StepVerdict::Block, reason: reason.into(), numbers: Vec::new() },
+    );
     CandidateTrace {
         decision: pipeline::decision_id(facts, input, trigger),
         trigger: trigger.id.clone(),

@@ -94,7 +94,7 @@ fn compare_verdict(expect: &ExpectDefinition, trace: Option<&CandidateTrace>, di
     let because = match (trace, block) {
         (None, _) => "the input does not wake it".to_owned(),
         (Some(trace), Some(step)) => {
-            let reason = trace.steps.iter().find(|taken| taken.step == step).map(|taken| taken.reason.as_str());
+            let reason = trace.steps.iter().find(|taken| taken.step == step).map(|taken| &*taken.reason);
             format!("{step}: {}", reason.unwrap_or_default())
         }
         (Some(_), None) => "no step stops it".to_owned(),

@@ -244,7 +244,7 @@ fn caps_count_contacts_and_name_what_is_used_up() {
     let trace = world.last_trace();
     assert_eq!(trace.first_block, Some(Step::Caps));
     let step = trace.steps.iter().find(|step| step.step == Step::Caps).unwrap();
-    assert_eq!((step.verdict, step.reason.as_str()), (StepVerdict::Block, "cap_reached: household 1 of 1 in 7 d"));
+    assert_eq!((step.verdict, &*step.reason), (StepVerdict::Block, "cap_reached: household 1 of 1 in 7 d"));
     assert!(step.numbers.iter().any(|(name, _)| name == "frees"));
     world.pass(Span::days(7));
     assert_eq!(offers_for(&mut world, &[19.0, 16.0]), 1);
@@ -379,7 +379,7 @@ fn why_an_input_woke_nothing_is_told_with_every_step() {
     let trigger = world.rules.triggers.iter().next().unwrap().clone();
     let trace = hearthway_core::decide::why_not_candidate(&world.homes[&id], &input, &world.rules, &trigger);
     assert_eq!(trace.verdict, Verdict::Held);
-    let reasons: Vec<&str> = trace.steps.iter().map(|step| step.reason.as_str()).collect();
+    let reasons: Vec<&str> = trace.steps.iter().map(|step| &*step.reason).collect();
     assert!(reasons.contains(&"not_woken: temperature is 19, it did not fall below 17"), "{reasons:?}");
     let _ = Timestamp(0);
 }

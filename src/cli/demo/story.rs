@@ -159,7 +159,7 @@ impl Story {
         }
         self.count.held += 1;
         let blocking = candidate.steps.iter().find(|step| Some(step.step) == candidate.first_block);
-        let why = blocking.map_or_else(|| "no reason given".to_owned(), |step| step.reason.clone());
+        let why = blocking.map_or_else(|| "no reason given".to_owned(), |step| step.reason.to_string());
         if self.silences.insert(silence, why.clone()).as_ref() != Some(&why) {
             self.write(at, &scene.home, "decision", &format!("{trigger}: held, {why}"), Tone::Quiet);
         }
