@@ -29,7 +29,7 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -177,7 +177,7 @@ impl SledRows {
     /// names the keys of the turn that was being written, if one was.
     pub(super) fn verify(&self, engine: EngineRow, being_written: impl Fn(&[u8]) -> bool) -> Result<(), String> {
         let is_engine_row = |key: &[u8]| key == [table::ENGINE];
-        let (mut all, mut left_alone) = (Tally::default(), Tally::default());
+        let (begun, mut all, mut left_alone) = (Instant::now(), Tally::default(), Tally::default());
         let walked = guarded(|| {
             for row in self.db.iter() {
                 let (key, row) = row?;
@@ -203,6 +203,8 @@ impl SledRows {
         if found != expected {
             return Err(format!("one or more of the {} rows of the database are not as they were", found.rows));
         }
+        let duration_ms = begun.elapsed().as_millis() as u64;
+        tracing::debug!(rows = all.rows, duration_ms, "Added up {} rows in {duration_ms} ms", all.rows);
         *self.standing() = Some(Standing { reached: engine.reached, tally: all });
         Ok(())
     }

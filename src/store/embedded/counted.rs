@@ -51,15 +51,15 @@ fn a_row_that_is_missing_foreign_or_as_it_was_before_is_refused() {
 
 #[test]
 fn a_turn_that_is_cut_short_is_no_damage_and_hides_none() {
-    // 0 to 400 stand; the turn writes 100 to 500 over, and 0 to 5 while it is being written.
+    // 0 to 200 stand; the turn writes 100 to 300, and 0 to 5 are written while that goes on.
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store");
-    filled(&path, 400);
+    filled(&path, 200);
     let store = EmbeddedStore::open(&path, options()).unwrap();
     let other = |n: u32| (row(n).0, b"other".repeat(n as usize * 13));
     let put = |n: u32| Commit { preconditions: vec![], writes: vec![Write::Put(other(n).0, other(n).1)] };
     let gone = |n: u32| Commit { preconditions: vec![], writes: vec![Write::Delete(row(n).0)] };
-    let turn: Vec<_> = (100..500).map(|n| if n % 10 == 0 { gone(n) } else { put(n) }).collect();
+    let turn: Vec<_> = (100..300).map(|n| if n % 10 == 0 { gone(n) } else { put(n) }).collect();
     store.commit(&turn).unwrap();
     store.commit(&[Commit { preconditions: vec![], writes: vec![Write::Append(log(), b"item".to_vec())] }]).unwrap();
 
@@ -80,7 +80,7 @@ fn a_turn_that_is_cut_short_is_no_damage_and_hides_none() {
     drop(store);
 
     let expected = |meanwhile: u32| -> Rows {
-        let rows = (0..500).filter(|n| *n < 100 || n % 10 != 0);
+        let rows = (0..300).filter(|n| *n < 100 || n % 10 != 0);
         rows.map(|n| if n < meanwhile || n >= 100 { other(n) } else { row(n) }).collect()
     };
     let mut cut_short = Vec::new();
