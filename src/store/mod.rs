@@ -15,6 +15,7 @@ pub mod keys;
 pub mod memory;
 mod range;
 mod sled;
+mod tally;
 
 use std::sync::Arc;
 

@@ -8,6 +8,10 @@
 //! - A batch rolls its log twice and holds up every reader, so rows are written one by one. A turn
 //!   that is cut short is written again from the journal; the row that says how far the database
 //!   got goes last, after all others are durable.
+//! - A page that is damaged in the middle of its file may come back as it was before, or without a
+//!   row. So the engine's row also says what all rows add up to, and whoever opens adds them up
+//!   again. While a turn is being written it says what those add up to that the turn leaves alone:
+//!   a turn that is cut short must not pass for damage, nor damage for such a turn.
 //! - A page that outgrows a quarter of a segment goes to a file of its own that nobody syncs. A
 //!   leaf splits by entries, not by bytes, so a value above [`PIECE_BYTES`] is kept in pieces, and
 //!   even a leaf full of them stays inline; should such a file appear all the same, it is synced.
@@ -24,14 +28,15 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
-use std::sync::{Mutex, Once, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, Schema};
 use super::identity::{Directory, StoreId, sync_directory};
 use super::keys::{Key, table};
+use super::tally::Tally;
 use super::{Rows, StoreError, range};
 
 /// Bytes of one segment of sled's log; it keeps several in memory. A page above a quarter of it
@@ -62,14 +67,42 @@ const IN_PIECES: u8 = 1;
 /// How often a value is read that is written over meanwhile: turns are far apart.
 const READS_MAX: usize = 8;
 
-/// The row by which the database knows whose it is and how far it got.
+/// Whose the database is and how far it got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct EngineRow {
+pub(super) struct Reached {
     pub(super) store: StoreId,
     /// The last group that is written behind.
     pub(super) generation: u64,
     /// How far the logs had got with it.
     pub(super) logs_end: u64,
+}
+
+/// The row by which the database knows itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct EngineRow {
+    pub(super) reached: Reached,
+    pub(super) counted: Counted,
+}
+
+/// What the rows add up to; its own is not among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Counted {
+    /// Written by a release that did not count.
+    Unknown,
+    /// All of them: no turn was being written.
+    All(Tally),
+    /// Those that no group writes after the one reached and up to `until`: they were being written.
+    AllBut { until: u64, tally: Tally },
+}
+
+impl Counted {
+    /// The last group of the turn that was being written.
+    pub(super) fn until(&self) -> Option<u64> {
+        match self {
+            Counted::AllBut { until, .. } => Some(*until),
+            Counted::Unknown | Counted::All(_) => None,
+        }
+    }
 }
 
 /// Rows on disk. One process at a time; one thread writes.
@@ -79,9 +112,18 @@ pub(super) struct SledRows {
     pieces: Option<::sled::Tree>,
     file: Mutex<File>,
     blobs_synced: Mutex<BTreeSet<OsString>>,
+    /// What the database holds; none before [`SledRows::start`] or [`SledRows::verify`].
+    standing: Mutex<Option<Standing>>,
     path: PathBuf,
     /// Dropped after the database: waits until its threads let go of the file.
     _released: ReleaseAwaited,
+}
+
+/// What the database holds while no turn is being written.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    reached: Reached,
+    tally: Tally,
 }
 
 impl SledRows {
@@ -112,6 +154,7 @@ impl SledRows {
             pieces: Some(pieces),
             file: Mutex::new(file),
             blobs_synced: Mutex::default(),
+            standing: Mutex::default(),
             path,
             _released,
         })
@@ -121,6 +164,53 @@ impl SledRows {
     pub(super) fn engine_row(&self) -> Result<Option<EngineRow>, StoreError> {
         let key = engine_key();
         self.get(&key)?.map(|bytes| codec::decode(Schema::Engine, &key, &bytes)).transpose()
+    }
+
+    /// Begins a database that has no rows.
+    pub(super) fn start(&self, reached: Reached) -> Result<(), StoreError> {
+        self.note(EngineRow { reached, counted: Counted::All(Tally::default()) })?;
+        *self.standing() = Some(Standing { reached, tally: Tally::default() });
+        Ok(())
+    }
+
+    /// Adds up all rows in one walk and compares with what the engine's row says. `being_written`
+    /// names the keys of the turn that was being written, if one was.
+    pub(super) fn verify(&self, engine: EngineRow, being_written: impl Fn(&[u8]) -> bool) -> Result<(), String> {
+        let is_engine_row = |key: &[u8]| key == [table::ENGINE];
+        let (begun, mut all, mut left_alone) = (Instant::now(), Tally::default(), Tally::default());
+        let walked = guarded(|| {
+            for row in self.db.iter() {
+                let (key, row) = row?;
+                if is_engine_row(&key) {
+                    continue;
+                }
+                all.add(&key, &row);
+                if !being_written(&key) {
+                    left_alone.add(&key, &row);
+                }
+            }
+            Ok(())
+        });
+        walked.map_err(|cause| format!("a row of the database cannot be read: {cause}"))?;
+        let (expected, found) = match engine.counted {
+            Counted::Unknown => (all, all),
+            Counted::All(expected) => (expected, all),
+            Counted::AllBut { tally: expected, .. } => (expected, left_alone),
+        };
+        if found.rows != expected.rows {
+            return Err(format!("{} rows are in the database, and there were {}", found.rows, expected.rows));
+        }
+        if found != expected {
+            return Err(format!("one or more of the {} rows of the database are not as they were", found.rows));
+        }
+        let duration_ms = begun.elapsed().as_millis() as u64;
+        tracing::debug!(rows = all.rows, duration_ms, "Added up {} rows in {duration_ms} ms", all.rows);
+        *self.standing() = Some(Standing { reached: engine.reached, tally: all });
+        Ok(())
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Option<Standing>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One value.
@@ -153,19 +243,24 @@ impl SledRows {
         Ok(Some(value))
     }
 
-    /// Puts or removes a row with its pieces. The pieces of `generation` stand beside those of the
-    /// value before until its row is written over, so that no reader meets a mixture.
-    fn set(&self, key: &[u8], value: Option<&[u8]>, generation: u64) -> ::sled::Result<()> {
+    /// Puts or removes a row with its pieces; gives the row as it stands then. The pieces of
+    /// `generation` stand beside those of the value before until its row is written over, so that
+    /// no reader meets a mixture.
+    fn set(&self, key: &[u8], value: Option<&[u8]>, generation: u64) -> ::sled::Result<Option<Vec<u8>>> {
         let mut now = Pieces { number: 0, generation };
-        let before = match value {
-            Some(value) if value.len() <= PIECE_BYTES => self.db.insert(key, [&[WHOLE], value].concat())?,
+        let row = match value {
+            Some(value) if value.len() <= PIECE_BYTES => Some([&[WHOLE], value].concat()),
             Some(value) => {
                 for piece in value.chunks(PIECE_BYTES) {
                     self.pieces().insert(now.key(key, now.number), piece)?;
                     now.number += 1;
                 }
-                self.db.insert(key, now.row())?
+                Some(now.row())
             }
+            None => None,
+        };
+        let before = match &row {
+            Some(row) => self.db.insert(key, row.as_slice())?,
             // Most rows that go never came this far, and removing costs a write all the same.
             None if self.db.contains_key(key)? => self.db.remove(key)?,
             None => None,
@@ -177,48 +272,82 @@ impl SledRows {
                 self.pieces().remove(before.key(key, at))?;
             }
         }
-        Ok(())
+        Ok(row)
     }
 
     fn pieces(&self) -> &::sled::Tree {
         self.pieces.as_ref().expect("it is taken only when dropped")
     }
 
-    /// Writes rows (none removes one), then the engine's; durable on return. `pause` is called now
-    /// and then.
+    /// Writes rows (none removes one), each once, between two words of the engine's row; durable on
+    /// return. `pause` is called now and then. After an error only another opening knows what stands.
     pub(super) fn write<'a>(
         &self,
-        rows: impl IntoIterator<Item = (Cow<'a, Key>, Option<Cow<'a, [u8]>>)>,
-        engine: EngineRow,
+        rows: impl Iterator<Item = (Cow<'a, Key>, Option<Cow<'a, [u8]>>)> + Clone,
+        reached: Reached,
         mut pause: impl FnMut(),
     ) -> Result<(), StoreError> {
-        for (at, (key, value)) in rows.into_iter().enumerate() {
-            guarded(|| self.set(&key.0, value.as_deref(), engine.generation)).map_err(failed("writing behind"))?;
+        let uncounted = || failed("writing behind")("the rows that stand there were not counted");
+        let Standing { reached: before, mut tally } = self.standing().take().ok_or_else(uncounted)?;
+        let mut pause_after = |at: usize| {
             if at % ROWS_PER_PAUSE == ROWS_PER_PAUSE - 1 {
                 pause();
             }
+        };
+        let mut any = false;
+        for (at, (key, _)) in rows.clone().enumerate() {
+            any = true;
+            if let Some(row) = guarded(|| self.db.get(&key.0)).map_err(failed("reading what is written over"))? {
+                tally.remove(&key.0, &row);
+            }
+            pause_after(at);
+        }
+        if any {
+            self.note(EngineRow { reached: before, counted: Counted::AllBut { until: reached.generation, tally } })?;
+        }
+        for (at, (key, value)) in rows.enumerate() {
+            let row = guarded(|| self.set(&key.0, value.as_deref(), reached.generation));
+            if let Some(row) = row.map_err(failed("writing behind"))? {
+                tally.add(&key.0, &row);
+            }
+            pause_after(at);
         }
         self.sync()?;
+        self.note(EngineRow { reached, counted: Counted::All(tally) })?;
+        *self.standing() = Some(Standing { reached, tally });
+        Ok(())
+    }
+
+    /// Writes the engine's row; durable on return.
+    fn note(&self, engine: EngineRow) -> Result<(), StoreError> {
         let bytes = codec::encode(Schema::Engine, &engine);
-        guarded(|| self.set(&engine_key().0, Some(&bytes), engine.generation))
+        guarded(|| self.set(&engine_key().0, Some(&bytes), engine.reached.generation))
             .map_err(failed("writing the engine's row"))?;
         self.sync()
     }
 
-    fn sync(&self) -> Result<(), StoreError> {
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
         guarded(|| self.db.flush()).map_err(failed("flushing the database"))?;
         let mut synced = self.blobs_synced.lock().unwrap_or_else(PoisonError::into_inner);
         self.sync_blobs(&mut synced).map_err(failed("syncing the large values"))?;
         self.file().sync_data().map_err(failed("syncing the database file"))
     }
 
-    pub(super) fn file(&self) -> std::sync::MutexGuard<'_, File> {
+    pub(super) fn file(&self) -> MutexGuard<'_, File> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many rows there are. Walks over all of them.
     pub(super) fn count(&self) -> Result<usize, StoreError> {
         guarded(|| Ok(self.db.len().saturating_sub(1))).map_err(|cause| corrupt(&[], cause))
+    }
+
+    /// Puts or removes a row as damage would.
+    #[cfg(test)]
+    pub(super) fn set_uncounted(&self, key: &Key, row: Option<&[u8]>) {
+        let done = row.map_or_else(|| self.db.remove(&key.0), |row| self.db.insert(&key.0, row));
+        done.expect("the test's disk works");
+        self.sync().expect("the test's disk works");
     }
 
     #[cfg(test)]

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::super::StoreError;
-use super::super::sled::EngineRow;
+use super::super::sled::Reached;
 use super::overlay::Overlay;
 use super::{Inner, Writer, space};
 
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_micros(200);
 /// A turn that is over and must be written behind.
 struct Turn {
     rows: Arc<Overlay>,
-    engine: EngineRow,
+    reached: Reached,
 }
 
 /// The turn that is being written behind, if one is.
@@ -78,7 +78,7 @@ impl Inner {
     /// Ends a turn of the journal: its rows are handed to the thread, and the other file is taken.
     pub(super) fn begin_turn(&self, writer: &mut Writer) -> Result<(), StoreError> {
         self.turn.wait(self)?;
-        let engine = self.engine_row(writer);
+        let reached = self.reached(writer);
         let rows = {
             let mut shown = self.shown_mut();
             let rows = Arc::new(std::mem::take(&mut shown.active));
@@ -86,7 +86,7 @@ impl Inner {
             rows
         };
         writer.journal.turn();
-        self.turn.lock().turn = Some(Turn { rows, engine });
+        self.turn.lock().turn = Some(Turn { rows, reached });
         self.turn.changed.notify_all();
         Ok(())
     }
@@ -95,13 +95,13 @@ impl Inner {
     pub(super) fn write_behind(
         &self,
         overlay: &Overlay,
-        engine: EngineRow,
+        reached: Reached,
         pause: impl FnMut(),
     ) -> Result<(), StoreError> {
         let failed = |error: std::io::Error| StoreError::Failed { doing: "syncing the logs", cause: error.to_string() };
         self.logs.sync().map_err(failed)?;
-        self.rows.write(overlay.rows(), engine, pause)?;
-        self.logs.cut(engine.logs_end, self.options.logs_bytes_max).map_err(failed)
+        self.rows.write(overlay.rows(), reached, pause)?;
+        self.logs.cut(reached.logs_end, self.options.logs_bytes_max).map_err(failed)
     }
 
     /// The database panics or fails for good where the disk is full: it is asked before.
@@ -139,7 +139,7 @@ fn run(inner: &Inner) {
             state = behind.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             continue;
         };
-        let (rows, engine) = (Arc::clone(&turn.rows), turn.engine);
+        let (rows, reached) = (Arc::clone(&turn.rows), turn.reached);
         if let Err(error) = inner.check_disk(&rows) {
             if state.stopping {
                 return;
@@ -159,7 +159,7 @@ fn run(inner: &Inner) {
                 std::thread::sleep(PAUSE);
             }
         };
-        let written = inner.write_behind(&rows, engine, pause);
+        let written = inner.write_behind(&rows, reached, pause);
         if let Err(error) = written {
             inner.fail(error);
         } else {

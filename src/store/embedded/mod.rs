@@ -21,6 +21,8 @@
 
 mod behind;
 #[cfg(test)]
+mod counted;
+#[cfg(test)]
 mod images;
 mod journal;
 mod logs;
@@ -29,8 +31,7 @@ mod space;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -40,7 +41,7 @@ use hearthway_core::time::Timestamp;
 use super::group::Staged;
 use super::identity::{Directory, sync_directory};
 use super::keys::{Key, table};
-use super::sled::{EngineRow, SledRows};
+use super::sled::{EngineRow, Reached, SledRows};
 use super::{AllItems, Commit, Items, Mark, Outcome, Rows, SCAN_ROWS_MAX, Store, StoreError, group, range};
 use behind::Behind;
 use journal::{Entry, Journal, Unwritten};
@@ -116,25 +117,25 @@ impl EmbeddedStore {
         let rows = SledRows::open(&directory, options.cache_bytes)?;
         let store = directory.store_id();
         let engine = match rows.engine_row()? {
-            Some(row) if row.store == store => row,
+            Some(row) if row.reached.store == store => Some(row),
             Some(_) => return Err(directory.lost("the database belongs to another store".to_owned())),
-            None if directory.is_new() => {
-                let first = EngineRow { store, generation: 0, logs_end: logs::FIRST };
-                let no_rows = std::iter::empty::<(Cow<'_, Key>, Option<Cow<'_, [u8]>>)>();
-                rows.write(no_rows, first, || {})?;
-                first
-            }
+            None if directory.is_new() => None,
             None => return Err(directory.lost("the database is empty, and it was not".to_owned())),
         };
+        let first = Reached { store, generation: 0, logs_end: logs::FIRST };
+        let reached = engine.map_or(first, |engine| engine.reached);
+        if engine.is_none() {
+            rows.start(first)?;
+        }
         let (logs, logs_end) =
-            Logs::open(&path.join("logs"), store, engine.logs_end).map_err(|cause| directory.lost(cause))?;
+            Logs::open(&path.join("logs"), store, reached.logs_end).map_err(|cause| directory.lost(cause))?;
         let journal = Journal::open(&path.join("journal"), store);
         let journal = journal.map_err(|error| directory.unreadable("opening the journal", &error))?;
         for made in [path, &path.join("journal"), &path.join("logs")] {
             sync_directory(made).map_err(|error| directory.unreadable("syncing the directory", &error))?;
         }
         let mut inner = Inner {
-            writer: Mutex::new(Writer { journal, logs_end, generation: engine.generation }),
+            writer: Mutex::new(Writer { journal, logs_end, generation: reached.generation }),
             options,
             rows,
             logs,
@@ -143,7 +144,7 @@ impl EmbeddedStore {
             failed: OnceLock::new(),
             directory,
         };
-        inner.recover().map_err(|error| match error {
+        inner.recover(engine).map_err(|error| match error {
             StoreError::Failed { doing, cause } => inner.directory.not_recovered(format!("{doing}: {cause}")),
             told => told,
         })?;
@@ -196,20 +197,34 @@ impl Drop for EmbeddedStore {
 }
 
 impl Inner {
-    /// Takes up the groups that are only in the journal, and writes them behind at once.
-    fn recover(&mut self) -> Result<(), StoreError> {
+    /// Takes up the groups that are only in the journal, sees that the database holds the rows that
+    /// it should (a new one has none), and writes the groups behind at once.
+    fn recover(&mut self, engine: Option<EngineRow>) -> Result<(), StoreError> {
         let mut writer = self.writer();
         let Writer { journal, logs_end, generation } = &mut *writer;
-        let last = journal.replay(*generation, |entries| self.take_up(logs_end, entries));
+        let until = engine.and_then(|engine| engine.counted.until()).unwrap_or(*generation);
+        let (mut taken_up, mut being_written) = (*generation, HashSet::new());
+        let last = journal.replay(*generation, |entries| {
+            taken_up += 1;
+            if taken_up <= until {
+                being_written.extend(entries.iter().map(key_behind));
+            }
+            self.take_up(logs_end, entries)
+        });
         let last = last.map_err(|cause| self.directory.lost(cause))?;
-        if last < self.directory.watermark() {
-            let missing = self.directory.watermark() - last;
+        let durable = self.directory.watermark().max(until);
+        if last < durable {
+            let missing = durable - last;
             return Err(self.directory.lost(format!("the last {missing} groups of commits are missing")));
         }
+        if let Some(engine) = engine {
+            let verified = self.rows.verify(engine, |key| being_written.contains(key));
+            verified.map_err(|cause| self.directory.lost(cause))?;
+        }
         *generation = last;
-        let engine = self.engine_row(&writer);
+        let reached = self.reached(&writer);
         drop(writer);
-        self.write_behind(&std::mem::take(&mut self.shown_mut().active), engine, || {})
+        self.write_behind(&std::mem::take(&mut self.shown_mut().active), reached, || {})
     }
 
     /// A group of the journal, once more. The database may be further: a turn was being written.
@@ -322,9 +337,9 @@ impl Inner {
         raised.map_err(failed("raising the watermark")).map_err(|error| self.fail(error))
     }
 
-    fn engine_row(&self, writer: &Writer) -> EngineRow {
+    fn reached(&self, writer: &Writer) -> Reached {
         let store = self.directory.store_id();
-        EngineRow { store, generation: writer.generation, logs_end: writer.logs_end.position }
+        Reached { store, generation: writer.generation, logs_end: writer.logs_end.position }
     }
 
     /// Keeps the first failure: everything after it is refused with it.
@@ -352,6 +367,14 @@ fn item_bytes(entry: &Entry<'_>) -> u64 {
     match entry {
         Entry::Append(_, log, item) => Logs::item_bytes(log, item),
         Entry::Put(..) | Entry::Delete(_) => 0,
+    }
+}
+
+/// The row of the database that an entry writes.
+fn key_behind(entry: &Entry<'_>) -> Vec<u8> {
+    match entry {
+        Entry::Put(key, _) | Entry::Delete(key) => key.to_vec(),
+        Entry::Append(_, log, _) => head_key(log).0,
     }
 }
 

@@ -78,7 +78,7 @@ impl Overlay {
     }
 
     /// All rows as the database gets them, sorted: neighbours of its tree are then written together.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (Cow<'_, Key>, Option<Cow<'_, [u8]>>)> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = (Cow<'_, Key>, Option<Cow<'_, [u8]>>)> + Clone {
         let mut heads: Vec<_> = self.heads.iter().collect();
         heads.sort_unstable();
         let heads = heads.into_iter().map(|(log, position)| {

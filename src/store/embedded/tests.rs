@@ -67,15 +67,15 @@ fn what_was_committed_is_there_after_reopening() {
 }
 
 /// Rows of one size, told apart by their number.
-fn row(n: u32) -> (Key, Vec<u8>) {
+pub(super) fn row(n: u32) -> (Key, Vec<u8>) {
     (Key([b"n".as_slice(), &n.to_be_bytes()].concat()), n.to_be_bytes().repeat(100))
 }
-fn group(numbers: std::ops::Range<u32>) -> Vec<Commit> {
+pub(super) fn group(numbers: std::ops::Range<u32>) -> Vec<Commit> {
     let put = |n| Write::Put(row(n).0, row(n).1);
     numbers.map(|n| Commit { preconditions: vec![], writes: vec![put(n)] }).collect()
 }
 /// A closed store with so many rows, written in groups of 50 and over two openings.
-fn filled(path: &Path, rows: u32) {
+pub(super) fn filled(path: &Path, rows: u32) {
     for half in [0..rows / 2, rows / 2..rows] {
         let store = open(path).unwrap();
         for start in half.clone().step_by(50) {
@@ -83,7 +83,7 @@ fn filled(path: &Path, rows: u32) {
         }
     }
 }
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -94,7 +94,7 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
-fn refusal(path: &Path) -> String {
+pub(super) fn refusal(path: &Path) -> String {
     match open(path) {
         Err(error @ StoreError::Unusable { .. }) => error.to_string(),
         other => panic!("expected a refusal to open, found {other:?}"),
@@ -369,8 +369,11 @@ fn a_flipped_byte_never_loses_a_row_in_silence() {
 
 /// A directory as a SIGKILL at this moment would leave it.
 fn killed(store: &Temporary) -> tempfile::TempDir {
+    killed_at(store.1.path())
+}
+pub(super) fn killed_at(path: &Path) -> tempfile::TempDir {
     let image = tempfile::tempdir().unwrap();
-    copy(store.1.path(), image.path());
+    copy(path, image.path());
     image
 }
 
