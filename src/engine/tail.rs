@@ -67,7 +67,7 @@ impl Tail {
         let Some(stored) = stored else { return Ok(Tail::after(written_after)) };
         let key = keys::household_tail(household);
         let mut pieces = codec::pieces(Schema::Tail, &key, stored)?;
-        let after = pieces.next::<u64>()?.unwrap_or_default();
+        let after = pieces.read::<u64>()?.unwrap_or_default();
         if after < written_after {
             return Ok(Tail::after(written_after));
         }
@@ -75,7 +75,7 @@ impl Tail {
             return Err(not_its_own(&key, after, written_after));
         }
         let facts = Arc::make_mut(&mut row.facts);
-        while let Some(step) = pieces.next::<Step<DeviceKey, Vec<Change>>>()? {
+        while let Some(step) = pieces.read::<Step<DeviceKey, Vec<Change>>>()? {
             for change in &step.changes {
                 (decider.apply)(facts, change);
             }

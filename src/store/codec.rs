@@ -177,7 +177,7 @@ pub fn pieces<'a>(schema: Schema, key_for_messages: &'a Key, bytes: &'a [u8]) ->
 
 impl<'a> Pieces<'a> {
     /// The next piece; none at the end.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, StoreError> {
+    pub fn read<T: DeserializeOwned>(&mut self) -> Result<Option<T>, StoreError> {
         if self.rest.is_empty() {
             return Ok(None);
         }

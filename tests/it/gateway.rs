@@ -59,7 +59,7 @@ impl Gateway {
 
     /// Starts it on a disk of its own of so many MiB, which goes with it. None where this process may
     /// not mount one.
-    pub fn serve_on_small_disk(data: &std::path::Path, mebibytes: u32) -> Option<Gateway> {
+    pub fn serve_on_small_disk(data: &std::path::Path, mebibytes: u32, config: &std::path::Path) -> Option<Gateway> {
         let mount = format!("mount -t tmpfs -o size={mebibytes}m none \"$HEARTHWAY_DATA_DIR\"");
         // Root needs no user namespace, and in some containers it may not make one.
         for unshare in [["-m"].as_slice(), &["-U", "-r", "-m"]] {
@@ -68,7 +68,9 @@ impl Gateway {
             if may.stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
                 let mut command = Command::new("unshare");
                 command.args(unshare).args(["sh", "-c", &format!("{mount} && exec \"$0\" \"$@\"")]);
-                return Some(Gateway::started(serving_by(command, data)));
+                let mut command = serving_by(command, data);
+                command.arg("--config").arg(config);
+                return Some(Gateway::started(command));
             }
         }
         None

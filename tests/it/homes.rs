@@ -120,7 +120,9 @@ pub async fn live_until_content(gateway: &Gateway, devices: Vec<Device>) -> Vec<
     let mut devices = Vec::new();
     for life in lives {
         let device = tokio::time::timeout(STEP_SECONDS_MAX, life).await;
-        devices.push(device.expect("a device waits for ever: its edge, its offer or its answer was lost").unwrap());
+        let device = device.expect("a device waits for ever: its edge, its offer or its answer was lost").unwrap();
+        assert!(device.is_content(), "the connection of {} ended before it had said all", device.name);
+        devices.push(device);
     }
     devices
 }
