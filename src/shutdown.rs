@@ -9,6 +9,15 @@ use std::time::Duration;
 /// How long connections and requests have to end by themselves.
 pub const DRAIN_SECONDS_MAX: Duration = Duration::from_secs(10);
 
+/// From here on SIGHUP ends nothing: it asks whoever has files to read them again, and where there is
+/// nobody it must not be a kill.
+pub fn stay_on_hangup() -> std::io::Result<()> {
+    // The handler stays when its listener goes.
+    #[cfg(unix)]
+    drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?);
+    Ok(())
+}
+
 /// Resolves when the process is asked to end: Ctrl-C or SIGTERM.
 pub async fn asked() -> std::io::Result<&'static str> {
     #[cfg(unix)]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::clock::SystemClock;
-use crate::config::{Config, Environment, parse_bind};
+use crate::config::{Config, parse_bind};
 use crate::gateway::{Gateway, StartError};
 use crate::{observe, shutdown};
 
@@ -50,7 +50,7 @@ impl Serve {
             eprintln!("error: --log: {problem}");
             return ExitCode::FAILURE;
         }
-        let mut config = match Config::load(self.config.as_deref(), &Environment::of_the_process()) {
+        let mut config = match Config::load_here(self.config.as_deref()) {
             Ok(config) => config,
             Err(error) => return super::failed(error),
         };
@@ -63,6 +63,7 @@ impl Serve {
 }
 
 async fn serve(config: Config) -> Result<(), StartError> {
+    shutdown::stay_on_hangup().map_err(StartError::Signals)?;
     let gateway = Gateway::open(&config, Arc::new(SystemClock)).await?;
     if let Some(token) = gateway.fresh_operator_token() {
         eprintln!("The operator's token, shown this once: {token}");
