@@ -63,7 +63,7 @@ impl Serve {
 }
 
 async fn serve(config: Config) -> Result<(), StartError> {
-    shutdown::stay_on_hangup().map_err(StartError::Signals)?;
+    let mut requests = shutdown::Requests::listen().map_err(StartError::Signals)?;
     let gateway = Gateway::open(&config, Arc::new(SystemClock)).await?;
     if let Some(token) = gateway.fresh_operator_token() {
         eprintln!("The operator's token, shown this once: {token}");
@@ -74,11 +74,11 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let mqtts = gateway.mqtts_address().map(|address| format!(" mqtts=mqtts://{address}")).unwrap_or_default();
     let websocket = gateway.websocket_url().map(|url| format!(" websocket={url}")).unwrap_or_default();
     super::say(&format!("ready http=http://{http} mqtt=mqtt://{mqtt}{mqtts}{websocket}\n"));
-    let asked_by = shutdown::asked().await.map_err(StartError::Signals)?;
+    let asked_by = requests.next().await;
     tracing::info!("{asked_by}: draining; a second one ends at once");
     tokio::select! {
         () = gateway.drain() => tracing::info!("Drained; everything acknowledged is on disk"),
-        _ = shutdown::asked() => tracing::warn!("Ended before the drain was over; everything acknowledged is on disk"),
+        _ = requests.next() => tracing::warn!("Ended before the drain was over; everything acknowledged is on disk"),
     }
     Ok(())
 }

@@ -75,7 +75,8 @@ fn a_secret_may_stand_in_a_file_of_one_line() {
     };
     let whole = check("a-token-of-the-operator\n");
     assert!(stdout(&whole).contains("# operator token: from the environment"), "{}", stdout(&whole));
-    for (text, wanted) in [("", "empty"), ("one-line-of-it\nand-another\n", "several lines"), ("short\n", "fewer than")]
+    for (text, wanted) in
+        [("", "empty"), ("one-line-of-it\nand-another\n", "several lines"), ("short\n", "5 characters")]
     {
         let output = check(text);
         assert_eq!(output.status.code(), Some(1), "{text:?}");
