@@ -1,4 +1,4 @@
-//! The command line: `run`, `check`, `load`.
+//! The command line: `run`, `check`, `load`, `crowd`, `fairness`.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -17,7 +17,7 @@ use crate::customer::{Customer, Witness};
 use crate::fleet::Fleet;
 use crate::happening::Happening;
 use crate::link::Protocol;
-use crate::load::{LoadError, Plan, load};
+use crate::load::{CrowdPlan, FairnessPlan, LoadError, Plan, crowd, fairness, load};
 use crate::relay::Relay;
 use crate::run::{Target, run};
 use crate::shop::{NoShop, Shop};
@@ -28,6 +28,10 @@ const EVENTS_QUEUE_MAX: usize = 1_024;
 const GOOD: u8 = 0;
 const FOUND: u8 = 1;
 const USAGE: u8 = 2;
+/// Readings under way per connection of `fairness`: what a flood may have in flight, as in `load`.
+const FAIRNESS_WINDOW: u16 = 64;
+/// Triggers of `fairness`: as in the figures of `load`.
+const FAIRNESS_TRIGGERS: u32 = 100;
 
 /// Plays homes full of devices against a Hearthway gateway, and checks what it promises.
 #[derive(Debug, Parser)]
@@ -69,6 +73,24 @@ Example:
 It makes its own makers (loadlab-…), retailer (load-shop), models, product, triggers, devices and
 links over HTTP, and leaves them there: use a data directory of its own.")]
     Load(Box<LoadArgs>),
+    /// Measure what silent connections cost a gateway on this machine in memory, then cut all of them
+    /// and measure until all are back.
+    #[command(after_help = "\
+Example:
+  device-sim crowd --operator-token \"$HEARTHWAY_OPERATOR_TOKEN\" --devices 5000 --pid \"$(pgrep -x hearthway)\" \\
+      --mqtt mqtts://localhost:8883 --tls-ca pki/ca.pem
+
+It prepares a world as `load` does. Each connection takes a file descriptor here and one in the gateway
+(`ulimit -n`).")]
+    Crowd(Box<CrowdArgs>),
+    /// Measure how much later many steady devices are acknowledged beside one that floods, in rounds
+    /// without and with it.
+    #[command(after_help = "\
+Example:
+  device-sim fairness --operator-token \"$HEARTHWAY_OPERATOR_TOKEN\" --devices 200 --rate 200 --loud-rate 1000
+
+It prepares a world as `load` does.")]
+    Fairness(Box<FairnessArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -159,6 +181,62 @@ struct LoadArgs {
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// Where the gateway of a measurement is.
+#[derive(Debug, Args)]
+struct GatewayArgs {
+    /// The operator's token.
+    #[arg(long, value_name = "TOKEN", env = "HEARTHWAY_OPERATOR_TOKEN", hide_env_values = true)]
+    operator_token: String,
+    /// The gateway's HTTP API, on this machine.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    http: String,
+    /// The gateway's device endpoint, on this machine; `mqtts://` before it for TLS.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883", value_parser = endpoint)]
+    mqtt: Endpoint,
+    /// PEM: the authority of the gateway's certificate.
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct CrowdArgs {
+    #[command(flatten)]
+    gateway: GatewayArgs,
+    /// How many devices.
+    #[arg(long, default_value_t = 5_000)]
+    devices: u32,
+    /// The gateway's process: its memory and CPU time are read from /proc.
+    #[arg(long)]
+    pid: u32,
+}
+
+#[derive(Debug, Args)]
+struct FairnessArgs {
+    #[command(flatten)]
+    gateway: GatewayArgs,
+    /// How many steady devices.
+    #[arg(long, default_value_t = 200)]
+    devices: u32,
+    /// Their readings per second altogether.
+    #[arg(long, default_value_t = 200.0)]
+    rate: f64,
+    /// Readings per second of the device that floods.
+    #[arg(long, default_value_t = 1_000.0)]
+    loud_rate: f64,
+    /// How many rounds without it, and as many with it.
+    #[arg(long, default_value_t = 6)]
+    rounds: u32,
+    /// Seconds of one round.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// The MQTT version: v5, or v3 for 3.1.1.
+    #[arg(long, value_enum, default_value = "v5")]
+    protocol: Version,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -253,6 +331,8 @@ pub async fn main() -> ExitCode {
         Command::Run(args) => play(*args).await,
         Command::Check { files } => check(&files),
         Command::Load(args) => measure(*args).await,
+        Command::Crowd(args) => gather(*args).await,
+        Command::Fairness(args) => compare(*args).await,
     };
     ExitCode::from(result.unwrap_or_else(|error| {
         eprintln!("device-sim: {error:#}");
@@ -388,14 +468,75 @@ async fn measure(args: LoadArgs) -> anyhow::Result<u8> {
     plan.check()?;
     let (host, port, _relay) = args.mqtt.dialled(args.tls_ca.as_deref())?;
     plan.mqtt = (host, port);
-    let bar = bar(plan.readings, "{spinner} {elapsed} {msg} {pos}");
-    let result = load(&plan, |what, done| {
-        bar.set_message(what.to_owned());
-        bar.set_position(done);
-        bar.tick();
-    })
-    .await;
+    let bar = told(plan.readings);
+    let result = load(&plan, |what, done| tell_bar(&bar, what, done)).await;
     bar.finish_and_clear();
+    reported(result, args.json, crate::load::Report::is_good)
+}
+
+async fn gather(args: CrowdArgs) -> anyhow::Result<u8> {
+    let at = args.gateway;
+    anyhow::ensure!(
+        at.mqtt.is_tls == at.tls_ca.is_some(),
+        "TLS takes both: `mqtts://` in --mqtt, and the authority of the gateway's certificate in --tls-ca FILE"
+    );
+    let plan = CrowdPlan {
+        http: at.http,
+        mqtt: (at.mqtt.host, at.mqtt.port),
+        tls_ca: at.tls_ca,
+        operator_token: at.operator_token,
+        devices: args.devices,
+        pid: args.pid,
+    };
+    let bar = told(u64::from(plan.devices));
+    let result = crowd(&plan, |what, done| tell_bar(&bar, what, done)).await;
+    bar.finish_and_clear();
+    // A device that does not come back is an error and no report.
+    reported(result, at.json, |_| true)
+}
+
+async fn compare(args: FairnessArgs) -> anyhow::Result<u8> {
+    let at = args.gateway;
+    let mut load = Plan {
+        http: at.http,
+        mqtt: (at.mqtt.host.clone(), at.mqtt.port),
+        operator_token: at.operator_token,
+        devices: args.devices,
+        bridges: 0,
+        seconds: args.seconds,
+        rate: Some(args.rate),
+        window: FAIRNESS_WINDOW,
+        readings: crate::load::READINGS_MAX,
+        triggers: FAIRNESS_TRIGGERS,
+        pid: None,
+        protocol: args.protocol.into(),
+    };
+    load.check()?;
+    let (host, port, _relay) = at.mqtt.dialled(at.tls_ca.as_deref())?;
+    load.mqtt = (host, port);
+    let bar = told(u64::from(args.rounds));
+    let plan = FairnessPlan { load, loud_rate: args.loud_rate, rounds: args.rounds };
+    let result = fairness(&plan, |what, done| tell_bar(&bar, what, done)).await;
+    bar.finish_and_clear();
+    reported(result, at.json, crate::load::FairnessReport::is_good)
+}
+
+fn told(length: u64) -> ProgressBar {
+    bar(length, "{spinner} {elapsed} {msg} {pos}")
+}
+
+fn tell_bar(bar: &ProgressBar, what: &str, done: u64) {
+    bar.set_message(what.to_owned());
+    bar.set_position(done);
+    bar.tick();
+}
+
+/// Prints what was measured; a mistake in the call goes up, a failure on the way is a finding.
+fn reported<R: std::fmt::Display + serde::Serialize>(
+    result: Result<R, LoadError>,
+    json: bool,
+    is_good: impl Fn(&R) -> bool,
+) -> anyhow::Result<u8> {
     let report = match result {
         Ok(report) => report,
         Err(error @ LoadError::Usage(_)) => return Err(error.into()),
@@ -404,12 +545,12 @@ async fn measure(args: LoadArgs) -> anyhow::Result<u8> {
             return Ok(FOUND);
         }
     };
-    if args.json {
+    if json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         println!("{report}");
     }
-    Ok(if report.is_good() { GOOD } else { FOUND })
+    Ok(if is_good(&report) { GOOD } else { FOUND })
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ pub struct Dial {
     pub client_id: String,
     /// User name.
     pub username: String,
-    /// Password.
+    /// Password; without one no user name is sent, and a certificate must say who it is.
     pub password: String,
     /// Topic and payload of the will.
     pub will: Option<(String, Vec<u8>)>,
@@ -226,7 +226,9 @@ fn network_options() -> rumqttc::NetworkOptions {
 fn open_v5(dial: Dial, mut pairing: Pairing, to: mpsc::Sender<Heard>) -> (Client, JoinHandle<()>) {
     use v5::mqttbytes::v5::{LastWill, Packet, PubAckReason, SubscribeReasonCode};
     let mut options = v5::MqttOptions::new(&dial.client_id, &dial.host, dial.port);
-    options.set_credentials(&dial.username, &dial.password);
+    if !dial.password.is_empty() {
+        options.set_credentials(&dial.username, &dial.password);
+    }
     options.set_keep_alive(Duration::from_secs(KEEP_ALIVE_SECONDS));
     options.set_clean_start(dial.clean);
     options.set_session_expiry_interval((!dial.clean).then_some(7 * 86_400));
@@ -274,7 +276,9 @@ fn open_v5(dial: Dial, mut pairing: Pairing, to: mpsc::Sender<Heard>) -> (Client
 fn open_v3(dial: Dial, mut pairing: Pairing, to: mpsc::Sender<Heard>) -> (Client, JoinHandle<()>) {
     use rumqttc::{Event, LastWill, Packet, SubscribeReasonCode};
     let mut options = rumqttc::MqttOptions::new(&dial.client_id, &dial.host, dial.port);
-    options.set_credentials(&dial.username, &dial.password);
+    if !dial.password.is_empty() {
+        options.set_credentials(&dial.username, &dial.password);
+    }
     options.set_keep_alive(Duration::from_secs(KEEP_ALIVE_SECONDS));
     options.set_clean_session(dial.clean);
     options.set_max_packet_size(PACKET_BYTES_MAX as usize, PACKET_BYTES_MAX as usize);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
@@ -38,18 +38,14 @@ struct Far {
 impl Relay {
     /// Leads to a gateway whose certificate comes from the authority in a PEM file.
     pub fn start(host: &str, port: u16, authority: &Path) -> anyhow::Result<Relay> {
-        let mut roots = RootCertStore::empty();
-        let certificates = CertificateDer::pem_file_iter(authority);
-        for certificate in certificates.with_context(|| format!("reading `{}`", authority.display()))? {
-            let certificate = certificate.with_context(|| format!("reading `{}`", authority.display()))?;
-            roots.add(certificate).with_context(|| format!("`{}` is no authority", authority.display()))?;
-        }
-        anyhow::ensure!(!roots.is_empty(), "`{}` has no certificate in it", authority.display());
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let config = config.with_root_certificates(roots).with_no_client_auth();
+        Relay::start_as(host, port, authority, None)
+    }
+
+    /// The same with a certificate of the device's own and its key, both PEM files.
+    pub fn start_as(host: &str, port: u16, authority: &Path, own: Option<(&Path, &Path)>) -> anyhow::Result<Relay> {
+        let tls = TlsConnector::from(Arc::new(client_config(authority, own)?));
         let name = ServerName::try_from(host.to_owned()).with_context(|| format!("`{host}` as a TLS name"))?;
-        let far = Far { host: host.to_owned(), port, name, tls: TlsConnector::from(Arc::new(config)) };
+        let far = Far { host: host.to_owned(), port, name, tls };
         let folder = tempfile::tempdir().context("making a folder for the relay's socket")?;
         let listener = UnixListener::bind(folder.path().join("mqtt")).context("opening the relay's socket")?;
         Ok(Relay { folder, task: tokio::spawn(serve(listener, far)) })
@@ -65,6 +61,28 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// TLS towards a gateway whose certificate comes from the authority in a PEM file, with a
+/// certificate of one's own and its key where there are some.
+pub(crate) fn client_config(authority: &Path, own: Option<(&Path, &Path)>) -> anyhow::Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(authority)? {
+        roots.add(certificate).with_context(|| format!("`{}` is no authority", authority.display()))?;
+    }
+    anyhow::ensure!(!roots.is_empty(), "`{}` has no certificate in it", authority.display());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let config = config.with_root_certificates(roots);
+    let Some((certificate, key)) = own else { return Ok(config.with_no_client_auth()) };
+    let secret = PrivateKeyDer::from_pem_file(key).with_context(|| format!("reading `{}`", key.display()))?;
+    let fits = config.with_client_auth_cert(certificates(certificate)?, secret);
+    fits.with_context(|| format!("`{}` with the key `{}`", certificate.display(), key.display()))
+}
+
+fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let reading = || format!("reading `{}`", file.display());
+    CertificateDer::pem_file_iter(file).with_context(reading)?.collect::<Result<_, _>>().with_context(reading)
 }
 
 async fn serve(listener: UnixListener, far: Far) {

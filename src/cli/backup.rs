@@ -92,7 +92,7 @@ impl Backup {
 
     /// From a directory that no gateway uses.
     fn take(&self, file: &File) -> anyhow::Result<()> {
-        let config = Config::load(self.config.as_deref(), &Environment::of_the_process())?;
+        let config = Config::load_here(self.config.as_deref())?;
         let store_path = config.data.dir.join(STORE);
         if !store_path.join("identity.json").exists() {
             bail!("there is no gateway's data in `{}`", config.data.dir.display());
@@ -123,8 +123,9 @@ impl Backup {
 
 /// From a gateway that runs.
 async fn fetch(url: &str, file: &mut File) -> anyhow::Result<()> {
-    let token = Environment::of_the_process().operator_token;
-    let token = token.context("the operator's token is needed: set HEARTHWAY_OPERATOR_TOKEN")?;
+    let token = Environment::of_the_process()?.operator_token;
+    let token = token
+        .context("the operator's token is needed: set HEARTHWAY_OPERATOR_TOKEN, or HEARTHWAY_OPERATOR_TOKEN_FILE")?;
     let url = format!("{}/v1/backup", url.trim_end_matches('/'));
     let request = reqwest::Client::new().get(&url).bearer_auth(token).send().await;
     let mut answer = request.with_context(|| format!("calling {url}"))?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::{Config, Environment, keys};
+use crate::config::{Config, keys};
 
 /// Checks a configuration file and shows every key as it would be used.
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ impl CheckConfig {
             super::say(&keys::render());
             return ExitCode::SUCCESS;
         }
-        match Config::load(self.config.as_deref(), &Environment::of_the_process()) {
+        match Config::load_here(self.config.as_deref()) {
             Ok(config) => {
                 super::say(&shown(&config));
                 match crate::gateway::check_files(&config) {
@@ -40,7 +40,7 @@ impl CheckConfig {
 fn shown(config: &Config) -> String {
     let settings = toml::to_string(config).unwrap_or_else(|e| format!("# cannot be shown: {e}\n"));
     let token = match config.operator_token {
-        Some(_) => "from HEARTHWAY_OPERATOR_TOKEN",
+        Some(_) => "from the environment",
         None => "drawn and printed once, at the first start",
     };
     format!("# operator token: {token}\n# master key: {}\n{settings}", config.data.master_key_path().display())

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 
 use super::backup::{open, sync_parent};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Environment};
+use crate::config::Config;
 use crate::gateway::{RESTORING, STORE};
 use crate::mqtt::credentials::MasterKey;
 use crate::store::backup::{self, Header, Reader};
@@ -47,7 +47,7 @@ impl Restore {
     }
 
     fn restore(&self) -> anyhow::Result<String> {
-        let config = Config::load(self.config.as_deref(), &Environment::of_the_process())?;
+        let config = Config::load_here(self.config.as_deref())?;
         let (dir, key_path) = (&config.data.dir, config.data.master_key_path());
         refuse_what_is_there(dir, &key_path)?;
         let (source, bar) = open(&self.file, "restoring")?;

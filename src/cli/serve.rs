@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::clock::SystemClock;
-use crate::config::{Config, Environment, parse_bind};
+use crate::config::{Config, parse_bind};
 use crate::gateway::{Gateway, StartError};
 use crate::{observe, shutdown};
 
@@ -50,7 +50,7 @@ impl Serve {
             eprintln!("error: --log: {problem}");
             return ExitCode::FAILURE;
         }
-        let mut config = match Config::load(self.config.as_deref(), &Environment::of_the_process()) {
+        let mut config = match Config::load_here(self.config.as_deref()) {
             Ok(config) => config,
             Err(error) => return super::failed(error),
         };
@@ -63,6 +63,7 @@ impl Serve {
 }
 
 async fn serve(config: Config) -> Result<(), StartError> {
+    let mut requests = shutdown::Requests::listen().map_err(StartError::Signals)?;
     let gateway = Gateway::open(&config, Arc::new(SystemClock)).await?;
     if let Some(token) = gateway.fresh_operator_token() {
         eprintln!("The operator's token, shown this once: {token}");
@@ -73,11 +74,11 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let mqtts = gateway.mqtts_address().map(|address| format!(" mqtts=mqtts://{address}")).unwrap_or_default();
     let websocket = gateway.websocket_url().map(|url| format!(" websocket={url}")).unwrap_or_default();
     super::say(&format!("ready http=http://{http} mqtt=mqtt://{mqtt}{mqtts}{websocket}\n"));
-    let asked_by = shutdown::asked().await.map_err(StartError::Signals)?;
+    let asked_by = requests.next().await;
     tracing::info!("{asked_by}: draining; a second one ends at once");
     tokio::select! {
         () = gateway.drain() => tracing::info!("Drained; everything acknowledged is on disk"),
-        _ = shutdown::asked() => tracing::warn!("Ended before the drain was over; everything acknowledged is on disk"),
+        _ = requests.next() => tracing::warn!("Ended before the drain was over; everything acknowledged is on disk"),
     }
     Ok(())
 }

@@ -441,7 +441,8 @@ pub fn render() -> String {
          # A key that is left out has the value shown here; an unknown key is refused.\n\
          # The environment goes before this file: HEARTHWAY_DATA_DIR, HEARTHWAY_HTTP_BIND,\n\
          # HEARTHWAY_MQTT_BIND and HEARTHWAY_MQTTS_BIND. HEARTHWAY_OPERATOR_TOKEN (at least 16 characters) is read from the\n\
-         # environment only; without it a token is drawn and printed once, at the first start.\n",
+         # environment only, or from the file that HEARTHWAY_OPERATOR_TOKEN_FILE names; without it a token is drawn and\n\
+         # printed once, at the first start.\n",
     );
     for (section, heading) in SECTIONS {
         let _ = write!(text, "\n# {heading}\n[{section}]\n");

@@ -292,23 +292,54 @@ pub struct Environment {
 
 impl Environment {
     /// Reads them from the process. An empty variable counts as none.
-    pub fn of_the_process() -> Environment {
-        let read = |name| {
+    pub fn of_the_process() -> Result<Environment, ConfigError> {
+        Environment::read(|name| {
             std::env::var_os(name).map(|text| text.to_string_lossy().into_owned()).filter(|text| !text.is_empty())
+        })
+    }
+
+    /// A secret may stand in a file instead, which `{NAME}_FILE` names: the environment of a process
+    /// can be read by more people than a file.
+    fn read(read: impl Fn(&str) -> Option<String>) -> Result<Environment, ConfigError> {
+        let secret = |name: &'static str, in_a_file: &'static str| match (read(name), read(in_a_file)) {
+            (Some(text), _) => Ok(Some(text)),
+            (None, Some(path)) => secret_in(in_a_file, &path).map(Some),
+            (None, None) => Ok(None),
         };
-        Environment {
-            operator_token: read("HEARTHWAY_OPERATOR_TOKEN"),
+        Ok(Environment {
+            operator_token: secret("HEARTHWAY_OPERATOR_TOKEN", "HEARTHWAY_OPERATOR_TOKEN_FILE")?,
             data_dir: read("HEARTHWAY_DATA_DIR"),
             http_bind: read("HEARTHWAY_HTTP_BIND"),
             mqtt_bind: read("HEARTHWAY_MQTT_BIND"),
             mqtts_bind: read("HEARTHWAY_MQTTS_BIND"),
-            broker_password: read("HEARTHWAY_BROKER_PASSWORD"),
-            broker_probe_password: read("HEARTHWAY_BROKER_PROBE_PASSWORD"),
-        }
+            broker_password: secret("HEARTHWAY_BROKER_PASSWORD", "HEARTHWAY_BROKER_PASSWORD_FILE")?,
+            broker_probe_password: secret("HEARTHWAY_BROKER_PROBE_PASSWORD", "HEARTHWAY_BROKER_PROBE_PASSWORD_FILE")?,
+        })
+    }
+}
+
+/// The first line of a file that holds a secret and nothing else.
+fn secret_in(name: &'static str, path: &str) -> Result<String, ConfigError> {
+    let wrong = |problem: String| ConfigError::Environment {
+        name,
+        problem,
+        help: "name a file with the secret in its only line".to_owned(),
+    };
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| wrong(format!("names `{path}`, which cannot be read: {cause}")))?;
+    match text.trim_end_matches(['\n', '\r']) {
+        "" => Err(wrong(format!("names `{path}`, which is empty"))),
+        line if line.contains('\n') => Err(wrong(format!("names `{path}`, which has several lines"))),
+        line => Ok(line.to_owned()),
     }
 }
 
 impl Config {
+    /// The same with the environment of this process.
+    pub fn load_here(path: Option<&Path>) -> Result<Config, ConfigError> {
+        Config::load(path, &Environment::of_the_process()?)
+    }
+
     /// Reads the file (none means the defaults), lays the environment over it and validates.
     pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Config, ConfigError> {
         let mut config = match path {

@@ -66,6 +66,27 @@ fn the_effective_configuration_is_shown_without_the_token() {
 }
 
 #[test]
+fn a_secret_may_stand_in_a_file_of_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        hearthway(&["check-config"], &[("HEARTHWAY_OPERATOR_TOKEN_FILE", file.to_str().unwrap())])
+    };
+    let whole = check("a-token-of-the-operator\n");
+    assert!(stdout(&whole).contains("# operator token: from the environment"), "{}", stdout(&whole));
+    for (text, wanted) in
+        [("", "empty"), ("one-line-of-it\nand-another\n", "several lines"), ("short\n", "5 characters")]
+    {
+        let output = check(text);
+        assert_eq!(output.status.code(), Some(1), "{text:?}");
+        assert!(stderr(&output).contains(wanted), "`{wanted}` is not in:\n{}", stderr(&output));
+    }
+    let absent = hearthway(&["check-config"], &[("HEARTHWAY_OPERATOR_TOKEN_FILE", "no/such/file")]);
+    assert!(stderr(&absent).contains("no/such/file"), "{}", stderr(&absent));
+}
+
+#[test]
 fn a_taken_port_is_told_with_the_flag_that_mends_it() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

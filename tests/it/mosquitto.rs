@@ -225,15 +225,6 @@ impl Device {
         self.publish(&format!("{}/{below}", self.root), payload).await;
     }
 
-    /// The same, signed.
-    pub async fn say_signed(&mut self, below: &str, body: Value) -> String {
-        self.said += 1;
-        let id = format!("m-{}", self.said);
-        let payload = signed(&self.secret, &format!("{}/{below}", self.root), &id, self.said, &body);
-        self.publish(&format!("{}/{below}", self.root), payload).await;
-        id
-    }
-
     /// Publishes any bytes at QoS 1.
     pub async fn publish(&self, topic: &str, payload: String) {
         self.client.publish(topic, QoS::AtLeastOnce, false, payload).await.unwrap();

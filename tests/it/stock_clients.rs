@@ -1,20 +1,24 @@
-//! The session of the device contract, step by step, with clients that we did not write:
-//! mosquitto_pub, mosquitto_sub, mosquitto_rr and paho, in MQTT 3.1.1 and 5.
+//! Clients that we did not write, each driven through one small door: connect and subscribe,
+//! publish and wait for the acknowledgement, hear. What is said with them is `contract_session.rs`.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc;
 
-use hearthway::pki::Pki;
-use serde_json::{Value, json};
+use device_sim::link::{Dial, Heard, Link, Protocol};
+use device_sim::relay::Relay;
+use serde_json::json;
+use tokio::sync::mpsc;
 
 use crate::gateway::{Gateway, OPERATOR, STEP_SECONDS_MAX};
-use crate::way::{Over, Way, serve_with_tls};
+use crate::way::Way;
 
-/// Messages from a client that the test has not read yet; a session has a few dozen.
-const HEARD_LINES_MAX: usize = 1024;
+/// Events of a client that the test has not read yet; a session has a few dozen.
+const EVENTS_MAX: usize = 1_024;
+/// Publishes of rumqttc under way: each is waited for.
+const WINDOW: u16 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Version {
@@ -22,35 +26,50 @@ pub enum Version {
     V5,
 }
 
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Version::V5 { "5" } else { "3.1.1" })
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
+    /// `mosquitto_sub`, `mosquitto_pub`, `mosquitto_rr`.
     Mosquitto,
+    /// paho-mqtt, Python.
     Paho,
+    /// MQTT.js, Node.
+    MqttJs,
+    /// rumqttc, Rust; the way `device-sim` uses it.
+    Rumqttc,
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_session_of_the_contract_works_with_mosquitto_3_1_1() {
-    session(Kind::Mosquitto, Version::V311, Over::Plain).await;
-}
+impl Kind {
+    pub const ALL: [Kind; 4] = [Kind::Mosquitto, Kind::Paho, Kind::MqttJs, Kind::Rumqttc];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_session_of_the_contract_works_with_mosquitto_5() {
-    session(Kind::Mosquitto, Version::V5, Over::Plain).await;
-}
+    /// Whether it can put MQTT into WebSocket frames; rumqttc is built without.
+    pub fn speaks_websocket(self) -> bool {
+        matches!(self, Kind::Paho | Kind::MqttJs)
+    }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_session_of_the_contract_works_with_paho_3_1_1() {
-    session(Kind::Paho, Version::V311, Over::Plain).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_session_of_the_contract_works_with_paho_5() {
-    session(Kind::Paho, Version::V5, Over::Plain).await;
+    fn is_there(self) -> bool {
+        let (program, arguments) = match self {
+            Kind::Mosquitto => ("mosquitto_rr", &["--version"][..]),
+            Kind::Paho => ("python3", &["-c", "import paho.mqtt.client as c; c.CallbackAPIVersion.VERSION2"][..]),
+            Kind::MqttJs => ("node", &["-e", "require('mqtt').connect"][..]),
+            Kind::Rumqttc => return true,
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).env("NODE_PATH", node_path());
+        let found = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        // mosquitto's clients answer `--version` with 1.
+        found.is_ok_and(|status| self == Kind::Mosquitto || status.success())
+    }
 }
 
 /// Whether the clients are installed; on a user's machine a test may say why it does nothing.
 pub fn may_run(kind: Kind) -> bool {
-    let is_there = is_there(kind);
+    let is_there = kind.is_there();
     if !is_there {
         assert!(std::env::var_os("CI").is_none(), "{kind:?} is not installed, and CI must run this test");
         eprintln!("SKIPPED: {kind:?} is not installed (`.ci/run` installs it)");
@@ -58,117 +77,10 @@ pub fn may_run(kind: Kind) -> bool {
     is_there
 }
 
-/// Plays the whole session of the contract.
-pub async fn session(kind: Kind, version: Version, over: Over) {
-    if !may_run(kind) {
-        return;
-    }
-    let data = tempfile::tempdir().unwrap();
-    let pki = Pki::at(&data.path().join("pki"));
-    let gateway =
-        if over == Over::Plain { Gateway::serve(data.path()) } else { serve_with_tls(data.path(), &pki, over) };
-    let way = Way::to(&gateway, over, &pki);
-
-    // ops → tenants, models, tokens, keys; shop → products, triggers
-    let shop = load_the_sample_shop(&gateway).await;
-    let bootstrap = gateway.ask(OPERATOR, "POST", "/v1/bootstrap-keys", Some(&json!({"maker": "acme"}))).await;
-    assert_eq!(bootstrap["username"], "acme/_bootstrap");
-
-    // dev → _prov/req, gw → _prov/res
-    let secret = bootstrap["secret"].as_str().unwrap();
-    let credential = provision(kind, version, &way, secret);
-    let name = credential["device"].as_str().unwrap().to_owned();
-    assert_eq!(credential["username"], format!("acme/{name}"));
-    let is_secure = !matches!(over, Over::Plain | Over::WebSocket);
-    let told = if is_secure { gateway.mqtts.unwrap() } else { gateway.mqtt.1 };
-    assert_eq!((&credential["broker"]["port"], &credential["broker"]["tls"]), (&json!(told), &json!(is_secure)));
-
-    // dev → presence, desc, sync; gw → sync
-    let secret = credential["secret"].as_str().unwrap();
-    let (way, secret) = match over {
-        Over::Certificate => (way.with_certificate(&pki, &name), ""),
-        Over::Plain | Over::Tls | Over::WebSocket | Over::WebSocketTls => (way, secret),
-    };
-    let mut device = Device::connect(kind, version, &way, &name, secret);
-    device.say("presence", json!({"state": "online", "epoch": 1, "fw": "2.1.0"}));
-    device.say(
-        "desc",
-        json!({
-            "model": "th-200", "kind": "thermostat",
-            "telemetry": {"temperature": {"type": "number", "unit": "°C", "min": -40, "max": 80}},
-            "slots": [{"slot": "air_filter", "kind": "usage", "unit": "h", "capacity": 720}],
-            "placements": [{"id": "home.card", "title_max": 40, "body_max": 160}],
-            "locales": ["fr", "en"], "confirm": ["press2s"], "buttons": ["ok", "later"],
-        }),
-    );
-    device.say("up/sync", json!({"want": ["time", "link", "offers"], "have": {"offers": []}}));
-    let sync = device.hear("down/sync");
-    assert_eq!(sync["link"]["state"], "none");
-    assert_eq!(sync["offers"], json!([]));
-
-    // dev → claim; shop → preview, confirm; gw → linked
-    device.say("up/claim", json!({"op": "start", "presence": true, "show": "code"}));
-    let code = device.hear("down/claim")["code"].clone();
-    let preview = gateway.ask(&shop, "POST", "/v1/claims/preview", Some(&json!({"code": code}))).await;
-    assert_eq!((&preview["device"], &preview["model"]), (&json!(name), &json!("th-200")));
-    let confirm = json!({
-        "code": code, "profile": "p1", "display_name": "Maison", "tz": "Europe/Paris", "locale": "fr-FR",
-        "consents": [{"purpose": "offers.device", "granted": true, "text_id": "t1"},
-                     {"purpose": "replenish.device", "granted": true, "text_id": "t1"}],
-    });
-    let (status, link) = gateway.call(&shop, "POST", "/v1/claims/confirm", Some(&confirm)).await;
-    assert_eq!(status, 201, "{link}");
-    let household = link["household"].as_str().unwrap().to_owned();
-    let linked = device.hear("down/claim");
-    assert_eq!((&linked["op"], &linked["display_name"]), (&json!("linked"), &json!("Maison")));
-
-    // dev → slot 590 (no edge), slot 612; gw → offer
-    let slot = |used: u32| json!({"slot": "air_filter", "kind": "usage", "used": used, "capacity": 720, "unit": "h"});
-    device.say("up/slot", slot(590));
-    device.say("up/slot", slot(612));
-    let put = device.hear("down/offer");
-    assert_eq!(put["op"], "put");
-    let offer = &put["offer"];
-    assert_eq!((&offer["rev"], &offer["placement"]), (&json!(1), &json!("home.card")));
-    assert_eq!(offer["item"]["product"], "flt-20x25");
-    assert_eq!(offer["price"]["total"], json!({"minor": 1990, "currency": "EUR"}));
-    let id = offer["id"].as_str().unwrap().to_owned();
-
-    // dev → receipts, answer; gw → order
-    device.say("up/offer/receipt", json!({"offer": id, "rev": 1, "state": "delivered"}));
-    device.say("up/offer/receipt", json!({"offer": id, "rev": 1, "state": "shown"}));
-    let choice = json!({"qty": 1, "fulfil": "deliver"});
-    device.say("up/offer/answer", json!({"offer": id, "rev": 1, "answer": "accept", "nonce": "n-1", "choice": choice}));
-    let order = device.hear("down/order");
-    assert_eq!((&order["state"], &order["rev"]), (&json!("submitted"), &json!(1)));
-    let order = order["order"].as_str().unwrap().to_owned();
-
-    // shop → explain, orders, status; gw → order
-    let why = gateway.ask(&shop, "GET", &format!("/v1/explain?household={household}&trigger=filter-worn"), None).await;
-    assert_eq!(why["verdict"], "sent", "{why}");
-    let steps: Vec<&str> = why["steps"].as_array().unwrap().iter().filter_map(|step| step["step"].as_str()).collect();
-    for step in ["consent", "caps", "offer", "placement", "send"] {
-        assert!(steps.contains(&step), "the explanation lacks `{step}`: {steps:?}");
-    }
-    let open = gateway.ask(&shop, "GET", "/v1/orders?state=submitted", None).await;
-    assert_eq!(open["items"].as_array().unwrap().len(), 1, "{open}");
-    for (rev, state) in [(2, "shipped"), (3, "delivered")] {
-        let status = json!({"rev": rev, "state": state, "eta": "2026-12-01"});
-        gateway.ask(&shop, "POST", &format!("/v1/orders/{order}/status"), Some(&status)).await;
-        let told = device.hear("down/order");
-        assert_eq!((&told["state"], &told["rev"]), (&json!(state), &json!(rev)));
-    }
-
-    // shop → release; gw → wipe; dev → wiped; gw → released
-    gateway.ask(&shop, "POST", &format!("/v1/devices/{name}/release"), Some(&json!({}))).await;
-    assert_eq!(device.hear("down/lifecycle")["op"], "wipe");
-    device.say("up/lifecycle", json!({"op": "wiped"}));
-    let released = device.hear("down/lifecycle");
-    assert_eq!(released["op"], "released");
-    assert!(released["receipt"].is_string(), "{released}");
-
-    drop(device);
-    assert!(gateway.end(), "the gateway ends by itself, and in order, when it is asked to");
+/// Where `.ci/run` puts MQTT.js, before whatever else Node searches.
+fn node_path() -> String {
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ci-node/node_modules");
+    format!("{}:{}", ours.display(), std::env::var("NODE_PATH").unwrap_or_default())
 }
 
 /// Makes the calls of the sample shop as its tenants would, and gives the shop's token.
@@ -187,191 +99,258 @@ pub async fn load_the_sample_shop(gateway: &Gateway) -> String {
     token
 }
 
-fn is_there(kind: Kind) -> bool {
-    let (program, arguments) = match kind {
-        Kind::Mosquitto => ("mosquitto_rr", &["--version"][..]),
-        Kind::Paho => ("python3", &["-c", "import paho.mqtt.client as c; c.CallbackAPIVersion.VERSION2"][..]),
-    };
-    let found = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    // mosquitto's clients answer `--version` with 1.
-    found.is_ok_and(|status| kind == Kind::Mosquitto || status.success())
+/// Which client in which version of MQTT, by which way.
+#[derive(Clone)]
+pub struct Client {
+    pub kind: Kind,
+    pub version: Version,
+    pub way: Way,
 }
 
-/// Asks for a credential with the maker's bootstrap secret and gives the answer's body.
-fn provision(kind: Kind, version: Version, way: &Way, secret: &str) -> Value {
-    let nonce = "nonce-of-the-first-device";
-    let (request, answer) = (format!("chan/v1/acme/_prov/{nonce}/req"), format!("chan/v1/acme/_prov/{nonce}/res"));
-    let body = json!({"serial": "TH-0001", "model": "th-200", "hw": "b", "fw": "2.1.0", "proof": null});
-    let message = json!({"v": "1.0", "id": "p-1", "body": body}).to_string();
-    let text = match kind {
-        Kind::Mosquitto => {
-            let output = mosquitto("mosquitto_rr", version, way, "acme/_bootstrap", secret)
-                .args(["-q", "1", "-W", "20", "-t", &request, "-e", &answer, "-m", &message])
-                .output()
-                .unwrap();
-            assert!(output.status.success(), "mosquitto_rr: {}", String::from_utf8_lossy(&output.stderr));
-            String::from_utf8(output.stdout).unwrap()
-        }
-        Kind::Paho => {
-            let mut line = Line::paho(version, way, ("prov-1", "acme/_bootstrap", secret), &answer);
-            line.publish(&request, &message);
-            line.next(&answer)
-        }
-    };
-    let envelope: Value = serde_json::from_str(text.trim()).unwrap();
-    assert_eq!(envelope["v"], "1.0");
-    envelope["body"].clone()
+/// Who connects. Without a secret its certificate says who it is.
+pub struct Account<'a> {
+    pub client_id: &'a str,
+    pub user: &'a str,
+    pub secret: &'a str,
 }
 
-/// Without a secret the certificate says who it is.
-fn mosquitto(program: &str, version: Version, way: &Way, user: &str, secret: &str) -> Command {
-    // Into a pipe, mosquitto's clients keep what they say until there is a block of it.
-    let mut command = Command::new("stdbuf");
-    command.args(["-oL", program, "-V", if version == Version::V5 { "mqttv5" } else { "mqttv311" }]);
-    command.args(way.options());
-    if !secret.is_empty() {
-        command.args(["-u", user, "-P", secret]);
-    }
-    command
-}
-
-/// A device made of a stock client.
-struct Device {
-    kind: Kind,
-    version: Version,
-    way: Way,
-    root: String,
-    name: String,
-    secret: String,
-    line: Line,
-    said: u32,
-}
-
-impl Device {
-    fn connect(kind: Kind, version: Version, way: &Way, name: &str, secret: &str) -> Device {
-        let root = format!("chan/v1/acme/{name}");
-        let down = format!("{root}/down/#");
-        let user = format!("acme/{name}");
-        let line = match kind {
-            Kind::Mosquitto => Line::mosquitto(version, way, (name, &user, secret), &down),
-            Kind::Paho => Line::paho(version, way, (name, &user, secret), &down),
+impl Client {
+    /// Connects and subscribes.
+    pub async fn connect(&self, account: Account<'_>, filter: &str) -> Line {
+        let mut line = match self.kind {
+            Kind::Mosquitto => self.mosquitto_line(&account, filter),
+            Kind::Paho => self.scripted_line("python3", "tests/it/paho_device.py", &account, filter),
+            Kind::MqttJs => self.scripted_line("node", "tests/it/mqttjs_device.js", &account, filter),
+            Kind::Rumqttc => self.rumqttc_line(&account, filter).await,
         };
-        let (name, secret) = (name.to_owned(), secret.to_owned());
-        Device { kind, version, way: way.clone(), root, name, secret, line, said: 0 }
+        line.wait_for("its subscription", |event| matches!(event, Event::Up)).await;
+        line
     }
 
-    /// Publishes a body in an envelope with an id of its own and waits for the acknowledgement.
-    fn say(&mut self, topic: &str, body: Value) {
-        self.said += 1;
-        let topic = format!("{}/{topic}", self.root);
-        let message = json!({"v": "1.0", "id": format!("m-{}", self.said), "body": body}).to_string();
-        match self.kind {
-            Kind::Paho => self.line.publish(&topic, &message),
-            Kind::Mosquitto => {
-                let user = format!("acme/{}", self.name);
-                let mut command = mosquitto("mosquitto_pub", self.version, &self.way, &user, &self.secret);
-                let status = command.args(["-q", "1", "-t", &topic, "-m", &message]).status().unwrap();
-                assert!(status.success(), "mosquitto_pub {topic}: {status}");
-            }
+    /// Publishes one message and gives the first that comes on another topic, over one connection.
+    pub async fn ask(&self, account: Account<'_>, topic: &str, message: &str, answer: &str) -> String {
+        if self.kind != Kind::Mosquitto {
+            let mut line = self.connect(account, answer).await;
+            line.publish(topic, message).await;
+            return line.next(answer).await;
         }
+        let mut command = self.mosquitto("mosquitto_rr", account.user, account.secret);
+        command.args(["-q", "1", "-W", "20", "-t", topic, "-e", answer, "-m", message]);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        assert!(output.status.success(), "mosquitto_rr: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Waits for the next message on a topic and gives its body. What comes on other topics
-    /// before it must not be an error.
-    fn hear(&mut self, topic: &str) -> Value {
-        let text = self.line.next(&format!("{}/{topic}", self.root));
-        let envelope: Value = serde_json::from_str(&text).unwrap();
-        assert!(envelope["id"].is_string() && envelope["t"].is_i64(), "the envelope of {envelope}");
-        envelope["body"].clone()
-    }
-}
-
-/// A child process that subscribes, and what it printed.
-struct Line {
-    child: Child,
-    speak: Option<ChildStdin>,
-    heard: mpsc::Receiver<String>,
-    kept: VecDeque<String>,
-}
-
-impl Line {
-    fn mosquitto(version: Version, way: &Way, who: (&str, &str, &str), topic: &str) -> Line {
-        let (client_id, user, secret) = who;
-        let mut command = mosquitto("mosquitto_sub", version, way, user, secret);
-        command.args(["-i", client_id, "-q", "1", "-t", topic, "-d", "-F", "down\t%t\t%p"]);
-        let mut line = Line::of(command);
-        line.wait_for("its subscription", |said| said.starts_with("Subscribed"));
-        line
+    fn mosquitto(&self, program: &str, user: &str, secret: &str) -> Command {
+        // Into a pipe, mosquitto's clients keep what they say until there is a block of it.
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", program, "-V", if self.version == Version::V5 { "mqttv5" } else { "mqttv311" }]);
+        command.args(self.way.options());
+        if !secret.is_empty() {
+            command.args(["-u", user, "-P", secret]);
+        }
+        command
     }
 
-    fn paho(version: Version, way: &Way, who: (&str, &str, &str), topic: &str) -> Line {
-        let (client_id, user, secret) = who;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/paho_device.py");
-        let version = if version == Version::V5 { "5" } else { "3" };
-        let mut command = Command::new("python3");
-        command.arg(script).args([version, &way.host, &way.port.to_string(), client_id, user, secret, topic]);
-        command.args(way.words());
-        let mut line = Line::of(command);
-        line.wait_for("its subscription", |said| said == "up");
-        line
+    fn mosquitto_line(&self, account: &Account<'_>, filter: &str) -> Line {
+        let mut command = self.mosquitto("mosquitto_sub", account.user, account.secret);
+        command.args(["-i", account.client_id, "-q", "1", "-t", filter, "-d", "-F", "down\t%t\t%p"]);
+        let (child, _, heard) = started(command);
+        let (user, secret) = (account.user.to_owned(), account.secret.to_owned());
+        Line::new(Speaker::Mosquitto { client: self.clone(), user, secret, _child: child }, heard)
     }
 
-    fn of(mut command: Command) -> Line {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (tx, heard) = mpsc::sync_channel(HEARD_LINES_MAX);
-        let stdout = child.stdout.take().unwrap();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if tx.send(line).is_err() {
-                    break;
+    fn scripted_line(&self, program: &str, script: &str, account: &Account<'_>, filter: &str) -> Line {
+        let mut command = Command::new(program);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script)).env("NODE_PATH", node_path());
+        command.arg(if self.version == Version::V5 { "5" } else { "3" });
+        command.args([&self.way.host, &self.way.port.to_string()]);
+        command.args([account.client_id, account.user, account.secret, filter]).args(self.way.words());
+        let (child, stdin, heard) = started(command);
+        Line::new(Speaker::Script { stdin, _child: child }, heard)
+    }
+
+    async fn rumqttc_line(&self, account: &Account<'_>, filter: &str) -> Line {
+        let relay = self.way.relay();
+        let dial = Dial {
+            host: relay.as_ref().map_or_else(|| self.way.host.clone(), |relay| relay.path().display().to_string()),
+            port: self.way.port,
+            protocol: if self.version == Version::V5 { Protocol::V5 } else { Protocol::V3 },
+            client_id: account.client_id.to_owned(),
+            username: account.user.to_owned(),
+            password: account.secret.to_owned(),
+            will: None,
+            clean: true,
+            window: WINDOW,
+        };
+        let (mut link, mut heard) = Link::open(dial);
+        link.subscribe(filter).unwrap();
+        let (to, events) = mpsc::channel(EVENTS_MAX);
+        tokio::spawn(async move {
+            while let Some(heard) = heard.recv().await {
+                let event = match heard {
+                    Heard::Open => continue,
+                    Heard::Subscribed { granted: true } => Event::Up,
+                    Heard::Subscribed { granted: false } => Event::Refused("the subscription".to_owned()),
+                    Heard::Acked { refused: None, .. } => Event::Acknowledged,
+                    Heard::Acked { refused: Some(why), .. } | Heard::Closed { why } => Event::Refused(why),
+                    Heard::Message { topic, payload } => {
+                        Event::Down { topic, payload: String::from_utf8(payload).unwrap() }
+                    }
+                };
+                if to.send(event).await.is_err() {
+                    return;
                 }
             }
         });
-        let speak = child.stdin.take();
-        Line { child, speak, heard, kept: VecDeque::new() }
-    }
-
-    /// Publishes and waits for the acknowledgement; what else comes meanwhile is kept.
-    fn publish(&mut self, topic: &str, message: &str) {
-        writeln!(self.speak.as_mut().unwrap(), "{topic}\t{message}").unwrap();
-        loop {
-            let said = self.read("an acknowledgement");
-            if said == "ack" {
-                return;
-            }
-            self.kept.push_back(said);
-        }
-    }
-
-    fn next(&mut self, topic: &str) -> String {
-        let wanted = format!("down\t{topic}\t");
-        let said = self.wait_for(topic, |said| {
-            assert!(!said.contains("/down/error\t"), "refused while waiting for {topic}: {said}");
-            said.starts_with(&wanted)
-        });
-        said[wanted.len()..].to_owned()
-    }
-
-    fn wait_for(&mut self, what: &str, is_it: impl Fn(&str) -> bool) -> String {
-        loop {
-            let said = self.kept.pop_front().unwrap_or_else(|| self.read(what));
-            if is_it(&said) {
-                return said;
-            }
-        }
-    }
-
-    fn read(&self, what: &str) -> String {
-        let said = self.heard.recv_timeout(STEP_SECONDS_MAX);
-        let said = said.unwrap_or_else(|_| panic!("waited for {what} in vain"));
-        assert!(!said.starts_with("refused"), "while waiting for {what}: {said}");
-        said
+        Line::new(Speaker::Rumqttc { link, said: 0, _relay: relay }, events)
     }
 }
 
-impl Drop for Line {
+/// What a client tells the test.
+#[derive(Debug)]
+enum Event {
+    /// Connected and subscribed.
+    Up,
+    /// A publish was acknowledged.
+    Acknowledged,
+    Down {
+        topic: String,
+        payload: String,
+    },
+    /// The connection, a subscription or a publish was refused.
+    Refused(String),
+}
+
+impl Event {
+    /// What a client printed; mosquitto's say more than is asked of them.
+    fn read(line: &str) -> Option<Event> {
+        let mut words = line.splitn(3, '\t');
+        match (words.next()?, words.next(), words.next()) {
+            ("up", ..) => Some(Event::Up),
+            ("ack", ..) => Some(Event::Acknowledged),
+            ("refused", ..) => Some(Event::Refused(line.to_owned())),
+            ("down", Some(topic), Some(payload)) => {
+                Some(Event::Down { topic: topic.to_owned(), payload: payload.to_owned() })
+            }
+            (other, ..) => other.starts_with("Subscribed").then_some(Event::Up),
+        }
+    }
+}
+
+/// A child process that is killed when nobody needs it.
+struct Running(Child);
+
+impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn started(mut command: Command) -> (Running, ChildStdin, mpsc::Receiver<Event>) {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (to, events) = mpsc::channel(EVENTS_MAX);
+    let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    std::thread::spawn(move || {
+        let events = BufReader::new(stdout).lines().map_while(Result::ok).filter_map(|line| Event::read(&line));
+        for event in events {
+            if to.blocking_send(event).is_err() {
+                break;
+            }
+        }
+    });
+    (Running(child), stdin, events)
+}
+
+/// How a client is told to publish.
+enum Speaker {
+    /// Each publish is a program of its own, on a side connection.
+    Mosquitto {
+        client: Client,
+        user: String,
+        secret: String,
+        _child: Running,
+    },
+    Script {
+        stdin: ChildStdin,
+        _child: Running,
+    },
+    Rumqttc {
+        link: Link,
+        said: u64,
+        _relay: Option<Relay>,
+    },
+}
+
+/// A client that is connected.
+pub struct Line {
+    speaker: Speaker,
+    heard: mpsc::Receiver<Event>,
+    kept: VecDeque<Event>,
+}
+
+impl Line {
+    fn new(speaker: Speaker, heard: mpsc::Receiver<Event>) -> Line {
+        Line { speaker, heard, kept: VecDeque::new() }
+    }
+
+    /// Publishes and waits for the acknowledgement; what else comes meanwhile is kept.
+    pub async fn publish(&mut self, topic: &str, message: &str) {
+        match &mut self.speaker {
+            Speaker::Mosquitto { client, user, secret, .. } => {
+                let mut command = client.mosquitto("mosquitto_pub", user, secret);
+                command.args(["-q", "1", "-t", topic, "-m", message]);
+                let status = tokio::task::spawn_blocking(move || command.status().unwrap()).await.unwrap();
+                assert!(status.success(), "mosquitto_pub {topic}: {status}");
+                return;
+            }
+            Speaker::Script { stdin, .. } => writeln!(stdin, "{topic}\t{message}").unwrap(),
+            Speaker::Rumqttc { link, said, .. } => {
+                *said += 1;
+                link.publish(topic, message.as_bytes().to_vec(), *said).unwrap();
+            }
+        }
+        loop {
+            match self.read("an acknowledgement").await {
+                Event::Acknowledged => return,
+                other => self.kept.push_back(other),
+            }
+        }
+    }
+
+    /// Waits for the next message on a topic. What comes on other topics before it must not be an error.
+    pub async fn next(&mut self, wanted: &str) -> String {
+        let event = self.wait_for(wanted, |event| {
+            let Event::Down { topic, payload } = event else { return false };
+            let is_error = topic.ends_with("/down/error") && topic != wanted;
+            assert!(!is_error, "refused while waiting for {wanted}: {payload}");
+            topic == wanted
+        });
+        match event.await {
+            Event::Down { payload, .. } => payload,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn wait_for(&mut self, what: &str, is_it: impl Fn(&Event) -> bool) -> Event {
+        loop {
+            let event = match self.kept.pop_front() {
+                Some(event) => event,
+                None => self.read(what).await,
+            };
+            if is_it(&event) {
+                return event;
+            }
+        }
+    }
+
+    async fn read(&mut self, what: &str) -> Event {
+        match tokio::time::timeout(STEP_SECONDS_MAX, self.heard.recv()).await {
+            Ok(Some(Event::Refused(why))) => panic!("while waiting for {what}: {why}"),
+            Ok(Some(event)) => event,
+            Ok(None) => panic!("the client ended while the test waited for {what}"),
+            Err(_) => panic!("waited for {what} in vain"),
+        }
     }
 }

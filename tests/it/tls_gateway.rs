@@ -40,6 +40,15 @@ fn pasted(told: &str, port: u16) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_without_tls_has_nothing_to_read_again_and_stays() {
+    let data = tempfile::tempdir().unwrap();
+    let gateway = Gateway::serve(data.path());
+    gateway.hang_up();
+    // Ended by the signal it would not end by itself here.
+    assert!(gateway.end(), "SIGHUP must not end a gateway");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tls_what_pki_prints_works_as_pasted_until_the_certificate_is_revoked() {
     if !may_run(Kind::Mosquitto) {
         return;

@@ -26,6 +26,8 @@ struct Device {
     readings: u64,
     trigger: u32,
     triggers: u32,
+    /// Whether every tenth reading crosses.
+    crosses: bool,
     waiting: VecDeque<Instant>,
 }
 
@@ -38,6 +40,7 @@ impl Device {
             // Devices start on different triggers of the lower half; each crossing moves one up.
             trigger: index % (triggers / 2).max(1),
             triggers,
+            crosses: true,
             waiting: VecDeque::new(),
         }
     }
@@ -46,7 +49,7 @@ impl Device {
     /// below it every tenth time, and goes on to the next one: upwards nothing fires.
     fn next(&mut self) -> (f64, bool) {
         self.readings += 1;
-        let dips = self.readings.is_multiple_of(READINGS_PER_OFFER);
+        let dips = self.crosses && self.readings.is_multiple_of(READINGS_PER_OFFER);
         let base = threshold(self.trigger);
         if dips {
             if self.trigger + 1 < self.triggers {
@@ -67,7 +70,7 @@ struct UnderWay {
 }
 
 /// One connection and the devices it speaks for.
-struct Lane {
+pub(super) struct Lane {
     link: Link,
     heard: mpsc::Receiver<Heard>,
     devices: Vec<Device>,
@@ -77,12 +80,12 @@ struct Lane {
     seen_offers: HashSet<String>,
     puback: Durations,
     offer: Durations,
-    report: Report,
+    pub(super) report: Report,
     run: String,
 }
 
 /// What the lanes share.
-struct Pace {
+pub(super) struct Pace {
     window: usize,
     /// Time between two readings of one lane; none is as fast as the window allows.
     every: Option<Duration>,
@@ -90,22 +93,28 @@ struct Pace {
     until: Duration,
 }
 
+impl Pace {
+    pub(super) fn new(window: u16, every: Option<Duration>, readings: u64, until: Duration) -> Pace {
+        Pace { window: usize::from(window), every, left: AtomicU64::new(readings), until }
+    }
+
+    /// When a lane begins: those with a rate do not beat in one rhythm.
+    pub(super) fn offset(&self, place: usize, lanes: usize) -> Duration {
+        self.every.map(|every| every.mul_f64(place as f64 / lanes as f64)).unwrap_or_default()
+    }
+}
+
 pub(super) async fn drive(plan: &Plan, world: &World, progress: &impl Fn(&str, u64)) -> Result<Report, LoadError> {
     let lanes = connect(plan, world).await?;
     let connections = lanes.len();
     progress("sending", 0);
-    let pace = Arc::new(Pace {
-        window: usize::from(plan.window),
-        every: plan.rate.map(|rate| Duration::from_secs_f64(connections as f64 / rate)),
-        left: AtomicU64::new(plan.readings),
-        until: Duration::from_secs(plan.seconds),
-    });
+    let every = plan.rate.map(|rate| Duration::from_secs_f64(connections as f64 / rate));
+    let pace = Arc::new(Pace::new(plan.window, every, plan.readings, Duration::from_secs(plan.seconds)));
     let ready = Arc::new(Barrier::new(connections));
     let mut running = JoinSet::new();
     for (n, lane) in lanes.into_iter().enumerate() {
         let (pace, ready) = (pace.clone(), ready.clone());
-        // Lanes with a rate do not beat in one rhythm.
-        let offset = pace.every.map(|every| every.mul_f64(n as f64 / connections as f64)).unwrap_or_default();
+        let offset = pace.offset(n, connections);
         running.spawn(async move {
             ready.wait().await;
             tokio::time::sleep(offset).await;
@@ -153,7 +162,7 @@ fn added(mut sum: Report, lane: &Report) -> Report {
     sum
 }
 
-async fn connect(plan: &Plan, world: &World) -> Result<Vec<Lane>, LoadError> {
+pub(super) async fn connect(plan: &Plan, world: &World) -> Result<Vec<Lane>, LoadError> {
     let lanes = if plan.bridges == 0 { plan.devices } else { plan.bridges } as usize;
     let mut shares: Vec<Vec<Device>> = (0..lanes).map(|_| Vec::new()).collect();
     for (n, [name, _, _]) in world.devices.iter().enumerate() {
@@ -234,7 +243,18 @@ async fn lane(dial: Dial, filter: String, devices: Vec<Device>) -> Result<Lane, 
 }
 
 impl Lane {
-    async fn play(mut self, pace: &Pace) -> Lane {
+    /// Its devices say nothing that makes an offer.
+    pub(super) fn never_crosses(&mut self) {
+        self.devices.iter_mut().for_each(|device| device.crosses = false);
+    }
+
+    /// The times to the acknowledgements since the last call.
+    pub(super) fn take_puback(&mut self) -> Durations {
+        std::mem::take(&mut self.puback)
+    }
+
+    /// Sends until the time or the readings are over, then waits for what is owed.
+    pub(super) async fn play(mut self, pace: &Pace) -> Lane {
         let began = Instant::now();
         let mut next = 0;
         let mut due = tokio::time::Instant::now();

@@ -1,7 +1,10 @@
 //! Load: many devices that report and hardly think. Prepares its own world over HTTP, sends
 //! readings of which every tenth crosses a threshold, and measures what comes back.
 
+mod crowd;
+mod device;
 mod drive;
+mod fairness;
 mod measure;
 mod process;
 mod world;
@@ -9,6 +12,8 @@ mod world;
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub use crowd::{CrowdPlan, CrowdReport, crowd};
+pub use fairness::{FairnessPlan, FairnessReport, fairness};
 pub use measure::{Latency, Report};
 
 /// Devices that one load plays at most.

@@ -25,8 +25,17 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some(ticks / TICKS_PER_SECOND)
 }
 
+/// The resident memory of a process at this moment.
+pub(super) fn resident_bytes(pid: u32) -> Option<u64> {
+    bytes_of("VmRSS:", &std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+}
+
 fn peak_rss_bytes(status: &str) -> Option<u64> {
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    bytes_of("VmHWM:", status)
+}
+
+fn bytes_of(name: &str, status: &str) -> Option<u64> {
+    let line = status.lines().find(|line| line.starts_with(name))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1_024)
 }
 
