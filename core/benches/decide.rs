@@ -24,7 +24,7 @@ fn main() {
 }
 
 /// A reading that crosses nothing: the usual message.
-#[divan::bench(args = [10, 100, 1_000])]
+#[divan::bench(args = [10, 100, 1_000], sample_size = 100)]
 fn reading_without_a_candidate(bencher: Bencher<'_, '_>, triggers: usize) {
     let rules = rules(triggers);
     let home = home(&rules, 30.0);
@@ -33,7 +33,7 @@ fn reading_without_a_candidate(bencher: Bencher<'_, '_>, triggers: usize) {
 }
 
 /// A reading that crosses the edge of one trigger: a whole decision with its offer.
-#[divan::bench(args = [10, 100, 1_000])]
+#[divan::bench(args = [10, 100, 1_000], sample_size = 100)]
 fn reading_with_one_candidate(bencher: Bencher<'_, '_>, triggers: usize) {
     let rules = rules(triggers);
     let home = home(&rules, 18.5);
