@@ -210,7 +210,7 @@ pub const KEYS: &[Key] = &[
         name: "username",
         kind: Kind::Text,
         default: None,
-        meaning: "The gateway's user name at the broker. The password is read from the environment only:\nHEARTHWAY_BROKER_PASSWORD.",
+        meaning: "The gateway's user name at the broker. The password is read from HEARTHWAY_BROKER_PASSWORD,\nor from the file that HEARTHWAY_BROKER_PASSWORD_FILE names.",
     },
     Key {
         section: "broker",
