@@ -10,6 +10,7 @@ pub mod conformance;
 pub mod embedded;
 pub mod faults;
 mod group;
+mod guarded;
 mod identity;
 pub mod keys;
 pub mod memory;

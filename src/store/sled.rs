@@ -16,24 +16,22 @@
 //!   leaf splits by entries, not by bytes, so a value above [`PIECE_BYTES`] is kept in pieces, and
 //!   even a leaf full of them stays inline; should such a file appear all the same, it is synced.
 //! - It opens an empty database where files are missing, and panics on some damage. The row and
-//!   [`identity`](super::identity) say what must be there, and every call is behind
-//!   `catch_unwind`.
+//!   [`identity`](super::identity) say what must be there, and every call is
+//!   [`guarded`].
 
-use std::any::Any;
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, Schema};
+use super::guarded::guarded;
 use super::identity::{Directory, StoreId, sync_directory};
 use super::keys::{Key, table};
 use super::tally::Tally;
@@ -189,7 +187,7 @@ impl SledRows {
                     left_alone.add(&key, &row);
                 }
             }
-            Ok(())
+            Ok::<_, ::sled::Error>(())
         });
         walked.map_err(|cause| format!("a row of the database cannot be read: {cause}"))?;
         let (expected, found) = match engine.counted {
@@ -339,7 +337,7 @@ impl SledRows {
 
     /// How many rows there are. Walks over all of them.
     pub(super) fn count(&self) -> Result<usize, StoreError> {
-        guarded(|| Ok(self.db.len().saturating_sub(1))).map_err(|cause| corrupt(&[], cause))
+        guarded(|| Ok::<_, ::sled::Error>(self.db.len().saturating_sub(1))).map_err(|cause| corrupt(&[], cause))
     }
 
     /// Puts or removes a row as damage would.
@@ -433,7 +431,7 @@ impl Drop for Database {
         let db = self.0.take();
         if let Err(cause) = guarded(|| {
             drop(db);
-            Ok(())
+            Ok::<_, ::sled::Error>(())
         }) {
             tracing::warn!("Closing the database failed: {cause}");
         }
@@ -491,48 +489,4 @@ fn corrupt(key: &[u8], cause: String) -> StoreError {
 
 fn failed<E: ToString>(doing: &'static str) -> impl FnOnce(E) -> StoreError {
     move |cause| StoreError::Failed { doing, cause: cause.to_string() }
-}
-
-thread_local! {
-    /// How many guarded calls this thread is in.
-    static GUARDED: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Runs a piece of sled: an error and a panic both come back as text, and a panic here is not
-/// printed, because the error says it.
-fn guarded<T>(work: impl FnOnce() -> ::sled::Result<T>) -> Result<T, String> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let printing = panic::take_hook();
-        panic::set_hook(Box::new(move |panicked| {
-            if GUARDED.get() == 0 {
-                printing(panicked);
-            }
-        }));
-    });
-    GUARDED.set(GUARDED.get() + 1);
-    let done = panic::catch_unwind(AssertUnwindSafe(work));
-    GUARDED.set(GUARDED.get() - 1);
-    match done {
-        Ok(done) => done.map_err(|error| error.to_string()),
-        Err(panicked) => Err(format!("the engine panicked: {}", words_of(&*panicked))),
-    }
-}
-
-/// The first words of a panic; some of sled's print whole pages.
-fn words_of(panicked: &(dyn Any + Send)) -> String {
-    let text = panicked.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panicked.downcast_ref::<&str>().copied()).unwrap_or("without a word");
-    text.chars().take(300).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_of_the_engine_is_an_error() {
-        let said = guarded::<()>(|| panic!("page 7 is upside down")).expect_err("it panicked");
-        assert_eq!(said, "the engine panicked: page 7 is upside down");
-    }
 }
