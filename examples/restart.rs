@@ -123,7 +123,11 @@ async fn fill(devices: u64, directory: &Path) -> Result<()> {
 
 fn open_store(directory: &Path) -> Result<()> {
     // The store says how long it added up its rows.
-    tracing_subscriber::fmt().with_env_filter("off,hearthway::store=debug").with_writer(io::stdout).init();
+    tracing_subscriber::fmt()
+        .with_env_filter("off,hearthway::store=debug")
+        .with_writer(io::stdout)
+        .with_ansi(false)
+        .init();
     let started = Instant::now();
     let store = EmbeddedStore::open(&directory.join("store"), EmbeddedOptions::default())?;
     report("the store alone", started.elapsed())?;
