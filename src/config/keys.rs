@@ -104,7 +104,7 @@ pub const KEYS: &[Key] = &[
         section: "data",
         name: "waiting_rows_mib_max",
         kind: Kind::Count { unit: "MiB", min: 1, max: 1024 },
-        default: Some("8"),
+        default: Some("32"),
         meaning: "Memory for rows that are durable in the journal and not yet in the database. Once more\nas much is being written. More memory saves writing for homes that report often.",
     },
     Key {

@@ -60,7 +60,7 @@ pub struct Data {
 
 impl Default for Data {
     fn default() -> Data {
-        Data { dir: PathBuf::from("data"), master_key_file: None, waiting_rows_mib_max: 8 }
+        Data { dir: PathBuf::from("data"), master_key_file: None, waiting_rows_mib_max: 32 }
     }
 }
 
