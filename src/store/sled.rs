@@ -15,6 +15,9 @@
 //! - A page that outgrows a quarter of a segment goes to a file of its own that nobody syncs. A
 //!   leaf splits by entries, not by bytes, so a value above [`PIECE_BYTES`] is kept in pieces, and
 //!   even a leaf full of them stays inline; should such a file appear all the same, it is synced.
+//! - It writes the snapshot of its page table to a file beside the last one and renames that. When
+//!   a kill leaves the file unfinished, it takes it for the newest at the next opening and gives
+//!   up. Unfinished ones are therefore removed before: the last one goes only after the renaming.
 //! - It opens an empty database where files are missing, and panics on some damage. The row and
 //!   [`identity`](super::identity) say what must be there, and every call is
 //!   [`guarded`].
@@ -24,7 +27,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -136,6 +139,8 @@ impl SledRows {
                 }
             }
         }
+        let clearing = |error: io::Error| directory.unreadable("clearing away an unfinished snapshot", &error);
+        remove_unfinished_snapshots(&path).map_err(clearing)?;
         let config = ::sled::Config::new().path(&path).cache_capacity(cache_bytes).segment_size(SEGMENT_BYTES);
         let db = guarded(|| config.open().and_then(|db| db.flush().map(|_| db)));
         let db = Database(Some(db.map_err(|cause| directory.lost(format!("the database does not open: {cause}")))?));
@@ -477,6 +482,22 @@ impl Pieces {
     fn key(&self, key: &[u8], at: u8) -> Vec<u8> {
         [key, &self.generation.to_be_bytes(), &[at]].concat()
     }
+}
+
+/// Removes what a kill left of a snapshot; the directory's lock is held.
+fn remove_unfinished_snapshots(path: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn engine_key() -> Key {

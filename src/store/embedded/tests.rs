@@ -318,6 +318,22 @@ fn a_creation_that_was_cut_short_is_taken_up_again() {
     assert!(fs::read_to_string(&identity).unwrap().contains("\"ready\": true"));
 }
 
+/// sled writes the snapshot of its page table beside the last one, then renames it. On opening it
+/// takes the unfinished one for the newest.
+#[test]
+fn a_kill_while_the_page_table_is_written_leaves_a_store_that_opens() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path(), 1_000);
+    let snapshot = fs::read(snapshot_file(directory.path())).unwrap();
+    for written in [0, 12, snapshot.len() / 2, snapshot.len() - 1] {
+        let unfinished = directory.path().join("rows/snap.00000000FFFFFFFF.generating");
+        fs::write(&unfinished, &snapshot[..written]).unwrap();
+        let store = open(directory.path()).unwrap();
+        assert_eq!(store.scan(b"n", None, 2_000).unwrap().len(), 1_000);
+        assert!(!unfinished.exists());
+    }
+}
+
 /// One flipped byte anywhere: a refusal, an error on reading, or all of the rows. Never a panic,
 /// never fewer rows than there were.
 #[test]
