@@ -28,6 +28,7 @@ mod log;
 pub mod metrics;
 mod outbox;
 mod poison;
+mod prepared;
 pub mod quarantine;
 pub mod replay;
 pub mod routes;

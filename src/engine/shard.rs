@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hearthway_core::code::{Code, Refusal};
-use hearthway_core::decision::{Change, Decision, Effect, Reply};
-use hearthway_core::id::{DeviceKey, HouseholdId, InputId, OfferId, OrderId};
+use hearthway_core::decision::{Decision, Effect, Reply};
+use hearthway_core::id::{DeviceKey, HouseholdId, InputId};
 use hearthway_core::input::{Command, Input, What};
 use hearthway_core::limits::PAYLOAD_BYTES_MAX;
-use hearthway_core::model::{Household, Offer, Order};
+use hearthway_core::model::Household;
 use hearthway_core::time::Timestamp;
 use hearthway_core::wire::DownMessage;
 
@@ -24,8 +24,9 @@ use super::house::{House, MOVES_IN_FLIGHT_MAX};
 use super::job::{InputJob, Job, Queued, retry};
 use super::outbox::{Outgoing, delivery};
 use super::poison::{self, POISON_RETRY, Poisoned, guarded};
+use super::prepared::{Kept, Prepared};
 use super::routes::{Admitted, Route};
-use super::rows::{self, LogItem, LogRow, MoveRow, OfferRow, OrderRow, Told, ToldRow};
+use super::rows::{self, MoveRow, Told, ToldRow};
 use super::seen::{self, Mark, Remembered};
 use super::speak::{self, Cause};
 use super::tail::Tail;
@@ -71,42 +72,6 @@ pub(super) struct Step {
 impl Step {
     fn answer(waiter: Waiter, outcome: Outcome) -> Step {
         Step { answers: vec![(waiter, outcome)], ..Step::default() }
-    }
-}
-
-/// One decided input on its way to the disk, with what happens once it is there.
-pub(super) struct Prepared {
-    pub(super) shard: usize,
-    pub(super) epoch: u64,
-    pub(super) household: HouseholdId,
-    /// The household after the input.
-    pub(super) kept: Kept,
-    /// Everything else of the same commit.
-    pub(super) writes: Vec<Write>,
-    pub(super) waiter: Waiter,
-    pub(super) outcome: Result<Reply, Refusal>,
-    mark: Option<Mark>,
-    pub(super) routes: Vec<(DeviceKey, Route)>,
-    pub(super) codes: Vec<(DeviceKey, Option<String>)>,
-    pub(super) outgoing: Vec<Outgoing>,
-    /// Devices whose outbox it touches.
-    pub(super) spoken_to: BTreeSet<DeviceKey>,
-    pub(super) disconnects: Vec<(DeviceKey, String)>,
-    pub(super) leaving: Vec<(MoveRow, Route)>,
-    pub(super) arriving: Option<MoveRow>,
-}
-
-/// How a household after an input goes to the disk.
-pub(super) enum Kept {
-    /// Whole.
-    Record(Vec<u8>),
-    /// As what followed since its record.
-    Tail(Vec<u8>),
-}
-
-impl Default for Kept {
-    fn default() -> Kept {
-        Kept::Tail(Vec::new())
     }
 }
 
@@ -288,14 +253,7 @@ impl Shard {
             Ok(facts) => facts.unwrap_or_else(|| Arc::new(Household::empty(household))),
             Err(error) => return self.unreadable(waiter, &error),
         };
-        let cause = Cause {
-            household,
-            seq: facts.seq,
-            input: input.id,
-            now: input.received_at,
-            again: true,
-            corr: input.sender.corr.as_deref(),
-        };
+        let cause = Cause { again: true, ..Cause::first(&facts, input) };
         let outgoing = row.told.iter().enumerate().filter_map(|(index, told)| {
             let device = input.device.clone()?;
             let message = self.tell_again(&facts, &device, told, input)?;
@@ -379,11 +337,11 @@ impl Shard {
             leaving: Vec::new(),
             arriving: None,
         };
-        self.move_on(&mut prepared, &input, &decision, leaving);
-        self.follow_devices(&mut prepared, &facts, &decision);
-        follow_views(&mut prepared, &decision);
-        self.speak(&mut prepared, &facts, &input, &decision);
-        write_log(&mut prepared, &facts, input, rules.version, decision, snapshot);
+        prepared.move_on(&self.house, &input, &decision, leaving);
+        prepared.follow_devices(&facts, &decision);
+        prepared.follow_views(&decision);
+        prepared.speak(&self.house, &facts, &input, &decision);
+        prepared.write_log(&facts, input, rules.version, decision, snapshot);
         self.house.timers.set(household, facts.next_deadline());
         Step { commit: Some(Box::new(prepared)), ..Step::default() }
     }
@@ -412,14 +370,7 @@ impl Shard {
                 reference: input.message.clone(),
                 topic: message.topic().to_owned(),
             };
-            let cause = Cause {
-                household: facts.id,
-                seq: facts.seq,
-                input: input.id,
-                now: input.received_at,
-                again: true,
-                corr: input.sender.corr.as_deref(),
-            };
+            let cause = Cause { again: true, ..Cause::first(facts, input) };
             let said = speak::render(&cause, 0, &row.device, &told, None);
             let n = self.house.outbox.number(&mut Vec::new());
             outgoing.push(Outgoing { delivery: delivery(row.device.clone(), n, said), stored: false });
@@ -494,118 +445,6 @@ impl Shard {
         Ok(Applied { facts: Arc::clone(&known.row.facts), kept: Kept::Record(record), writes, snapshot })
     }
 
-    /// Moves that begin or end with this input.
-    fn move_on(&self, prepared: &mut Prepared, input: &Input, decision: &Decision, leaving: Vec<(MoveRow, Route)>) {
-        for (row, route) in leaving {
-            prepared.writes.push(rows::put(Schema::Move, keys::move_between(row.id), &row));
-            prepared.writes.push(rows::put(Schema::Route, keys::route(&row.device.key), &route));
-            self.house.directory.begin_move(&row.device.key);
-            let moving = self.house.moves.fetch_add(1, Ordering::Relaxed) + 1;
-            self.house.meters.moves_in_flight.set(moving as f64);
-            prepared.leaving.push((row, route));
-        }
-        let What::Command(Command::Arrive { id, from, device, join }) = &input.what else { return };
-        if let Err(refusal) = &decision.reply {
-            // Its row stays, so that nothing is lost, and the next start tries again.
-            tracing::error!(device.id = %device.key, reason = %refusal, "A device was refused by the household it moved to");
-        } else {
-            prepared.writes.push(Write::Delete(keys::move_between(*id)));
-        }
-        let (device, join) = (device.clone(), join.clone());
-        prepared.arriving = Some(MoveRow { id: *id, from: *from, to: prepared.household, device, join });
-    }
-
-    /// Routes and shown codes of the devices that changed.
-    fn follow_devices(&self, prepared: &mut Prepared, facts: &Household, decision: &Decision) {
-        let mut touched = BTreeSet::new();
-        for change in &decision.changes {
-            match change {
-                Change::DeviceSet(device) => {
-                    touched.insert(&device.key);
-                    prepared.codes.push((device.key.clone(), device.claim.as_ref().map(|claim| claim.code.clone())));
-                }
-                Change::DeviceLeft { device, .. } => prepared.codes.push((device.clone(), None)),
-                Change::ClaimSet { device, claim } => {
-                    prepared.codes.push((device.clone(), claim.as_ref().map(|claim| claim.code.clone())));
-                }
-                Change::SuspendedSet { device, .. } | Change::CredentialSet { device, .. } => {
-                    touched.insert(device);
-                }
-                Change::HomeSet { .. } => touched.extend(facts.devices.keys()),
-                Change::MemberSet(_)
-                | Change::MemberLeft(_)
-                | Change::Arrived(_)
-                | Change::Described { .. }
-                | Change::PresenceSet { .. }
-                | Change::ClockSet { .. }
-                | Change::Reported { .. }
-                | Change::SlotSet { .. }
-                | Change::ContextSet { .. }
-                | Change::EdgeSet { .. }
-                | Change::LinkSet(_)
-                | Change::LinkEnded(_)
-                | Change::ConsentSet { .. }
-                | Change::PauseSet { .. }
-                | Change::OfferSet(_)
-                | Change::OfferDropped(_)
-                | Change::OrderSet(_)
-                | Change::OrderDropped(_)
-                | Change::ContactSet(_)
-                | Change::ContactReleased(_)
-                | Change::WipePending { .. }
-                | Change::SeqSet { .. } => {}
-            }
-        }
-        for device in touched {
-            if let Some(route) = Route::within(facts, device) {
-                prepared.writes.push(rows::put(Schema::Route, keys::route(device), &route));
-                prepared.routes.push((device.clone(), route));
-            }
-        }
-    }
-
-    /// What the decision wants said, into the outbox.
-    fn speak(&self, prepared: &mut Prepared, facts: &Household, input: &Input, decision: &Decision) {
-        let house = &self.house;
-        for (index, effect) in decision.effects.iter().enumerate() {
-            match effect {
-                Effect::Down { device, message, expires_at, corr } => {
-                    let cause = Cause {
-                        household: facts.id,
-                        seq: facts.seq,
-                        input: input.id,
-                        now: input.received_at,
-                        again: false,
-                        corr: corr.as_deref(),
-                    };
-                    let row = speak::render(&cause, index, device, message, *expires_at);
-                    let n = house.outbox.number(&mut prepared.writes);
-                    let stored = !speak::is_of_the_moment(message);
-                    if stored {
-                        house.outbox.stage(device, n, &row, &mut prepared.writes, &house.meters);
-                        prepared.spoken_to.insert(device.clone());
-                    }
-                    let mut delivery = delivery(device.clone(), n, row);
-                    delivery.qos = u8::from(stored);
-                    prepared.outgoing.push(Outgoing { delivery, stored });
-                }
-                Effect::DropOffer { device, offer } => {
-                    house.outbox.withdraw(device, Some(*offer), &mut prepared.writes);
-                    prepared.spoken_to.insert(device.clone());
-                }
-                Effect::DropAll { device } => {
-                    house.outbox.withdraw(device, None, &mut prepared.writes);
-                    prepared.spoken_to.insert(device.clone());
-                }
-                Effect::Disconnect { device, reason } => {
-                    prepared.disconnects.push((device.clone(), reason.clone()));
-                }
-                // Taken up by `move_on`.
-                Effect::Move { .. } => {}
-            }
-        }
-    }
-
     fn load(&mut self, household: HouseholdId) -> Result<Arc<Household>, StoreError> {
         let (known, read) = self.facts.load(household, &*self.house.store, self.house.decider)?;
         if read {
@@ -647,25 +486,6 @@ enum Unapplied {
     Unread(StoreError),
 }
 
-/// The input and its traces into the log, and now and then a snapshot behind them.
-fn write_log(
-    prepared: &mut Prepared,
-    facts: &Arc<Household>,
-    input: Input,
-    rules: u64,
-    decision: Decision,
-    snapshot: bool,
-) {
-    let verdict = log::verdict(&decision);
-    let mut candidates = decision.trace.candidates;
-    candidates.truncate(log::TRACES_PER_INPUT_MAX);
-    let row = LogRow { seq: facts.seq, input, rules, verdict, candidates };
-    let snapshot = snapshot.then(|| LogItem::Snapshot(Arc::clone(facts)));
-    for item in std::iter::once(LogItem::Input(Box::new(row))).chain(snapshot) {
-        prepared.writes.push(Write::Append(keys::log(prepared.household), codec::encode(Schema::Log, &item)));
-    }
-}
-
 fn unknown(device: &DeviceKey) -> Refusal {
     Refusal::new(Code::DeviceUnknown, format!("no device `{device}` is registered"))
 }
@@ -681,29 +501,4 @@ fn moves(decision: &Decision, from: HouseholdId) -> Vec<(MoveRow, Route)> {
         Effect::Down { .. } | Effect::DropOffer { .. } | Effect::DropAll { .. } | Effect::Disconnect { .. } => None,
     });
     moves.collect()
-}
-
-/// Offers and orders as other channels see them: the last word on each.
-fn follow_views(prepared: &mut Prepared, decision: &Decision) {
-    let mut offers: Vec<(OfferId, &Offer)> = Vec::new();
-    let mut orders: Vec<(OrderId, &Order)> = Vec::new();
-    for change in &decision.changes {
-        if let Change::OfferSet(offer) = change {
-            offers.retain(|(id, _)| *id != offer.id);
-            offers.push((offer.id, offer));
-        }
-        if let Change::OrderSet(order) = change {
-            orders.retain(|(id, _)| *id != order.id);
-            orders.push((order.id, order));
-        }
-    }
-    let household = prepared.household;
-    for (id, offer) in offers {
-        let row = OfferRow { household, offer: offer.clone() };
-        prepared.writes.push(rows::put(Schema::Offer, keys::offer(&offer.retailer, id), &row));
-    }
-    for (id, order) in orders {
-        let row = OrderRow { household, order: order.clone() };
-        prepared.writes.push(rows::put(Schema::Order, keys::order(&order.retailer, id), &row));
-    }
 }

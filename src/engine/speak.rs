@@ -1,6 +1,8 @@
 //! From a message that a decision wants said to the row that waits for its device.
 
 use hearthway_core::id::{DeviceKey, HouseholdId, InputId, OfferId, base32, derive_bytes};
+use hearthway_core::input::Input;
+use hearthway_core::model::Household;
 use hearthway_core::time::Timestamp;
 use hearthway_core::wire::{self, DownHead, DownMessage};
 
@@ -15,6 +17,20 @@ pub(super) struct Cause<'a> {
     /// Apart from the first answer: its id must not be taken for the same message.
     pub(super) again: bool,
     pub(super) corr: Option<&'a str>,
+}
+
+impl<'a> Cause<'a> {
+    /// The first answer to an input, said after it.
+    pub(super) fn first(facts: &Household, input: &'a Input) -> Cause<'a> {
+        Cause {
+            household: facts.id,
+            seq: facts.seq,
+            input: input.id,
+            now: input.received_at,
+            again: false,
+            corr: input.sender.corr.as_deref(),
+        }
+    }
 }
 
 /// Renders the `index`th message of a decision.
