@@ -17,6 +17,10 @@ use hearthway_core::time::{Timestamp, Zone};
 use hearthway_core::trigger::{SourceFile, TriggerSet, World, check};
 use hearthway_core::wire::{DeviceMessage, Sample, read_description};
 
+/// The gateway's own: a decision is a hundred small values, and what they cost is the allocator's.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const NOW: Timestamp = Timestamp(1_774_000_000_000);
 
 fn main() {

@@ -102,7 +102,7 @@ pub(super) fn content(
         return (said(StepVerdict::Block, reason, Vec::new()), None);
     }
     let language = trigger.offer.texts.choose(&shown, default).unwrap_or(default);
-    let vars = vars(scope, product, language);
+    let vars = vars(scope, trigger, product, language);
     match trigger.offer.texts.render(&shown, default, &vars) {
         Ok(text) if !shows(scope.description, &text.locale) => {
             let reason = format!(
@@ -123,8 +123,8 @@ pub(super) fn content(
 }
 
 /// What a text may name, in its language.
-fn vars(scope: &Scope<'_>, product: Option<&Product>, language: &str) -> TextVars {
-    let mut vars = TextVars::default().with_telemetry(&scope.device.reported, scope.description);
+fn vars(scope: &Scope<'_>, trigger: &Trigger, product: Option<&Product>, language: &str) -> TextVars {
+    let mut vars = TextVars::default().with_telemetry(&trigger.offer.texts, &scope.device.reported, scope.description);
     if let Some((product, total)) = product.and_then(|product| Some((product, total(product, 1)?))) {
         vars = vars.with_product(product.name_in(language), total, language);
     }

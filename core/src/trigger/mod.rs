@@ -8,6 +8,7 @@ mod compile;
 pub mod condition;
 pub mod definition;
 mod nearest;
+mod plain;
 mod problem;
 mod quantity;
 mod set;

@@ -11,6 +11,7 @@ use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, filters};
 
 use super::definition::TextDefinition;
 use super::nearest::suggestion;
+use super::plain::Plain;
 use super::quantity::quantity_text;
 use crate::id::FieldName;
 use crate::model::{
@@ -32,16 +33,25 @@ const FUEL: u64 = 2_000;
 pub struct Texts {
     templates: Environment<'static>,
     by_locale: BTreeMap<Locale, Parts>,
+    /// Variables that are named somewhere, such as `slot.used`.
+    named: BTreeSet<String>,
 }
 
-/// Template names of one language.
+/// The texts of one language.
 #[derive(Debug)]
 struct Parts {
-    title: String,
-    body: String,
-    short: Option<String>,
-    say: Option<String>,
-    why: Option<String>,
+    title: Part,
+    body: Part,
+    short: Option<Part>,
+    say: Option<Part>,
+    why: Option<Part>,
+}
+
+/// One text: its template's name, and the short way to write it, where there is one.
+#[derive(Debug)]
+struct Part {
+    template: String,
+    plain: Option<Plain>,
 }
 
 /// What a text may name.
@@ -87,6 +97,17 @@ impl TextVars {
         self.price = Some(PriceVars { total: money_text(total, locale) });
         self
     }
+    /// One value.
+    pub(super) fn value(&self, group: &str, field: &str) -> Option<&str> {
+        match (group, field) {
+            ("product", "name") => self.product.as_ref().map(|product| product.name.as_str()),
+            ("price", "total") => self.price.as_ref().map(|price| price.total.as_str()),
+            ("household", "name") => self.household.as_ref().map(|household| household.name.as_str()),
+            ("slot", field) => self.slot.get(field).map(String::as_str),
+            ("telemetry", field) => self.telemetry.get(field).map(String::as_str),
+            _ => None,
+        }
+    }
     /// With the waking slot.
     pub fn with_slot(mut self, state: &SlotState) -> TextVars {
         for field in ["used", "remaining", "capacity"] {
@@ -102,9 +123,17 @@ impl TextVars {
         }
         self
     }
-    /// With what the device last reported.
-    pub fn with_telemetry(mut self, reported: &Few<FieldName, Reading>, description: &DeviceDescription) -> TextVars {
+    /// With what the device last reported, as far as `texts` name it.
+    pub fn with_telemetry(
+        mut self,
+        texts: &Texts,
+        reported: &Few<FieldName, Reading>,
+        description: &DeviceDescription,
+    ) -> TextVars {
         for (field, reading) in reported {
+            if !texts.name("telemetry", field.as_str()) {
+                continue;
+            }
             let unit = description.telemetry.get(field).and_then(|schema| match schema.r#type {
                 FieldType::Number { unit, .. } => unit,
                 FieldType::Enum { .. } | FieldType::Bool | FieldType::Text => None,
@@ -157,14 +186,13 @@ impl Texts {
         texts: &BTreeMap<Locale, TextDefinition>,
         sample: impl Fn(&str) -> TextVars,
     ) -> Result<Texts, Vec<TextError>> {
-        let mut compiled = Texts { templates: environment(), by_locale: BTreeMap::new() };
+        let mut compiled = Texts { templates: environment(), by_locale: BTreeMap::new(), named: BTreeSet::new() };
         let mut errors = Vec::new();
         for (locale, text) in texts {
             let vars = sample(locale);
-            let mut add = |part: &'static str, source: Option<&String>| -> Option<String> {
-                let name = format!("{locale}/{part}");
-                match compiled.add(&name, source?, &vars) {
-                    Ok(()) => Some(name),
+            let mut add = |part: &'static str, source: Option<&String>| -> Option<Part> {
+                match compiled.add(format!("{locale}/{part}"), source?, &vars) {
+                    Ok(part) => Some(part),
                     Err((message, help)) => {
                         errors.push(TextError { locale: locale.clone(), part, message, help });
                         None
@@ -181,14 +209,14 @@ impl Texts {
         if errors.is_empty() { Ok(compiled) } else { Err(errors) }
     }
 
-    fn add(&mut self, name: &str, source: &str, vars: &TextVars) -> Result<(), (String, Option<String>)> {
+    fn add(&mut self, name: String, source: &str, vars: &TextVars) -> Result<Part, (String, Option<String>)> {
         if source.len() > TEMPLATE_BYTES_MAX {
             return Err((format!("it has {} bytes, at most {TEMPLATE_BYTES_MAX} are taken", source.len()), None));
         }
         self.templates
-            .add_template_owned(name.to_owned(), source.to_owned())
+            .add_template_owned(name.clone(), source.to_owned())
             .map_err(|error| (said(&error), Some("a variable is written {{ product.name }}".to_owned())))?;
-        let template = self.templates.get_template(name).map_err(|error| (said(&error), None))?;
+        let template = self.templates.get_template(&name).map_err(|error| (said(&error), None))?;
         let known = vars.names();
         let named: BTreeSet<String> = template.undeclared_variables(true).into_iter().collect();
         for variable in &named {
@@ -197,7 +225,19 @@ impl Texts {
                 return Err((format!("there is no variable `{variable}` here"), help));
             }
         }
-        self.part(name, vars).map(|_| ()).map_err(|message| (message, None))
+        self.named.extend(named);
+        let templated = Part { template: name, plain: None };
+        let sample = self.write(&templated, vars).map_err(|message| (message, None))?;
+        // What is taken for plain must come out as the engine writes it.
+        let plain = Part { plain: Plain::read(source), ..templated };
+        let agrees = self.write(&plain, vars).is_ok_and(|text| text == sample);
+        Ok(Part { plain: plain.plain.filter(|_| agrees), ..plain })
+    }
+
+    /// Whether some text names a variable.
+    fn name(&self, group: &str, field: &str) -> bool {
+        let is_it = |name: &String| name.split_once('.') == Some((group, field));
+        self.named.iter().any(is_it)
     }
 
     /// The languages there are.
@@ -223,10 +263,10 @@ impl Texts {
             let message = "there is no text in any language".to_owned();
             return Err(TextError { locale: default.to_owned(), part: "title", message, help: None });
         };
-        let write = |part: &'static str, name: &str| {
-            self.part(name, vars).map_err(|message| TextError { locale: locale.clone(), part, message, help: None })
+        let write = |part: &'static str, text: &Part| {
+            self.write(text, vars).map_err(|message| TextError { locale: locale.clone(), part, message, help: None })
         };
-        let optional = |part, name: &Option<String>| name.as_deref().map(|name| write(part, name)).transpose();
+        let optional = |part, text: &Option<Part>| text.as_ref().map(|text| write(part, text)).transpose();
         Ok(OfferText {
             locale: locale.clone(),
             title: write("title", &parts.title)?,
@@ -236,13 +276,14 @@ impl Texts {
             why: optional("why", &parts.why)?,
         })
     }
-    fn part(&self, name: &str, vars: &TextVars) -> Result<String, String> {
-        let rendered = self.templates.get_template(name).and_then(|template| template.render(vars.to_value()));
-        match rendered {
+    fn write(&self, part: &Part, vars: &TextVars) -> Result<String, String> {
+        let by_engine = || self.templates.get_template(&part.template)?.render(vars.to_value());
+        // A value that is missing is the engine's to tell.
+        match part.plain.as_ref().and_then(|plain| plain.write(vars)).map_or_else(by_engine, Ok) {
             Ok(text) if text.len() > RENDERED_BYTES_MAX => {
                 Err(format!("it becomes {} bytes long, at most {RENDERED_BYTES_MAX} are taken", text.len()))
             }
-            Ok(text) => Ok(text.trim().to_owned()),
+            Ok(text) => Ok(trimmed(text)),
             Err(error) => Err(said(&error)),
         }
     }
@@ -285,6 +326,11 @@ fn environment() -> Environment<'static> {
     environment.add_filter("trim", filters::trim);
     environment.add_filter("default", filters::default);
     environment
+}
+
+/// Without space around it.
+fn trimmed(text: String) -> String {
+    if text.trim().len() == text.len() { text } else { text.trim().to_owned() }
 }
 
 /// The template engine's error in one line.
