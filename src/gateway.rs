@@ -106,7 +106,12 @@ impl Gateway {
 
         let closing = watch::Sender::new(false);
         let mut tasks = vec![
-            tokio::spawn(serve_http(listener, http::router(app.clone(), render_of(&metrics)), closing.subscribe())),
+            tokio::spawn(serve_http(
+                listener,
+                http::router(app.clone(), render_of(&metrics)),
+                config.limits.http_connections_max,
+                closing.subscribe(),
+            )),
             tokio::spawn({
                 let endpoint = endpoint.clone();
                 async move { endpoint.run().await }
@@ -295,13 +300,16 @@ fn broker_address(config: &Config, listens: SocketAddr, tls: bool) -> BrokerAddr
     BrokerAddress { host, port: listens.port(), tls }
 }
 
-async fn serve_http(listener: TcpListener, router: axum::Router, mut closing: watch::Receiver<bool>) {
+async fn serve_http(
+    listener: TcpListener,
+    router: axum::Router,
+    connections_max: usize,
+    mut closing: watch::Receiver<bool>,
+) {
     let asked = async move {
         let _ = closing.wait_for(|is_closing| *is_closing).await;
     };
-    if let Err(error) = http::serve(listener, router, asked).await {
-        tracing::error!("HTTP ended: {error}");
-    }
+    http::serve(listener, router, connections_max, asked).await;
 }
 
 fn render_of(metrics: &Metrics) -> http::RenderMetrics {

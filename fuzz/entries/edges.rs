@@ -124,7 +124,7 @@ static STAGE: LazyLock<Stage> = LazyLock::new(|| {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let router = hearthway::http::router(app, Arc::new(String::new));
-        tokio::spawn(hearthway::http::serve(listener, router, std::future::pending()));
+        tokio::spawn(hearthway::http::serve(listener, router, 100, std::future::pending()));
         address
     });
     let mut stage = Stage { address, shop: String::new(), _runtime: runtime };

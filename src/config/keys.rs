@@ -368,6 +368,13 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         section: "limits",
+        name: "http_connections_max",
+        kind: Kind::Count { unit: "connections", min: 1, max: 100_000 },
+        default: Some("1000"),
+        meaning: "HTTP connections at once; more wait. One that says nothing for ten seconds is closed.",
+    },
+    Key {
+        section: "limits",
         name: "http_calls_per_second",
         kind: Kind::Count { unit: "calls per second", min: 1, max: 1_000_000 },
         default: Some("500"),

@@ -169,6 +169,8 @@ pub struct Limits {
     pub mqtt_connects_per_minute: u32,
     /// Connects of one device ahead of that.
     pub mqtt_connects_burst: u32,
+    /// HTTP connections at once.
+    pub http_connections_max: usize,
     /// Calls of one token.
     pub http_calls_per_second: u32,
 }
@@ -187,6 +189,7 @@ impl Default for Limits {
             mqtt_bridge_publishes_per_second: 20_000,
             mqtt_connects_per_minute: 5,
             mqtt_connects_burst: 30,
+            http_connections_max: 1_000,
             http_calls_per_second: 500,
         }
     }

@@ -20,6 +20,7 @@ mod profiles;
 mod quarantine;
 mod request;
 mod routes;
+mod serve;
 mod system;
 mod tenants;
 #[cfg(test)]
@@ -28,7 +29,6 @@ mod triggers;
 mod views;
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,13 +36,12 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::serve::ListenerExt;
 use hearthway_core::code::{Code, Refusal};
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 pub use error::errors_page;
 pub use openapi::openapi;
+pub use serve::serve;
 
 use self::error::{ApiError, HttpCode};
 use crate::app::App;
@@ -117,19 +116,4 @@ async fn in_time(request: Request, next: Next) -> Response {
             ApiError::new(HttpCode::Timeout, "the gateway did not finish within 30 s; repeat the call").into_response()
         }
     }
-}
-
-/// Serves until `shutdown` resolves, then lets running calls end.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    // Small answers must not wait for the next segment.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!("A connection keeps Nagle's algorithm: {error}");
-        }
-    });
-    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
 }

@@ -75,6 +75,10 @@ limits! {
     OfflineQueue = "offline_queue";
     /// More is wrong with a maker's devices than its quarantine takes in.
     Quarantine = "quarantine";
+    /// All HTTP connections are taken: the next wait.
+    HttpConnections = "http_connections";
+    /// A HTTP connection takes too long to say what it wants, or has nothing to say.
+    HttpHeadTime = "http_head_time";
     /// A token calls too often.
     HttpRate = "http_rate";
     /// A body is too large.

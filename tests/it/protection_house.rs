@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::gateway::{Gateway, OPERATOR};
+use super::gateway::{Gateway, OPERATOR, STEP_SECONDS_MAX};
 use super::mqtt_house::*;
 
 /// A gateway with two makers and a device; gives the device's secret.
@@ -179,4 +179,27 @@ async fn protection_a_token_that_calls_too_often_is_told_when_to_come_back() {
     assert_eq!(&status, b"HTTP/1.1 413");
     let page = gateway.ask(OPERATOR, "GET", "/metrics", None).await;
     assert!(page.as_str().unwrap().contains("limit_hits_total{limit=\"http_body\"}"));
+}
+
+#[tokio::test]
+async fn protection_a_client_that_never_ends_its_request_is_cut_for_the_next() {
+    let data = tempfile::tempdir().unwrap();
+    let config = data.path().join("gateway.toml");
+    std::fs::write(&config, "[limits]\nhttp_connections_max = 1\n").unwrap();
+    let gateway = Gateway::serve_with(data.path(), &config, &[]);
+    let address = gateway.http.strip_prefix("http://").unwrap();
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    slow.write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-").await.unwrap();
+    // It waits in the backlog until the slow one has had its time.
+    let mut next = TcpStream::connect(address).await.unwrap();
+    next.write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(STEP_SECONDS_MAX, next.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(STEP_SECONDS_MAX, slow.read_to_end(&mut rest)).await.expect("it was cut");
+    let page = gateway.ask(OPERATOR, "GET", "/metrics", None).await;
+    for limit in ["http_connections", "http_head_time"] {
+        assert!(page.as_str().unwrap().contains(&format!("limit_hits_total{{limit=\"{limit}\"}}")), "{limit}: {page}");
+    }
 }
