@@ -139,18 +139,8 @@ struct RunArgs {
 
 #[derive(Debug, Args)]
 struct LoadArgs {
-    /// The operator's token.
-    #[arg(long, value_name = "TOKEN", env = "HEARTHWAY_OPERATOR_TOKEN", hide_env_values = true)]
-    operator_token: String,
-    /// The gateway's HTTP API, on this machine.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    http: String,
-    /// The gateway's device endpoint, on this machine; `mqtts://` before it for TLS.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883", value_parser = endpoint)]
-    mqtt: Endpoint,
-    /// PEM: the authority of the gateway's certificate.
-    #[arg(long, value_name = "FILE")]
-    tls_ca: Option<PathBuf>,
+    #[command(flatten)]
+    gateway: GatewayArgs,
     /// How many devices.
     #[arg(long, default_value_t = 1_000)]
     devices: u32,
@@ -178,9 +168,6 @@ struct LoadArgs {
     /// The MQTT version: v5, or v3 for 3.1.1.
     #[arg(long, value_enum, default_value = "v5")]
     protocol: Version,
-    /// Print the report as JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Where the gateway of a measurement is.
@@ -450,10 +437,11 @@ fn bar(length: u64, template: &str) -> ProgressBar {
 }
 
 async fn measure(args: LoadArgs) -> anyhow::Result<u8> {
+    let at = args.gateway;
     let mut plan = Plan {
-        http: args.http,
-        mqtt: (args.mqtt.host.clone(), args.mqtt.port),
-        operator_token: args.operator_token,
+        http: at.http,
+        mqtt: (at.mqtt.host.clone(), at.mqtt.port),
+        operator_token: at.operator_token,
         devices: args.devices,
         bridges: args.bridges,
         seconds: args.seconds,
@@ -466,12 +454,12 @@ async fn measure(args: LoadArgs) -> anyhow::Result<u8> {
     };
     // Before a relay hides where it leads: a load stays on this machine.
     plan.check()?;
-    let (host, port, _relay) = args.mqtt.dialled(args.tls_ca.as_deref())?;
+    let (host, port, _relay) = at.mqtt.dialled(at.tls_ca.as_deref())?;
     plan.mqtt = (host, port);
     let bar = told(plan.readings);
     let result = load(&plan, |what, done| tell_bar(&bar, what, done)).await;
     bar.finish_and_clear();
-    reported(result, args.json, crate::load::Report::is_good)
+    reported(result, at.json, crate::load::Report::is_good)
 }
 
 async fn gather(args: CrowdArgs) -> anyhow::Result<u8> {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::keys::Key;
-use super::{AllItems, Commit, Items, Mark, Outcome, Rows, Store, StoreError};
+use super::{AllItems, Commit, Items, Mark, Outcome, Rows, Store, StoreError, reads_pass_through};
 
 /// What happens to a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,24 +182,7 @@ impl Store for FreezingStore {
         drop(waited.unwrap_or_else(PoisonError::into_inner));
         self.store.commit(group)
     }
-    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.get(key)
-    }
-    fn scan(&self, prefix: &[u8], after: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
-        self.store.scan(prefix, after, limit)
-    }
-    fn scan_back(&self, prefix: &[u8], before: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
-        self.store.scan_back(prefix, before, limit)
-    }
-    fn back(&self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
-        self.store.back(log, before, limit)
-    }
-    fn items(&self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError> {
-        self.store.items(after, limit)
-    }
-    fn health(&self) -> Result<(), StoreError> {
-        self.store.health()
-    }
+    reads_pass_through!(self => self.store);
 }
 
 #[cfg(test)]

@@ -187,26 +187,34 @@ pub trait Store: Send + Sync + 'static {
     fn health(&self) -> Result<(), StoreError>;
 }
 
+/// The reads of a store that is around another: they pass through.
+macro_rules! reads_pass_through {
+    ($self:ident => $store:expr) => {
+        fn get(&$self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
+            $store.get(key)
+        }
+        fn scan(&$self, prefix: &[u8], after: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
+            $store.scan(prefix, after, limit)
+        }
+        fn scan_back(&$self, prefix: &[u8], before: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
+            $store.scan_back(prefix, before, limit)
+        }
+        fn back(&$self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
+            $store.back(log, before, limit)
+        }
+        fn items(&$self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError> {
+            $store.items(after, limit)
+        }
+        fn health(&$self) -> Result<(), StoreError> {
+            $store.health()
+        }
+    };
+}
+use reads_pass_through;
+
 impl<S: Store + ?Sized> Store for Arc<S> {
     fn commit(&self, group: &[Commit]) -> Result<Vec<Outcome>, StoreError> {
         (**self).commit(group)
     }
-    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
-        (**self).get(key)
-    }
-    fn scan(&self, prefix: &[u8], after: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
-        (**self).scan(prefix, after, limit)
-    }
-    fn scan_back(&self, prefix: &[u8], before: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
-        (**self).scan_back(prefix, before, limit)
-    }
-    fn back(&self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
-        (**self).back(log, before, limit)
-    }
-    fn items(&self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError> {
-        (**self).items(after, limit)
-    }
-    fn health(&self) -> Result<(), StoreError> {
-        (**self).health()
-    }
+    reads_pass_through!(self => (**self));
 }

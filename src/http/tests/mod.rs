@@ -67,7 +67,7 @@ pub(super) async fn house() -> House {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let router = super::router(app.clone(), Arc::new(|| "metrics_total 1\n".to_owned()));
-    tokio::spawn(super::serve(listener, router, std::future::pending()));
+    tokio::spawn(super::serve(listener, router, 100, std::future::pending()));
     let client = reqwest::Client::new();
     let empty = String::new;
     let mut house = House { base, app, client, shop: empty(), other_shop: empty(), maker: empty() };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::super::keys::Key;
-use super::super::{AllItems, Commit, Items, Mark, Outcome, Rows, Store, StoreError, Write};
+use super::super::{AllItems, Commit, Items, Mark, Outcome, Rows, Store, StoreError, Write, reads_pass_through};
 use super::BackupError;
 
 /// Bytes of rows that may change while one part of a backup is on its way to its reader.
@@ -118,22 +118,5 @@ impl Store for Watched {
         }
         Ok(outcomes)
     }
-    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.get(key)
-    }
-    fn scan(&self, prefix: &[u8], after: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
-        self.store.scan(prefix, after, limit)
-    }
-    fn scan_back(&self, prefix: &[u8], before: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
-        self.store.scan_back(prefix, before, limit)
-    }
-    fn back(&self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
-        self.store.back(log, before, limit)
-    }
-    fn items(&self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError> {
-        self.store.items(after, limit)
-    }
-    fn health(&self) -> Result<(), StoreError> {
-        self.store.health()
-    }
+    reads_pass_through!(self => self.store);
 }
