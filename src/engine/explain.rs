@@ -14,7 +14,7 @@ use hearthway_core::trigger::Trigger;
 
 use super::Engine;
 use super::log::{self, Stretch};
-use super::replay::Recording;
+use super::past::Recording;
 use super::rows::LogRow;
 use crate::store::{Store, StoreError};
 
@@ -134,12 +134,14 @@ impl Engine {
         let stretch = Stretch::back(store, household, None, wanted.seq)?;
         // What is older than the first snapshot that is left cannot be decided again.
         let Some(start) = stretch.start else { return Ok(None) };
-        let mut recording = Recording::new(self, &start);
+        let past = self.past();
+        let mut recording = Recording::new(&past, &start);
         for row in &stretch.rows {
-            let moment = recording.decide(row)?;
+            let (rules, decision) = recording.decide(row)?;
             if row.seq == wanted.seq {
-                return Ok(self.look_again(trigger, &moment.before, row, &moment.rules, moment.decision));
+                return Ok(self.look_again(trigger, recording.household(), row, &rules, decision));
             }
+            recording.advance(&decision);
         }
         Ok(None)
     }
@@ -155,7 +157,7 @@ impl Engine {
         let candidate = decision.trace.candidates.into_iter().find(|candidate| candidate.trigger == *trigger);
         let candidate = match candidate {
             Some(candidate) => candidate,
-            None => (self.decider().why_not)(before, &row.input, rules, trigger_for(rules, before, trigger)?),
+            None => (self.house().decider.why_not)(before, &row.input, rules, trigger_for(rules, before, trigger)?),
         };
         Some(Explained { candidate, input: row.input.id, at: row.input.received_at, recomputed: true })
     }

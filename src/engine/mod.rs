@@ -15,7 +15,8 @@
 //! | `tail` | what happened to a household since its record was written |
 //! | `poison`, `quarantine`, `excerpt` | what nobody understood or what failed us, redacted, for its maker |
 //! | `timers` | deadlines of households |
-//! | `explain`, `replay` | why, also of silence; the log decided again |
+//! | `explain` | why, also of silence |
+//! | `past`, `replay`, `backtest` | the log decided again: as it was, and with other triggers |
 
 mod decider;
 pub mod entropy;
@@ -27,6 +28,7 @@ mod job;
 mod log;
 pub mod metrics;
 mod outbox;
+pub mod past;
 mod poison;
 mod prepared;
 pub mod quarantine;
@@ -57,6 +59,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use decider::Decider;
 pub use explain::{Explained, MessageSeen};
+pub use past::{Past, Window};
 pub use quarantine::{QuarantineRow, RefusedPayload};
 pub use routes::Route;
 
