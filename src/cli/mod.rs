@@ -4,10 +4,13 @@
 //! and errors. Exit codes: 0 done, 1 found something wrong, 2 not understood (clap's own).
 
 pub mod at_rest;
+pub mod backtest;
 pub mod backup;
 mod bar;
 pub mod check_config;
 pub mod demo;
+pub mod explain;
+mod gateway_client;
 pub mod openapi;
 pub mod pki;
 pub mod replay;
@@ -51,6 +54,10 @@ pub enum Command {
     Restore(restore::Restore),
     /// Decides the input log again and compares with what was decided.
     Replay(replay::Replay),
+    /// Runs the input log through other triggers: what would have been sent, and what not.
+    Backtest(backtest::BacktestCommand),
+    /// Says why a trigger did or did not send in a household.
+    Explain(explain::Explain),
     /// Prints the OpenAPI document of the HTTP API.
     Openapi(openapi::OpenApi),
 }
@@ -66,6 +73,8 @@ pub fn run() -> ExitCode {
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
         Command::Replay(command) => command.run(),
+        Command::Backtest(command) => command.run(),
+        Command::Explain(command) => command.run(),
         Command::Openapi(command) => command.run(),
     }
 }

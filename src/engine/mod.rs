@@ -18,6 +18,7 @@
 //! | `explain` | why, also of silence |
 //! | `past`, `replay`, `backtest` | the log decided again: as it was, and with other triggers |
 
+pub mod backtest;
 mod decider;
 pub mod entropy;
 mod excerpt;
@@ -507,6 +508,11 @@ impl Engine {
             while self.is_unmanned() && self.step_writer() {}
             let _ = flushed.await;
         }
+    }
+
+    /// Whether nothing more is taken in.
+    pub fn is_closed(&self) -> bool {
+        self.house().closed.load(Ordering::Acquire)
     }
 
     fn is_unmanned(&self) -> bool {

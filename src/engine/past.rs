@@ -8,6 +8,7 @@ use hearthway_core::id::{DERIVED_BYTES, HouseholdId};
 use hearthway_core::model::Household;
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Timestamp;
+use hearthway_core::trace::CandidateTrace;
 
 use super::log;
 use super::rows::{self, LogItem, LogRow};
@@ -61,6 +62,19 @@ impl Past {
                 each(HouseholdId(id))?;
             }
             Ok(true)
+        })
+    }
+
+    /// The stored looks at triggers of a household, newest first.
+    pub fn traces(
+        &self,
+        household: HouseholdId,
+        mut each: impl FnMut(Timestamp, CandidateTrace),
+    ) -> Result<(), StoreError> {
+        log::inputs_back(&*self.store, household, |row| {
+            let at = row.input.received_at;
+            row.candidates.into_iter().rev().for_each(|candidate| each(at, candidate));
+            true
         })
     }
 

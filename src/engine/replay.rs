@@ -135,10 +135,16 @@ fn compare(row: &LogRow, again: Decision, replayed: &mut Replayed, digest: &mut 
     digest.update(&bytes);
 }
 
+/// The triggers that an input woke, in words.
+fn woken(candidates: &[CandidateTrace]) -> String {
+    let names: Vec<String> = candidates.iter().map(|candidate| format!("`{}`", candidate.trigger)).collect();
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
 /// The first thing in which two decisions' traces differ.
 fn other_trace(first: &[CandidateTrace], again: &[CandidateTrace]) -> String {
     let Some((was, is)) = first.iter().zip(again).find(|(was, is)| was != is) else {
-        return format!("{} triggers were looked at, and again {}", first.len(), again.len());
+        return format!("{} woke, and again {}", woken(first), woken(again));
     };
     if was.trigger != is.trigger {
         return format!("`{}` was looked at, and again `{}`", was.trigger, is.trigger);
