@@ -60,6 +60,7 @@ reasons! {
     RecentEnough = "recent_enough", "The event is recent: {age_s} of at most {max_s}.", "L'événement est récent : {age_s} sur {max_s} au plus.";
     NotWoken = "not_woken", "Nothing woke this trigger[: {detail}].", "Rien n'a éveillé ce déclencheur : le seuil n'a pas été franchi ou l'événement attendu n'est pas venu.";
     AlwaysValid = "always_valid", "The trigger has no dates.", "Le déclencheur n'a pas de dates.";
+    NotLiveThen = "not_live_then", "The trigger was not live when this was decided.", "Le déclencheur n'était pas en service lors de cette décision.";
     NotYetValid = "not_yet_valid", "The trigger begins on {from}; it is {today}.", "Le déclencheur commence le {from} ; nous sommes le {today}.";
     NoLongerValid = "no_longer_valid", "The trigger ended on {until}; it is {today}.", "Le déclencheur s'est terminé le {until} ; nous sommes le {today}.";
     ValidToday = "valid_today", "The trigger is valid on {today}.", "Le déclencheur est valable le {today}.";

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// The demo's five days take some twenty seconds at its fastest, more on a busy machine.
+/// The demo's five days take some forty seconds, more on a busy machine.
 const STORY_SECONDS_MAX: Duration = Duration::from_secs(180);
 
 /// A demo that serves on when its story is over; killed when it is dropped.
@@ -25,7 +25,7 @@ fn demo() -> (Demo, String) {
     command.args([
         "demo",
         "--speed",
-        "20000",
+        "12000",
         "--homes",
         "8",
         "--http-bind",

@@ -135,9 +135,9 @@ impl Story {
         for (at, _, candidate) in decisions {
             if self.told.len() < TOLD_MAX && self.told.insert(candidate.decision) {
                 self.tell_decision(at, scene, &candidate);
-                // The retailer's guide goes on with a home that has an air filter.
-                let is_wanted = self.example.is_none() || candidate.trigger.as_str() == "filter-worn";
-                if candidate.verdict == Verdict::Sent && is_wanted {
+                // The retailer's guide goes on with a home that was offered an air filter, else with any.
+                let is_best = candidate.verdict == Verdict::Sent && candidate.trigger.as_str() == "filter-worn";
+                if self.example.is_none() || is_best {
                     let trigger = candidate.trigger.to_string();
                     self.example = Some(Example { household: route.household, trigger, device: device.clone() });
                 }
