@@ -9,6 +9,8 @@
 mod rerun;
 mod segments;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

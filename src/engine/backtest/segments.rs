@@ -14,7 +14,7 @@ use super::super::rows::{LogItem, LogRow};
 use crate::store::{Mark, StoreError};
 
 /// Inputs in memory at once: a few megabytes, and a chatty device's three days.
-const SEGMENT_INPUTS_MAX: usize = 4_096;
+pub(super) const SEGMENT_INPUTS_MAX: usize = 4_096;
 
 pub(super) struct Segments<'p> {
     past: &'p Past,
