@@ -92,12 +92,10 @@ async fn a_week_is_lived(directory: &Path) {
 }
 
 /// What is compared of a decision: which, about what, and how it ended.
-type Seen = BTreeSet<(HouseholdId, String, String, bool, Option<Step>, Option<String>)>;
+type Seen = BTreeSet<Sight>;
+type Sight = (HouseholdId, String, String, bool, Option<Step>, Option<String>);
 
-fn seen(
-    household: HouseholdId,
-    of: &CandidateTrace,
-) -> (HouseholdId, String, String, bool, Option<Step>, Option<String>) {
+fn seen(household: HouseholdId, of: &CandidateTrace) -> Sight {
     let offer = of.offer.map(|offer| offer.to_string());
     let sent = of.verdict == Verdict::Sent;
     (household, of.decision.to_string(), of.trigger.to_string(), sent, of.first_block, offer)

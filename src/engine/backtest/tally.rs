@@ -156,20 +156,27 @@ fn maybe_read<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Timest
     text.map(|text| Timestamp::parse_rfc3339(&text).ok_or_else(wrong)).transpose()
 }
 
+/// The looks at one trigger in one home.
+#[derive(Debug, Default)]
+struct Looks {
+    counts: Counts,
+    blocked_by: BTreeMap<(Step, String), u64>,
+}
+
 /// What one home came to.
 #[derive(Debug, Default)]
 pub(super) struct HomeTally {
     pub(super) inputs: u64,
     pub(super) begins_late: Option<Timestamp>,
-    looks: BTreeMap<TriggerId, (Counts, BTreeMap<(Step, String), u64>)>,
+    looks: BTreeMap<TriggerId, Looks>,
     days: BTreeMap<Date, Counts>,
     worth: BTreeMap<Currency, i64>,
 }
 
 impl HomeTally {
     pub(super) fn add(&mut self, candidate: &CandidateTrace, outcome: Outcome, day: Date, total: Option<Money>) {
-        let (counts, blocked_by) = self.looks.entry(candidate.trigger.clone()).or_default();
-        counts.add(&outcome);
+        let looks = self.looks.entry(candidate.trigger.clone()).or_default();
+        looks.counts.add(&outcome);
         day_of(&mut self.days, day).add(&outcome);
         match outcome {
             Outcome::Sent => {
@@ -179,7 +186,7 @@ impl HomeTally {
                 }
             }
             Outcome::Held => {}
-            Outcome::Blocked(step, code) => *blocked_by.entry((step, code)).or_default() += 1,
+            Outcome::Blocked(step, code) => *looks.blocked_by.entry((step, code)).or_default() += 1,
         }
     }
 }
@@ -216,7 +223,7 @@ impl Report {
         self.inputs += home.inputs;
         self.households += u64::from(home.inputs > 0);
         let mut sent = 0;
-        for (trigger, (counts, blocked_by)) in home.looks {
+        for (trigger, Looks { counts, blocked_by }) in home.looks {
             sent += counts.sent;
             self.counts.add_all(counts);
             let tally = self.triggers.entry(trigger).or_default();
