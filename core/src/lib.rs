@@ -13,6 +13,7 @@
 //! | [`wire`] | the device contract: topics, envelope, messages, in both directions |
 //! | [`trigger`] | what a retailer writes: definition, condition language, texts, check |
 //! | [`rules`] | one immutable version of triggers, products and device models |
+//! | [`words`] | the reasons of a trace, in people's languages |
 //! | [`input`], [`decision`], [`trace`] | what happened; what follows; why, step by step |
 //! | [`decide`] | the one entry and the pipeline |
 //!
@@ -34,3 +35,4 @@ pub mod time;
 pub mod trace;
 pub mod trigger;
 pub mod wire;
+pub mod words;

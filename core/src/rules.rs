@@ -43,3 +43,10 @@ impl RuleSet {
             .map(|(_, product)| product)
     }
 }
+
+impl crate::model::Device {
+    /// What the device can do in these rules: by its own words, else by its model's.
+    pub fn description_in<'a>(&'a self, rules: &'a RuleSet) -> Option<&'a crate::model::DeviceDescription> {
+        self.description.as_deref().or_else(|| rules.models.get(&self.model).map(|model| &model.description))
+    }
+}

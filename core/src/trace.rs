@@ -115,6 +115,13 @@ pub struct StepTrace {
     pub numbers: Vec<(Phrase, Fact)>,
 }
 
+impl StepTrace {
+    /// The stable word that its reason begins with.
+    pub fn code(&self) -> &str {
+        self.reason.split_once(':').map_or(&*self.reason, |(code, _)| code)
+    }
+}
+
 /// How the look at one trigger ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Verdict {
@@ -174,7 +181,8 @@ impl fmt::Display for CandidateTrace {
                 StepVerdict::NotConfigured => "·",
                 StepVerdict::Skipped => "-",
             };
-            writeln!(f, "  {mark} {:<11} {}", step.step.as_str(), step.reason)?;
+            let words = step.in_words(crate::words::Tongue::En);
+            writeln!(f, "  {mark} {:<11} {words}", step.step.as_str())?;
         }
         Ok(())
     }

@@ -42,7 +42,7 @@ impl App {
         Ok(self.engine.decisions(household, trigger.as_ref(), limit)?)
     }
 
-    async fn own_household(&self, retailer: &RetailerId, id: &str) -> Result<HouseholdId, Failure> {
+    pub(super) async fn own_household(&self, retailer: &RetailerId, id: &str) -> Result<HouseholdId, Failure> {
         let missing = || Failure::not_found("household", id.chars().take(80).collect::<String>());
         let id: HouseholdId = id.parse().map_err(|_| missing())?;
         let home = self.engine.facts(id).await?;

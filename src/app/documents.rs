@@ -26,6 +26,11 @@ use crate::store::{Precondition, Store, StoreError};
 /// Past rule sets kept ready: explaining a few decisions of one afternoon reads few versions.
 const PAST_RULE_SETS_MAX: usize = 4;
 
+/// Triggers paused in one commit: a megabyte or two of documents.
+const PAUSED_IN_ONE_COMMIT_MAX: usize = 500;
+/// Versions read in one page: most documents have fewer.
+const VERSIONS_PAGE_ROWS: usize = 64;
+
 /// What a document is. The order is the order in which a rule set is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -81,6 +86,10 @@ impl Name {
     /// A document of a retailer.
     pub fn of_retailer(kind: Kind, retailer: &RetailerId, id: &str) -> Name {
         Name { kind, tenant: retailer.to_string(), id: id.to_owned() }
+    }
+    /// Where all its versions stand.
+    fn prefix(&self) -> Vec<u8> {
+        KeyBuilder::table(table::DOCUMENT).name(self.kind.as_str()).name(&self.tenant).name(&self.id).prefix()
     }
     fn key(&self, version: u64) -> keys::Key {
         keys::document(self.kind.as_str(), &self.tenant, &self.id, version)
@@ -191,6 +200,58 @@ impl Rulebook {
         items.truncate(page.limit);
         let next = items.last().filter(|_| more).map(|(id, _)| id.clone());
         Page { items, next }
+    }
+
+    /// The versions of a document, newest first; of those with the same text, the newest.
+    pub fn versions(&self, name: &Name, limit: usize) -> Result<Vec<Arc<Document>>, StoreError> {
+        let mut found: Vec<Arc<Document>> = Vec::new();
+        let mut before: Option<keys::Key> = None;
+        while found.len() < limit {
+            let rows = self.store.scan_back(&name.prefix(), before.as_ref(), VERSIONS_PAGE_ROWS)?;
+            for (key, bytes) in &rows {
+                let document: Document = codec::decode(Schema::Document, key, bytes)?;
+                if found.last().is_none_or(|newer| newer.number != document.number) && found.len() < limit {
+                    found.push(Arc::new(document));
+                }
+            }
+            match rows.into_iter().last() {
+                Some((key, _)) => before = Some(key),
+                None => break,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Pauses every live trigger of a retailer: on disk one after the other, for decisions in one step.
+    pub async fn pause_all(&self, engine: &Engine, retailer: &RetailerId) -> Result<usize, Failure> {
+        let _changing = self.changing.lock().await;
+        let rules = self.current.load_full();
+        let (mut version, mut paused, mut writes) = (rules.version, Vec::new(), Vec::new());
+        {
+            let latest = self.latest.read().expect("no holder of this lock panics");
+            let from = Name { kind: Kind::Trigger, tenant: retailer.to_string(), id: String::new() };
+            let own = latest
+                .range(from..)
+                .take_while(|(name, _)| name.kind == Kind::Trigger && name.tenant == retailer.as_str());
+            for (name, document) in own.filter(|(_, document)| !document.paused) {
+                version += 1;
+                let next = Document { version, at: engine.clock().now(), paused: true, ..(**document).clone() };
+                writes.push(rows::put(Schema::Document, name.key(version), &next));
+                paused.push((name.clone(), Arc::new(next)));
+            }
+        }
+        if paused.is_empty() {
+            return Ok(0);
+        }
+        let mut writes = writes.into_iter().peekable();
+        while writes.peek().is_some() {
+            rows::write(engine, writes.by_ref().take(PAUSED_IN_ONE_COMMIT_MAX).collect()).await?;
+        }
+        let triggers = TriggerSet::build(rules.triggers.iter().filter(|live| live.retailer != *retailer).cloned());
+        self.current.store(Arc::new(RuleSet { version, triggers, ..(*rules).clone() }));
+        let number = paused.len();
+        self.latest.write().expect("no holder of this lock panics").extend(paused);
+        Ok(number)
     }
 
     /// Writes the next version of a document, durable on return and read by the next decision.

@@ -6,6 +6,7 @@
 //! Start order: [`Rulebook::open`] (the documents become the first rule set), then
 //! `Engine::start` with that rule book, then [`App::start`] with that engine.
 
+pub mod backtests;
 pub mod backups;
 pub mod broker;
 pub mod catalog;
@@ -29,6 +30,7 @@ pub mod rows;
 /// Retailers and makers.
 pub mod tenants;
 pub mod tokens;
+pub mod tries;
 pub mod triggers;
 
 use std::sync::{Arc, RwLock};
@@ -104,6 +106,7 @@ pub struct App {
     broker: RwLock<BrokerAddresses>,
     watched: RwLock<Vec<Watched>>,
     brokers: broker::Brokers,
+    backtests: backtests::Backtests,
     backups: std::sync::OnceLock<backups::Backups>,
     telemetry_s: u32,
     calls_per_second: u32,
@@ -142,6 +145,7 @@ impl App {
             broker: RwLock::new(BrokerAddresses { plain: settings.broker, secure: None }),
             watched: RwLock::default(),
             brokers: broker::Brokers::default(),
+            backtests: backtests::Backtests::default(),
             backups: std::sync::OnceLock::new(),
             telemetry_s: settings.telemetry_s,
             calls_per_second: settings.calls_per_second,

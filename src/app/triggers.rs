@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hearthway_core::id::{RetailerId, TriggerId};
 use hearthway_core::rules::RuleSet;
-use hearthway_core::trigger::{Problem, Trigger, World, check_json, compile_json, run_cases};
+use hearthway_core::trigger::{Conflict, Problem, Trigger, World, check_json, compile_json, conflicts, run_cases};
 use serde_json::{Value, json};
 
 use super::catalog::{check_size, document_json};
@@ -15,6 +15,8 @@ use super::{App, Failure, Page, PageQuery};
 
 /// The code of a case that does not come out as its author expects.
 const CASE_FAILED: &str = "trigger.case_failed";
+/// Versions of a trigger that are shown: as many as a page has rows.
+const VERSIONS_SHOWN_MAX: usize = super::PAGE_ROWS_MAX;
 /// Live triggers of one retailer: matching is indexed, but each costs memory.
 const TRIGGERS_PER_RETAILER_MAX: usize = 10_000;
 
@@ -80,6 +82,16 @@ pub fn check(body: &Value, retailer: &RetailerId, rules: &RuleSet) -> Vec<Findin
         }));
     }
     findings
+}
+
+/// A trigger that is sound, compiled; else all that is wrong with it.
+pub(super) fn compiled(body: &Value, retailer: &RetailerId, rules: &RuleSet) -> Result<Arc<Trigger>, Failure> {
+    let (sound, problems) = check_json(body, &world(retailer, 1, rules));
+    let findings: Vec<Finding> = problems.into_iter().map(Finding::from).collect();
+    match sound {
+        Some((_, trigger)) => Ok(trigger),
+        None => Err(Failure::Trigger { findings }),
+    }
 }
 
 /// Refuses when something is wrong; what only looks wrong passes.
@@ -195,6 +207,57 @@ impl App {
         Ok(TriggerView { live: Some(live), ..view })
     }
 
+    /// The versions of a live trigger, newest first.
+    pub fn trigger_versions(&self, who: &Caller, id: &TriggerId) -> Result<Vec<Arc<Document>>, Failure> {
+        let retailer = who.retailer(Scope::TriggersRead)?;
+        self.view(retailer, id.as_str())?;
+        let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());
+        Ok(self.rulebook.versions(&name, VERSIONS_SHOWN_MAX)?)
+    }
+
+    /// Makes an earlier version live again, as the next version: the one before the live one, or
+    /// the one with this number. The draft stays as it is. It is refused while anything is wrong
+    /// with it by the models and products of today.
+    pub async fn roll_back_trigger(
+        &self,
+        who: &Caller,
+        id: &TriggerId,
+        to: Option<u64>,
+    ) -> Result<TriggerView, Failure> {
+        let retailer = who.retailer(Scope::TriggersPublish)?;
+        let view = self.view(retailer, id.as_str())?;
+        let never = || Failure::Conflict(format!("the trigger `{id}` was never published"));
+        let live = view.live.clone().ok_or_else(never)?;
+        let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());
+        let versions = self.rulebook.versions(&name, usize::MAX)?;
+        let wanted = versions.iter().find(|version| match to {
+            Some(number) => version.number == number,
+            None => version.number < live.number,
+        });
+        let earlier = wanted.ok_or_else(|| match to {
+            Some(number) => Failure::not_found("version", number),
+            None => Failure::Conflict(format!("the trigger `{id}` has no earlier version")),
+        })?;
+        refuse_errors(check(&document_json(earlier), retailer, &self.engine.rules()))?;
+        let live = self.rulebook.put(&self.engine, name, earlier.body.clone(), false, &Condition::Any).await?;
+        Ok(TriggerView { live: Some(live), ..view })
+    }
+
+    /// What looks wrong about the caller's live triggers together.
+    pub fn trigger_conflicts(&self, who: &Caller) -> Result<Vec<Conflict>, Failure> {
+        let retailer = who.retailer(Scope::TriggersRead)?;
+        let rules = self.engine.rules();
+        let own: Vec<_> = rules.triggers.iter().filter(|live| live.retailer == *retailer).cloned().collect();
+        Ok(conflicts(&own, &world(retailer, 1, &rules)))
+    }
+
+    /// Silences all of a retailer's live triggers at once, from the next decision on; gives how many.
+    /// Publishing each again ends its pause.
+    pub async fn stop_triggers(&self, who: &Caller) -> Result<usize, Failure> {
+        let retailer = who.retailer(Scope::TriggersPublish)?;
+        self.rulebook.pause_all(&self.engine, retailer).await
+    }
+
     fn live(&self, retailer: &RetailerId, id: &TriggerId) -> Option<Arc<Document>> {
         self.rulebook.get(&Name::of_retailer(Kind::Trigger, retailer, id.as_str()))
     }
@@ -209,7 +272,7 @@ impl App {
 }
 
 /// The trigger's `id` is the path's; the body may repeat it.
-fn name_trigger(body: &mut Value, id: &TriggerId) -> Result<(), Failure> {
+pub(super) fn name_trigger(body: &mut Value, id: &TriggerId) -> Result<(), Failure> {
     let Some(object) = body.as_object_mut() else {
         return Err(Failure::invalid("", "a trigger is a JSON object"));
     };

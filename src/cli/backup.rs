@@ -8,18 +8,17 @@ use std::io::{BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 
-use super::bar;
+use super::{at_rest, bar};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Environment};
-use crate::gateway::STORE;
-use crate::mqtt::credentials::MasterKey;
 use crate::store::backup::{self, Counts, Header, Watched};
-use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 
+/// What to do where a gateway is at work on the directory.
+const WHEN_IT_RUNS: &str = "A running gateway is backed up with `--from` and its HTTP address, such as \
+    `hearthway backup --from http://127.0.0.1:8080 --out FILE`";
 /// Bytes read and written at once.
 const BUFFER_BYTES: usize = 1024 * 1024;
 
@@ -93,29 +92,11 @@ impl Backup {
     /// From a directory that no gateway uses.
     fn take(&self, file: &File) -> anyhow::Result<()> {
         let config = Config::load_here(self.config.as_deref())?;
-        let store_path = config.data.dir.join(STORE);
-        if !store_path.join("identity.json").exists() {
-            bail!("there is no gateway's data in `{}`", config.data.dir.display());
-        }
-        let key_path = config.data.master_key_path();
-        let master = MasterKey::load_existing(&key_path)?;
-        let master = master.ok_or_else(|| anyhow!("the master key `{}` is missing", key_path.display()))?;
-        let options = EmbeddedOptions {
-            gateway: Some(master.fingerprint()),
-            logs_bytes_max: u64::MAX, // Nothing is cut before it is saved.
-            ..EmbeddedOptions::default()
-        };
-        let store = EmbeddedStore::open(&store_path, options).map_err(|error| {
-            let running = error.to_string().contains("another process has it open");
-            let error = anyhow!(error);
-            let how = "A running gateway is backed up with `--from` and its HTTP address, such as \
-                       `hearthway backup --from http://127.0.0.1:8080 --out FILE`";
-            if running { error.context(how) } else { error }
-        })?;
+        let (store, master) = at_rest::open(&config, WHEN_IT_RUNS)?;
         let bar = bar::endless("writing");
         let header = Header::new(master.fingerprint(), SystemClock.now());
         let out = BufWriter::with_capacity(BUFFER_BYTES, file);
-        backup::take(&Watched::new(Arc::new(store)), &header, out, |counts| bar.set_position(counts.bytes))?;
+        backup::take(&Watched::new(store), &header, out, |counts| bar.set_position(counts.bytes))?;
         bar.finish_and_clear();
         Ok(())
     }

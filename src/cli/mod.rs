@@ -3,12 +3,17 @@
 //! stdout carries results (the `ready` line, a check's findings, a document); stderr carries logs
 //! and errors. Exit codes: 0 done, 1 found something wrong, 2 not understood (clap's own).
 
+pub mod at_rest;
+pub mod backtest;
 pub mod backup;
 mod bar;
 pub mod check_config;
 pub mod demo;
+pub mod explain;
+mod gateway_client;
 pub mod openapi;
 pub mod pki;
+pub mod replay;
 pub mod restore;
 pub mod serve;
 pub mod triggers;
@@ -17,6 +22,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use hearthway_core::time::Timestamp;
 
 /// Every device in a home becomes a sales channel that its owner controls.
 #[derive(Debug, Parser)]
@@ -46,6 +52,12 @@ pub enum Command {
     Backup(backup::Backup),
     /// Fills an empty data directory from a backup.
     Restore(restore::Restore),
+    /// Decides the input log again and compares with what was decided.
+    Replay(replay::Replay),
+    /// Runs the input log through other triggers: what would have been sent, and what not.
+    Backtest(backtest::BacktestCommand),
+    /// Says why a trigger did or did not send in a household.
+    Explain(explain::Explain),
     /// Prints the OpenAPI document of the HTTP API.
     Openapi(openapi::OpenApi),
 }
@@ -60,6 +72,9 @@ pub fn run() -> ExitCode {
         Command::Pki(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
+        Command::Replay(command) => command.run(),
+        Command::Backtest(command) => command.run(),
+        Command::Explain(command) => command.run(),
         Command::Openapi(command) => command.run(),
     }
 }
@@ -74,6 +89,12 @@ fn failed(report: impl Into<miette::Report>) -> ExitCode {
 fn say(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// An instant of the command line.
+fn instant(text: &str) -> Result<Timestamp, String> {
+    let wrong = || "write an instant as RFC 3339 has it, such as 2026-11-10T18:00:00Z".to_owned();
+    Timestamp::parse_rfc3339(text).ok_or_else(wrong)
 }
 
 /// Runs a future on a runtime of its own; its worker threads are as many as the machine's cores.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use hearthway_core::id::RetailerId;
-use hearthway_core::trigger::{self, Checked, Problem, SourceFile, World};
+use hearthway_core::trigger::{self, Checked, Conflict, Problem, SourceFile, World};
 
 use crate::config::samples::{Catalog, SampleError};
 
@@ -17,6 +17,8 @@ pub enum Triggers {
     /// Checks trigger files; shows every error with its place and how to mend it. Exits with 1
     /// where there is one.
     Check(Check),
+    /// Says what a trigger would do about an input in a household; nothing is written or sent.
+    Try(super::explain::Try),
 }
 
 impl Triggers {
@@ -24,6 +26,7 @@ impl Triggers {
     pub fn run(self) -> ExitCode {
         match self {
             Triggers::Check(check) => check.run(),
+            Triggers::Try(trial) => trial.run(),
         }
     }
 }
@@ -47,7 +50,7 @@ pub struct Check {
 
 /// Why a check could not be made at all.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-enum CheckError {
+pub(super) enum CheckError {
     #[error("reading `{path}`: {cause}")]
     Unreadable { path: PathBuf, cause: std::io::Error },
     #[error("`{path}` has {bytes} bytes, more than the {max} of a trigger file", max = trigger::FILE_BYTES_MAX)]
@@ -67,13 +70,13 @@ enum CheckError {
 impl Check {
     fn run(self) -> ExitCode {
         match self.examine() {
-            Ok((_, checked)) if self.json => tell_programs(&checked),
-            Ok((sources, checked)) => tell_people(&sources, &checked),
+            Ok((_, checked, conflicts)) if self.json => tell_programs(&checked, &conflicts),
+            Ok((sources, checked, conflicts)) => tell_people(&sources, &checked, &conflicts),
             Err(error) => super::failed(error),
         }
     }
 
-    fn examine(&self) -> Result<(Vec<SourceFile>, Checked), CheckError> {
+    fn examine(&self) -> Result<(Vec<SourceFile>, Checked, Vec<Conflict>), CheckError> {
         let sources = read_sources(&self.paths)?;
         let catalog = Catalog::read(&self.catalog)?;
         let first = || catalog.retailers.keys().next().cloned();
@@ -86,11 +89,13 @@ impl Check {
             products: &catalog.products,
         };
         let checked = trigger::check(&sources, &world);
-        Ok((sources, checked))
+        let conflicts = trigger::conflicts(&checked.triggers, &world);
+        Ok((sources, checked, conflicts))
     }
 }
 
-fn read_sources(paths: &[PathBuf]) -> Result<Vec<SourceFile>, CheckError> {
+/// Reads trigger files, and those of directories.
+pub(super) fn read_sources(paths: &[PathBuf]) -> Result<Vec<SourceFile>, CheckError> {
     let mut files = Vec::new();
     for path in paths {
         let unreadable = |cause| CheckError::Unreadable { path: path.clone(), cause };
@@ -125,25 +130,38 @@ fn read_source(path: &Path) -> Result<SourceFile, CheckError> {
     Ok(SourceFile { name: path.display().to_string(), text })
 }
 
-fn tell_programs(checked: &Checked) -> ExitCode {
-    for problem in &checked.problems {
-        match serde_json::to_string(problem) {
+fn tell_programs(checked: &Checked, conflicts: &[Conflict]) -> ExitCode {
+    let problems = checked.problems.iter().map(serde_json::to_string);
+    for line in problems.chain(conflicts.iter().map(serde_json::to_string)) {
+        match line {
             Ok(line) => super::say(&format!("{line}\n")),
-            Err(error) => eprintln!("error: {problem}: {error}"),
+            Err(error) => eprintln!("error: a finding cannot be written as JSON: {error}"),
         }
     }
     outcome(checked)
 }
 
-fn tell_people(sources: &[SourceFile], checked: &Checked) -> ExitCode {
+/// Shows every problem with its lines.
+pub(super) fn tell_problems(sources: &[SourceFile], checked: &Checked) {
     for problem in &checked.problems {
         eprint!("{}", rendered(problem, sources));
+    }
+}
+
+fn tell_people(sources: &[SourceFile], checked: &Checked, conflicts: &[Conflict]) -> ExitCode {
+    tell_problems(sources, checked);
+    for Conflict { code, message, help, .. } in conflicts {
+        eprintln!("conflict[{code}]: {message} ({help})");
     }
     let errors = checked.problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = checked.problems.len() - errors;
     let files = sources.len();
+    let conflicts = match conflicts.len() {
+        0 => String::new(),
+        n => format!(", {n} {}", plural(n, "conflict")),
+    };
     let found = format!(
-        "{files} {}, {} sound {}, {errors} {}, {warnings} {}\n",
+        "{files} {}, {} sound {}, {errors} {}, {warnings} {}{conflicts}\n",
         plural(files, "file"),
         checked.triggers.len(),
         plural(checked.triggers.len(), "trigger"),

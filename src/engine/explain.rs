@@ -9,12 +9,13 @@ use hearthway_core::input::What;
 use hearthway_core::model::Household;
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Timestamp;
-use hearthway_core::trace::CandidateTrace;
+use hearthway_core::trace::{CandidateTrace, Step, StepTrace, StepVerdict};
 use hearthway_core::trigger::Trigger;
+use hearthway_core::words::Reason;
 
 use super::Engine;
 use super::log::{self, Stretch};
-use super::replay::Recording;
+use super::past::Recording;
 use super::rows::LogRow;
 use crate::store::{Store, StoreError};
 
@@ -134,14 +135,26 @@ impl Engine {
         let stretch = Stretch::back(store, household, None, wanted.seq)?;
         // What is older than the first snapshot that is left cannot be decided again.
         let Some(start) = stretch.start else { return Ok(None) };
-        let mut recording = Recording::new(self, &start);
+        let past = self.past();
+        let mut recording = Recording::new(&past, &start);
         for row in &stretch.rows {
-            let moment = recording.decide(row)?;
+            let (rules, decision) = recording.decide(row)?;
             if row.seq == wanted.seq {
-                return Ok(self.look_again(trigger, &moment.before, row, &moment.rules, moment.decision));
+                return Ok(self.look_again(trigger, recording.household(), row, &rules, decision));
             }
+            recording.advance(&decision);
         }
         Ok(None)
+    }
+
+    /// What the trigger as it is now would say, led by its not having been live.
+    fn not_live_then(&self, trigger: &TriggerId, before: &Household, row: &LogRow) -> Option<CandidateTrace> {
+        let rules = self.rules();
+        let trigger = trigger_for(&rules, before, trigger)?;
+        let mut candidate = (self.house().decider.why_not)(before, &row.input, &rules, trigger);
+        candidate.steps.insert(0, not_live());
+        candidate.first_block = Some(Step::Validity);
+        Some(candidate)
     }
 
     fn look_again(
@@ -155,10 +168,19 @@ impl Engine {
         let candidate = decision.trace.candidates.into_iter().find(|candidate| candidate.trigger == *trigger);
         let candidate = match candidate {
             Some(candidate) => candidate,
-            None => (self.decider().why_not)(before, &row.input, rules, trigger_for(rules, before, trigger)?),
+            None => match trigger_for(rules, before, trigger) {
+                Some(trigger) => (self.house().decider.why_not)(before, &row.input, rules, trigger),
+                None => self.not_live_then(trigger, before, row)?,
+            },
         };
         Some(Explained { candidate, input: row.input.id, at: row.input.received_at, recomputed: true })
     }
+}
+
+/// The first step that stops a trigger which did not exist, or was paused, at the time.
+fn not_live() -> StepTrace {
+    let reason = Reason::NotLiveThen.code().into();
+    StepTrace { step: Step::Validity, verdict: StepVerdict::Block, reason, numbers: Vec::new() }
 }
 
 /// The trigger of the household's retailer; a prospect has none, and any retailer's is meant.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hearthway_core::decision::Decision;
-use hearthway_core::id::HouseholdId;
+use hearthway_core::id::{HouseholdId, InputId};
 use hearthway_core::model::Household;
 use hearthway_core::time::{Span, Timestamp};
 use hearthway_core::trace::Verdict;
@@ -32,6 +32,11 @@ pub(super) fn snapshot_is_due(last: &mut LastSnapshot, seq: u64, now: Timestamp,
         *last = LastSnapshot { seq, at: now };
     }
     due
+}
+
+/// The id of the input that fires a deadline, after so many inputs of its household.
+pub(super) fn timer_id(household: HouseholdId, seq: u64, deadline: Timestamp) -> InputId {
+    InputId::derived(&[b"timer", household.bytes(), &seq.to_be_bytes(), &deadline.0.to_be_bytes()])
 }
 
 /// How a decision ended, in short.

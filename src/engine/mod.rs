@@ -15,8 +15,10 @@
 //! | `tail` | what happened to a household since its record was written |
 //! | `poison`, `quarantine`, `excerpt` | what nobody understood or what failed us, redacted, for its maker |
 //! | `timers` | deadlines of households |
-//! | `explain`, `replay` | why, also of silence; the log decided again |
+//! | `explain` | why, also of silence |
+//! | `past`, `replay`, `backtest` | the log decided again: as it was, and with other triggers |
 
+pub mod backtest;
 mod decider;
 pub mod entropy;
 mod excerpt;
@@ -27,6 +29,7 @@ mod job;
 mod log;
 pub mod metrics;
 mod outbox;
+pub mod past;
 mod poison;
 mod prepared;
 pub mod quarantine;
@@ -57,6 +60,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use decider::Decider;
 pub use explain::{Explained, MessageSeen};
+pub use past::{Past, Window};
 pub use quarantine::{QuarantineRow, RefusedPayload};
 pub use routes::Route;
 
@@ -504,6 +508,11 @@ impl Engine {
             while self.is_unmanned() && self.step_writer() {}
             let _ = flushed.await;
         }
+    }
+
+    /// Whether nothing more is taken in.
+    pub fn is_closed(&self) -> bool {
+        self.house().closed.load(Ordering::Acquire)
     }
 
     fn is_unmanned(&self) -> bool {

@@ -1,16 +1,22 @@
 //! The input log decided again: the same facts, inputs, rules and times give the same decisions.
 
-use std::sync::Arc;
+use std::fmt;
 
 use hearthway_core::decision::Decision;
-use hearthway_core::id::HouseholdId;
-use hearthway_core::model::Household;
-use hearthway_core::rules::RuleSet;
+use hearthway_core::id::{HouseholdId, InputId};
+use hearthway_core::time::Timestamp;
+use hearthway_core::trace::{CandidateTrace, StepTrace};
+use sha2::{Digest, Sha256};
 
 use super::log::{Stretch, TRACES_PER_INPUT_MAX, verdict};
+use super::past::{Past, Recording, Window};
 use super::rows::LogRow;
-use super::{Decider, Engine};
-use crate::store::{StoreError, keys};
+use super::{Engine, facts};
+use crate::store::{StoreError, codec};
+
+/// Differences of one household that are kept with their words; where there are more, the rest is
+/// of the same cause, and only counted.
+const DIFFERENCES_KEPT_MAX: usize = 100;
 
 /// What a replay found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,92 +26,136 @@ pub struct Replayed {
     /// Inputs that are older than the first snapshot that is left, and so cannot be.
     pub cut: u64,
     /// Where the second decision was another one than the first; empty when all is well.
-    pub differences: Vec<String>,
+    pub differences: Vec<Difference>,
+    /// Differences beyond those.
+    pub further: u64,
+    /// A sum over every decision as it came out this time: the same for the same log.
+    pub digest: [u8; 32],
 }
 
-impl Engine {
-    /// Decides a household's whole log again, and compares verdicts and traces with the stored
-    /// ones, and the end of each stretch with the snapshot there or the household's record.
-    pub fn replay(&self, household: HouseholdId) -> Result<Replayed, StoreError> {
-        let store = &**self.store();
+/// A decision that came out otherwise the second time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The number of the input; for the end of a stretch, of the input after which it stands.
+    pub seq: u64,
+    /// The input and when it came; none where a state differs and not a decision.
+    pub input: Option<(InputId, Timestamp)>,
+    /// What differs, in words.
+    pub what: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.input {
+            Some((input, at)) => write!(f, "input {} ({input}) at {at}: {}", self.seq, self.what),
+            None => write!(f, "after input {}: {}", self.seq, self.what),
+        }
+    }
+}
+
+impl Replayed {
+    fn differs(&mut self, difference: Difference) {
+        if self.differences.len() < DIFFERENCES_KEPT_MAX {
+            self.differences.push(difference);
+        } else {
+            self.further += 1;
+        }
+    }
+}
+
+impl Past {
+    /// Decides a household's log again, and compares verdicts and traces of the inputs in a window
+    /// with the stored ones, and the end of each stretch with the snapshot there or the
+    /// household's record.
+    pub fn replay(&self, household: HouseholdId, window: Window) -> Result<Replayed, StoreError> {
+        let store = &*self.store;
         let mut replayed = Replayed::default();
-        let record = super::facts::read_household(household, store, self.decider())?;
-        let (mut end, mut what) = (record.map(|stored| stored.row.facts), "the household's record".to_owned());
+        let mut digest = Sha256::new();
+        let record = facts::read_household(household, store, self.decider)?;
+        let (mut end, mut what) = (record.map(|stored| stored.row.facts), "the household's record");
         let mut before = None;
         // From the newest stretch back to the oldest.
         loop {
             let stretch = Stretch::back(store, household, before, u64::MAX)?;
             let Some(start) = stretch.start else {
-                replayed.cut = stretch.rows.len() as u64;
-                return Ok(replayed);
+                replayed.cut = stretch.rows.iter().filter(|row| window.contains(row.input.received_at)).count() as u64;
+                break;
             };
             let mut recording = Recording::new(self, &start);
             for row in &stretch.rows {
-                replayed.inputs += 1;
-                compare(row, recording.decide(row)?.decision, &mut replayed.differences);
+                let (_, decision) = recording.decide(row)?;
+                recording.advance(&decision);
+                if window.contains(row.input.received_at) {
+                    replayed.inputs += 1;
+                    compare(row, decision, &mut replayed, &mut digest);
+                }
             }
-            let is_same = end.as_ref().map_or(recording.household.seq == 0, |end| **end == recording.household);
-            if !is_same {
-                replayed.differences.push(format!("{what} is another than what its log comes to"));
+            let again = recording.household();
+            if !end.as_ref().map_or(again.seq == 0, |end| **end == *again) {
+                let what = format!("{what} is another than what its log comes to");
+                replayed.differs(Difference { seq: again.seq, input: None, what });
             }
-            what = format!("the snapshot after input {}", start.seq);
-            end = Some(start);
+            what = "the snapshot";
             before = stretch.before;
-            if before.is_none() {
-                return Ok(replayed);
+            let is_left_of_window = stretch.rows.first().is_some_and(|row| window.is_before(row.input.received_at));
+            end = Some(start);
+            if before.is_none() || is_left_of_window {
+                break;
             }
         }
-    }
-
-    pub(super) fn decider(&self) -> Decider {
-        self.house().decider
+        replayed.differences.sort_by_key(|difference| difference.seq);
+        replayed.digest = digest.finalize().into();
+        Ok(replayed)
     }
 }
 
-fn compare(row: &LogRow, again: Decision, differences: &mut Vec<String>) {
-    let (seq, input, first) = (row.seq, row.input.id, &row.verdict);
-    if verdict(&again) != *first {
-        differences.push(format!("input {seq} ({input}) was {first}, and again {}", verdict(&again)));
+impl Engine {
+    /// Decides a household's whole log again, see [`Past::replay`].
+    pub fn replay(&self, household: HouseholdId) -> Result<Replayed, StoreError> {
+        self.past().replay(household, Window::default())
+    }
+}
+
+fn compare(row: &LogRow, again: Decision, replayed: &mut Replayed, digest: &mut Sha256) {
+    let mut differs = |what| {
+        let input = Some((row.input.id, row.input.received_at));
+        replayed.differs(Difference { seq: row.seq, input, what });
+    };
+    let (first, second) = (&row.verdict, verdict(&again));
+    if second != *first {
+        differs(format!("was {first}, and again {second}"));
     }
     let mut candidates = again.trace.candidates;
     candidates.truncate(TRACES_PER_INPUT_MAX);
     if candidates != row.candidates {
-        differences.push(format!("input {seq} ({input}) has another trace than the stored one"));
+        differs(other_trace(&row.candidates, &candidates));
     }
+    let mut bytes = Vec::new();
+    codec::append(&(row.input.id, second, candidates), &mut bytes);
+    digest.update(&bytes);
 }
 
-/// A household's log from where it is known, decided again row by row.
-pub(super) struct Recording<'e> {
-    engine: &'e Engine,
-    /// The household after the inputs so far.
-    household: Household,
+/// The triggers that an input woke, in words.
+fn woken(candidates: &[CandidateTrace]) -> String {
+    let names: Vec<String> = candidates.iter().map(|candidate| format!("`{}`", candidate.trigger)).collect();
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }
 
-/// One input, decided again.
-pub(super) struct Moment {
-    pub(super) rules: Arc<RuleSet>,
-    /// The household as the decision read it.
-    pub(super) before: Household,
-    pub(super) decision: Decision,
-}
-
-impl<'e> Recording<'e> {
-    pub(super) fn new(engine: &'e Engine, start: &Household) -> Recording<'e> {
-        Recording { engine, household: start.clone() }
+/// The first thing in which two decisions' traces differ.
+fn other_trace(first: &[CandidateTrace], again: &[CandidateTrace]) -> String {
+    let Some((was, is)) = first.iter().zip(again).find(|(was, is)| was != is) else {
+        return format!("{} woke, and again {}", woken(first), woken(again));
+    };
+    if was.trigger != is.trigger {
+        return format!("`{}` was looked at, and again `{}`", was.trigger, is.trigger);
     }
-
-    /// The next input.
-    pub(super) fn decide(&mut self, row: &LogRow) -> Result<Moment, StoreError> {
-        let corrupt = |cause| StoreError::Corrupt { key: keys::log(self.household.id).to_string(), cause };
-        if row.seq != self.household.seq + 1 {
-            return Err(corrupt(format!("the log goes from input {} to {}", self.household.seq, row.seq)));
-        }
-        let rules = self.engine.house().rules.at(row.rules);
-        let rules = rules.ok_or_else(|| corrupt(format!("version {} of the rules is gone", row.rules)))?;
-        let decider = self.engine.decider();
-        let decision = (decider.decide)(&self.household, &row.input, &rules, row.input.received_at);
-        let before = self.household.clone();
-        decider.advance(&mut self.household, &decision);
-        Ok(Moment { rules, before, decision })
+    let step = |step: Option<&StepTrace>| {
+        step.map_or_else(|| "nothing".to_owned(), |step| format!("{} {:?} {}", step.step, step.verdict, step.reason))
+    };
+    let at = was.steps.iter().zip(&is.steps).position(|(was, is)| was != is);
+    let at = at.unwrap_or(was.steps.len().min(is.steps.len()));
+    match (was.steps.get(at), is.steps.get(at)) {
+        (None, None) => format!("`{}` has another id, version, offer or verdict than the stored trace", was.trigger),
+        (was_step, is_step) => format!("`{}`: {}, and again {}", was.trigger, step(was_step), step(is_step)),
     }
 }

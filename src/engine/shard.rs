@@ -207,7 +207,7 @@ impl Shard {
             return Step::default();
         }
         self.house.meters.timers_fired.increment(1);
-        let id = InputId::derived(&[b"timer", household.bytes(), &seq.to_be_bytes(), &deadline.0.to_be_bytes()]);
+        let id = log::timer_id(household, seq, deadline);
         let input = self.house.own_input(id, None, now, What::Timer);
         let step = self.decide(household, input, Waiter::None, None, true);
         if step.poisoned.is_some() {

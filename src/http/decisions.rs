@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use serde::Deserialize;
 
@@ -30,10 +29,7 @@ pub(super) async fn explain(
         .filter(|text| !text.is_empty())
         .map(|text| instant(text).ok_or_else(|| ApiError::bad_query("at", "write an instant as RFC 3339 has it")));
     let explained = shared.app.explain(&who, &params.household, &params.trigger, at.transpose()?).await?;
-    let (json, language) = views::explained(&explained, wanted);
-    let mut response = Json(json).into_response();
-    response.headers_mut().insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
-    Ok(response)
+    Ok(views::spoken(views::explained(&explained, wanted), wanted))
 }
 
 #[derive(Deserialize)]

@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use hearthway_core::id::NameError;
 use hearthway_core::time::Timestamp;
+use hearthway_core::words::Tongue;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
@@ -196,6 +197,13 @@ impl Language {
             _ => None,
         };
         words.into_iter().find_map(known).unwrap_or(Language::En)
+    }
+    /// The language of reasons.
+    pub fn tongue(self) -> Tongue {
+        match self {
+            Language::En => Tongue::En,
+            Language::Fr => Tongue::Fr,
+        }
     }
     /// The tag.
     pub fn tag(self) -> &'static str {

@@ -145,6 +145,24 @@ pub(super) fn all() -> Vec<Entry> {
             .answer(200, r#"{"ok":true,"problems":[]}"#),
         post("/v1/triggers/{trigger}/publish", triggers::publish_trigger, "Make the draft live").body("{}"),
         post("/v1/triggers/{trigger}/pause", triggers::pause_trigger, "Silence a live trigger").body("{}"),
+        post("/v1/triggers/{trigger}/rollback", triggers::roll_back_trigger, "Make an earlier version live again: the one before, or the one named")
+            .body(r#"{"version":1}"#),
+        get("/v1/triggers/{trigger}/versions", triggers::list_versions, "What was published, newest first"),
+        get("/v1/triggers/conflicts", triggers::list_conflicts, "What looks wrong about the live triggers together"),
+        post("/v1/triggers:stop", triggers::stop_triggers, "Silence all live triggers at once")
+            .body("{}")
+            .answer(200, r#"{"stopped":3}"#),
+        post("/v1/triggers/{trigger}/try", triggers::try_trigger, "What a trigger would do in a home: the body's, or the draft; nothing is written or sent")
+            .body(r#"{"household":"hh_…","input":{"slot":{"air_filter":{"used":612}}}}"#)
+            .answer(200, r#"{"verdict":"held","woken":true,"first_block":"consent","steps":[{"step":"consent","verdict":"block","code":"no_consent","reason":"…","numbers":{}}],"would_send":null}"#),
+        post("/v1/triggers/{trigger}/backtest", triggers::backtest_draft, "What would have happened with this draft among the live triggers")
+            .body(r#"{"from":"2026-11-01T00:00:00Z","to":null}"#)
+            .answer(202, r#"{"backtest":"bt_…","state":"running"}"#),
+        post("/v1/backtests", triggers::begin_backtest, "What would have happened with these triggers in place of all; `live` adds those that are live")
+            .body(r#"{"triggers":[],"live":true,"from":"2026-11-01T00:00:00Z","to":null}"#)
+            .answer(202, r#"{"backtest":"bt_…","state":"running"}"#),
+        get("/v1/backtests/{backtest}", triggers::get_backtest, "How far a backtest is, and its report")
+            .answer(200, r#"{"backtest":"bt_…","state":"done","report":{"sent":31}}"#),
     ];
     let customers = [
         post("/v1/claims/preview", claims::preview, "What a claim code would link")

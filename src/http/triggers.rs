@@ -2,15 +2,19 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hearthway_core::id::TriggerId;
+use hearthway_core::time::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::documents::tagged;
-use super::error::{ApiResult, finding_json};
-use super::request::{Body, IfMatch, Params, Who, page, path_name};
+use super::error::{ApiError, ApiResult, finding_json};
+use super::request::{Body, IfMatch, Language, Params, Who, instant, page, path_name};
 use super::{Shared, views};
+use crate::app::backtests::{Standing, Wanted};
+use crate::app::tries::Try;
 use crate::app::triggers::TriggerView;
 
 /// A body that says nothing: `{}` or none.
@@ -85,4 +89,134 @@ pub(super) async fn pause_trigger(
 ) -> ApiResult {
     let id = path_name(TriggerId::new(&id))?;
     Ok(shown(&shared.app.pause_trigger(&who, &id).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RollbackBody {
+    version: Option<u64>,
+}
+
+pub(super) async fn roll_back_trigger(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Path(id): Path<String>,
+    body: Option<Body<RollbackBody>>,
+) -> ApiResult {
+    let id = path_name(TriggerId::new(&id))?;
+    let to = body.and_then(|Body(body)| body.version);
+    Ok(shown(&shared.app.roll_back_trigger(&who, &id, to).await?))
+}
+
+pub(super) async fn list_versions(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Path(id): Path<String>,
+) -> ApiResult {
+    let id = path_name(TriggerId::new(&id))?;
+    let versions = shared.app.trigger_versions(&who, &id)?;
+    Ok(Json(views::whole_list(versions.iter().map(|version| views::version(version)).collect())).into_response())
+}
+
+pub(super) async fn list_conflicts(State(shared): State<Arc<Shared>>, Who(who): Who) -> ApiResult {
+    let conflicts = shared.app.trigger_conflicts(&who)?;
+    Ok(Json(views::whole_list(conflicts.iter().map(|conflict| json!(conflict)).collect())).into_response())
+}
+
+pub(super) async fn stop_triggers(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    _: Option<Body<Nothing>>,
+) -> ApiResult {
+    let stopped = shared.app.stop_triggers(&who).await?;
+    Ok(Json(json!({"stopped": stopped})).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TryBody {
+    household: String,
+    device: Option<String>,
+    input: Value,
+    at: Option<String>,
+    trigger: Option<Value>,
+}
+
+pub(super) async fn try_trigger(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    language: Language,
+    Path(id): Path<String>,
+    Body(body): Body<TryBody>,
+) -> ApiResult {
+    let id = path_name(TriggerId::new(&id))?;
+    let at = moment("/at", body.at)?;
+    let TryBody { household, device, input, trigger, .. } = body;
+    let tried = shared.app.try_trigger(&who, &id, Try { household, device, input, at, trigger }).await?;
+    Ok(views::spoken(views::tried(&tried, language), language))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DraftBacktestBody {
+    from: Option<String>,
+    to: Option<String>,
+}
+
+pub(super) async fn backtest_draft(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Path(id): Path<String>,
+    body: Option<Body<DraftBacktestBody>>,
+) -> ApiResult {
+    let id = path_name(TriggerId::new(&id))?;
+    let DraftBacktestBody { from, to } = body.map(|Body(body)| body).unwrap_or_default();
+    let (from, until) = (moment("/from", from)?, moment("/to", to)?);
+    Ok(begun(&shared.app.begin_backtest_of_draft(&who, &id, from, until)?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BacktestBody {
+    #[serde(default)]
+    triggers: Vec<Value>,
+    #[serde(default)]
+    live: bool,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+pub(super) async fn begin_backtest(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Body(body): Body<BacktestBody>,
+) -> ApiResult {
+    let (from, until) = (moment("/from", body.from)?, moment("/to", body.to)?);
+    let wanted = Wanted { triggers: body.triggers, with_live: body.live, from, until };
+    Ok(begun(&shared.app.begin_backtest(&who, wanted)?))
+}
+
+pub(super) async fn get_backtest(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Path(id): Path<String>,
+) -> ApiResult {
+    let progress = |state: &str, households: u64, total: u64, inputs: u64| json!({"backtest": id, "state": state, "households": households, "households_total": total, "inputs": inputs});
+    Ok(Json(match shared.app.backtest(&who, &id)? {
+        Standing::Begun => progress("running", 0, 0, 0),
+        Standing::Running(at) => progress("running", at.households, at.households_total, at.inputs),
+        Standing::Done(report) => json!({"backtest": id, "state": "done", "report": report}),
+        Standing::Failed(detail) => json!({"backtest": id, "state": "failed", "detail": detail}),
+    })
+    .into_response())
+}
+
+fn begun(id: &str) -> Response {
+    (StatusCode::ACCEPTED, Json(json!({"backtest": id, "state": "running"}))).into_response()
+}
+
+/// An instant of a body.
+fn moment(pointer: &str, text: Option<String>) -> Result<Option<Timestamp>, ApiError> {
+    let wrong = || ApiError::invalid(pointer, "write an instant as RFC 3339 has it");
+    text.map(|text| instant(&text).ok_or_else(wrong)).transpose()
 }

@@ -1,21 +1,26 @@
 //! How the nouns look over HTTP: the shapes that clients are written against.
 
+use axum::Json;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
 use hearthway_core::id::HouseholdId;
 use hearthway_core::model::{
     ConsentRecord, ConsentSource, Evidence, FieldType, Household, Offer, Order, PresenceState, Purpose, SlotState,
     StateChange,
 };
 use hearthway_core::time::Timestamp;
-use hearthway_core::trace::{CandidateTrace, Verdict};
+use hearthway_core::trace::{CandidateTrace, StepTrace, Verdict};
 use serde_json::{Map, Value, json};
 
 use super::request::Language;
 use crate::app::Page;
 use crate::app::consents;
 use crate::app::devices::DeviceView;
+use crate::app::documents::Document;
 use crate::app::offers::order_of;
 use crate::app::profiles::Person;
 use crate::app::provisioning::Attempt;
+use crate::app::tries::Tried;
 use crate::engine::{Explained, MessageSeen, QuarantineRow};
 
 /// A list.
@@ -309,21 +314,53 @@ pub fn decision(at: Timestamp, input: hearthway_core::id::InputId, candidate: &C
     })
 }
 
-/// A decision with its steps, and the language that its reasons are in. `wanted` is the seam for
-/// reasons in other languages: they are English so far, and `Content-Language` says so.
-pub fn explained(explained: &Explained, wanted: Language) -> (Value, Language) {
-    let spoken = match wanted {
-        Language::En | Language::Fr => Language::En,
-    };
+/// A decision with its steps, its reasons in a language.
+pub fn explained(explained: &Explained, language: Language) -> Value {
     let mut json = decision(explained.at, explained.input, &explained.candidate);
-    let steps = explained.candidate.steps.iter().map(|step| {
-        let numbers: Map<String, Value> =
-            step.numbers.iter().map(|(name, fact)| (name.to_string(), fact.to_json())).collect();
-        json!({"step": step.step.as_str(), "verdict": step.verdict, "reason": step.reason, "numbers": numbers})
+    extend(&mut json, json!({"recomputed": explained.recomputed, "steps": steps(&explained.candidate, language)}));
+    json
+}
+
+fn steps(candidate: &CandidateTrace, language: Language) -> Vec<Value> {
+    let step = |step: &StepTrace| {
+        let mut numbers: Map<String, Value> = Map::new();
+        for (name, fact) in &step.numbers {
+            // A step may look at several of a kind: the second leaf of a condition is `leaf_2`.
+            let nth = (2..).map(|n| format!("{name}_{n}"));
+            let name = std::iter::once(name.to_string()).chain(nth).find(|name| !numbers.contains_key(name));
+            numbers.extend(name.map(|name| (name, fact.to_json())));
+        }
+        let reason = step.in_words(language.tongue());
+        json!({"step": step.step.as_str(), "verdict": step.verdict, "code": step.code(), "reason": reason, "numbers": numbers})
+    };
+    candidate.steps.iter().map(step).collect()
+}
+
+/// What a trigger would do.
+pub fn tried(tried: &Tried, language: Language) -> Value {
+    let mut json = decision(tried.at, tried.input, &tried.candidate);
+    let more = json!({
+        "household": tried.household,
+        "device": tried.device.device.as_str(),
+        "woken": tried.is_woken,
+        "steps": steps(&tried.candidate, language),
+        "would_send": tried.offer.as_ref().map(|offer| whole_offer(tried.household, offer)),
     });
-    let more = json!({"recomputed": explained.recomputed, "steps": steps.collect::<Vec<_>>()});
     extend(&mut json, more);
-    (json, spoken)
+    json
+}
+
+/// An answer that speaks a language.
+pub fn spoken(json: Value, language: Language) -> Response {
+    let mut response = Json(json).into_response();
+    response.headers_mut().insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
+    response
+}
+
+/// A version of a trigger.
+pub fn version(document: &Document) -> Value {
+    let text: Value = serde_json::from_str(&document.body).unwrap_or_default();
+    json!({"version": document.number, "at": time(document.at), "paused": document.paused, "trigger": text})
 }
 
 /// A provisioning attempt.

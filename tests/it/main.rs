@@ -1,6 +1,7 @@
 //! All integration tests in one binary, so that the gateway is linked once.
 #![allow(clippy::unwrap_used)]
 
+mod backtest;
 mod backup;
 mod broker;
 mod certificates;
@@ -24,6 +25,7 @@ mod mqtt_rules;
 mod protection_flood;
 mod protection_house;
 mod protection_limits;
+mod retailer_guide;
 mod stock_clients;
 mod sync_order;
 mod tidy;

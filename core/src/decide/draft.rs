@@ -118,5 +118,5 @@ impl<'a> Draft<'a> {
 
 /// What a device can do: by its own words, else by its model's.
 pub(super) fn description<'a>(device: &'a Device, rules: &'a RuleSet) -> Option<&'a DeviceDescription> {
-    device.description.as_deref().or_else(|| rules.models.get(&device.model).map(|model| &model.description))
+    device.description_in(rules)
 }

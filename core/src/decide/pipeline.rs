@@ -1,6 +1,7 @@
 //! The order of evaluation, on one page: from a woken trigger to an offer that leaves, waits or
 //! does not exist, with the reason of every step.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::draft::{Draft, description};
@@ -17,6 +18,7 @@ use crate::time::{Span, Timestamp};
 use crate::trace::{CandidateTrace, Fact, Phrase, Step, StepTrace, StepVerdict, Verdict};
 use crate::trigger::{Cap, CapPer, CapScope, CapWindow, Scope, Trigger, Truth};
 use crate::wire::{DownMessage, EventUp};
+use crate::words::Reason;
 
 /// Why a trigger is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,23 +174,36 @@ fn make_room(draft: &mut Draft<'_>, device: &DeviceKey, coming: OfferId) {
 pub(super) type Said = (StepVerdict, Phrase, Vec<(Phrase, Fact)>);
 
 /// What a step says, with its numbers.
-pub(super) fn said(verdict: StepVerdict, reason: impl Into<Phrase>, numbers: Vec<(Phrase, Fact)>) -> Said {
-    (verdict, reason.into(), numbers)
+pub(super) fn said(verdict: StepVerdict, reason: Reason, numbers: Vec<(Phrase, Fact)>) -> Said {
+    (verdict, Phrase::Borrowed(reason.code()), numbers)
+}
+/// What a step says, with what it is about behind the code.
+pub(super) fn said_of(
+    verdict: StepVerdict,
+    reason: Reason,
+    detail: impl fmt::Display,
+    numbers: Vec<(Phrase, Fact)>,
+) -> Said {
+    (verdict, Phrase::Owned(format!("{}: {detail}", reason.code())), numbers)
+}
+/// A text among the numbers of a step.
+pub(super) fn text(name: &'static str, text: impl Into<Phrase>) -> (Phrase, Fact) {
+    fact(name, Fact::Text(text.into()))
 }
 /// A number of a step, by its name.
 pub(super) fn fact(name: &'static str, fact: Fact) -> (Phrase, Fact) {
     (Phrase::Borrowed(name), fact)
 }
-fn pass(reason: impl Into<Phrase>) -> Said {
+fn pass(reason: Reason) -> Said {
     said(StepVerdict::Pass, reason, Vec::new())
 }
-fn block(reason: impl Into<Phrase>) -> Said {
+fn block(reason: Reason) -> Said {
     said(StepVerdict::Block, reason, Vec::new())
 }
-fn not_configured(reason: impl Into<Phrase>) -> Said {
+fn not_configured(reason: Reason) -> Said {
     said(StepVerdict::NotConfigured, reason, Vec::new())
 }
-fn skipped(reason: impl Into<Phrase>) -> Said {
+fn skipped(reason: Reason) -> Said {
     said(StepVerdict::Skipped, reason, Vec::new())
 }
 
@@ -218,11 +233,11 @@ pub(super) fn evaluate(
         steps.push(StepTrace { step, verdict, reason, numbers });
     };
     let Some(device) = home.devices.get(wake.device) else {
-        say(Step::Link, block("no_device: it has left the household"));
+        say(Step::Link, block(Reason::NoDevice));
         return Evaluated { steps, proposal: None, hold_until: None };
     };
     let Some(can) = description(device, rules) else {
-        say(Step::Placement, block("no_description: neither the device nor its model says what it can show"));
+        say(Step::Placement, block(Reason::NoDescription));
         return Evaluated { steps, proposal: None, hold_until: None };
     };
     let look = Look { home, trigger, wake, input, now, device, can };
@@ -246,8 +261,8 @@ pub(super) fn evaluate(
     say(Step::Placement, said);
     let (said, hold_until) = quiet(&look);
     say(Step::Quiet, said);
-    say(Step::Budget, not_configured("no budget"));
-    say(Step::Holdout, not_configured("no holdout"));
+    say(Step::Budget, not_configured(Reason::NoBudget));
+    say(Step::Holdout, not_configured(Reason::NoHoldout));
     let proposal = match (text, place) {
         (Some(text), Some(place)) => render::propose(rules, trigger, product.as_deref(), text, place, now),
         _ => None,
@@ -276,9 +291,9 @@ impl<'l> Look<'l> {
 fn dedup(look: &Look<'_>) -> Said {
     match &look.input.message {
         Some(id) => {
-            said(StepVerdict::Pass, "first time seen", vec![fact("message", Fact::Text(id.to_string().into()))])
+            said(StepVerdict::Pass, Reason::FirstSeen, vec![fact("message", Fact::Text(id.to_string().into()))])
         }
-        None => pass("no message id; only a redelivery would be recognised"),
+        None => pass(Reason::NoMessageId),
     }
 }
 
@@ -291,33 +306,38 @@ fn age(look: &Look<'_>) -> Said {
         fact("at", Fact::At(look.wake.at)),
     ];
     match look.wake.cause {
-        Cause::Held(_) => pass("looked at again at its hour"),
-        Cause::Armed => pass("the edge still holds"),
+        Cause::Held(_) => pass(Reason::HourHasCome),
+        Cause::Armed => pass(Reason::EdgeHolds),
         Cause::Edge | Cause::Event if age > max => {
-            said(StepVerdict::Block, format!("event_too_old: {age} of at most {max}"), numbers)
+            said_of(StepVerdict::Block, Reason::EventTooOld, format_args!("{age} of at most {max}"), numbers)
         }
-        Cause::Edge | Cause::Event => said(StepVerdict::Pass, format!("{age} of at most {max}"), numbers),
+        Cause::Edge | Cause::Event => said(StepVerdict::Pass, Reason::RecentEnough, numbers),
     }
 }
 
 fn validity(look: &Look<'_>) -> Said {
     let (from, until) = look.trigger.valid;
-    let numbers = vec![fact("version", Fact::Int(look.trigger.version as i64))];
+    let mut numbers = vec![fact("version", Fact::Int(look.trigger.version as i64))];
     if from.is_none() && until.is_none() {
-        return said(StepVerdict::Pass, "always valid", numbers);
+        return said(StepVerdict::Pass, Reason::AlwaysValid, numbers);
     }
     // A prospect has no zone; its day is counted in UTC.
     let today = match &look.home.zone {
         Some(zone) => zone.local(look.now).date(),
         None => crate::time::Zone::utc().local(look.now).date(),
     };
+    numbers.push(text("today", today.to_string()));
+    numbers.extend(from.map(|from| text("from", from.to_string())));
+    numbers.extend(until.map(|until| text("until", until.to_string())));
     if from.is_some_and(|from| today < from) {
-        return said(StepVerdict::Block, format!("not_yet_valid: {today} is before {}", show(from)), numbers);
+        let detail = format_args!("{today} is before {}", show(from));
+        return said_of(StepVerdict::Block, Reason::NotYetValid, detail, numbers);
     }
     if until.is_some_and(|until| today > until) {
-        return said(StepVerdict::Block, format!("no_longer_valid: {today} is after {}", show(until)), numbers);
+        let detail = format_args!("{today} is after {}", show(until));
+        return said_of(StepVerdict::Block, Reason::NoLongerValid, detail, numbers);
     }
-    said(StepVerdict::Pass, format!("valid on {today}"), numbers)
+    said(StepVerdict::Pass, Reason::ValidToday, numbers)
 }
 
 fn show(date: Option<jiff::civil::Date>) -> String {
@@ -326,26 +346,24 @@ fn show(date: Option<jiff::civil::Date>) -> String {
 
 fn suspension(look: &Look<'_>) -> Said {
     match &look.device.suspended {
-        Some(reason) => block(format!("device_suspended: {reason}")),
-        None => pass("the device is not suspended"),
+        Some(why) => said_of(StepVerdict::Block, Reason::DeviceSuspended, why, vec![text("why", why.clone())]),
+        None => pass(Reason::NotSuspended),
     }
 }
 
 fn link(look: &Look<'_>) -> Said {
     if look.device.wipe_pending {
-        return block("wipe_pending: the former owner's data is not yet wiped from the device");
+        return block(Reason::WipePending);
     }
     match look.home.link_of(&look.device.key) {
-        Some(_) if look.home.retailer.as_ref() != Some(&look.trigger.retailer) => {
-            block("other_retailer: the household is not this retailer's")
-        }
+        Some(_) if look.home.retailer.as_ref() != Some(&look.trigger.retailer) => block(Reason::OtherRetailer),
         Some(link) => (
             StepVerdict::Pass,
-            "linked".into(),
+            Phrase::Borrowed(Reason::Linked.code()),
             vec![fact("since", Fact::At(link.since)), fact("role", Fact::Text(link.role.as_str().into()))],
         ),
-        None if look.trigger.link_required => block("not_linked: the device belongs to no household"),
-        None => pass("not linked, and the trigger does not ask for it"),
+        None if look.trigger.link_required => block(Reason::NotLinked),
+        None => pass(Reason::LinkNotAsked),
     }
 }
 
@@ -353,7 +371,8 @@ fn consent(look: &Look<'_>) -> Said {
     let mut numbers = Vec::new();
     for purpose in &look.trigger.consent {
         if !look.home.consents(&look.device.key, *purpose, look.now) {
-            return said(StepVerdict::Block, format!("no_consent: {} is not granted", purpose.as_str()), numbers);
+            numbers.push(text("purpose", purpose.as_str()));
+            return said_of(StepVerdict::Block, Reason::NoConsent, purpose.as_str(), numbers);
         }
         let record = look
             .home
@@ -366,15 +385,16 @@ fn consent(look: &Look<'_>) -> Said {
             numbers.push(fact(purpose.as_str(), Fact::At(record.at)));
         }
     }
-    said(StepVerdict::Pass, "granted", numbers)
+    said(StepVerdict::Pass, Reason::ConsentGranted, numbers)
 }
 
 fn controls(look: &Look<'_>) -> Said {
     match look.home.paused_until {
         Some(until) if look.now < until => {
-            said(StepVerdict::Block, "paused: the customer asked for silence", vec![fact("until", Fact::At(until))])
+            let numbers = [fact("until", Fact::At(until))].into_iter().chain(zone_of(look)).collect();
+            said(StepVerdict::Block, Reason::Paused, numbers)
         }
-        _ => pass("no pause"),
+        _ => pass(Reason::NoPause),
     }
 }
 
@@ -388,30 +408,39 @@ fn audience(look: &Look<'_>) -> Said {
         .collect();
     let roles = &look.trigger.roles;
     if !roles.is_empty() && !linked.is_empty() && !linked.iter().any(|(role, _)| roles.contains(role)) {
-        return block("no_such_role: nobody linked to the device has a role that may see it");
+        return block(Reason::NoSuchRole);
     }
     let has = |segment: &String| linked.iter().any(|(_, member)| member.segments.contains(segment));
     if let Some(excluded) = look.trigger.exclude.iter().find(|segment| has(segment)) {
-        return block(format!("excluded: segment {excluded}"));
+        return said_of(StepVerdict::Block, Reason::Excluded, excluded, vec![text("segment", excluded.clone())]);
     }
     if look.trigger.include.is_empty() {
-        return not_configured("everybody");
+        return not_configured(Reason::Everybody);
     }
     match look.trigger.include.iter().find(|segment| has(segment)) {
-        Some(segment) => pass(format!("in segment {segment}")),
-        None => block(format!("not_included: in none of {}", look.trigger.include.join(", "))),
+        Some(segment) => said(StepVerdict::Pass, Reason::InSegment, vec![text("segment", segment.clone())]),
+        None => {
+            let segments = look.trigger.include.join(", ");
+            said_of(StepVerdict::Block, Reason::NotIncluded, &segments, vec![text("segments", segments.clone())])
+        }
     }
 }
 
 fn conditions(look: &Look<'_>) -> Said {
-    let Some(condition) = &look.trigger.when else { return not_configured("no condition") };
+    let Some(condition) = &look.trigger.when else { return not_configured(Reason::NoCondition) };
     let evaluation = condition.evaluate(&look.scope());
-    let wrong = evaluation.failing().next().map(|leaf| leaf.source.clone()).unwrap_or_default();
-    let leaves = evaluation.leaves.iter().map(|leaf| fact("leaf", Fact::Text(leaf.to_string().into()))).collect();
+    let failing = evaluation.failing().next();
+    let wrong = failing.map(|leaf| leaf.source.clone()).unwrap_or_default();
+    let mut leaves: Vec<_> =
+        evaluation.leaves.iter().map(|leaf| fact("leaf", Fact::Text(leaf.to_string().into()))).collect();
+    if let Some(leaf) = failing {
+        leaves.push(text("condition", leaf.text.clone()));
+        leaves.extend(leaf.value.as_ref().map(|value| text("found", value.to_string())));
+    }
     match evaluation.truth {
-        Truth::True => said(StepVerdict::Pass, "all hold", leaves),
-        Truth::False => said(StepVerdict::Block, format!("conditions: {wrong}"), leaves),
-        Truth::Unknown => said(StepVerdict::Block, format!("conditions_unknown: {wrong}"), leaves),
+        Truth::True => said(StepVerdict::Pass, Reason::AllHold, leaves),
+        Truth::False => said_of(StepVerdict::Block, Reason::ConditionFails, wrong, leaves),
+        Truth::Unknown => said_of(StepVerdict::Block, Reason::ConditionUnknown, wrong, leaves),
     }
 }
 
@@ -424,12 +453,12 @@ fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId>) -> Said 
                 fact("order", Fact::Text(order.id.to_string().into())),
                 fact("state", Fact::Text(order.state.as_str().into())),
             ];
-            return said(StepVerdict::Block, "open_order: the product is on its way", numbers);
+            return said(StepVerdict::Block, Reason::OpenOrder, numbers);
         }
         if let Some(silence) = look.trigger.after.ordered {
             let orders = look.home.orders.values().filter(|order| bought(order));
             let last = orders.filter(|order| order.state != OrderState::Cancelled);
-            if let Some(said) = within(last.map(|order| order.created_at).max(), silence, look.now, "just_ordered") {
+            if let Some(said) = within(last.map(|order| order.created_at).max(), silence, look, Reason::JustOrdered) {
                 return said;
             }
         }
@@ -444,27 +473,29 @@ fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId>) -> Said 
             .max()
     };
     let after = look.trigger.after;
-    let refusals = [(after.declined, "declined", "refused"), (after.not_needed, "not needed", "not_needed")];
+    let refusals =
+        [(after.declined, "declined", Reason::JustRefused), (after.not_needed, "not needed", Reason::NotNeeded)];
     for (silence, cause, reason) in refusals {
-        if let Some(said) = silence.and_then(|silence| within(refused(cause), silence, look.now, reason)) {
+        if let Some(said) = silence.and_then(|silence| within(refused(cause), silence, look, reason)) {
             return said;
         }
     }
-    pass("nothing bought or refused lately, no open order")
+    pass(Reason::NothingLately)
 }
 
-fn within(last: Option<Timestamp>, silence: Span, now: Timestamp, reason: &str) -> Option<Said> {
+fn within(last: Option<Timestamp>, silence: Span, look: &Look<'_>, reason: Reason) -> Option<Said> {
     let last = last?;
     let until = last + silence;
-    (now < until).then(|| {
-        let numbers = vec![fact("at", Fact::At(last)), fact("until", Fact::At(until))];
-        said(StepVerdict::Block, format!("{reason}: silence for {silence} after it"), numbers)
+    (look.now < until).then(|| {
+        let numbers = [fact("at", Fact::At(last)), fact("until", Fact::At(until))];
+        let numbers = numbers.into_iter().chain(zone_of(look)).collect();
+        said_of(StepVerdict::Block, reason, format_args!("silence for {silence} after it"), numbers)
     })
 }
 
 fn caps(look: &Look<'_>) -> Said {
     if look.trigger.caps.is_empty() {
-        return not_configured("no cap");
+        return not_configured(Reason::NoCap);
     }
     let own = match look.wake.cause {
         Cause::Held(offer) => Some(offer),
@@ -485,22 +516,25 @@ fn caps(look: &Look<'_>) -> Said {
         numbers.push(fact("made", Fact::Int(times.len() as i64)));
         numbers.push(fact("max", Fact::Int(i64::from(cap.max))));
         if times.len() >= cap.max as usize {
-            let reason = format!(
-                "cap_reached: {} {} of {} {}",
-                scope_name(cap.scope),
-                times.len(),
-                cap.max,
-                window_name(cap.window)
-            );
+            let detail =
+                format!("{} {} of {} {}", scope_name(cap.scope), times.len(), cap.max, window_name(cap.window));
             if let (CapWindow::Within(window), Some(oldest)) =
                 (cap.window, times.iter().rev().nth(cap.max.max(1) as usize - 1))
             {
                 numbers.push(fact("frees", Fact::At(*oldest + window)));
             }
-            return said(StepVerdict::Block, reason, numbers);
+            numbers.push(text("scope", scope_name(cap.scope)));
+            numbers.push(text("window", window_name(cap.window)));
+            numbers.extend(zone_of(look));
+            return said_of(StepVerdict::Block, Reason::CapReached, detail, numbers);
         }
     }
-    said(StepVerdict::Pass, "room under every cap", numbers)
+    said(StepVerdict::Pass, Reason::RoomUnderCaps, numbers)
+}
+
+/// The home's zone among the numbers: in which their instants are told.
+fn zone_of(look: &Look<'_>) -> Option<(Phrase, Fact)> {
+    look.home.zone.as_ref().map(|zone| text("zone", zone.to_string()))
 }
 
 /// A contact from after now, before the clock went back, counts: it was made, and not long ago.
@@ -528,26 +562,31 @@ fn window_name(window: CapWindow) -> String {
 }
 
 fn quiet(look: &Look<'_>) -> (Said, Option<Timestamp>) {
-    let Some(window) = look.trigger.quiet else { return (not_configured("no quiet hours"), None) };
+    let Some(window) = look.trigger.quiet else { return (not_configured(Reason::NoQuietHours), None) };
     let Some(zone) = &look.home.zone else {
-        return (block("zone_unknown: where the hour is unknown it is quiet"), None);
+        return (block(Reason::ZoneUnknown), None);
     };
     if !window.contains(zone.local(look.now)) {
-        return (pass(format!("outside {window} {zone}")), None);
+        return (pass(Reason::OutsideQuiet), None);
     }
     // Spread, so that not every home of a street lights up in the same second.
     let spread = look.home.id.bytes().iter().take(4).fold(0i64, |sum, byte| sum * 256 + i64::from(*byte));
     let until = window.end(zone, look.now) + Span(spread % QUIET_END_JITTER.0);
     let numbers = vec![fact("until", Fact::At(until)), fact("zone", Fact::Text(zone.to_string().into()))];
-    (said(StepVerdict::Hold, format!("quiet_hours: {window} {zone}"), numbers), Some(until))
+    (said_of(StepVerdict::Hold, Reason::QuietHours, format_args!("{window} {zone}"), numbers), Some(until))
 }
 
 fn send(is_blocked: bool, hold_until: Option<Timestamp>, proposal: Option<&Proposal>) -> Said {
     match (is_blocked, hold_until, proposal) {
-        (true, _, _) => skipped("blocked before"),
-        (false, Some(until), Some(_)) => said(StepVerdict::Hold, "held", vec![fact("until", Fact::At(until))]),
-        (false, None, Some(proposal)) => pass(format!("sent to {}", proposal.placement())),
-        (false, _, None) => skipped("nothing to send"),
+        (true, _, _) => skipped(Reason::BlockedBefore),
+        (false, Some(until), Some(_)) => {
+            said(StepVerdict::Hold, Reason::HeldUntil, vec![fact("until", Fact::At(until))])
+        }
+        (false, None, Some(proposal)) => {
+            let place = proposal.placement().to_string();
+            said(StepVerdict::Pass, Reason::SentTo, vec![text("placement", place)])
+        }
+        (false, _, None) => skipped(Reason::NothingToSend),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::pipeline::Wake;
-use super::pipeline::{Said, fact, said};
+use super::pipeline::{Said, fact, said, said_of, text as text_fact};
 use crate::id::{DecisionId, OfferId, PlacementId, SlotId};
 use crate::model::{
     Action, Device, DeviceDescription, Offer, OfferItem, OfferPrice, OfferState, OfferText, Placement, Product,
@@ -13,6 +13,7 @@ use crate::rules::RuleSet;
 use crate::time::Timestamp;
 use crate::trace::{Fact, StepVerdict};
 use crate::trigger::{ProductChoice, Scope, TextVars, Trigger};
+use crate::words::Reason;
 
 /// What a step says, with what it found.
 type Found<T> = (Said, Option<T>);
@@ -43,7 +44,7 @@ pub(super) fn product(
     device: &Device,
 ) -> Found<Arc<Product>> {
     let Some(choice) = &trigger.offer.product else {
-        return (said(StepVerdict::NotConfigured, "nothing to buy", Vec::new()), None);
+        return (said(StepVerdict::NotConfigured, Reason::NothingToBuy, Vec::new()), None);
     };
     let fitting = || slot.and_then(|slot| rules.products_for(&trigger.retailer, &device.model, slot).next());
     let (wanted, found) = match choice {
@@ -54,7 +55,10 @@ pub(super) fn product(
         ),
     };
     match found {
-        None => (said(StepVerdict::Block, format!("no_product: {wanted} is not in the catalogue"), Vec::new()), None),
+        None => {
+            let numbers = vec![text_fact("wanted", wanted.clone())];
+            (said_of(StepVerdict::Block, Reason::NoProduct, wanted, numbers), None)
+        }
         Some(product) => {
             let numbers = vec![
                 fact("product", Fact::Text(product.id.to_string().into())),
@@ -62,13 +66,9 @@ pub(super) fn product(
                 fact("seller", Fact::Text(product.seller.clone().into())),
             ];
             if total(product, 1).is_none() {
-                let reason = "no_price: price and delivery are in different currencies";
-                return (said(StepVerdict::Block, reason, numbers), None);
+                return (said(StepVerdict::Block, Reason::NoPrice, numbers), None);
             }
-            (
-                said(StepVerdict::Pass, format!("{} at {}", product.id, product.price), numbers),
-                Some(Arc::clone(product)),
-            )
+            (said(StepVerdict::Pass, Reason::ProductFound, numbers), Some(Arc::clone(product)))
         }
     }
 }
@@ -86,7 +86,7 @@ pub(super) fn content(
     rules: &RuleSet,
 ) -> Found<OfferText> {
     if trigger.offer.product.is_some() && product.is_none() {
-        return (said(StepVerdict::Skipped, "no product to write about", Vec::new()), None);
+        return (said(StepVerdict::Skipped, Reason::NothingToWrite, Vec::new()), None);
     }
     let home = scope.household;
     let default = rules.retailers.get(&trigger.retailer).map_or("en", |retailer| retailer.default_locale.as_str());
@@ -98,28 +98,29 @@ pub(super) fn content(
     let wanted: Vec<&str> = preferred.into_iter().chain([default]).flat_map(locale_chain).collect();
     let shown: Vec<&str> = wanted.iter().copied().filter(|locale| shows(scope.description, locale)).collect();
     if shown.is_empty() && !scope.description.locales.is_empty() {
-        let reason = format!("locale_not_shown: the device shows {}", scope.description.locales.join(", "));
-        return (said(StepVerdict::Block, reason, Vec::new()), None);
+        return (not_shown(scope, None), None);
     }
     let language = trigger.offer.texts.choose(&shown, default).unwrap_or(default);
     let vars = vars(scope, trigger, product, language);
     match trigger.offer.texts.render(&shown, default, &vars) {
-        Ok(text) if !shows(scope.description, &text.locale) => {
-            let reason = format!(
-                "locale_not_shown: the text exists in {}, the device shows {}",
-                text.locale,
-                scope.description.locales.join(", ")
-            );
-            (said(StepVerdict::Block, reason, Vec::new()), None)
-        }
+        Ok(text) if !shows(scope.description, &text.locale) => (not_shown(scope, Some(text.locale)), None),
         Ok(text) => {
             let wanted = preferred.unwrap_or(default).to_owned();
             let numbers =
                 vec![fact("wanted", Fact::Text(wanted.into())), fact("locale", Fact::Text(text.locale.clone().into()))];
-            (said(StepVerdict::Pass, format!("written in {}", text.locale), numbers), Some(text))
+            (said(StepVerdict::Pass, Reason::Written, numbers), Some(text))
         }
-        Err(error) => (said(StepVerdict::Block, format!("no_text: {error}"), Vec::new()), None),
+        Err(error) => (said_of(StepVerdict::Block, Reason::NoText, error, Vec::new()), None),
     }
+}
+
+/// The device does not show the language of the text, or any that the customer reads.
+fn not_shown(scope: &Scope<'_>, written: Option<String>) -> Said {
+    let shown = scope.description.locales.join(", ");
+    let detail = format!("the device shows {shown}");
+    let numbers = [text_fact("shown", shown)].into_iter();
+    let numbers = numbers.chain(written.map(|written| text_fact("written", written))).collect();
+    said_of(StepVerdict::Block, Reason::LocaleNotShown, detail, numbers)
 }
 
 /// What a text may name, in its language.
@@ -153,7 +154,7 @@ pub(super) fn placement(
     product: Option<&Product>,
     text: Option<&OfferText>,
 ) -> Found<Place> {
-    let Some(text) = text else { return (said(StepVerdict::Skipped, "no text to place", Vec::new()), None) };
+    let Some(text) = text else { return (said(StepVerdict::Skipped, Reason::NothingToPlace, Vec::new()), None) };
     let wanted: Vec<&PlacementId> = match trigger.placements.as_slice() {
         [] => can.placements.iter().map(|placement| &placement.id).collect(),
         some => some.iter().collect(),
@@ -161,11 +162,15 @@ pub(super) fn placement(
     let announced: Vec<&Placement> =
         wanted.iter().filter_map(|id| can.placements.iter().find(|placement| placement.id == **id)).collect();
     let Some(placement) = announced.iter().find(|placement| fits(placement, text)) else {
-        let reason = match announced.first() {
-            Some(first) => format!("text_too_long: `{}` is above the limits of {}", text.title, first.id),
-            None => "no_placement: the device announced none that the trigger names".to_owned(),
+        let said = match announced.first() {
+            Some(first) => {
+                let numbers =
+                    vec![text_fact("title", text.title.clone()), text_fact("placement", first.id.to_string())];
+                said_of(StepVerdict::Block, Reason::TextTooLong, &first.id, numbers)
+            }
+            None => said(StepVerdict::Block, Reason::NoPlacement, Vec::new()),
         };
-        return (said(StepVerdict::Block, reason, Vec::new()), None);
+        return (said, None);
     };
     let strength = match &trigger.offer.confirm {
         Some(asked) => can.confirm.iter().find(|known| *known == asked),
@@ -177,11 +182,12 @@ pub(super) fn placement(
     let actions = degrade(&trigger.offer.actions, confirm.is_some(), product.is_some());
     let can_order = actions.contains(&Action::Order);
     let reason = match (trigger.offer.actions.contains(&Action::Order), can_order) {
-        (true, false) => format!("{} without order: the device cannot confirm one", placement.id),
-        _ => placement.id.to_string(),
+        (true, false) => Reason::PlacedWithoutOrder,
+        _ => Reason::Placed,
     };
     let place = Place { placement: (*placement).clone(), actions, confirm: confirm.filter(|_| can_order) };
-    (said(StepVerdict::Pass, reason, Vec::new()), Some(place))
+    let numbers = vec![text_fact("placement", placement.id.to_string())];
+    (said(StepVerdict::Pass, reason, numbers), Some(place))
 }
 
 fn fits(placement: &Placement, text: &OfferText) -> bool {

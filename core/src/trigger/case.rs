@@ -26,6 +26,8 @@
 
 mod home;
 
+pub use home::tried_message;
+
 use std::sync::Arc;
 
 use super::definition::{CaseDefinition, ExpectDefinition, TriggerDefinition};

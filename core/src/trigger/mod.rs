@@ -6,6 +6,7 @@ mod case;
 mod check;
 mod compile;
 pub mod condition;
+mod conflicts;
 pub mod definition;
 mod nearest;
 mod plain;
@@ -22,9 +23,10 @@ use crate::id::{FieldName, KindId, ModelId, PlacementId, ProductId, RetailerId, 
 use crate::model::{Action, Fulfil, Purpose, Role, Value};
 use crate::time::{DailyWindow, Span};
 
-pub use case::{CaseOutcome, ReadFile, run_cases};
+pub use case::{CaseOutcome, ReadFile, run_cases, tried_message};
 pub use check::{Checked, FILE_BYTES_MAX, SourceFile, World, check, check_json, compile_json};
 pub use condition::{Condition, Evaluation, Leaf, Scope, Truth};
+pub use conflicts::{CONFLICTS_MAX, Conflict, conflicts};
 pub use definition::TriggerDefinition;
 pub use problem::{NOT_SERVED_YET, Problem, ProblemReport, Severity};
 pub use quantity::{parse_quantity, quantity_text};

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod clock_jumps;
+mod explained;
 mod laws;
 mod orders;
 mod ownership;

@@ -4,6 +4,7 @@
 mod cases;
 mod checking;
 mod conditions;
+mod conflicts;
 mod kleene;
 mod samples;
 mod set;

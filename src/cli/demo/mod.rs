@@ -226,6 +226,10 @@ fn closing(gateway: &Gateway, shop_token: &str, story: &Story, config: &Config) 
     ];
     if let Some(example) = &story.example {
         let (household, trigger) = (example.household, &example.trigger);
+        // What the retailer's guide begins with.
+        lines.push(format!(
+            "  export HEARTHWAY_URL=http://{http} HEARTHWAY_TOKEN={shop_token} HOUSEHOLD={household} TRIGGER={trigger}"
+        ));
         lines.push(format!(
             "  curl -s -H 'Authorization: Bearer {shop_token}' 'http://{http}/v1/explain?household={household}&trigger={trigger}'"
         ));

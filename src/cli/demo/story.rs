@@ -8,6 +8,7 @@ use device_sim::{Happening, Scene};
 use hearthway_core::id::{DecisionId, DeviceKey, DeviceName, HouseholdId, MakerId};
 use hearthway_core::time::{Span, Timestamp, Zone};
 use hearthway_core::trace::{CandidateTrace, StepVerdict, Verdict};
+use hearthway_core::words::Tongue;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::engine::Engine;
@@ -134,7 +135,9 @@ impl Story {
         for (at, _, candidate) in decisions {
             if self.told.len() < TOLD_MAX && self.told.insert(candidate.decision) {
                 self.tell_decision(at, scene, &candidate);
-                if candidate.verdict == Verdict::Sent {
+                // The retailer's guide goes on with a home that was offered an air filter, else with any.
+                let is_best = candidate.verdict == Verdict::Sent && candidate.trigger.as_str() == "filter-worn";
+                if self.example.is_none() || is_best {
                     let trigger = candidate.trigger.to_string();
                     self.example = Some(Example { household: route.household, trigger, device: device.clone() });
                 }
@@ -159,7 +162,7 @@ impl Story {
         }
         self.count.held += 1;
         let blocking = candidate.steps.iter().find(|step| Some(step.step) == candidate.first_block);
-        let why = blocking.map_or_else(|| "no reason given".to_owned(), |step| step.reason.to_string());
+        let why = blocking.map_or_else(|| "no reason given".to_owned(), |step| step.in_words(Tongue::En));
         if self.silences.insert(silence, why.clone()).as_ref() != Some(&why) {
             self.write(at, &scene.home, "decision", &format!("{trigger}: held, {why}"), Tone::Quiet);
         }

@@ -131,7 +131,7 @@ fn when_the_store_fails_nothing_is_acknowledged_and_everything_is_decided_anew()
     assert!(home.engine.health().is_ok());
     let facts = home.facts(household).unwrap();
     assert_eq!((facts.seq, home.log(household).len()), (2, 2));
-    assert_eq!(home.engine.replay(household).unwrap().differences, Vec::<String>::new());
+    assert_eq!(home.engine.replay(household).unwrap().differences, []);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn what_was_decided_on_top_of_a_failed_commit_fails_with_it() {
     assert!(matches!(taken(first), Outcome::Failed(_)));
     assert_eq!(taken(second), Outcome::Committed(Ok(Reply::Done)));
     assert_eq!(home.facts(household).unwrap().seq, 2);
-    assert_eq!(home.engine.replay(household).unwrap().differences, Vec::<String>::new());
+    assert_eq!(home.engine.replay(household).unwrap().differences, []);
 }
 
 #[test]

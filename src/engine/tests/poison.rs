@@ -78,7 +78,7 @@ fn a_message_that_fails_half_way_leaves_nothing_of_itself() {
     assert_eq!(taken(next), Outcome::Committed(Ok(Reply::Done)));
     for device in [&device, &other] {
         let household = HouseholdId::prospect(device);
-        assert_eq!(home.engine.replay(household).unwrap().differences, Vec::<String>::new());
+        assert_eq!(home.engine.replay(household).unwrap().differences, []);
     }
 }
 

@@ -13,7 +13,7 @@ fn the_whole_log_replays_to_the_record_over_snapshots_and_crashes() {
         home.say(&device, &format!("m{n}"), temperature(f64::from(n % 30)));
         home.settle();
         let replayed = home.engine.replay(household).unwrap();
-        assert_eq!(replayed.differences, Vec::<String>::new());
+        assert_eq!(replayed.differences, []);
         assert_eq!((replayed.inputs, replayed.cut), (n as u64 + 2, 0));
         if n == 50 {
             home.crash();
@@ -118,7 +118,7 @@ fn a_stored_candidate_explains_itself_and_silence_is_decided_again_and_says_so()
     let decisions = home.engine.decisions(household, Some(&trigger), 10).unwrap();
     assert_eq!(decisions.len(), 1);
     assert_eq!(decisions[0].2, stored.candidate);
-    assert_eq!(home.engine.replay(household).unwrap().differences, Vec::<String>::new());
+    assert_eq!(home.engine.replay(household).unwrap().differences, []);
 }
 
 #[test]

@@ -42,7 +42,7 @@ async fn a_thousand_inputs_over_a_short_queue_are_all_answered_and_survive_a_res
     for device in &devices {
         let household = HouseholdId::prospect(device);
         assert_eq!(again.facts(household).await.unwrap().unwrap().seq, 21);
-        assert_eq!(again.replay(household).unwrap().differences, Vec::<String>::new());
+        assert_eq!(again.replay(household).unwrap().differences, []);
     }
     again.drain().await;
 }

@@ -19,7 +19,7 @@ fn readings_follow_the_record_and_a_crash_after_any_of_them_loses_nothing() {
         }
         let after = home.facts(household).unwrap();
         assert_eq!(after, before, "after reading {n}");
-        assert_eq!(home.engine.replay(household).unwrap().differences, Vec::<String>::new());
+        assert_eq!(home.engine.replay(household).unwrap().differences, []);
         let repeat = home.say(&device, &format!("m{n}"), temperature(f64::from(n % 30)));
         home.settle();
         assert!(matches!(taken(repeat), Outcome::Duplicate(Ok(_))), "reading {n} was seen");
@@ -47,7 +47,7 @@ fn a_failed_commit_takes_what_followed_back_with_it() {
     home.say(&device, "m4", temperature(23.0));
     home.settle();
     assert_eq!(home.facts(household).unwrap().seq, before.seq + 1);
-    assert_eq!(home.engine.replay(household).unwrap().differences, Vec::<String>::new());
+    assert_eq!(home.engine.replay(household).unwrap().differences, []);
 }
 
 #[test]

@@ -288,6 +288,11 @@ fn message(
         Some(input) => input,
         None => return Err("the case has no input".to_owned()),
     };
+    tried_message(input, description)
+}
+
+/// The device message that an input of a case stands for, see the module of cases.
+pub fn tried_message(input: &serde_json::Value, description: &DeviceDescription) -> Result<DeviceMessage, String> {
     let members = input.as_object().ok_or("the input is no table")?;
     let only = members.iter().next().filter(|_| members.len() == 1);
     match only.map(|(name, body)| (name.as_str(), body)) {

@@ -1,0 +1,176 @@
+//! Backtests that the gateway makes while it works: asked for, watched, fetched when done.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hearthway_core::id::{RetailerId, TriggerId, base32};
+use hearthway_core::time::Timestamp;
+use hearthway_core::trigger::{Trigger, TriggerSet};
+use serde_json::Value;
+
+use super::documents::{Kind, Name};
+use super::tokens::{Caller, Scope};
+use super::triggers::{compiled, name_trigger};
+use super::{App, Failure};
+use crate::engine::backtest::{Backtest, Listener, Progress, Report};
+use crate::engine::{Engine, Window, entropy};
+
+/// Backtests at work at once: each takes a core.
+const AT_WORK_MAX: usize = 1;
+/// Backtests remembered, with their reports, until newer ones take their place.
+const KEPT_MAX: usize = 16;
+/// Triggers of one backtest: what one body can hold.
+const TRIGGERS_MAX: usize = 1_000;
+
+/// What is to be tested.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Triggers as JSON.
+    pub triggers: Vec<Value>,
+    /// With all that are live now; the ones above take the place of those with their ids.
+    pub with_live: bool,
+    /// From when.
+    pub from: Option<Timestamp>,
+    /// Up to and without this instant.
+    pub until: Option<Timestamp>,
+}
+
+/// How a backtest stands.
+#[derive(Debug, Clone, Default)]
+pub enum Standing {
+    /// It is at work.
+    #[default]
+    Begun,
+    /// So far.
+    Running(Progress),
+    /// Done.
+    Done(Box<Report>),
+    /// It could not be made.
+    Failed(String),
+}
+
+/// The backtests of a gateway. They are not kept on disk: the same one can be made again.
+#[derive(Default)]
+pub(crate) struct Backtests(Mutex<VecDeque<Arc<Job>>>);
+
+struct Job {
+    id: String,
+    retailer: RetailerId,
+    standing: Mutex<Standing>,
+}
+
+impl Job {
+    fn standing(&self) -> Standing {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    fn stands(&self, standing: Standing) {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+    }
+    fn is_at_work(&self) -> bool {
+        matches!(self.standing(), Standing::Begun | Standing::Running(_))
+    }
+}
+
+/// Tells a job how far its backtest is, and the backtest when the gateway ends.
+struct Watching<'j> {
+    job: &'j Job,
+    engine: &'j Engine,
+}
+
+impl Listener for Watching<'_> {
+    fn progress(&mut self, progress: Progress) -> bool {
+        self.job.stands(Standing::Running(progress));
+        !self.engine.is_closed()
+    }
+}
+
+impl App {
+    /// Begins a backtest; gives its id.
+    pub fn begin_backtest(&self, who: &Caller, wanted: Wanted) -> Result<String, Failure> {
+        let retailer = who.retailer(Scope::TriggersWrite)?;
+        if wanted.triggers.len() > TRIGGERS_MAX {
+            return Err(Failure::invalid("/triggers", format!("a backtest takes at most {TRIGGERS_MAX} triggers")));
+        }
+        if wanted.triggers.is_empty() && !wanted.with_live {
+            return Err(Failure::invalid("/triggers", "name triggers, or set `live`"));
+        }
+        let rules = self.engine.rules();
+        let mut all: Vec<Arc<Trigger>> = Vec::new();
+        if wanted.with_live {
+            all.extend(rules.triggers.iter().filter(|trigger| trigger.retailer == *retailer).cloned());
+        }
+        for (at, body) in wanted.triggers.iter().enumerate() {
+            all.push(compiled(body, retailer, &rules).map_err(|findings| in_list(findings, at))?);
+        }
+        let window = Window { from: wanted.from, until: wanted.until };
+        let backtest = Backtest::new(self.engine.past(), retailer.clone(), TriggerSet::build(all), window);
+        let job = self.backtests.enter(retailer)?;
+        let (id, engine) = (job.id.clone(), self.engine.clone());
+        // A thread of its own: it takes as long as the log is long, and nobody waits for it.
+        let at_work = std::thread::Builder::new().name("backtest".to_owned()).spawn(move || {
+            let ended = backtest.run(&mut Watching { job: &job, engine: &engine });
+            job.stands(match ended {
+                Ok(Some(report)) => Standing::Done(Box::new(report)),
+                Ok(None) => Standing::Failed("the gateway is stopping".to_owned()),
+                Err(error) => Standing::Failed(error.to_string()),
+            });
+        });
+        at_work.map_err(|error| Failure::Conflict(format!("no thread can be had: {error}")))?;
+        Ok(id)
+    }
+
+    /// Begins a backtest of the live triggers with a draft among them: what if it were published?
+    pub fn begin_backtest_of_draft(
+        &self,
+        who: &Caller,
+        id: &TriggerId,
+        from: Option<Timestamp>,
+        until: Option<Timestamp>,
+    ) -> Result<String, Failure> {
+        let retailer = who.retailer(Scope::TriggersWrite)?;
+        let missing = || Failure::not_found("trigger", id);
+        let draft = self.rulebook.get(&Name::of_retailer(Kind::Draft, retailer, id.as_str())).ok_or_else(missing)?;
+        let mut body = super::catalog::document_json(&draft);
+        name_trigger(&mut body, id)?;
+        self.begin_backtest(who, Wanted { triggers: vec![body], with_live: true, from, until })
+    }
+
+    /// How a backtest of the caller's stands.
+    pub fn backtest(&self, who: &Caller, id: &str) -> Result<Standing, Failure> {
+        let retailer = who.retailer(Scope::TriggersWrite)?;
+        let missing = || Failure::not_found("backtest", id.chars().take(80).collect::<String>());
+        self.backtests.get(retailer, id).map(|job| job.standing()).ok_or_else(missing)
+    }
+}
+
+impl Backtests {
+    fn enter(&self, retailer: &RetailerId) -> Result<Arc<Job>, Failure> {
+        let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if jobs.iter().filter(|job| job.is_at_work()).count() >= AT_WORK_MAX {
+            return Err(Failure::Conflict("another backtest is at work; ask again when it is done".to_owned()));
+        }
+        let id = format!("bt_{}", base32(&entropy::draw().to_be_bytes()));
+        let job = Arc::new(Job { id, retailer: retailer.clone(), standing: Mutex::default() });
+        jobs.push_back(Arc::clone(&job));
+        if jobs.len() > KEPT_MAX {
+            jobs.pop_front();
+        }
+        Ok(job)
+    }
+
+    fn get(&self, retailer: &RetailerId, id: &str) -> Option<Arc<Job>> {
+        let jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.iter().find(|job| job.id == id && job.retailer == *retailer).cloned()
+    }
+}
+
+/// The problems of one trigger of a list, with where it stands.
+fn in_list(failure: Failure, at: usize) -> Failure {
+    match failure {
+        Failure::Trigger { mut findings } => {
+            findings.iter_mut().for_each(|finding| finding.pointer = format!("/triggers/{at}{}", finding.pointer));
+            Failure::Trigger { findings }
+        }
+        other => other,
+    }
+}

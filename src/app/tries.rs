@@ -1,0 +1,138 @@
+//! A trigger tried in a home as it is: what it would do about an input. Nothing is written or sent.
+
+use std::sync::Arc;
+
+use hearthway_core::decide::{decide, why_not_candidate};
+use hearthway_core::decision::Change;
+use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, InputId, RetailerId, TriggerId};
+use hearthway_core::input::{Input, Sender, What};
+use hearthway_core::model::{Household, Offer};
+use hearthway_core::rules::RuleSet;
+use hearthway_core::time::Timestamp;
+use hearthway_core::trace::CandidateTrace;
+use hearthway_core::trigger::{Trigger, TriggerSet, tried_message};
+use serde_json::Value;
+
+use super::documents::{Kind, Name};
+use super::tokens::{Caller, Scope};
+use super::triggers::{compiled, name_trigger};
+use super::{App, Failure};
+
+/// What is to be tried.
+#[derive(Debug, Clone)]
+pub struct Try {
+    /// In which home.
+    pub household: String,
+    /// On which of its devices; without it, on the first that the trigger is about.
+    pub device: Option<String>,
+    /// What comes in, as in a trigger's own cases: `{"telemetry":{"temperature":16}}`.
+    pub input: Value,
+    /// When; without it, now.
+    pub at: Option<Timestamp>,
+    /// The trigger; without it, its draft.
+    pub trigger: Option<Value>,
+}
+
+/// What would happen.
+#[derive(Debug, Clone)]
+pub struct Tried {
+    /// In which home.
+    pub household: HouseholdId,
+    /// On which device.
+    pub device: DeviceKey,
+    /// When.
+    pub at: Timestamp,
+    /// The input.
+    pub input: InputId,
+    /// Whether the input wakes the trigger.
+    pub is_woken: bool,
+    /// What every step says.
+    pub candidate: CandidateTrace,
+    /// The offer that would be made.
+    pub offer: Option<Box<Offer>>,
+}
+
+impl App {
+    /// Tries a trigger: the home as it is on disk, the live rules with this trigger in its place.
+    pub async fn try_trigger(&self, who: &Caller, id: &TriggerId, wanted: Try) -> Result<Tried, Failure> {
+        let retailer = who.retailer(Scope::TriggersWrite)?;
+        // A home's decisions are shown: who may not see them may not try them either.
+        who.may(Scope::DecisionsRead)?;
+        let mut body = match wanted.trigger {
+            Some(body) => body,
+            None => self.draft_json(retailer, id)?,
+        };
+        name_trigger(&mut body, id)?;
+        let rules = self.engine.rules();
+        let trigger = compiled(&body, retailer, &rules)?;
+        let household = self.own_household(retailer, &wanted.household).await?;
+        let missing = || Failure::not_found("household", &wanted.household);
+        let home = self.engine.facts(household).await?.ok_or_else(missing)?;
+        let device = device_of(&home, &rules, &trigger, wanted.device.as_deref())?;
+        let others = rules.triggers.iter().filter(|live| live.retailer != *retailer || live.id != *id).cloned();
+        let triggers = TriggerSet::build(others.chain([Arc::clone(&trigger)]).collect::<Vec<_>>());
+        let rules = RuleSet { triggers, ..(*rules).clone() };
+        let at = wanted.at.unwrap_or_else(|| self.now());
+        tried(&home, &rules, &trigger, device, at, &wanted.input)
+    }
+
+    fn draft_json(&self, retailer: &RetailerId, id: &TriggerId) -> Result<Value, Failure> {
+        let missing = || Failure::not_found("trigger", id);
+        let draft = self.rulebook.get(&Name::of_retailer(Kind::Draft, retailer, id.as_str())).ok_or_else(missing)?;
+        Ok(super::catalog::document_json(&draft))
+    }
+}
+
+fn tried(
+    home: &Household,
+    rules: &RuleSet,
+    trigger: &Trigger,
+    device: DeviceKey,
+    at: Timestamp,
+    said: &Value,
+) -> Result<Tried, Failure> {
+    let description = home.devices.get(&device).and_then(|device| device.description_in(rules));
+    let none = || Failure::invalid("/device", format!("nothing is known of what `{device}` can say"));
+    let message = tried_message(said, description.ok_or_else(none)?);
+    let message = message.map_err(|problem| Failure::invalid("/input", problem))?;
+    let input = Input {
+        id: InputId::derived(&[b"try", home.id.bytes(), said.to_string().as_bytes(), &at.0.to_be_bytes()]),
+        message: None,
+        received_at: at,
+        device: Some(device.clone()),
+        entropy: 0,
+        payload_bytes: 0,
+        sender: Sender::default(),
+        what: What::Device(message),
+    };
+    let decision = decide(home, &input, rules, at);
+    decision.reply.map_err(Failure::Refused)?;
+    let mut candidates = decision.trace.candidates.into_iter().rev();
+    let woken = candidates.find(|candidate| candidate.trigger == trigger.id);
+    let offer = decision.changes.into_iter().rev().find_map(|change| match change {
+        Change::OfferSet(offer) if offer.trigger == trigger.id && woken.as_ref()?.offer == Some(offer.id) => {
+            Some(offer)
+        }
+        _ => None,
+    });
+    let is_woken = woken.is_some();
+    let candidate = woken.unwrap_or_else(|| why_not_candidate(home, &input, rules, trigger));
+    Ok(Tried { household: home.id, device, at, input: input.id, is_woken, candidate, offer })
+}
+
+/// The device that is meant.
+fn device_of(home: &Household, rules: &RuleSet, trigger: &Trigger, named: Option<&str>) -> Result<DeviceKey, Failure> {
+    if let Some(named) = named {
+        let name = DeviceName::new(named).ok();
+        let is_meant = |key: &&DeviceKey| key.to_string() == named || Some(&key.device) == name.as_ref();
+        let found = home.devices.keys().find(is_meant).cloned();
+        return found.ok_or_else(|| Failure::device_not_found(named));
+    }
+    let is_about = |key: &&DeviceKey| {
+        home.devices.get(key).is_some_and(|device| {
+            device.description_in(rules).is_some_and(|can| trigger.on.covers(&can.kind, &device.model))
+        })
+    };
+    let none = || Failure::invalid("/household", "the home has no device that the trigger is about");
+    home.devices.keys().find(is_about).cloned().ok_or_else(none)
+}

@@ -1,0 +1,68 @@
+//! The data of a gateway that does not run, opened for reading.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{anyhow, bail};
+
+use crate::app::Rulebook;
+use crate::config::Config;
+use crate::engine::Past;
+use crate::gateway::STORE;
+use crate::mqtt::credentials::MasterKey;
+use crate::store::Store;
+use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
+
+/// Which data directory.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Place {
+    /// The data directory of a gateway that does not run; without it, the one that the
+    /// configuration names.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The configuration file that names the data directory; without it, the defaults and the
+    /// environment.
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    pub config: Option<PathBuf>,
+}
+
+impl Place {
+    /// Opens it; `when_it_runs` says what to do where a gateway is at work on it.
+    pub(super) fn open(&self, when_it_runs: &'static str) -> anyhow::Result<Past> {
+        let mut config = Config::load_here(self.config.as_deref())?;
+        if let Some(data) = &self.data {
+            config.data.dir = data.clone();
+        }
+        let (store, _) = open(&config, when_it_runs)?;
+        let rulebook = Rulebook::open(store.clone())?;
+        Ok(Past::at_rest(store, rulebook))
+    }
+}
+
+/// Opens a data directory that no gateway uses. Nothing is made where there is none, and nothing is
+/// cut.
+pub(super) fn open(config: &Config, when_it_runs: &'static str) -> anyhow::Result<(Arc<dyn Store>, MasterKey)> {
+    let store_path = config.data.dir.join(STORE);
+    refuse_where_nothing_is(&store_path, &config.data.dir)?;
+    let key_path = config.data.master_key_path();
+    let master = MasterKey::load_existing(&key_path)?;
+    let master = master.ok_or_else(|| anyhow!("the master key `{}` is missing", key_path.display()))?;
+    let options = EmbeddedOptions {
+        gateway: Some(master.fingerprint()),
+        logs_bytes_max: u64::MAX, // Nothing is cut before it is read.
+        ..EmbeddedOptions::default()
+    };
+    let store = EmbeddedStore::open(&store_path, options).map_err(|error| {
+        let is_running = error.to_string().contains("another process has it open");
+        let error = anyhow!(error);
+        if is_running { error.context(when_it_runs) } else { error }
+    })?;
+    Ok((Arc::new(store), master))
+}
+
+fn refuse_where_nothing_is(store: &Path, data: &Path) -> anyhow::Result<()> {
+    if !store.join("identity.json").exists() {
+        bail!("there is no gateway's data in `{}`", data.display());
+    }
+    Ok(())
+}

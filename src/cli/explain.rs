@@ -1,0 +1,198 @@
+//! `hearthway explain` and `hearthway triggers try`: why, step by step, in a person's words.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use hearthway_core::time::Timestamp;
+use serde_json::{Value, json};
+
+use super::gateway_client::GatewayClient;
+
+/// Bytes of an input file: a device's message is smaller.
+const INPUT_BYTES_MAX: u64 = 64 * 1024;
+
+/// The language of reasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Lang {
+    /// English.
+    En,
+    /// French.
+    Fr,
+}
+
+impl Lang {
+    fn tag(self) -> &'static str {
+        match self {
+            Lang::En => "en",
+            Lang::Fr => "fr",
+        }
+    }
+}
+
+/// Which gateway, and how to answer.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Asked {
+    /// The running gateway's HTTP address; the retailer's token is taken from HEARTHWAY_TOKEN.
+    #[arg(long, value_name = "URL", env = "HEARTHWAY_URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// The language of the reasons.
+    #[arg(long, value_enum, default_value = "en")]
+    pub lang: Lang,
+    /// The answer as JSON, as the gateway gives it.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Asked {
+    fn gateway(&self) -> anyhow::Result<GatewayClient> {
+        Ok(GatewayClient::new(&self.url)?.in_language(self.lang.tag()))
+    }
+
+    fn tell(&self, answer: anyhow::Result<Value>) -> ExitCode {
+        match answer {
+            Ok(answer) if self.json => super::say(&format!("{answer:#}\n")),
+            Ok(answer) => super::say(&page(&answer, self.lang)),
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                return ExitCode::FAILURE;
+            }
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+/// Says why a trigger did or did not send in a household: every step, with its numbers.
+#[derive(Debug, clap::Args)]
+pub struct Explain {
+    /// The household.
+    #[arg(long, value_name = "ID")]
+    pub household: String,
+    /// The trigger.
+    #[arg(long, value_name = "ID")]
+    pub trigger: String,
+    /// At the last input at or before this instant; without it, at the last decision about it.
+    #[arg(long, value_name = "TIME", value_parser = super::instant)]
+    pub at: Option<Timestamp>,
+    /// Which gateway, and how to answer.
+    #[command(flatten)]
+    pub asked: Asked,
+}
+
+impl Explain {
+    /// Does it.
+    pub fn run(self) -> ExitCode {
+        let at = self.at.map(|at| format!("&at={at}")).unwrap_or_default();
+        let (household, trigger) = (plain(&self.household), plain(&self.trigger));
+        let path = format!("/v1/explain?household={household}&trigger={trigger}{at}");
+        let answer = super::on_runtime(async { self.asked.gateway()?.call("GET", &path, None).await });
+        self.asked.tell(answer)
+    }
+}
+
+/// Says what a trigger would do about an input in a household as it is. Nothing is written or sent.
+#[derive(Debug, clap::Args)]
+pub struct Try {
+    /// The household.
+    #[arg(long, value_name = "ID")]
+    pub household: String,
+    /// The input as JSON, such as `{"telemetry":{"temperature":16}}` or
+    /// `{"slot":{"air_filter":{"used":612}}}`.
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// The trigger, by its id at the gateway: its draft is tried.
+    #[arg(long, value_name = "ID")]
+    pub trigger: String,
+    /// A file with the trigger, in place of the draft.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// On this device; without it, on the first that the trigger is about.
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+    /// As if it were this instant; without it, now.
+    #[arg(long, value_name = "TIME", value_parser = super::instant)]
+    pub at: Option<Timestamp>,
+    /// Which gateway, and how to answer.
+    #[command(flatten)]
+    pub asked: Asked,
+}
+
+impl Try {
+    /// Does it.
+    pub fn run(self) -> ExitCode {
+        let answer = self.body().and_then(|body| {
+            let path = format!("/v1/triggers/{}/try", plain(&self.trigger));
+            super::on_runtime(async { self.asked.gateway()?.call("POST", &path, Some(&body)).await })
+        });
+        self.asked.tell(answer)
+    }
+
+    fn body(&self) -> anyhow::Result<Value> {
+        let input = read(&self.input)?;
+        let input: Value =
+            serde_json::from_str(&input).with_context(|| format!("`{}` is not JSON", self.input.display()))?;
+        let trigger = self.file.as_ref().map(|file| self.trigger_of(file)).transpose()?;
+        let at = self.at.map(|at| at.to_string());
+        Ok(json!({"household": self.household, "device": self.device, "input": input, "at": at, "trigger": trigger}))
+    }
+
+    /// The trigger with the id among those of a file.
+    fn trigger_of(&self, file: &PathBuf) -> anyhow::Result<Value> {
+        let sources = super::triggers::read_sources(std::slice::from_ref(file))?;
+        let mut all = Vec::new();
+        for source in sources {
+            let table: Value = toml::from_str(&source.text).with_context(|| format!("reading `{}`", source.name))?;
+            all.extend(table["trigger"].as_array().cloned().unwrap_or_default());
+        }
+        let found = all.into_iter().find(|trigger| trigger["id"] == self.trigger.as_str());
+        found.with_context(|| format!("`{}` has no trigger `{}`", file.display(), self.trigger))
+    }
+}
+
+fn read(path: &PathBuf) -> anyhow::Result<String> {
+    let bytes = std::fs::metadata(path).with_context(|| format!("reading `{}`", path.display()))?.len();
+    anyhow::ensure!(bytes <= INPUT_BYTES_MAX, "`{}` has more than {INPUT_BYTES_MAX} bytes", path.display());
+    std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))
+}
+
+/// A name in a path or query: what is none of ours is not let through to mean something else.
+fn plain(name: &str) -> String {
+    name.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(*letter)).collect()
+}
+
+/// The answer for people.
+fn page(answer: &Value, lang: Lang) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let words = |en: &'static str, fr: &'static str| match lang {
+        Lang::En => en,
+        Lang::Fr => fr,
+    };
+    let verdict = match (answer["verdict"].as_str(), answer["first_block"].as_str()) {
+        (Some("sent"), _) => words("sent", "envoyée").to_owned(),
+        (_, Some(step)) => format!("{} {step}", words("not sent, stopped at", "non envoyée, arrêtée à")),
+        (_, None) => words("not sent", "non envoyée").to_owned(),
+    };
+    let mut page =
+        format!("{} v{} {}: {verdict}\n", text(&answer["trigger"]), answer["trigger_version"], text(&answer["at"]));
+    if answer["woken"] == false {
+        page += words("The input does not wake the trigger.\n", "Cette entrée n'éveille pas le déclencheur.\n");
+    }
+    for step in answer["steps"].as_array().into_iter().flatten() {
+        let mark = match step["verdict"].as_str().unwrap_or_default() {
+            "pass" => "✓",
+            "block" => "✗",
+            "hold" => "…",
+            "not_configured" => "·",
+            _ => "-",
+        };
+        page += &format!("  {mark} {:<11} {}\n", text(&step["step"]), text(&step["reason"]));
+        let leaves = step["numbers"].as_object().into_iter().flatten().filter(|(name, _)| name.starts_with("leaf"));
+        for (_, leaf) in leaves {
+            page += &format!("    {}\n", text(leaf));
+        }
+    }
+    if let Some(title) = answer["would_send"]["text"]["title"].as_str() {
+        page += &format!("{} “{title}”\n", words("It would say", "Elle dirait"));
+    }
+    page
+}

@@ -1,0 +1,58 @@
+//! Calls of the HTTP API of a running gateway, for commands with `--url`.
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use crate::config::Environment;
+
+/// A gateway, and the token to speak to it.
+pub(super) struct GatewayClient {
+    url: String,
+    token: String,
+    language: Option<&'static str>,
+    client: reqwest::Client,
+}
+
+impl GatewayClient {
+    /// The token is taken from `HEARTHWAY_TOKEN`.
+    pub(super) fn new(url: &str) -> anyhow::Result<GatewayClient> {
+        let token = Environment::of_the_process()?.token;
+        let token = token.context("the retailer's token is needed: set HEARTHWAY_TOKEN, or HEARTHWAY_TOKEN_FILE")?;
+        let url = url.trim_end_matches('/').to_owned();
+        Ok(GatewayClient { url, token, language: None, client: reqwest::Client::new() })
+    }
+
+    /// Asks for texts in this language.
+    pub(super) fn in_language(self, tag: &'static str) -> GatewayClient {
+        GatewayClient { language: Some(tag), ..self }
+    }
+
+    /// Makes a call; a refusal is told in the gateway's words.
+    pub(super) async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let url = format!("{}{path}", self.url);
+        let method = reqwest::Method::from_bytes(method.as_bytes()).context("the method")?;
+        let mut request = self.client.request(method, &url).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        if let Some(language) = self.language {
+            request = request.header("accept-language", language);
+        }
+        let answer = request.send().await.with_context(|| format!("calling {url}"))?;
+        let status = answer.status();
+        let json: Value = answer.json().await.unwrap_or_default();
+        if !status.is_success() {
+            let detail = json["detail"].as_str().unwrap_or("and says no more");
+            let problems = json["problems"].as_array().into_iter().flatten();
+            let problems: String = problems.map(|problem| format!("\n  {}", told(problem))).collect();
+            bail!("{url} answers {status}: {detail}{problems}");
+        }
+        Ok(json)
+    }
+}
+
+fn told(problem: &Value) -> String {
+    let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
+    let help = problem["help"].as_str().map(|help| format!(" ({help})")).unwrap_or_default();
+    format!("{}: {}{help}", text("pointer"), text("message"))
+}

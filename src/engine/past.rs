@@ -1,0 +1,139 @@
+//! What a gateway has on disk of its past, and the rules to decide it again: all that replay and
+//! backtest need. They work on a data directory at rest as on a running engine.
+
+use std::sync::Arc;
+
+use hearthway_core::decision::Decision;
+use hearthway_core::id::{DERIVED_BYTES, HouseholdId};
+use hearthway_core::model::Household;
+use hearthway_core::rules::RuleSet;
+use hearthway_core::time::Timestamp;
+use hearthway_core::trace::CandidateTrace;
+
+use super::log;
+use super::rows::{self, LogItem, LogRow};
+use super::{Decider, Engine, RuleBook};
+use crate::store::{Store, StoreError, keys};
+
+/// The past of all households. A clone is the same past.
+#[derive(Clone)]
+pub struct Past {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) rules: Arc<dyn RuleBook>,
+    pub(super) decider: Decider,
+}
+
+/// A stretch of time: from an instant, up to and without another. Open where nothing is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Window {
+    /// The first instant of it.
+    pub from: Option<Timestamp>,
+    /// The first instant after it.
+    pub until: Option<Timestamp>,
+}
+
+impl Window {
+    /// Whether an instant lies in it.
+    pub fn contains(&self, at: Timestamp) -> bool {
+        !self.is_before(at) && self.until.is_none_or(|until| at < until)
+    }
+    /// Whether an instant lies before it.
+    pub fn is_before(&self, at: Timestamp) -> bool {
+        self.from.is_some_and(|from| at < from)
+    }
+}
+
+impl Past {
+    /// The past in a store that no engine runs on.
+    pub fn at_rest(store: Arc<dyn Store>, rules: Arc<dyn RuleBook>) -> Past {
+        Past { store, rules, decider: Decider::core() }
+    }
+
+    /// The newest rules.
+    pub fn rules(&self) -> Arc<RuleSet> {
+        self.rules.current()
+    }
+
+    /// Every household that there ever was, in the order of their ids.
+    pub fn households(&self, mut each: impl FnMut(HouseholdId) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        rows::walk(&*self.store, &keys::households(), |key, _| {
+            // A tail stands behind its record and has a longer key.
+            if let Ok(id) = <[u8; DERIVED_BYTES]>::try_from(&key.0[1..]) {
+                each(HouseholdId(id))?;
+            }
+            Ok(true)
+        })
+    }
+
+    /// The stored looks at triggers of a household, newest first.
+    pub fn traces(
+        &self,
+        household: HouseholdId,
+        mut each: impl FnMut(Timestamp, CandidateTrace),
+    ) -> Result<(), StoreError> {
+        log::inputs_back(&*self.store, household, |row| {
+            let at = row.input.received_at;
+            row.candidates.into_iter().rev().for_each(|candidate| each(at, candidate));
+            true
+        })
+    }
+
+    /// The number and the time of a household's newest input; none where its log is empty.
+    pub(super) fn newest_input(&self, household: HouseholdId) -> Result<Option<(u64, Timestamp)>, StoreError> {
+        let mut newest = None;
+        log::walk_back(&*self.store, household, None, |_, item| {
+            if let LogItem::Input(row) = item {
+                newest = Some((row.seq, row.input.received_at));
+            }
+            newest.is_none()
+        })?;
+        Ok(newest)
+    }
+}
+
+impl Engine {
+    /// What this engine has on disk of its past.
+    pub fn past(&self) -> Past {
+        let house = self.house();
+        Past { store: Arc::clone(&house.store), rules: Arc::clone(&house.rules), decider: house.decider }
+    }
+}
+
+/// A household's log from where it is known, decided again row by row.
+pub(super) struct Recording<'p> {
+    past: &'p Past,
+    household: Household,
+}
+
+impl<'p> Recording<'p> {
+    pub(super) fn new(past: &'p Past, start: &Household) -> Recording<'p> {
+        Recording { past, household: start.clone() }
+    }
+
+    /// The household after the inputs so far.
+    pub(super) fn household(&self) -> &Household {
+        &self.household
+    }
+
+    /// What the next input comes to, with the rules that it read. [`Recording::advance`] goes on.
+    pub(super) fn decide(&self, row: &LogRow) -> Result<(Arc<RuleSet>, Decision), StoreError> {
+        let corrupt = |cause| StoreError::Corrupt { key: keys::log(self.household.id).to_string(), cause };
+        if row.seq != self.household.seq + 1 {
+            return Err(corrupt(format!("the log goes from input {} to {}", self.household.seq, row.seq)));
+        }
+        let rules = self.past.rules.at(row.rules);
+        let rules = rules.ok_or_else(|| corrupt(format!("version {} of the rules is gone", row.rules)))?;
+        let decision = (self.past.decider.decide)(&self.household, &row.input, &rules, row.input.received_at);
+        Ok((rules, decision))
+    }
+
+    /// The household after a decision.
+    pub(super) fn advance(&mut self, decision: &Decision) {
+        self.past.decider.advance(&mut self.household, decision);
+    }
+
+    /// Hands over the household.
+    pub(super) fn into_household(self) -> Household {
+        self.household
+    }
+}

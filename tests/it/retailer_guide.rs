@@ -1,0 +1,94 @@
+//! The retailer's session of `docs/retailer-guide.md`, line by line, at the demo's gateway.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// The demo's five days take some forty seconds, more on a busy machine.
+const STORY_SECONDS_MAX: Duration = Duration::from_secs(180);
+
+/// A demo that serves on when its story is over; killed when it is dropped.
+struct Demo(Child);
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts it, and gives the line of exports that it ends with.
+fn demo() -> (Demo, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hearthway"));
+    command.args([
+        "demo",
+        "--speed",
+        "12000",
+        "--homes",
+        "8",
+        "--http-bind",
+        "127.0.0.1:0",
+        "--mqtt-bind",
+        "127.0.0.1:0",
+    ]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (tx, rx) = mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            if let Some(exports) = line.trim().strip_prefix("export ") {
+                let _ = tx.send(exports.to_owned());
+            }
+        }
+    });
+    let demo = Demo(child);
+    let exports = rx.recv_timeout(STORY_SECONDS_MAX).expect("the demo's story ends with what to export");
+    (demo, exports)
+}
+
+/// The lines of the guide that a shell runs.
+fn lines_of_the_guide() -> String {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/retailer-guide.md");
+    let text = std::fs::read_to_string(guide).unwrap();
+    text.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap()).collect()
+}
+
+fn run(script: &str, exports: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    std::os::unix::fs::symlink(config, folder.path().join("config")).unwrap();
+    let programs = Path::new(env!("CARGO_BIN_EXE_hearthway")).parent().unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new("bash");
+    // Each line is shown before it runs, so that a failure has a place.
+    command.args(["-c", &format!("set -euxo pipefail\nexport {exports}\n{script}")]);
+    command.current_dir(folder.path()).env("PATH", path).env("NO_COLOR", "1").output().unwrap()
+}
+
+#[test]
+fn every_line_of_the_retailers_guide_works() {
+    for program in ["bash", "curl", "python3"] {
+        if Command::new(program).arg("--version").output().is_err() {
+            assert!(std::env::var_os("CI").is_none(), "`{program}` must be there in CI");
+            return eprintln!("SKIPPED: the retailer's guide needs `{program}`");
+        }
+    }
+    let (_demo, exports) = demo();
+    let output = run(&lines_of_the_guide(), &exports);
+    let (said, shown) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}\n{shown}");
+    for wanted in [
+        "1 sound trigger, 0 errors",
+        "Backtest of 1 trigger of shop-a",
+        "day,sent,held,blocked",
+        "The message has no id of its own.",
+        "Le message n'a pas d'identifiant.",
+        r#""version":3"#,
+        r#""stopped":"#,
+    ] {
+        assert!(said.contains(wanted), "`{wanted}` is not in:\n{said}\n{shown}");
+    }
+    assert!(shown.contains("conflict[trigger.same_slot]"), "{shown}");
+}
