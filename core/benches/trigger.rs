@@ -11,7 +11,7 @@ use divan::{Bencher, black_box};
 use hearthway_core::id::{FieldName, KindId, ModelId};
 use hearthway_core::model::Value;
 use hearthway_core::trigger::condition::{Condition, Schema, Scope};
-use hearthway_core::trigger::{SourceFile, Trigger, TriggerSet, check, compile_json};
+use hearthway_core::trigger::{Concerned, SourceFile, Trigger, TriggerSet, Watched, check, compile_json};
 use serde_json::json;
 use world::{home, now, retailer, rules, thermostat};
 
@@ -42,9 +42,9 @@ fn match_without_a_crossing(bencher: Bencher<'_, '_>, count: usize) {
     let (kind, model) = (KindId::new("thermostat").unwrap(), ModelId::new("th-200").unwrap());
     let (field, shop) = (FieldName::new("temperature").unwrap(), retailer());
     let (before, after) = (Value::Number(20.0), Value::Number(20.4));
+    let device = Concerned { retailer: Some(&shop), kind: &kind, model: &model };
     bencher.bench_local(|| {
-        set.crossed_by_telemetry(Some(&shop), &kind, &model, &field, Some(black_box(&before)), black_box(&after))
-            .count()
+        set.crossed(device, Watched::Telemetry(&field), Some(black_box(&before)), black_box(&after)).count()
     });
 }
 

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::draft::{Draft, description};
+use super::edge::Seen;
 use super::event_time::{event_time, is_older, is_trusted, measure};
-use super::{Answered, REPLY_TTL, wake};
+use super::{Answered, REPLY_TTL, deadline, wake};
 use crate::code::{Code, Refusal};
 use crate::decision::{Change, Effect, Reply};
 use crate::id::DeviceKey;
-use crate::model::{ClockState, ContextEntry, DeviceDescription, Presence, PresenceState};
+use crate::model::{ClockState, ContextEntry, DeviceDescription, Presence, PresenceState, Value};
 use crate::time::{Span, Timestamp};
+use crate::trigger::Watched;
 use crate::wire::{ContextUp, DownMessage, EventUp, PresenceUp, PresenceWord};
 
 /// Entries of context that one device may keep.
@@ -46,6 +48,7 @@ pub(super) fn presence(draft: &mut Draft<'_>, key: &DeviceKey, said: &PresenceUp
     if presence != device.presence || said.firmware.as_ref().is_some_and(|fw| device.firmware.as_ref() != Some(fw)) {
         draft.change(Change::PresenceSet { device: key.clone(), presence, firmware: said.firmware.clone() });
     }
+    presence_moved(draft, key, device.presence.state, state);
     if matches!(said.state, PresenceWord::Online) && !said.is_will {
         measure_clock(draft, key, None);
         if device.wipe_pending {
@@ -84,7 +87,24 @@ pub(super) fn connection_lost(draft: &mut Draft<'_>, key: &DeviceKey) -> Answere
     }
     let presence = Presence { state: PresenceState::Lost, since: draft.now, epoch: device.presence.epoch };
     draft.change(Change::PresenceSet { device: key.clone(), presence, firmware: None });
+    presence_moved(draft, key, device.presence.state, PresenceState::Lost);
     Ok(Reply::Done)
+}
+
+/// What follows from a device's coming and going: edges of its presence, and whether its silence
+/// says anything.
+fn presence_moved(draft: &mut Draft<'_>, key: &DeviceKey, before: PresenceState, state: PresenceState) {
+    let word = |state: PresenceState| Value::Text(state.as_str().into());
+    let (previous, value, at) = (word(before), word(state), draft.now);
+    let since = draft.before().devices.get(key).map_or(at, |device| device.presence.since);
+    // A device that was never seen before was not away.
+    let previous = (before != PresenceState::Unseen).then_some((&previous, since));
+    wake::by_edge(draft, key, Watched::Presence, Seen { previous, value: &value, at, fresh_until: None });
+    if state == PresenceState::Online {
+        deadline::listen(draft, key, |_| false, false);
+    } else {
+        deadline::gone(draft, key);
+    }
 }
 
 pub(super) fn credential_used(draft: &mut Draft<'_>, key: &DeviceKey) -> Answered {
@@ -173,6 +193,9 @@ pub(super) fn context(draft: &mut Draft<'_>, key: &DeviceKey, said: &ContextUp) 
         draft.note(format!("context {name} = {value}"));
         let entry = ContextEntry { value: value.clone(), t: at, until };
         draft.change(Change::ContextSet { device: key.clone(), name: name.to_string(), entry });
+        let previous = known.map(|known| (&known.value, known.t));
+        let seen = Seen { previous, value, at, fresh_until: known.map(|known| known.until) };
+        wake::by_edge(draft, key, Watched::Context(name.as_str()), seen);
     }
     Ok(Reply::Done)
 }

@@ -8,8 +8,10 @@
 mod apply;
 mod claim;
 mod consent;
+mod deadline;
 mod device;
 mod draft;
+mod edge;
 mod event_time;
 mod leave;
 mod offer;
@@ -20,6 +22,7 @@ mod sync;
 mod telemetry;
 mod timer;
 mod wake;
+mod why_not;
 
 use crate::code::{Code, Refusal};
 use crate::decision::{Change, Decision, Reply};
@@ -60,7 +63,7 @@ pub fn decide(facts: &Household, input: &Input, rules: &RuleSet, now: Timestamp)
 /// Why a trigger would, or would not, send for an input that did not wake it: every step looked
 /// at, nothing changed.
 pub fn why_not_candidate(facts: &Household, input: &Input, rules: &RuleSet, trigger: &Trigger) -> CandidateTrace {
-    wake::why_not(facts, input, rules, trigger)
+    why_not::why_not(facts, input, rules, trigger)
 }
 
 fn from_device(draft: &mut Draft<'_>, message: &DeviceMessage) -> Answered {

@@ -1,10 +1,12 @@
 //! Stories and laws of the rules, on virtual time.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod by_time;
 mod clock_jumps;
 mod laws;
 mod orders;
 mod ownership;
+mod records;
 mod transcript;
 mod triggers;
 mod world;

@@ -39,6 +39,7 @@ pub use typing::Schema;
 
 use crate::time::{Span, Timestamp, Zone};
 use path::{LocalPart, Path};
+pub(crate) use path::{WEEKDAYS, weekday};
 
 /// Bytes of one condition: far more than 64 parts need, little enough to read at once.
 pub const CONDITION_BYTES_MAX: usize = 8 * 1024;

@@ -78,10 +78,10 @@ impl LocalPart {
     }
 }
 
-/// The weekdays as written.
-pub(super) const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+/// The weekdays as written, from Monday.
+pub(crate) const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
-fn weekday(day: Weekday) -> &'static str {
+pub(crate) fn weekday(day: Weekday) -> &'static str {
     match day {
         Weekday::Monday => "mon",
         Weekday::Tuesday => "tue",
