@@ -17,6 +17,8 @@ pub enum Triggers {
     /// Checks trigger files; shows every error with its place and how to mend it. Exits with 1
     /// where there is one.
     Check(Check),
+    /// Prints the JSON Schema of trigger files, which editors use.
+    Schema,
 }
 
 impl Triggers {
@@ -24,6 +26,10 @@ impl Triggers {
     pub fn run(self) -> ExitCode {
         match self {
             Triggers::Check(check) => check.run(),
+            Triggers::Schema => {
+                super::say(&trigger::file_schema());
+                ExitCode::SUCCESS
+            }
         }
     }
 }
@@ -40,6 +46,9 @@ pub struct Check {
     /// Whose triggers they are; without it, the catalog's first retailer.
     #[arg(long, value_name = "ID")]
     pub retailer: Option<RetailerId>,
+    /// Says too what each sound trigger is found by when something happens.
+    #[arg(long)]
+    pub explain_index: bool,
     /// One JSON object per problem on stdout, for programs.
     #[arg(long)]
     pub json: bool,
@@ -67,8 +76,8 @@ enum CheckError {
 impl Check {
     fn run(self) -> ExitCode {
         match self.examine() {
-            Ok((_, checked)) if self.json => tell_programs(&checked),
-            Ok((sources, checked)) => tell_people(&sources, &checked),
+            Ok((_, checked)) if self.json => tell_programs(&checked, self.explain_index),
+            Ok((sources, checked)) => tell_people(&sources, &checked, self.explain_index),
             Err(error) => super::failed(error),
         }
     }
@@ -125,7 +134,11 @@ fn read_source(path: &Path) -> Result<SourceFile, CheckError> {
     Ok(SourceFile { name: path.display().to_string(), text })
 }
 
-fn tell_programs(checked: &Checked) -> ExitCode {
+fn tell_programs(checked: &Checked, explain_index: bool) -> ExitCode {
+    for trigger in checked.triggers.iter().filter(|_| explain_index) {
+        let key = serde_json::json!({"trigger": trigger.id.as_str(), "index": trigger.on.key().to_string()});
+        super::say(&format!("{key}\n"));
+    }
     for problem in &checked.problems {
         match serde_json::to_string(problem) {
             Ok(line) => super::say(&format!("{line}\n")),
@@ -135,7 +148,11 @@ fn tell_programs(checked: &Checked) -> ExitCode {
     outcome(checked)
 }
 
-fn tell_people(sources: &[SourceFile], checked: &Checked) -> ExitCode {
+fn tell_people(sources: &[SourceFile], checked: &Checked, explain_index: bool) -> ExitCode {
+    let widest = checked.triggers.iter().map(|trigger| trigger.id.as_str().len()).max().unwrap_or_default();
+    for trigger in checked.triggers.iter().filter(|_| explain_index) {
+        super::say(&format!("{:<widest$}  {}\n", trigger.id.as_str(), trigger.on.key()));
+    }
     for problem in &checked.problems {
         eprint!("{}", rendered(problem, sources));
     }

@@ -4,18 +4,15 @@ use std::collections::BTreeMap;
 
 use super::draft::{Draft, description};
 use super::edge::Seen;
-use super::event_time::{event_time, is_older, is_trusted, measure};
+use super::event_time::{event_time, is_trusted, measure};
 use super::{Answered, REPLY_TTL, deadline, wake};
 use crate::code::{Code, Refusal};
 use crate::decision::{Change, Effect, Reply};
 use crate::id::DeviceKey;
-use crate::model::{ClockState, ContextEntry, DeviceDescription, Presence, PresenceState, Value};
+use crate::model::{ClockState, DeviceDescription, Presence, PresenceState, Value};
 use crate::time::{Span, Timestamp};
 use crate::trigger::Watched;
-use crate::wire::{ContextUp, DownMessage, EventUp, PresenceUp, PresenceWord};
-
-/// Entries of context that one device may keep.
-const CONTEXT_ENTRIES_MAX: usize = 16;
+use crate::wire::{DownMessage, EventUp, PresenceUp, PresenceWord};
 
 /// Counts the gaps in the device's own numbering. A lower number is a restart of the count or a
 /// late message; neither is refused here, because the message id already makes repeats harmless.
@@ -173,30 +170,6 @@ pub(super) fn event(draft: &mut Draft<'_>, key: &DeviceKey, event: &EventUp) -> 
     let at = event_time(device, &draft.input.sender, event.t, draft.now);
     draft.note(format!("event {}", event.r#type));
     wake::by_event(draft, key, event, at.at);
-    Ok(Reply::Done)
-}
-
-pub(super) fn context(draft: &mut Draft<'_>, key: &DeviceKey, said: &ContextUp) -> Answered {
-    let Some(device) = draft.before().devices.get(key) else { return Ok(Reply::Unchanged) };
-    let at = event_time(device, &draft.input.sender, None, draft.now).at;
-    let until = at + Span::seconds(i64::from(said.ttl_s));
-    for (name, value) in &said.entries {
-        let known = device.context.get(name.as_str());
-        if known.is_some_and(|known| is_older(at, known.t, draft.now)) {
-            draft.note(format!("context {name}: an older word came later, ignored"));
-            continue;
-        }
-        if known.is_none() && device.context.len() >= CONTEXT_ENTRIES_MAX {
-            let message = format!("a device keeps at most {CONTEXT_ENTRIES_MAX} entries of context");
-            return Err(Refusal::new(Code::PayloadInvalid, message).at(format!("/body/{name}")));
-        }
-        draft.note(format!("context {name} = {value}"));
-        let entry = ContextEntry { value: value.clone(), t: at, until };
-        draft.change(Change::ContextSet { device: key.clone(), name: name.to_string(), entry });
-        let previous = known.map(|known| (&known.value, known.t));
-        let seen = Seen { previous, value, at, fresh_until: known.map(|known| known.until) };
-        wake::by_edge(draft, key, Watched::Context(name.as_str()), seen);
-    }
     Ok(Reply::Done)
 }
 

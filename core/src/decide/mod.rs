@@ -8,6 +8,7 @@
 mod apply;
 mod claim;
 mod consent;
+mod context;
 mod deadline;
 mod device;
 mod draft;
@@ -82,7 +83,7 @@ fn from_device(draft: &mut Draft<'_>, message: &DeviceMessage) -> Answered {
         DeviceMessage::Desc(description) => device::describe(draft, &device, description),
         DeviceMessage::Telemetry(samples) => telemetry::samples(draft, &device, samples),
         DeviceMessage::Event(event) => device::event(draft, &device, event),
-        DeviceMessage::Context(context) => device::context(draft, &device, context),
+        DeviceMessage::Context(said) => context::of_device(draft, &device, said),
         DeviceMessage::Slot(slot) => telemetry::slot(draft, &device, slot),
         DeviceMessage::State(state) => telemetry::state(draft, &device, state),
         DeviceMessage::Sync(wanted) => sync::current_set(draft, &device, wanted),
@@ -132,6 +133,7 @@ fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
         }
         Command::CancelOrder { order, channel } => order::cancelled_elsewhere(draft, *order, channel),
         Command::WithdrawOffer { offer, reason } => offer::taken_back(draft, *offer, reason),
+        Command::SetContext { name, value, until } => context::of_home(draft, name, value, *until),
     }
 }
 

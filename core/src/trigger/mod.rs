@@ -11,6 +11,7 @@ mod nearest;
 mod on;
 mod problem;
 mod quantity;
+mod schema;
 mod set;
 mod shape;
 mod text;
@@ -29,6 +30,7 @@ pub use definition::TriggerDefinition;
 pub use on::{Count, Crossing, EdgeRule, Hour, Moment, On, Source};
 pub use problem::{NOT_SERVED_YET, Problem, ProblemReport, Severity};
 pub use quantity::{parse_quantity, quantity_text};
+pub use schema::file_schema;
 pub use set::{Concerned, IndexKey, TriggerSet, Watched};
 pub use text::{HouseholdVars, PriceVars, ProductVars, TextError, TextVars, Texts, money_text};
 

@@ -45,11 +45,11 @@ pub(super) enum Shape {
 
 /// One key of a table.
 pub(super) struct Key {
-    name: &'static str,
-    shape: Shape,
-    required: bool,
+    pub(super) name: &'static str,
+    pub(super) shape: Shape,
+    pub(super) required: bool,
     /// Why it is not served yet, where it is not.
-    later: Option<&'static str>,
+    pub(super) later: Option<&'static str>,
 }
 
 const fn key(name: &'static str, shape: Shape) -> Key {

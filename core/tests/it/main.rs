@@ -7,6 +7,7 @@ mod laws;
 mod orders;
 mod ownership;
 mod records;
+mod semantics;
 mod transcript;
 mod triggers;
 mod world;

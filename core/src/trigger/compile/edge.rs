@@ -106,6 +106,9 @@ pub(super) fn count(on: &OnDefinition, findings: &mut Findings<'_>) -> Option<Op
             }
             Some(Some(Count { times, within }))
         }
+        // What was written wrongly was told, and is not missing.
+        (Some(_), None) if findings.blamed("/on/within") => None,
+        (None, Some(_)) if findings.blamed("/on/count") => None,
         (Some(_), None) => {
             missing("within", "in how much time are they counted, such as `24h`", findings);
             None
