@@ -179,7 +179,7 @@ fn settle(draft: &mut Draft<'_>, key: &DeviceKey, join: &Join) -> Answered {
         draft.say(key, message, Some(now + CLAIM_TTL));
     }
     wake::by_moment(draft, key, Moment::Linked);
-    deadline::listen(draft, key, |_| false, false);
+    deadline::begin(draft, key);
     Ok(Reply::Linked { link: join.link, household: id })
 }
 

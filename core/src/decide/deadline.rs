@@ -8,7 +8,7 @@ use super::wake::{self, concerned, fire, set};
 use crate::decision::Change;
 use crate::id::{DeviceKey, FieldName, TriggerId};
 use crate::limits::OVERDUE_AFTER;
-use crate::model::{Device, Edge, EdgeState, PresenceState};
+use crate::model::{Device, Edge, EdgeState, Household, PresenceState};
 use crate::time::{Span, Timestamp};
 use crate::trigger::{Source, Trigger};
 
@@ -68,17 +68,28 @@ fn stays(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, edge: &Edge)
     }
 }
 
-/// Begins to listen: for silence of a device that is connected, and for the hours of its home.
-/// `heard` says of which fields something came just now.
-pub(super) fn listen(draft: &mut Draft<'_>, key: &DeviceKey, heard: impl Fn(&FieldName) -> bool, any: bool) {
-    let (rules, now) = (draft.rules, draft.now);
-    if !rules.triggers.listens() {
-        return;
+/// A device came, or came into another home: begins to listen to it.
+pub(super) fn begin(draft: &mut Draft<'_>, key: &DeviceKey) {
+    if draft.rules.triggers.listens() {
+        let home = draft.home().clone();
+        listen(draft, &home, key, |_| false, false);
     }
-    let home = draft.home().clone();
+}
+
+/// A device reported: its silence is over, and begins anew. `fields` says whether of a field.
+pub(super) fn heard(draft: &mut Draft<'_>, key: &DeviceKey, fields: impl Fn(&FieldName) -> bool) {
+    if draft.rules.triggers.listens() {
+        // A report changes neither who is connected nor who listens: no copy of the home is needed.
+        listen(draft, draft.before(), key, fields, true);
+    }
+}
+
+/// Listens for silence of a device that is connected, and for the hours of its home.
+fn listen(draft: &mut Draft<'_>, home: &Household, key: &DeviceKey, heard: impl Fn(&FieldName) -> bool, any: bool) {
+    let (rules, now) = (draft.rules, draft.now);
     let Some(device) = home.devices.get(key) else { return };
     let Some(can) = description(device, rules) else { return };
-    let asked = concerned(&home, device, can);
+    let asked = concerned(home, device, can);
     if is_connected(device) {
         for trigger in rules.triggers.on_silence(asked) {
             let Source::Silence { field, after } = &trigger.on.source else { continue };

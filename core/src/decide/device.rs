@@ -98,7 +98,7 @@ fn presence_moved(draft: &mut Draft<'_>, key: &DeviceKey, before: PresenceState,
     let previous = (before != PresenceState::Unseen).then_some((&previous, since));
     wake::by_edge(draft, key, Watched::Presence, Seen { previous, value: &value, at, fresh_until: None });
     if state == PresenceState::Online {
-        deadline::listen(draft, key, |_| false, false);
+        deadline::begin(draft, key);
     } else {
         deadline::gone(draft, key);
     }

@@ -93,6 +93,12 @@ impl<'a> Draft<'a> {
         self.notes.push(note.into());
     }
 
+    pub(super) fn note_once(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
     /// Whether this decision made an offer already.
     pub(super) fn has_offered(&self, decision: DecisionId) -> bool {
         self.candidates.iter().any(|known| known.decision == decision && known.offer.is_some())

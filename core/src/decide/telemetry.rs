@@ -35,7 +35,7 @@ pub(super) fn samples(draft: &mut Draft<'_>, key: &DeviceKey, samples: &[Sample]
         draft.note(format!("{late} older values: history, no edge"));
     }
     let heard = |field: &FieldName| samples.iter().any(|sample| sample.fields.iter().any(|(name, _)| name == field));
-    deadline::listen(draft, key, heard, true);
+    deadline::heard(draft, key, heard);
     Ok(Reply::Done)
 }
 

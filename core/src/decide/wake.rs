@@ -147,7 +147,7 @@ pub(super) fn set(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, to:
         return;
     }
     if known.is_none() && device.edges.len() >= EDGES_PER_DEVICE_MAX {
-        draft.note(format!("more than {EDGES_PER_DEVICE_MAX} edges on one device: {} is not remembered", trigger.id));
+        draft.note_once(format!("more than {EDGES_PER_DEVICE_MAX} edges on {key}: the others are not remembered"));
         return;
     }
     draft.change(Change::EdgeSet { device: key.clone(), trigger: trigger.id.clone(), edge: to });

@@ -6,6 +6,7 @@ mod checking;
 mod conditions;
 mod kleene;
 mod samples;
+mod schema;
 mod set;
 mod texts;
 mod world;

@@ -342,7 +342,9 @@ fn order(on: &OnDefinition, findings: &mut Findings<'_>) -> Option<Source> {
 fn schedule(on: &OnDefinition, findings: &mut Findings<'_>) -> Option<Source> {
     let Some(minute) = on.at.as_deref().and_then(|at| DailyWindow::parse(at, at).ok()).map(|window| window.from_minute)
     else {
-        missing("at", "the home's local time, such as `18:30`", findings);
+        if !findings.blamed("/on/at") {
+            missing("at", "the home's local time, such as `18:30`", findings);
+        }
         return None;
     };
     let at = jiff::civil::time((minute / 60) as i8, (minute % 60) as i8, 0, 0);
