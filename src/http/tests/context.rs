@@ -34,8 +34,7 @@ async fn a_feed_tells_a_home_or_all_homes_of_a_region_and_wakes_their_triggers()
     assert_eq!(house.ok("POST", "/v1/context/weather", &house.other_shop, say("rain", paris())).await["homes"], 0);
     assert_eq!(house.get("/v1/offers", &house.shop).await.json["items"], json!([]));
 
-    let home = house.get("/v1/profiles/p1", &house.shop).await.json["homes"][0].clone();
-    let id = home["household"].as_str().or(home.as_str()).unwrap_or_else(|| panic!("{home}")).to_owned();
+    let id = house.get("/v1/profiles/p1", &house.shop).await.json["links"][0]["household"].as_str().unwrap().to_owned();
     let rain = say("rain", json!({"household": id}));
     assert_eq!(house.call("POST", "/v1/context/weather", &house.other_shop, rain.clone()).await.status, 404);
     assert_eq!(house.ok("POST", "/v1/context/weather", &house.shop, rain).await["homes"], 1);
