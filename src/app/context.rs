@@ -6,6 +6,7 @@ use hearthway_core::id::{FieldName, HouseholdId};
 use hearthway_core::input::Command;
 use hearthway_core::model::Value;
 use hearthway_core::time::{Span, Timestamp, Zone};
+pub use hearthway_core::trigger::definition::Scalar;
 use tokio::task::JoinSet;
 
 use super::profiles::settled;

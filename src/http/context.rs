@@ -5,14 +5,13 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use hearthway_core::id::{FieldName, HouseholdId};
 use hearthway_core::time::{Span, Zone};
-use hearthway_core::trigger::definition::Scalar;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::Shared;
 use super::error::{ApiError, ApiResult};
 use super::request::{Body, Who, path_name};
-use crate::app::context::{ContextWord, Place};
+use crate::app::context::{ContextWord, Place, Scalar};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
