@@ -11,7 +11,7 @@ use divan::{Bencher, black_box};
 use hearthway_core::id::{FieldName, KindId, ModelId};
 use hearthway_core::model::Value;
 use hearthway_core::trigger::condition::{Condition, Schema, Scope};
-use hearthway_core::trigger::{SourceFile, Trigger, TriggerSet, check, compile_json};
+use hearthway_core::trigger::{Concerned, SourceFile, Trigger, TriggerSet, Watched, check, compile_json};
 use serde_json::json;
 use world::{home, now, retailer, rules, thermostat};
 
@@ -35,16 +35,64 @@ fn triggers(count: usize) -> Vec<Arc<Trigger>> {
         .collect()
 }
 
-/// One message, all triggers on its field, none crossed.
-#[divan::bench(args = [10, 100, 1_000, 10_000])]
+/// Match only, at the worst skew: all triggers on one kind, all messages of that kind on one field.
+/// The values go up and down below all thresholds, so that none is crossed: the usual message.
+#[divan::bench(args = [10, 1_000, 10_000])]
 fn match_without_a_crossing(bencher: Bencher<'_, '_>, count: usize) {
+    one_step(bencher, count, (20.0, 20.4), 0);
+}
+
+/// The same where each step crosses one threshold in the middle.
+#[divan::bench(args = [10, 1_000, 10_000])]
+fn match_with_one_crossing(bencher: Bencher<'_, '_>, count: usize) {
+    let width = 10.0 / count as f64;
+    let middle = 5.0 + 10.0 * (count / 2) as f64 / count as f64;
+    one_step(bencher, count, (middle + width / 4.0, middle - width / 4.0), 1);
+}
+
+fn one_step(bencher: Bencher<'_, '_>, count: usize, (before, after): (f64, f64), crossed: usize) {
     let set = TriggerSet::build(triggers(count));
     let (kind, model) = (KindId::new("thermostat").unwrap(), ModelId::new("th-200").unwrap());
     let (field, shop) = (FieldName::new("temperature").unwrap(), retailer());
-    let (before, after) = (Value::Number(20.0), Value::Number(20.4));
+    let (before, after) = (Value::Number(before), Value::Number(after));
+    let device = Concerned { retailer: Some(&shop), kind: &kind, model: &model };
+    let step = || {
+        let device = black_box(device);
+        set.crossed(device, Watched::Telemetry(&field), Some(black_box(&before)), black_box(&after)).count()
+    };
+    assert_eq!(step(), crossed);
+    bencher.bench_local(step);
+}
+
+/// Building the index of compiled triggers.
+#[divan::bench(args = [10_000], sample_count = 5)]
+fn index_a_set(bencher: Bencher<'_, '_>, count: usize) {
+    let triggers = triggers(count);
+    bencher.bench_local(|| TriggerSet::build(black_box(triggers.iter().cloned())));
+}
+
+/// From the text of a file with so many triggers to a set that is ready to be swapped in.
+#[divan::bench(args = [10_000], sample_count = 3)]
+fn build_a_set_from_its_text(bencher: Bencher<'_, '_>, count: usize) {
+    use std::fmt::Write;
+    let rules = rules();
+    let mut text = String::new();
+    for n in 0..count {
+        let threshold = 5.0 + 10.0 * n as f64 / count as f64;
+        write!(
+            text,
+            "[[trigger]]\nid = \"t{n}\"\nkind = \"tip\"\n[trigger.on]\nevent = \"telemetry\"\n\
+             device = {{ kind = \"thermostat\" }}\nfield = \"temperature\"\nfalls_below = {threshold:.4}\n\
+             [trigger.when]\nall = 'local.hour >= 17 && context.presence == \"home\"'\n\
+             [trigger.offer.text.fr]\ntitle = \"a\"\nbody = \"b\"\n"
+        )
+        .unwrap();
+    }
+    let files = [SourceFile { name: "many.toml".into(), text }];
     bencher.bench_local(|| {
-        set.crossed_by_telemetry(Some(&shop), &kind, &model, &field, Some(black_box(&before)), black_box(&after))
-            .count()
+        let checked = check(black_box(&files), &world::world(&rules));
+        assert_eq!(checked.triggers.len(), count, "{:?}", checked.problems.first());
+        TriggerSet::build(checked.triggers)
     });
 }
 

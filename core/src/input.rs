@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    DeviceKey, HouseholdId, InputId, LinkId, MessageId, ModelId, MoveId, OfferId, OrderId, ProfileId, RetailerId,
+    DeviceKey, FieldName, HouseholdId, InputId, LinkId, MessageId, ModelId, MoveId, OfferId, OrderId, ProfileId,
+    RetailerId,
 };
-use crate::model::{ConsentRecord, Device, Fulfil, Link, Locale, Member, OrderState, Purpose, Role};
+use crate::model::{ConsentRecord, Device, Fulfil, Link, Locale, Member, OrderState, Purpose, Role, Value};
 use crate::time::{Timestamp, Zone};
 use crate::wire::DeviceMessage;
 
@@ -162,6 +163,15 @@ pub enum Command {
         offer: OfferId,
         /// Why.
         reason: String,
+    },
+    /// A feed says something about the home's surroundings, such as its weather or tariff.
+    SetContext {
+        /// The entry.
+        name: FieldName,
+        /// Its value.
+        value: Value,
+        /// When it stops being believed.
+        until: Timestamp,
     },
 }
 

@@ -44,6 +44,15 @@ pub const ENDED_KEPT_MAX: usize = 8;
 pub const CONTACTS_MAX: usize = 64;
 /// Triggers that may be armed on one device.
 pub const ARMED_PER_DEVICE_MAX: usize = 32;
+/// Edges remembered of one device: where a shop has more triggers on one model than this crossed at
+/// once, the others fire without waiting and without hysteresis, and the household's record, which is
+/// written again and again, stays below some 20 KiB a device.
+pub const EDGES_PER_DEVICE_MAX: usize = 256;
+/// Times of one trigger remembered to be counted within a window: exact, and a record of 200 bytes.
+pub const TIMES_COUNTED_MAX: u32 = 32;
+/// A deadline kept later than this is called overdue: the timers look every second, a busy shard
+/// takes some more.
+pub const OVERDUE_AFTER: Span = Span::minutes(1);
 /// Entries kept in the history of one offer or order.
 pub const HISTORY_ENTRIES_MAX: usize = 32;
 /// Devices of one household.

@@ -58,6 +58,10 @@ reasons! {
     EdgeHolds = "edge_holds", "The threshold was crossed before and still is.", "Le seuil a été franchi auparavant et l'est toujours.";
     EventTooOld = "event_too_old", "The event is {age_s} old; after {max_s} it is too late for an offer.", "L'événement date de {age_s} ; au-delà de {max_s}, il est trop tard pour une offre.";
     RecentEnough = "recent_enough", "The event is recent: {age_s} of at most {max_s}.", "L'événement est récent : {age_s} sur {max_s} au plus.";
+    ItsHour = "its_hour", "The trigger's hour has come[; that was {overdue_s} ago].", "L'heure du déclencheur est venue[ ; c'était il y a {overdue_s}].";
+    Stayed = "stayed", "The value stayed for {for_s}[; that was full {overdue_s} ago].", "La valeur est restée pendant {for_s}[ ; c'était atteint il y a {overdue_s}].";
+    Counted = "counted", "It happened {times} times within {within_s}.", "C'est arrivé {times} fois en {within_s}.";
+    Silent = "silent", "Nothing came for {for_s}[; that was full {overdue_s} ago].", "Rien n'est venu pendant {for_s}[ ; c'était atteint il y a {overdue_s}].";
     NotWoken = "not_woken", "Nothing woke this trigger[: {detail}].", "Rien n'a éveillé ce déclencheur : le seuil n'a pas été franchi ou l'événement attendu n'est pas venu.";
     AlwaysValid = "always_valid", "The trigger has no dates.", "Le déclencheur n'a pas de dates.";
     NotLiveThen = "not_live_then", "The trigger was not live when this was decided.", "Le déclencheur n'était pas en service lors de cette décision.";

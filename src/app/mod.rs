@@ -12,6 +12,7 @@ pub mod broker;
 pub mod catalog;
 pub mod claims;
 pub mod consents;
+pub mod context;
 pub mod decisions;
 pub mod devices;
 pub mod documents;

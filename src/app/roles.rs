@@ -64,6 +64,8 @@ scopes! {
     DecisionsRead = "decisions.read";
     /// Take backups: everything, of everybody.
     BackupsRead = "backups.read";
+    /// Say what surrounds homes: weather, tariff, season.
+    ContextWrite = "context.write";
 }
 
 /// What a token is for.
@@ -146,7 +148,7 @@ impl TokenRole {
 }
 
 /// What a retailer's tokens can do at all; a service's listed scopes are among them.
-pub(super) const RETAILER_SCOPES: [Scope; 18] = {
+pub(super) const RETAILER_SCOPES: [Scope; 19] = {
     use Scope::*;
     [
         ModelsRead,
@@ -167,5 +169,6 @@ pub(super) const RETAILER_SCOPES: [Scope; 18] = {
         OrdersStatus,
         OrdersCancel,
         DecisionsRead,
+        ContextWrite,
     ]
 };

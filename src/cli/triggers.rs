@@ -19,6 +19,8 @@ pub enum Triggers {
     Check(Check),
     /// Says what a trigger would do about an input in a household; nothing is written or sent.
     Try(super::explain::Try),
+    /// Prints the JSON Schema of trigger files, which editors use.
+    Schema,
 }
 
 impl Triggers {
@@ -27,6 +29,10 @@ impl Triggers {
         match self {
             Triggers::Check(check) => check.run(),
             Triggers::Try(trial) => trial.run(),
+            Triggers::Schema => {
+                super::say(&trigger::file_schema());
+                ExitCode::SUCCESS
+            }
         }
     }
 }
@@ -43,6 +49,9 @@ pub struct Check {
     /// Whose triggers they are; without it, the catalog's first retailer.
     #[arg(long, value_name = "ID")]
     pub retailer: Option<RetailerId>,
+    /// Says too what each sound trigger is found by when something happens.
+    #[arg(long)]
+    pub explain_index: bool,
     /// One JSON object per problem on stdout, for programs.
     #[arg(long)]
     pub json: bool,
@@ -70,9 +79,31 @@ pub(super) enum CheckError {
 impl Check {
     fn run(self) -> ExitCode {
         match self.examine() {
-            Ok((_, checked, conflicts)) if self.json => tell_programs(&checked, &conflicts),
-            Ok((sources, checked, conflicts)) => tell_people(&sources, &checked, &conflicts),
+            Ok((sources, checked, conflicts)) => {
+                if self.explain_index {
+                    self.tell_keys(&checked);
+                }
+                if self.json {
+                    tell_programs(&checked, &conflicts)
+                } else {
+                    tell_people(&sources, &checked, &conflicts)
+                }
+            }
             Err(error) => super::failed(error),
+        }
+    }
+
+    /// Says which key each trigger got.
+    fn tell_keys(&self, checked: &Checked) {
+        let widest = checked.triggers.iter().map(|trigger| trigger.id.as_str().len()).max().unwrap_or_default();
+        for trigger in &checked.triggers {
+            let (id, key) = (trigger.id.as_str(), trigger.on.key());
+            let line = if self.json {
+                serde_json::json!({"trigger": id, "index": key.to_string()}).to_string()
+            } else {
+                format!("{id:<widest$}  {key}")
+            };
+            super::say(&format!("{line}\n"));
         }
     }
 

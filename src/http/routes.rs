@@ -7,8 +7,8 @@ use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
 use super::{
-    Shared, backup, broker, catalog, claims, decisions, devices, offers, orders, profiles, quarantine, system, tenants,
-    triggers,
+    Shared, backup, broker, catalog, claims, context, decisions, devices, offers, orders, profiles, quarantine, system,
+    tenants, triggers,
 };
 
 /// One route with what the document says of it.
@@ -182,6 +182,9 @@ pub(super) fn all() -> Vec<Entry> {
         get("/v1/profiles/{profile}/consents", profiles::get_consents, "The latest word per purpose"),
         put("/v1/profiles/{profile}/consents", profiles::put_consents, "Set consents; purposes not named stay as they are")
             .body(r#"{"consents":[{"purpose":"offers.device","granted":true,"text_id":"t1"}]}"#),
+        post("/v1/context/{kind}", context::post_context, "What surrounds homes, such as `weather`, `tariff`, `season`: of one household, or of a region by its time zone")
+            .body(r#"{"value":"rain","ttl_s":10800,"region":"Europe/Paris"}"#)
+            .answer(200, r#"{"kind":"weather","homes":412,"until":"2026-11-10T20:00:00Z"}"#),
     ];
     let fleet = [
         get("/v1/devices", devices::list_devices, "Devices, by maker and name")

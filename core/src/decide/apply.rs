@@ -62,7 +62,7 @@ impl Household {
             }),
             Change::EdgeSet { device, trigger, edge } => self.with(device, |d| {
                 match edge {
-                    Some(edge) => d.edges.insert(trigger.clone(), *edge),
+                    Some(edge) => d.edges.insert(trigger.clone(), edge.clone()),
                     None => d.edges.remove(trigger),
                 };
             }),

@@ -1,13 +1,14 @@
 //! Who a device belongs to: registration, the claim code, the move to its household.
 
 use super::draft::Draft;
-use super::{Answered, Refusal, leave};
+use super::{Answered, Refusal, deadline, leave, wake};
 use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, ModelId, MoveId, derive_bytes};
 use crate::input::Join;
 use crate::limits::{CLAIM_TTL, DEVICES_PER_HOUSEHOLD_MAX, MEMBERS_PER_HOUSEHOLD_MAX};
 use crate::model::{Claim, Device, Member, PresenceState};
+use crate::trigger::Moment;
 use crate::wire::{ClaimUp, DownMessage};
 
 /// The letters and digits of a claim code: none that look alike.
@@ -177,6 +178,8 @@ fn settle(draft: &mut Draft<'_>, key: &DeviceKey, join: &Join) -> Answered {
         let message = DownMessage::ClaimLinked { display_name: join.member.display_name.clone() };
         draft.say(key, message, Some(now + CLAIM_TTL));
     }
+    wake::by_moment(draft, key, Moment::Linked);
+    deadline::begin(draft, key);
     Ok(Reply::Linked { link: join.link, household: id })
 }
 

@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::draft::{Draft, description};
-use super::event_time::{event_time, is_older, is_trusted, measure};
-use super::{Answered, REPLY_TTL, wake};
+use super::edge::Seen;
+use super::event_time::{event_time, is_trusted, measure};
+use super::{Answered, REPLY_TTL, deadline, wake};
 use crate::code::{Code, Refusal};
 use crate::decision::{Change, Effect, Reply};
 use crate::id::DeviceKey;
-use crate::model::{ClockState, ContextEntry, DeviceDescription, Presence, PresenceState};
+use crate::model::{ClockState, DeviceDescription, Presence, PresenceState, Value};
 use crate::time::{Span, Timestamp};
-use crate::wire::{ContextUp, DownMessage, EventUp, PresenceUp, PresenceWord};
-
-/// Entries of context that one device may keep.
-const CONTEXT_ENTRIES_MAX: usize = 16;
+use crate::trigger::Watched;
+use crate::wire::{DownMessage, EventUp, PresenceUp, PresenceWord};
 
 /// Counts the gaps in the device's own numbering. A lower number is a restart of the count or a
 /// late message; neither is refused here, because the message id already makes repeats harmless.
@@ -46,6 +45,7 @@ pub(super) fn presence(draft: &mut Draft<'_>, key: &DeviceKey, said: &PresenceUp
     if presence != device.presence || said.firmware.as_ref().is_some_and(|fw| device.firmware.as_ref() != Some(fw)) {
         draft.change(Change::PresenceSet { device: key.clone(), presence, firmware: said.firmware.clone() });
     }
+    presence_moved(draft, key, device.presence.state, state);
     if matches!(said.state, PresenceWord::Online) && !said.is_will {
         measure_clock(draft, key, None);
         if device.wipe_pending {
@@ -84,7 +84,24 @@ pub(super) fn connection_lost(draft: &mut Draft<'_>, key: &DeviceKey) -> Answere
     }
     let presence = Presence { state: PresenceState::Lost, since: draft.now, epoch: device.presence.epoch };
     draft.change(Change::PresenceSet { device: key.clone(), presence, firmware: None });
+    presence_moved(draft, key, device.presence.state, PresenceState::Lost);
     Ok(Reply::Done)
+}
+
+/// What follows from a device's coming and going: edges of its presence, and whether its silence
+/// says anything.
+fn presence_moved(draft: &mut Draft<'_>, key: &DeviceKey, before: PresenceState, state: PresenceState) {
+    let word = |state: PresenceState| Value::Text(state.as_str().into());
+    let (previous, value, at) = (word(before), word(state), draft.now);
+    let since = draft.before().devices.get(key).map_or(at, |device| device.presence.since);
+    // A device that was never seen before was not away.
+    let previous = (before != PresenceState::Unseen).then_some((&previous, since));
+    wake::by_edge(draft, key, Watched::Presence, Seen { previous, value: &value, at, fresh_until: None });
+    if state == PresenceState::Online {
+        deadline::begin(draft, key);
+    } else {
+        deadline::gone(draft, key);
+    }
 }
 
 pub(super) fn credential_used(draft: &mut Draft<'_>, key: &DeviceKey) -> Answered {
@@ -153,27 +170,6 @@ pub(super) fn event(draft: &mut Draft<'_>, key: &DeviceKey, event: &EventUp) -> 
     let at = event_time(device, &draft.input.sender, event.t, draft.now);
     draft.note(format!("event {}", event.r#type));
     wake::by_event(draft, key, event, at.at);
-    Ok(Reply::Done)
-}
-
-pub(super) fn context(draft: &mut Draft<'_>, key: &DeviceKey, said: &ContextUp) -> Answered {
-    let Some(device) = draft.before().devices.get(key) else { return Ok(Reply::Unchanged) };
-    let at = event_time(device, &draft.input.sender, None, draft.now).at;
-    let until = at + Span::seconds(i64::from(said.ttl_s));
-    for (name, value) in &said.entries {
-        let known = device.context.get(name.as_str());
-        if known.is_some_and(|known| is_older(at, known.t, draft.now)) {
-            draft.note(format!("context {name}: an older word came later, ignored"));
-            continue;
-        }
-        if known.is_none() && device.context.len() >= CONTEXT_ENTRIES_MAX {
-            let message = format!("a device keeps at most {CONTEXT_ENTRIES_MAX} entries of context");
-            return Err(Refusal::new(Code::PayloadInvalid, message).at(format!("/body/{name}")));
-        }
-        draft.note(format!("context {name} = {value}"));
-        let entry = ContextEntry { value: value.clone(), t: at, until };
-        draft.change(Change::ContextSet { device: key.clone(), name: name.to_string(), entry });
-    }
     Ok(Reply::Done)
 }
 

@@ -3,7 +3,7 @@
 
 use crate::code::Refusal;
 use crate::decision::{Change, Decision, Effect, Reply};
-use crate::id::DeviceKey;
+use crate::id::{DecisionId, DeviceKey};
 use crate::input::{Input, What};
 use crate::model::{Device, DeviceDescription, Household};
 use crate::rules::RuleSet;
@@ -91,6 +91,17 @@ impl<'a> Draft<'a> {
 
     pub(super) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
+    }
+
+    pub(super) fn note_once(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// Whether this decision made an offer already.
+    pub(super) fn has_offered(&self, decision: DecisionId) -> bool {
+        self.candidates.iter().any(|known| known.decision == decision && known.offer.is_some())
     }
 
     pub(super) fn candidate(&mut self, candidate: CandidateTrace) {

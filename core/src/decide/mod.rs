@@ -8,8 +8,11 @@
 mod apply;
 mod claim;
 mod consent;
+mod context;
+mod deadline;
 mod device;
 mod draft;
+mod edge;
 mod event_time;
 mod leave;
 mod offer;
@@ -20,6 +23,7 @@ mod sync;
 mod telemetry;
 mod timer;
 mod wake;
+mod why_not;
 
 use crate::code::{Code, Refusal};
 use crate::decision::{Change, Decision, Reply};
@@ -60,7 +64,7 @@ pub fn decide(facts: &Household, input: &Input, rules: &RuleSet, now: Timestamp)
 /// Why a trigger would, or would not, send for an input that did not wake it: every step looked
 /// at, nothing changed.
 pub fn why_not_candidate(facts: &Household, input: &Input, rules: &RuleSet, trigger: &Trigger) -> CandidateTrace {
-    wake::why_not(facts, input, rules, trigger)
+    why_not::why_not(facts, input, rules, trigger)
 }
 
 fn from_device(draft: &mut Draft<'_>, message: &DeviceMessage) -> Answered {
@@ -79,7 +83,7 @@ fn from_device(draft: &mut Draft<'_>, message: &DeviceMessage) -> Answered {
         DeviceMessage::Desc(description) => device::describe(draft, &device, description),
         DeviceMessage::Telemetry(samples) => telemetry::samples(draft, &device, samples),
         DeviceMessage::Event(event) => device::event(draft, &device, event),
-        DeviceMessage::Context(context) => device::context(draft, &device, context),
+        DeviceMessage::Context(said) => context::of_device(draft, &device, said),
         DeviceMessage::Slot(slot) => telemetry::slot(draft, &device, slot),
         DeviceMessage::State(state) => telemetry::state(draft, &device, state),
         DeviceMessage::Sync(wanted) => sync::current_set(draft, &device, wanted),
@@ -129,6 +133,7 @@ fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
         }
         Command::CancelOrder { order, channel } => order::cancelled_elsewhere(draft, *order, channel),
         Command::WithdrawOffer { offer, reason } => offer::taken_back(draft, *offer, reason),
+        Command::SetContext { name, value, until } => context::of_home(draft, name, value, *until),
     }
 }
 

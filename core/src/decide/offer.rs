@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::draft::Draft;
 use super::event_time::event_time;
 use super::pipeline::{self, Cause, Wake};
-use super::{Answered, Refusal, order, render};
+use super::{Answered, Refusal, order, render, wake};
 use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, OfferId, ProfileId};
@@ -13,6 +13,7 @@ use crate::input::Answer;
 use crate::limits::ANSWER_BOUNCE;
 use crate::model::{Action, Contact, ContactState, Fulfil, Offer, OfferState, StateChange};
 use crate::time::{Span, Timestamp};
+use crate::trigger::Moment;
 use crate::wire::{AnswerUp, DownMessage, ReceiptUp, ReceiptWord};
 
 /// How long a snooze lasts where the person did not say.
@@ -280,6 +281,7 @@ fn accept(
     }
     order::tell(draft, &order);
     super::drop_ended(draft);
+    wake::by_moment(draft, &device, Moment::Order(order.state));
     Ok(Reply::Answered { offer: offer_id, state: "accepted".to_owned(), order: Some(order_id) })
 }
 

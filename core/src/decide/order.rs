@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::draft::Draft;
-use super::{Answered, Refusal};
+use super::{Answered, Refusal, wake};
 use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, OrderId, ProfileId};
 use crate::model::{Fulfil, Offer, Order, OrderLine, OrderState, Role, StateChange};
 use crate::money::Money;
 use crate::time::Span;
+use crate::trigger::Moment;
 use crate::wire::{DownMessage, OrderUp};
 
 /// How long a change of an order is worth telling to a device that is away.
@@ -82,6 +83,7 @@ fn advance(draft: &mut Draft<'_>, order: &Order, state: OrderState, cause: &str,
     draft.change(Change::OrderSet(Box::new(next.clone())));
     tell(draft, &next);
     super::drop_ended(draft);
+    wake::by_moment(draft, &next.device, Moment::Order(state));
     Ok(reply)
 }
 

@@ -9,14 +9,14 @@ use super::render::{self, Proposal};
 use crate::decision::{Change, Effect};
 use crate::id::{DecisionId, DeviceKey, OfferId, SlotId};
 use crate::input::Input;
-use crate::limits::{LIVE_OFFERS_PER_DEVICE_MAX, QUIET_END_JITTER};
+use crate::limits::{LIVE_OFFERS_PER_DEVICE_MAX, OVERDUE_AFTER, QUIET_END_JITTER};
 use crate::model::{
     Contact, ContactState, Device, DeviceDescription, Household, Offer, OfferState, OrderState, StateChange,
 };
 use crate::rules::RuleSet;
 use crate::time::{Span, Timestamp};
 use crate::trace::{CandidateTrace, Fact, Phrase, Step, StepTrace, StepVerdict, Verdict};
-use crate::trigger::{Cap, CapPer, CapScope, CapWindow, Scope, Trigger, Truth};
+use crate::trigger::{Cap, CapPer, CapScope, CapWindow, Count, Scope, Trigger, Truth};
 use crate::wire::{DownMessage, EventUp};
 use crate::words::Reason;
 
@@ -27,10 +27,38 @@ pub(super) enum Cause {
     Edge,
     /// Its edge was crossed before, and its conditions may hold by now.
     Armed,
-    /// A discrete event.
+    /// A discrete event, or a moment of a link or an order.
     Event,
+    /// A value stayed beyond its edge for so long.
+    Stayed(Span),
+    /// It happened as often as it takes.
+    Counted(Count),
+    /// Nothing came for so long.
+    Silent(Span),
+    /// An hour of local time.
+    Hour,
     /// An offer was held, or put off by its reader, and its hour has come.
     Held(OfferId),
+}
+
+impl Cause {
+    /// The offer that was held, where that is why.
+    fn held(self) -> Option<OfferId> {
+        match self {
+            Cause::Held(offer) => Some(offer),
+            Cause::Edge
+            | Cause::Armed
+            | Cause::Event
+            | Cause::Stayed(_)
+            | Cause::Counted(_)
+            | Cause::Silent(_)
+            | Cause::Hour => None,
+        }
+    }
+    /// Whether it is a deadline, which can be kept late.
+    fn is_deadline(self) -> bool {
+        matches!(self, Cause::Stayed(_) | Cause::Silent(_) | Cause::Hour)
+    }
 }
 
 /// What woke a trigger.
@@ -82,23 +110,35 @@ impl Evaluated {
     }
 }
 
-/// The id of the decision about one trigger at one input.
-pub(super) fn decision_id(home: &Household, input: &Input, trigger: &Trigger) -> DecisionId {
-    DecisionId::derived(&[home.id.bytes(), input.id.bytes(), trigger.id.as_str().as_bytes()])
+/// The id of the decision about one trigger on one device at one input: at one deadline the same
+/// trigger may be looked at on several devices.
+pub(super) fn decision_id(
+    home: &Household,
+    input: &Input,
+    trigger: &Trigger,
+    device: Option<&DeviceKey>,
+) -> DecisionId {
+    let device = device.filter(|device| input.device.as_ref() != Some(*device)).map(DeviceKey::to_string);
+    let parts = [home.id.bytes(), input.id.bytes(), trigger.id.as_str().as_bytes()];
+    match &device {
+        None => DecisionId::derived(&parts),
+        Some(device) => DecisionId::derived(&[parts[0], parts[1], parts[2], device.as_bytes()]),
+    }
 }
 
 /// Looks at a woken trigger, step by step, and does what follows.
 pub(super) fn consider(draft: &mut Draft<'_>, trigger: &Trigger, wake: &Wake<'_>) -> Considered {
     let (input, rules, now) = (draft.input, draft.rules, draft.now);
     let home = draft.home();
-    let decision = decision_id(home, input, trigger);
-    let evaluated = evaluate(home, rules, trigger, wake, input, now);
+    let decision = decision_id(home, input, trigger, Some(wake.device));
+    if draft.has_offered(decision) {
+        // A batch crossed the edge more than once: one message makes one offer.
+        return Considered { waits_for_conditions: false };
+    }
+    let evaluated = evaluate(draft.home(), rules, trigger, wake, input, now);
     let first_block = evaluated.first_block();
     let considered = Considered { waits_for_conditions: evaluated.waits_for_conditions() };
-    let held_before = match wake.cause {
-        Cause::Held(offer) => Some(offer),
-        Cause::Edge | Cause::Armed | Cause::Event => None,
-    };
+    let held_before = wake.cause.held();
     let offer = if evaluated.is_blocked() {
         None
     } else {
@@ -189,6 +229,10 @@ pub(super) fn said_of(
 /// A text among the numbers of a step.
 pub(super) fn text(name: &'static str, text: impl Into<Phrase>) -> (Phrase, Fact) {
     fact(name, Fact::Text(text.into()))
+}
+/// A length of time among the numbers of a step; its name ends in `_s`.
+fn seconds(name: &'static str, span: Span) -> (Phrase, Fact) {
+    fact(name, Fact::Int(span.0 / 1_000))
 }
 /// A number of a step, by its name.
 pub(super) fn fact(name: &'static str, fact: Fact) -> (Phrase, Fact) {
@@ -300,19 +344,32 @@ fn dedup(look: &Look<'_>) -> Said {
 fn age(look: &Look<'_>) -> Said {
     let age = look.now - look.wake.at;
     let max = look.trigger.max_event_age;
-    let numbers = vec![
-        fact("age_s", Fact::Int(age.0 / 1_000)),
-        fact("max_s", Fact::Int(max.0 / 1_000)),
-        fact("at", Fact::At(look.wake.at)),
-    ];
-    match look.wake.cause {
-        Cause::Held(_) => pass(Reason::HourHasCome),
-        Cause::Armed => pass(Reason::EdgeHolds),
-        Cause::Edge | Cause::Event if age > max => {
-            said_of(StepVerdict::Block, Reason::EventTooOld, format_args!("{age} of at most {max}"), numbers)
+    let mut numbers = vec![seconds("age_s", age), seconds("max_s", max), fact("at", Fact::At(look.wake.at))];
+    let reason = match look.wake.cause {
+        Cause::Held(_) => return pass(Reason::HourHasCome),
+        Cause::Armed => return pass(Reason::EdgeHolds),
+        _ if age > max => {
+            return said_of(StepVerdict::Block, Reason::EventTooOld, format_args!("{age} of at most {max}"), numbers);
         }
-        Cause::Edge | Cause::Event => said(StepVerdict::Pass, Reason::RecentEnough, numbers),
+        Cause::Edge | Cause::Event => Reason::RecentEnough,
+        Cause::Hour => Reason::ItsHour,
+        Cause::Stayed(span) => {
+            numbers.push(seconds("for_s", span));
+            Reason::Stayed
+        }
+        Cause::Counted(count) => {
+            numbers.extend([fact("times", Fact::Int(count.times.into())), seconds("within_s", count.within)]);
+            Reason::Counted
+        }
+        Cause::Silent(span) => {
+            numbers.push(seconds("for_s", span));
+            Reason::Silent
+        }
+    };
+    if look.wake.cause.is_deadline() && age > OVERDUE_AFTER {
+        numbers.push(seconds("overdue_s", age));
     }
+    said(StepVerdict::Pass, reason, numbers)
 }
 
 fn validity(look: &Look<'_>) -> Said {
@@ -497,10 +554,7 @@ fn caps(look: &Look<'_>) -> Said {
     if look.trigger.caps.is_empty() {
         return not_configured(Reason::NoCap);
     }
-    let own = match look.wake.cause {
-        Cause::Held(offer) => Some(offer),
-        Cause::Edge | Cause::Armed | Cause::Event => None,
-    };
+    let own = look.wake.cause.held();
     let mut numbers = Vec::new();
     for cap in &look.trigger.caps {
         let times: Vec<Timestamp> = look

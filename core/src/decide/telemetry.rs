@@ -1,14 +1,15 @@
 //! Readings and slot evidence: what is newer is kept, what crosses an edge wakes triggers.
 
 use super::draft::{Draft, description};
+use super::edge::Seen;
 use super::event_time::{event_time, is_older};
-use super::wake::{self, Watched};
-use super::{Answered, Refusal};
+use super::{Answered, Refusal, deadline, wake};
 use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, FieldName};
 use crate::model::{DeviceDescription, Evidence, FieldType, Reading, SlotKind, SlotState, Value};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
+use crate::trigger::Watched;
 use crate::wire::{Sample, SlotUp, StateUp};
 
 pub(super) fn samples(draft: &mut Draft<'_>, key: &DeviceKey, samples: &[Sample]) -> Answered {
@@ -26,12 +27,15 @@ pub(super) fn samples(draft: &mut Draft<'_>, key: &DeviceKey, samples: &[Sample]
     let mut late = 0;
     for (at, sample) in timed {
         for (field, value) in sample.fields.iter().filter(|(field, _)| can.telemetry.contains_key(field)) {
-            late += usize::from(!report(draft, key, field, value, at, samples.len() > 1));
+            let max_age = can.telemetry.get(field).and_then(|schema| schema.max_age);
+            late += usize::from(!report(draft, key, (field, value), at, max_age, samples.len() > 1));
         }
     }
     if late > 0 {
         draft.note(format!("{late} older values: history, no edge"));
     }
+    let heard = |field: &FieldName| samples.iter().any(|sample| sample.fields.iter().any(|(name, _)| name == field));
+    deadline::heard(draft, key, heard);
     Ok(Reply::Done)
 }
 
@@ -45,9 +49,9 @@ pub(super) fn state(draft: &mut Draft<'_>, key: &DeviceKey, said: &StateUp) -> A
 fn report(
     draft: &mut Draft<'_>,
     key: &DeviceKey,
-    field: &FieldName,
-    value: &Value,
+    (field, value): (&FieldName, &Value),
     at: Timestamp,
+    max_age: Option<Span>,
     batch: bool,
 ) -> bool {
     // Within a batch the previous value may be of this very message.
@@ -58,8 +62,13 @@ fn report(
     }
     let reading = Reading { value: value.clone(), t: at };
     draft.change(Change::Reported { device: key.clone(), field: field.clone(), reading });
-    let previous = previous.map(|reading| reading.value);
-    wake::by_edge(draft, key, Watched::Telemetry(field), previous.as_ref(), value, at);
+    let seen = Seen {
+        previous: previous.as_ref().map(|reading| (&reading.value, reading.t)),
+        value,
+        at,
+        fresh_until: previous.as_ref().and_then(|reading| Some(reading.t + max_age?)),
+    };
+    wake::by_edge(draft, key, Watched::Telemetry(field), seen);
     true
 }
 

@@ -1,7 +1,7 @@
 //! Deadlines in the household's record: what is due, in the order in which it became due.
 
 use super::draft::Draft;
-use super::{Answered, offer, order, wake};
+use super::{Answered, deadline, offer, order};
 use crate::decision::{Change, Reply};
 use crate::model::{OfferState, OrderState};
 
@@ -33,7 +33,7 @@ pub(super) fn due(draft: &mut Draft<'_>) -> Answered {
         }
     }
     for key in home.devices.keys() {
-        wake::armed_and_due(draft, key);
+        deadline::due(draft, key);
     }
     Ok(Reply::Done)
 }

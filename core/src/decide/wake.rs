@@ -1,112 +1,156 @@
-//! What wakes a trigger: edges of readings and slots, events, and the second look at what is armed.
+//! What wakes a trigger: edges of values, things that happen, and the second look at what is armed.
 
 use std::sync::Arc;
 
 use super::draft::{Draft, description};
+use super::edge::{self, Seen, Turn};
 use super::pipeline::{self, Cause, Wake};
 use crate::decision::Change;
 use crate::id::{DeviceKey, FieldName, SlotId};
-use crate::input::{Input, What};
-use crate::limits::ARMED_PER_DEVICE_MAX;
-use crate::model::{Edge, EdgeState, Evidence, Household, SlotState, Value};
-use crate::rules::RuleSet;
+use crate::limits::{ARMED_PER_DEVICE_MAX, EDGES_PER_DEVICE_MAX};
+use crate::model::{Device, DeviceDescription, Edge, EdgeState, Evidence, Household, SlotState, Value};
 use crate::time::Timestamp;
-use crate::trace::{CandidateTrace, Step, StepTrace, StepVerdict, Verdict};
-use crate::trigger::{EdgeRule, Source, Trigger};
-use crate::wire::{DeviceMessage, EventUp};
+use crate::trigger::{Concerned, Moment, On, Source, Trigger, Watched};
+use crate::wire::EventUp;
 
-/// A value that triggers may watch.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Watched<'w> {
-    /// A telemetry field.
-    Telemetry(&'w FieldName),
-    /// A field of a slot.
-    Slot(&'w SlotId, &'w FieldName),
+/// The triggers that can concern a device, and what it is asked about with.
+pub(super) fn concerned<'a>(home: &'a Household, device: &'a Device, can: &'a DeviceDescription) -> Concerned<'a> {
+    Concerned { retailer: home.retailer.as_ref(), kind: &can.kind, model: &device.model }
 }
 
-impl<'w> Watched<'w> {
-    /// The edge rule of a trigger that watches this value.
-    fn edge_of(self, trigger: &Trigger) -> Option<&EdgeRule> {
-        match (self, &trigger.on.source) {
-            (Watched::Telemetry(field), Source::Telemetry { field: watched, edge }) if field == watched => Some(edge),
-            (Watched::Slot(slot, field), Source::Slot { slot: at, field: watched, edge })
-                if slot == at && field == watched =>
-            {
-                Some(edge)
-            }
-            _ => None,
-        }
-    }
-    fn slot(self) -> Option<&'w SlotId> {
-        match self {
-            Watched::Telemetry(_) => None,
-            Watched::Slot(slot, _) => Some(slot),
-        }
+/// Whether a trigger watches this value.
+fn watches(on: &On, watched: Watched<'_>) -> bool {
+    match (watched, &on.source) {
+        (Watched::Telemetry(field), Source::Telemetry { field: own, .. }) => field == own,
+        (Watched::Slot(slot, field), Source::Slot { slot: at, field: own, .. }) => slot == at && field == own,
+        (Watched::Presence, Source::Presence { .. }) => true,
+        (Watched::Context(name), Source::Context { name: own, .. }) => name == own.as_str(),
+        _ => false,
     }
 }
 
 /// A newer value came: edges that it brings back are ready again, edges that it crosses wake
 /// their triggers.
-pub(super) fn by_edge(
-    draft: &mut Draft<'_>,
-    key: &DeviceKey,
-    watched: Watched<'_>,
-    previous: Option<&Value>,
-    value: &Value,
-    at: Timestamp,
-) {
-    ready_again(draft, key, watched, value, at);
+pub(super) fn by_edge(draft: &mut Draft<'_>, key: &DeviceKey, watched: Watched<'_>, seen: Seen<'_>) {
+    let made = turn_standing(draft, key, watched, &seen);
     let rules = draft.rules;
     let home = draft.before();
     let Some(device) = home.devices.get(key) else { return };
     let Some(can) = description(device, rules) else { return };
-    let (retailer, set) = (home.retailer.as_ref(), &rules.triggers);
-    let crossed: &mut dyn Iterator<Item = &Arc<Trigger>> = match watched {
-        Watched::Telemetry(field) => {
-            &mut set.crossed_by_telemetry(retailer, &can.kind, &device.model, field, previous, value)
-        }
-        Watched::Slot(slot, field) => {
-            &mut set.crossed_by_slot(retailer, &can.kind, &device.model, slot, field.as_str(), previous, value)
-        }
-    };
-    for trigger in crossed {
-        if draft.device(key).is_none_or(|device| device.edge(&trigger.id) != EdgeState::Ready) {
+    let previous = seen.previous.map(|(value, _)| value);
+    for trigger in rules.triggers.crossed(concerned(home, device, can), watched, previous, seen.value) {
+        let state = draft.device(key).map_or(EdgeState::Ready, |device| device.edge(&trigger.id));
+        if !state.is_ready() || made.contains(&trigger.id) {
             continue;
         }
-        let spent = Edge { state: EdgeState::Spent, since: at, again_at: None };
-        draft.change(Change::EdgeSet { device: key.clone(), trigger: trigger.id.clone(), edge: Some(spent) });
-        let wake = Wake { device: key, slot: watched.slot(), event: None, at, cause: Cause::Edge };
-        let verdict = pipeline::consider(draft, trigger, &wake);
-        arm(draft, key, trigger, at, verdict.waits_for_conditions);
+        if !seen.after_gap() {
+            crossed(draft, key, trigger, seen.at);
+        } else if let EdgeState::Counting { times, .. } = state {
+            // Nobody knows how often it went to and fro: this one is not counted.
+            let since = times.first().copied().unwrap_or(seen.at);
+            let state = EdgeState::Counting { ready: false, times };
+            set(draft, key, trigger, Some(Edge { state, since, again_at: None }));
+        } else {
+            set(draft, key, trigger, Some(edge::unsure(seen.at)));
+        }
     }
 }
 
-/// On the way back an armed edge is disarmed; past `rearm` any edge is ready again.
-fn ready_again(draft: &mut Draft<'_>, key: &DeviceKey, watched: Watched<'_>, value: &Value, at: Timestamp) {
-    let rules = draft.rules;
-    let home = draft.before();
+/// Moves every edge that stands somewhere to where the value brings it; gives those that it made.
+fn turn_standing(
+    draft: &mut Draft<'_>,
+    key: &DeviceKey,
+    watched: Watched<'_>,
+    seen: &Seen<'_>,
+) -> Vec<crate::id::TriggerId> {
+    let (rules, home) = (draft.rules, draft.before());
     // The usual device has no edge to bring back; only those that have are looked at closer. Edges
     // that this very message set are in the draft, so a device with none before may have some.
-    let Some(retailer) = home.retailer.clone() else { return };
     let nothing_before = home.devices.get(key).is_none_or(|device| device.edges.is_empty());
     if nothing_before && !draft.moved_an_edge() {
-        return;
+        return Vec::new();
     }
-    let Some(device) = draft.device(key) else { return };
-    let edges: Vec<_> = device.edges.iter().map(|(id, edge)| (id.clone(), *edge)).collect();
-    for (id, edge) in edges {
-        let Some(trigger) = rules.triggers.get(&retailer, &id) else {
+    let Some(device) = draft.device(key) else { return Vec::new() };
+    let edges: Vec<_> = device.edges.iter().map(|(id, edge)| (id.clone(), edge.clone())).collect();
+    let mut made = Vec::new();
+    for (id, mut standing) in edges {
+        let Some(trigger) = rules.triggers.known(home.retailer.as_ref(), &id) else {
             draft.change(Change::EdgeSet { device: key.clone(), trigger: id, edge: None });
             continue;
         };
-        let Some(rule) = watched.edge_of(trigger) else { continue };
-        if rule.crossing.rearms(value) {
-            draft.change(Change::EdgeSet { device: key.clone(), trigger: id, edge: None });
-        } else if edge.state == EdgeState::Armed && !rule.crossing.beyond(value) {
-            let spent = Edge { state: EdgeState::Spent, since: at, again_at: None };
-            draft.change(Change::EdgeSet { device: key.clone(), trigger: id, edge: Some(spent) });
+        let Some(rule) = trigger.on.edge().filter(|_| watches(&trigger.on, watched)) else { continue };
+        if let Turn::Stayed(due) = edge::turn(&standing, rule, seen) {
+            stayed(draft, key, trigger, &standing, due);
+            match draft.device(key).and_then(|device| device.edges.get(&id)) {
+                Some(after) => standing = after.clone(),
+                None => continue,
+            }
+        }
+        match edge::turn(&standing, rule, seen) {
+            Turn::Stays | Turn::Stayed(_) => {}
+            Turn::To(to) => set(draft, key, trigger, to),
+            Turn::Made => {
+                made.push(id);
+                crossed(draft, key, trigger, seen.at);
+            }
         }
     }
+    made
+}
+
+/// An edge is crossed: its trigger is woken, or waits until the value has stayed or crossed often enough.
+fn crossed(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, at: Timestamp) {
+    let Some(rule) = trigger.on.edge() else { return };
+    match (rule.stays, rule.count) {
+        (Some(stays), _) => set(draft, key, trigger, Some(edge::staying(at, stays))),
+        (None, Some(count)) => {
+            let before = draft.device(key).and_then(|device| device.edges.get(&trigger.id)).cloned();
+            // A change is over at once: the next one may be counted.
+            match edge::counted(before.as_ref(), count, at, !trigger.on.holds_on()) {
+                Some(more) => set(draft, key, trigger, Some(more)),
+                None => fire(draft, key, trigger, None, at, Cause::Counted(count)),
+            }
+        }
+        (None, None) => fire(draft, key, trigger, None, at, Cause::Edge),
+    }
+}
+
+/// The value stayed beyond until the edge's hour.
+pub(super) fn stayed(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, standing: &Edge, due: Timestamp) {
+    fire(draft, key, trigger, None, due, Cause::Stayed(due - standing.since));
+}
+
+/// A trigger is woken: looked at once, quiet until it comes back, and armed where only its
+/// conditions stand in the way.
+pub(super) fn fire(
+    draft: &mut Draft<'_>,
+    key: &DeviceKey,
+    trigger: &Trigger,
+    event: Option<&EventUp>,
+    at: Timestamp,
+    cause: Cause,
+) {
+    let holds_on = trigger.on.holds_on();
+    set(draft, key, trigger, holds_on.then(|| edge::spent(at)));
+    let wake = Wake { device: key, slot: trigger.on.slot(), event, at, cause };
+    let considered = pipeline::consider(draft, trigger, &wake);
+    if holds_on {
+        arm(draft, key, trigger, at, considered.waits_for_conditions);
+    }
+}
+
+/// Writes where an edge stands, if that is news. A device with too many keeps no more of them.
+pub(super) fn set(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, to: Option<Edge>) {
+    let Some(device) = draft.device(key) else { return };
+    let known = device.edges.get(&trigger.id);
+    if known == to.as_ref() {
+        return;
+    }
+    if known.is_none() && device.edges.len() >= EDGES_PER_DEVICE_MAX {
+        draft.note_once(format!("more than {EDGES_PER_DEVICE_MAX} edges on {key}: the others are not remembered"));
+        return;
+    }
+    draft.change(Change::EdgeSet { device: key.clone(), trigger: trigger.id.clone(), edge: to });
 }
 
 /// An edge whose conditions do not hold yet stays armed: it is looked at again at the device's
@@ -121,46 +165,33 @@ fn arm(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, since: Timesta
         let again_at = home.zone.as_ref().and_then(|zone| trigger.when.as_ref()?.next_turn(zone, now));
         Edge { state: EdgeState::Armed, since, again_at }
     } else {
-        Edge { state: EdgeState::Spent, since, again_at: None }
+        edge::spent(since)
     };
-    if device.edges.get(&trigger.id) != Some(&edge) {
-        draft.change(Change::EdgeSet { device: key.clone(), trigger: trigger.id.clone(), edge: Some(edge) });
-    }
+    set(draft, key, trigger, Some(edge));
 }
 
 /// Looks again at every edge that was armed before this input.
 pub(super) fn armed(draft: &mut Draft<'_>, key: &DeviceKey) {
-    again(draft, key, |_| true);
-}
-
-/// Looks again at the armed edges whose time has come.
-pub(super) fn armed_and_due(draft: &mut Draft<'_>, key: &DeviceKey) {
-    let now = draft.now;
-    again(draft, key, |edge| edge.again_at.is_some_and(|at| at <= now));
-}
-
-fn again(draft: &mut Draft<'_>, key: &DeviceKey, due: impl Fn(&Edge) -> bool) {
-    let home = draft.before();
-    let (Some(retailer), Some(device)) = (&home.retailer, home.devices.get(key)) else { return };
-    let rules = draft.rules;
-    for (id, edge) in device.edges.iter().filter(|(_, edge)| edge.state == EdgeState::Armed && due(edge)) {
-        let still = draft.device(key).and_then(|device| device.edges.get(id)).copied();
-        if still.is_none_or(|still| still.state != EdgeState::Armed) {
-            continue;
+    let Some(device) = draft.before().devices.get(key) else { return };
+    for id in device.edges.iter().filter(|(_, edge)| edge.state == EdgeState::Armed).map(|(id, _)| id) {
+        let still = draft.device(key).and_then(|device| device.edges.get(id)).cloned();
+        if let Some(edge) = still.filter(|edge| edge.state == EdgeState::Armed) {
+            again(draft, key, id, &edge);
         }
-        let Some(trigger) = rules.triggers.get(retailer, id) else {
-            draft.change(Change::EdgeSet { device: key.clone(), trigger: id.clone(), edge: None });
-            continue;
-        };
-        let slot = match &trigger.on.source {
-            Source::Slot { slot, .. } => Some(slot),
-            Source::Telemetry { .. } | Source::Event { .. } => None,
-        };
-        // The edge still holds, so what counts is that it holds now, not when it was crossed.
-        let wake = Wake { device: key, slot, event: None, at: draft.now, cause: Cause::Armed };
-        let verdict = pipeline::consider(draft, trigger, &wake);
-        arm(draft, key, trigger, edge.since, verdict.waits_for_conditions);
     }
+}
+
+/// Looks again at an armed edge.
+pub(super) fn again(draft: &mut Draft<'_>, key: &DeviceKey, id: &crate::id::TriggerId, edge: &Edge) {
+    let (rules, home) = (draft.rules, draft.before());
+    let Some(trigger) = rules.triggers.known(home.retailer.as_ref(), id) else {
+        draft.change(Change::EdgeSet { device: key.clone(), trigger: id.clone(), edge: None });
+        return;
+    };
+    // The edge still holds, so what counts is that it holds now, not when it was crossed.
+    let wake = Wake { device: key, slot: trigger.on.slot(), event: None, at: draft.now, cause: Cause::Armed };
+    let considered = pipeline::consider(draft, trigger, &wake);
+    arm(draft, key, trigger, edge.since, considered.waits_for_conditions);
 }
 
 /// A slot's evidence changed: every field of it that triggers can watch.
@@ -172,105 +203,53 @@ pub(super) fn by_slot(
     state: &SlotState,
     at: Timestamp,
 ) {
-    for name in ["used", "remaining", "on_hand"] {
-        let Some(value) = state.number(name).map(Value::Number) else { continue };
+    let word = |state: &SlotState| match &state.evidence {
+        Evidence::Flag { flag } => Some(Value::Text(Arc::from(flag.as_str()))),
+        Evidence::Usage { .. } | Evidence::Level { .. } | Evidence::Countdown { .. } | Evidence::Life { .. } => None,
+    };
+    let of = |state: &SlotState, name: &str| match name {
+        "flag" => word(state),
+        name => state.number(name).map(Value::Number),
+    };
+    for name in ["used", "remaining", "capacity", "on_hand", "flag"] {
+        let Some(value) = of(state, name) else { continue };
         let Ok(field) = FieldName::new(name) else { continue };
-        let previous = previous.and_then(|previous| previous.number(name)).map(Value::Number);
-        by_edge(draft, key, Watched::Slot(slot, &field), previous.as_ref(), &value, at);
-    }
-    if let Evidence::Flag { flag } = &state.evidence {
-        let Ok(field) = FieldName::new("flag") else { return };
-        let previous = previous.and_then(|previous| match &previous.evidence {
-            Evidence::Flag { flag } => Some(Value::Text(Arc::from(flag.as_str()))),
-            _ => None,
-        });
-        by_edge(draft, key, Watched::Slot(slot, &field), previous.as_ref(), &Value::Text(Arc::from(flag.as_str())), at);
+        let before = previous.and_then(|previous| Some((of(previous, name)?, previous.t)));
+        let previous = before.as_ref().map(|(value, t)| (value, *t));
+        let seen = Seen { previous, value: &value, at, fresh_until: None };
+        by_edge(draft, key, Watched::Slot(slot, &field), seen);
     }
 }
 
+/// The device said that something happened.
 pub(super) fn by_event(draft: &mut Draft<'_>, key: &DeviceKey, event: &EventUp, at: Timestamp) {
     let rules = draft.rules;
     let home = draft.before();
     let Some(device) = home.devices.get(key) else { return };
     let Some(can) = description(device, rules) else { return };
-    for trigger in rules.triggers.on_event(home.retailer.as_ref(), &can.kind, &device.model, &event.r#type) {
-        let wake = Wake { device: key, slot: None, event: Some(event), at, cause: Cause::Event };
-        pipeline::consider(draft, trigger, &wake);
-    }
-}
-
-/// Every step for an input that did not wake the trigger, led by the reason why it did not.
-pub(super) fn why_not(facts: &Household, input: &Input, rules: &RuleSet, trigger: &Trigger) -> CandidateTrace {
-    let now = input.received_at;
-    let device = input
-        .device
-        .as_ref()
-        .filter(|key| facts.devices.contains_key(*key))
-        .or_else(|| facts.devices.keys().find(|key| watches(facts, key, rules, trigger)))
-        .or_else(|| facts.devices.keys().next());
-    let slot = match &trigger.on.source {
-        Source::Slot { slot, .. } => Some(slot),
-        Source::Telemetry { .. } | Source::Event { .. } => None,
-    };
-    let mut steps = Vec::new();
-    if let Some(key) = device {
-        let event = match &input.what {
-            What::Device(DeviceMessage::Event(event)) => Some(event),
-            _ => None,
+    for trigger in rules.triggers.on_event(concerned(home, device, can), &event.r#type) {
+        let Some(count) = trigger.on.count() else {
+            fire(draft, key, trigger, Some(event), at, Cause::Event);
+            continue;
         };
-        let wake = Wake { device: key, slot, event, at: now, cause: Cause::Edge };
-        steps = pipeline::evaluate(facts, rules, trigger, &wake, input, now).steps;
-    }
-    let reason = not_woken(facts, device, rules, trigger);
-    let at = steps.iter().position(|step| step.step == Step::Age).unwrap_or(0);
-    steps.insert(
-        at,
-        StepTrace { step: Step::Age, verdict: StepVerdict::Block, reason: reason.into(), numbers: Vec::new() },
-    );
-    CandidateTrace {
-        decision: pipeline::decision_id(facts, input, trigger),
-        trigger: trigger.id.clone(),
-        trigger_version: trigger.version,
-        verdict: Verdict::Held,
-        first_block: Some(Step::Age),
-        offer: None,
-        steps,
+        let before = draft.device(key).and_then(|device| device.edges.get(&trigger.id)).cloned();
+        match edge::counted(before.as_ref(), count, at, true) {
+            Some(more) => set(draft, key, trigger, Some(more)),
+            None => fire(draft, key, trigger, Some(event), at, Cause::Counted(count)),
+        }
     }
 }
 
-fn watches(facts: &Household, key: &DeviceKey, rules: &RuleSet, trigger: &Trigger) -> bool {
-    facts
-        .devices
-        .get(key)
-        .is_some_and(|device| description(device, rules).is_some_and(|can| trigger.on.covers(&can.kind, &device.model)))
-}
-
-fn not_woken(facts: &Household, key: Option<&DeviceKey>, rules: &RuleSet, trigger: &Trigger) -> String {
-    let Some(device) = key.and_then(|key| facts.devices.get(key)) else {
-        return "not_woken: the household has no device".to_owned();
-    };
-    if !key.is_some_and(|key| watches(facts, key, rules, trigger)) {
-        return format!("not_woken: the trigger does not concern model `{}`", device.model);
+/// Something happened to the device's link or to an order made on it.
+pub(super) fn by_moment(draft: &mut Draft<'_>, key: &DeviceKey, moment: Moment) {
+    let (rules, now) = (draft.rules, draft.now);
+    if !rules.triggers.awaits_moments() {
+        return;
     }
-    let spent = match device.edge(&trigger.id) {
-        EdgeState::Ready => "",
-        EdgeState::Armed => "; the edge is crossed and waits for its conditions",
-        EdgeState::Spent => "; the edge was crossed before and is quiet until it comes back",
-    };
-    match &trigger.on.source {
-        Source::Telemetry { field, edge } => {
-            let known =
-                device.reported.get(field).map_or("never reported".to_owned(), |reading| reading.value.to_string());
-            format!("not_woken: {field} is {known}, it did not {}{spent}", edge.crossing)
-        }
-        Source::Slot { slot, field, edge } => {
-            let known = device
-                .slots
-                .get(slot)
-                .and_then(|state| state.number(field.as_str()))
-                .map_or("never reported".to_owned(), |x| x.to_string());
-            format!("not_woken: {slot} {field} is {known}, it did not {}{spent}", edge.crossing)
-        }
-        Source::Event { r#type } => format!("not_woken: no event {type}"),
+    let home = draft.home().clone();
+    let Some(device) = home.devices.get(key) else { return };
+    let Some(can) = description(device, rules) else { return };
+    for trigger in rules.triggers.at_moment(concerned(&home, device, can), moment) {
+        fire(draft, key, trigger, None, now, Cause::Event);
     }
 }

@@ -184,8 +184,9 @@ pub struct Claim {
     pub presence: bool,
 }
 
-/// Where a trigger's edge stands on one device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Where a trigger's edge stands on one device. Records written before a state existed are read as
+/// they are, because states are only ever added at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EdgeState {
     /// Waiting for the crossing.
     Ready,
@@ -193,17 +194,46 @@ pub enum EdgeState {
     Armed,
     /// Crossed and acted on; quiet until the value comes back past `rearm`.
     Spent,
+    /// Crossed by the first sample after a silence longer than the field stays fresh; the next one
+    /// decides.
+    Unsure,
+    /// Crossed, and the value must stay beyond until `again_at`.
+    Staying,
+    /// Crossed before, and not often enough yet.
+    Counting {
+        /// Whether the value came back since, so that the next crossing counts.
+        ready: bool,
+        /// When, oldest first.
+        times: Vec<Timestamp>,
+    },
+    /// Nothing is to come, or an hour, until `again_at`.
+    Listening,
+}
+
+impl EdgeState {
+    /// Whether the next crossing is one.
+    pub fn is_ready(&self) -> bool {
+        match self {
+            EdgeState::Ready | EdgeState::Counting { ready: true, .. } => true,
+            EdgeState::Armed
+            | EdgeState::Spent
+            | EdgeState::Unsure
+            | EdgeState::Staying
+            | EdgeState::Counting { ready: false, .. }
+            | EdgeState::Listening => false,
+        }
+    }
 }
 
 /// One trigger's edge on one device, with when it got there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edge {
     /// Where it stands.
     pub state: EdgeState,
     /// Since when (event time).
     pub since: Timestamp,
-    /// When an armed edge is looked at again by itself, because a time bound of its conditions
-    /// can turn then.
+    /// When it is looked at again by itself: a time bound of an armed edge's conditions can turn
+    /// then, a value has stayed, silence has lasted, an hour has come.
     pub again_at: Option<Timestamp>,
 }
 
@@ -288,6 +318,6 @@ impl Device {
     }
     /// Where a trigger's edge stands.
     pub fn edge(&self, trigger: &TriggerId) -> EdgeState {
-        self.edges.get(trigger).map_or(EdgeState::Ready, |edge| edge.state)
+        self.edges.get(trigger).map_or(EdgeState::Ready, |edge| edge.state.clone())
     }
 }

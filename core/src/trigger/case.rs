@@ -17,9 +17,12 @@
 //! Values in `given` were said a minute ago.
 //!
 //! **The input** is one of `{ telemetry = { field = value } }`,
-//! `{ slot = { id = { used = 612 } } }`, `{ event = { type = "error", data = {} } }` and
-//! `{ context = { presence = "home" } }`, or a file with the same as JSON; a flat object is one
+//! `{ slot = { id = { used = 612 } } }`, `{ event = { type = "error", data = {} } }`,
+//! `{ presence = "lost" }` and `{ context = { presence = "home" } }`, or a file with the same as JSON; a flat object is one
 //! telemetry sample, as on the wire.
+//!
+//! `after` says how much time passes after the input, in which nothing more comes: what must stay
+//! has stayed, silence has lasted, a held offer may leave.
 //!
 //! **Expected** are `send`, `first_block` (a step, or a step and what it must name, such as
 //! `conditions: context.presence`), and of the offer `locale`, `product` and `title`.
@@ -35,9 +38,15 @@ use super::nearest::suggestion;
 use super::{Trigger, TriggerSet};
 use crate::decide::decide;
 use crate::decision::{Change, Decision};
+use crate::id::InputId;
+use crate::input::{Input, What};
 use crate::model::Offer;
 use crate::rules::RuleSet;
+use crate::time::Span;
 use crate::trace::{CandidateTrace, Step, Verdict};
+
+/// Deadlines that one case plays: more than its days have minutes worth telling.
+const DEADLINES_MAX: u32 = 1_000;
 
 /// Reads a file that a case names; the core itself reads none.
 pub type ReadFile<'a> = &'a dyn Fn(&str) -> Result<String, String>;
@@ -78,16 +87,42 @@ fn run_case(case: &CaseDefinition, trigger: &Trigger, rules: &RuleSet, read: Rea
         Ok(home) => home,
         Err(problem) => return CaseOutcome { name, differences: vec![problem], trace: None },
     };
-    let decision = decide(&home.household, &home.input, rules, home.input.received_at);
-    let trace = decision.trace.candidates.iter().find(|candidate| candidate.trigger == trigger.id).cloned();
+    let after = case.after.as_deref().and_then(|after| Span::parse(after).ok()).unwrap_or_default();
+    let played = play(home, after, rules);
+    // What was sent tells more than a later look at the same trigger.
+    let own = || played.iter().flat_map(|decision| &decision.trace.candidates).filter(|c| c.trigger == trigger.id);
+    let trace = own().find(|candidate| candidate.verdict == Verdict::Sent).or_else(|| own().last()).cloned();
     let expect = case.expect.clone().unwrap_or_default();
     let mut differences = Vec::new();
-    if let Err(refusal) = &decision.reply {
+    if let Some(Err(refusal)) = played.first().map(|decision| &decision.reply) {
         differences.push(format!("the input is refused: {refusal}"));
     }
     compare_verdict(&expect, trace.as_ref(), &mut differences);
-    compare_offer(&expect, offer_of(&decision, trigger), &mut differences);
+    let offer = played.iter().find_map(|decision| offer_of(decision, trigger));
+    compare_offer(&expect, offer, &mut differences);
     CaseOutcome { name, differences, trace }
+}
+
+/// Decides the input, and every deadline that comes in the time after it.
+fn play(home: home::Home, after: Span, rules: &RuleSet) -> Vec<Decision> {
+    let home::Home { mut household, mut input } = home;
+    let end = input.received_at + after;
+    let mut played = Vec::new();
+    for n in 0..DEADLINES_MAX {
+        let decision = decide(&household, &input, rules, input.received_at);
+        decision.changes.iter().for_each(|change| household.apply(change));
+        household.seq += 1;
+        played.push(decision);
+        let Some(due) = household.next_deadline().filter(|due| *due <= end) else { break };
+        input = Input {
+            id: InputId::derived(&[b"case deadline", &n.to_be_bytes()]),
+            device: None,
+            received_at: due.max(input.received_at),
+            what: What::Timer,
+            ..input
+        };
+    }
+    played
 }
 
 fn compare_verdict(expect: &ExpectDefinition, trace: Option<&CandidateTrace>, differences: &mut Vec<String>) {

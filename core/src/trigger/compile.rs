@@ -1,6 +1,7 @@
 //! Definition to trigger: names are resolved against models and products, defaults are filled
 //! in, and everything that cannot work is told.
 
+mod edge;
 mod offer;
 mod on;
 
@@ -12,7 +13,7 @@ use super::definition::{LimitsDefinition, TriggerDefinition};
 use super::nearest::suggestion;
 use super::problem::NOT_SERVED_YET;
 use super::tree::Findings;
-use super::{After, Cap, CapPer, CapScope, CapWindow, OfferKind, On, Source, Trigger};
+use super::{After, Cap, CapPer, CapScope, CapWindow, OfferKind, On, Trigger};
 use crate::id::{PlacementId, TriggerId};
 use crate::model::{DeviceDescription, Purpose, Role};
 use crate::time::{DailyWindow, Span};
@@ -109,9 +110,8 @@ fn condition(
     }
     // What wakes it is taken from the text: an unsound threshold must not make `slot.` unknown.
     let event = definition.on.as_ref().and_then(|on| on.event.as_deref());
-    let slot = match on.map(|on| &on.source) {
-        Some(Source::Slot { slot, .. }) => Some(slot.clone()),
-        Some(Source::Telemetry { .. } | Source::Event { .. }) => None,
+    let slot = match on {
+        Some(on) => on.slot().cloned(),
         None => {
             let named = definition.on.as_ref().and_then(|on| on.slot.as_deref()).filter(|_| event == Some("slot"));
             named.and_then(|slot| crate::id::SlotId::new(slot).ok())

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Locale;
@@ -13,7 +14,7 @@ use crate::model::Locale;
 macro_rules! written {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident : $type:ty,)* })*) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct $name {$(
             $(#[$field_doc])*
@@ -66,15 +67,15 @@ written! {
     }
     /// What wakes a trigger.
     OnDefinition {
-        /// `telemetry`, `slot` or `event`.
+        /// `telemetry`, `slot`, `event`, `presence`, `context`, `link`, `order` or `schedule`.
         event: String,
         /// On which devices.
         device: DeviceFilter,
-        /// The watched field of telemetry or slot.
+        /// The watched field of telemetry or slot, or the entry of context.
         field: String,
         /// The watched slot.
         slot: String,
-        /// The awaited event, such as `cycle_done`.
+        /// The awaited event, such as `cycle_done`; `linked` of a link; the state of an order.
         r#type: String,
         /// Fires when the value falls below.
         falls_below: Amount,
@@ -88,16 +89,22 @@ written! {
         on_first: bool,
         /// Whether it fires on values that are beyond when it is published.
         on_activate: bool,
-        /// That it is looked at for every message.
+        /// That it is looked at for every message: asked of `changes` on a number.
         broad: bool,
         /// How long the value must stay.
         r#for: String,
-        /// Fires when nothing came for so long.
+        /// Fires when nothing came for so long while the device is connected.
         absent_for: String,
-        /// How many times.
+        /// Fires only at so many; needs `within`.
         count: u32,
+        /// The elapsed time in which `count` are counted.
+        within: String,
         /// Fires at any change.
         changes: bool,
+        /// The home's local time of a schedule, `18:30`.
+        at: String,
+        /// Its days, `mon` to `sun`; every day where not said.
+        days: Vec<String>,
     }
     /// Which devices.
     DeviceFilter {
@@ -305,6 +312,8 @@ written! {
         given: GivenDefinition,
         /// What comes in: a file's name, or the body itself.
         input: serde_json::Value,
+        /// How much time passes after the input; what becomes due in it is decided too.
+        after: String,
         /// What must follow.
         expect: ExpectDefinition,
     }
@@ -364,7 +373,7 @@ written! {
 }
 
 /// A number, or text with its unit such as `17 °C`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Amount {
     /// In the field's unit.
@@ -374,7 +383,7 @@ pub enum Amount {
 }
 
 /// One name or several.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Names {
     /// One.
@@ -404,7 +413,7 @@ impl Names {
 }
 
 /// A number, a text or a truth value.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Scalar {
     /// A truth value.
@@ -427,7 +436,7 @@ impl Scalar {
 }
 
 /// Which product.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ProductDefinition {
     /// This one.

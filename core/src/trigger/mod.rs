@@ -9,9 +9,11 @@ pub mod condition;
 mod conflicts;
 pub mod definition;
 mod nearest;
+mod on;
 mod plain;
 mod problem;
 mod quantity;
+mod schema;
 mod set;
 mod shape;
 mod text;
@@ -19,8 +21,8 @@ mod tree;
 
 use jiff::civil::Date;
 
-use crate::id::{FieldName, KindId, ModelId, PlacementId, ProductId, RetailerId, SlotId, TriggerId};
-use crate::model::{Action, Fulfil, Purpose, Role, Value};
+use crate::id::{PlacementId, ProductId, RetailerId, TriggerId};
+use crate::model::{Action, Fulfil, Purpose, Role};
 use crate::time::{DailyWindow, Span};
 
 pub use case::{CaseOutcome, ReadFile, run_cases, tried_message};
@@ -28,9 +30,11 @@ pub use check::{Checked, FILE_BYTES_MAX, SourceFile, World, check, check_json, c
 pub use condition::{Condition, Evaluation, Leaf, Scope, Truth};
 pub use conflicts::{CONFLICTS_MAX, Conflict, conflicts};
 pub use definition::TriggerDefinition;
+pub use on::{Count, Crossing, EdgeRule, Hour, Moment, On, Source};
 pub use problem::{NOT_SERVED_YET, Problem, ProblemReport, Severity};
 pub use quantity::{parse_quantity, quantity_text};
-pub use set::TriggerSet;
+pub use schema::file_schema;
+pub use set::{Concerned, IndexKey, TriggerSet, Watched};
 pub use text::{HouseholdVars, PriceVars, ProductVars, TextError, TextVars, Texts, money_text};
 
 /// One trigger of one retailer, checked and compiled.
@@ -104,94 +108,6 @@ impl OfferKind {
         match self {
             OfferKind::Replenish => Purpose::ReplenishDevice,
             OfferKind::Offer | OfferKind::Tip | OfferKind::Service => Purpose::OffersDevice,
-        }
-    }
-}
-
-/// What wakes a trigger.
-#[derive(Debug, Clone, PartialEq)]
-pub struct On {
-    /// Device kinds; empty means any.
-    pub kinds: Vec<KindId>,
-    /// Device models; empty means any.
-    pub models: Vec<ModelId>,
-    /// What is watched.
-    pub source: Source,
-}
-
-/// What is watched.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Source {
-    /// A telemetry field's edge.
-    Telemetry {
-        /// The field.
-        field: FieldName,
-        /// Its edge.
-        edge: EdgeRule,
-    },
-    /// An edge of a slot's evidence.
-    Slot {
-        /// The slot.
-        slot: SlotId,
-        /// `used`, `remaining`, `capacity`, `on_hand`, or `flag`.
-        field: FieldName,
-        /// Its edge.
-        edge: EdgeRule,
-    },
-    /// A discrete event of the device.
-    Event {
-        /// Its type, such as `cycle_done`.
-        r#type: String,
-    },
-}
-
-/// When an edge fires. Edges, not levels: it fires on the crossing and re-arms at `rearm`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EdgeRule {
-    /// The crossing.
-    pub crossing: Crossing,
-    /// Whether a first report beyond the threshold fires.
-    pub on_first: bool,
-}
-
-/// The crossing that fires.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Crossing {
-    /// From at or above `threshold` to below it; ready again at or above `rearm`.
-    FallsBelow {
-        /// In the field's unit.
-        threshold: f64,
-        /// In the field's unit.
-        rearm: f64,
-    },
-    /// From at or below `threshold` to above it; ready again at or below `rearm`.
-    RisesAbove {
-        /// In the field's unit.
-        threshold: f64,
-        /// In the field's unit.
-        rearm: f64,
-    },
-    /// From another value to this one; ready again at any other.
-    Becomes(Value),
-}
-
-impl Crossing {
-    /// Whether a value lies beyond the threshold.
-    pub fn beyond(&self, value: &Value) -> bool {
-        match (self, value) {
-            (Crossing::FallsBelow { threshold, .. }, Value::Number(x)) => x < threshold,
-            (Crossing::RisesAbove { threshold, .. }, Value::Number(x)) => x > threshold,
-            (Crossing::Becomes(wanted), value) => wanted == value,
-            _ => false,
-        }
-    }
-    /// Whether a value makes the edge ready again.
-    pub fn rearms(&self, value: &Value) -> bool {
-        match (self, value) {
-            (Crossing::FallsBelow { rearm, .. }, Value::Number(x)) => x >= rearm,
-            (Crossing::RisesAbove { rearm, .. }, Value::Number(x)) => x <= rearm,
-            (Crossing::Becomes(wanted), value) => wanted != value,
-            _ => false,
         }
     }
 }
@@ -282,15 +198,4 @@ pub struct After {
     pub not_needed: Option<Span>,
     /// After an order of the same product.
     pub ordered: Option<Span>,
-}
-
-impl std::fmt::Display for Crossing {
-    /// What it waits for, as the end of "it did not …".
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Crossing::FallsBelow { threshold, .. } => write!(f, "fall below {threshold}"),
-            Crossing::RisesAbove { threshold, .. } => write!(f, "rise above {threshold}"),
-            Crossing::Becomes(value) => write!(f, "become {value}"),
-        }
-    }
 }

@@ -1,13 +1,16 @@
 //! All live triggers, indexed by what wakes them.
 //!
-//! Per retailer and watched field, triggers stand sorted by threshold, so that a value that
-//! crosses none costs two searches, however many triggers watch it. A trigger for models or
-//! kinds is looked at only for those.
+//! Per retailer and watched value, triggers stand sorted by threshold: those that a step crosses
+//! lie side by side, and are found by one search for where the step begins, however many triggers
+//! watch the value. A trigger for models or kinds is looked at only for those. What each trigger
+//! is found by, [`On::key`] says. The definition that all this must agree with is
+//! [`Crossing::crossed`]; a property test holds the two against each other.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-use super::{Crossing, EdgeRule, On, Source, Trigger};
+use super::{Crossing, EdgeRule, Moment, On, Source, Trigger};
 use crate::id::{FieldName, KindId, ModelId, RetailerId, SlotId, TriggerId};
 use crate::model::Value;
 
@@ -17,12 +20,43 @@ pub struct TriggerSet {
     index: Arc<Index>,
 }
 
+/// The device that triggers are asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Concerned<'a> {
+    /// Whose customer's it is. A device without one is a prospect's: triggers of all retailers that
+    /// need no link concern it.
+    pub retailer: Option<&'a RetailerId>,
+    /// Its kind.
+    pub kind: &'a KindId,
+    /// Its model.
+    pub model: &'a ModelId,
+}
+
+/// A value that triggers may watch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Watched<'w> {
+    /// A telemetry field.
+    Telemetry(&'w FieldName),
+    /// A field of a slot.
+    Slot(&'w SlotId, &'w FieldName),
+    /// The device's presence.
+    Presence,
+    /// An entry of context.
+    Context(&'w str),
+}
+
 #[derive(Debug, Default)]
 struct Index {
     by_id: BTreeMap<(RetailerId, TriggerId), Arc<Trigger>>,
     of_retailer: BTreeMap<RetailerId, Watchers>,
+    /// Whether any listens for silence or waits for an hour.
+    listens: bool,
+    /// Whether any waits for a moment of a link or an order.
+    awaits_moments: bool,
     /// Triggers of all retailers that need no link.
     of_anyone: Watchers,
+    /// The same by their ids; of two retailers' with the same id the first one's.
+    anyone_by_id: BTreeMap<TriggerId, Arc<Trigger>>,
 }
 
 /// What is watched, by which devices are watched.
@@ -37,20 +71,33 @@ struct Watchers {
 struct Fields {
     telemetry: BTreeMap<FieldName, Watch>,
     slots: BTreeMap<SlotId, BTreeMap<FieldName, Watch>>,
+    presence: Watch,
+    context: BTreeMap<FieldName, Watch>,
+    silence: Vec<Arc<Trigger>>,
     events: BTreeMap<String, Vec<Arc<Trigger>>>,
+    moments: BTreeMap<Moment, Vec<Arc<Trigger>>>,
+    schedule: Vec<Arc<Trigger>>,
 }
 
-/// The triggers on one field.
+/// The triggers on one value.
 #[derive(Debug, Default)]
 struct Watch {
     all: Vec<Arc<Trigger>>,
-    /// By threshold, ascending.
-    falls_below: Vec<(f64, Arc<Trigger>)>,
-    /// By threshold, ascending.
-    rises_above: Vec<(f64, Arc<Trigger>)>,
-    becomes: Vec<(Value, Arc<Trigger>)>,
+    falls_below: Sorted,
+    rises_above: Sorted,
+    becomes_number: Sorted,
+    becomes_text: BTreeMap<Arc<str>, Vec<Arc<Trigger>>>,
+    becomes_bool: [Vec<Arc<Trigger>>; 2],
+    changes: Vec<Arc<Trigger>>,
     /// Those that fire also on a first report.
     on_first: Vec<Arc<Trigger>>,
+}
+
+/// Triggers by a number, ascending; the numbers by themselves, so that a search touches little memory.
+#[derive(Debug, Default)]
+struct Sorted {
+    numbers: Vec<f64>,
+    triggers: Vec<Arc<Trigger>>,
 }
 
 impl TriggerSet {
@@ -60,9 +107,12 @@ impl TriggerSet {
             triggers.into_iter().map(|trigger| ((trigger.retailer.clone(), trigger.id.clone()), trigger)).collect();
         let mut index = Index::default();
         for trigger in by_id.values() {
+            index.listens |= matches!(trigger.on.source, Source::Silence { .. } | Source::Schedule(_));
+            index.awaits_moments |= matches!(trigger.on.source, Source::Moment(_));
             index.of_retailer.entry(trigger.retailer.clone()).or_default().add(trigger);
             if !trigger.link_required {
                 index.of_anyone.add(trigger);
+                index.anyone_by_id.entry(trigger.id.clone()).or_insert_with(|| trigger.clone());
             }
         }
         index.by_id = by_id;
@@ -71,6 +121,14 @@ impl TriggerSet {
     /// One trigger.
     pub fn get(&self, retailer: &RetailerId, id: &TriggerId) -> Option<&Arc<Trigger>> {
         self.index.by_id.get(&(retailer.clone(), id.clone()))
+    }
+    /// One trigger by the id that a household remembers: its retailer's, or for a prospect the one
+    /// that needs no link.
+    pub fn known(&self, retailer: Option<&RetailerId>, id: &TriggerId) -> Option<&Arc<Trigger>> {
+        match retailer {
+            Some(retailer) => self.get(retailer, id),
+            None => self.index.anyone_by_id.get(id),
+        }
     }
     /// All triggers, by retailer and id.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Trigger>> {
@@ -85,98 +143,72 @@ impl TriggerSet {
         self.index.by_id.is_empty()
     }
 
-    /// The triggers that watch a telemetry field of a device. Without a retailer, the device is a
-    /// prospect: those of all retailers that need no link. By model first, then kind, then any;
-    /// within each by retailer and id.
-    pub fn on_telemetry<'a>(
+    /// The triggers that watch a value of a device. By model first, then kind, then any; within each
+    /// by retailer and id.
+    pub fn watching<'a>(
         &'a self,
-        retailer: Option<&RetailerId>,
-        kind: &'a KindId,
-        model: &'a ModelId,
-        field: &FieldName,
+        device: Concerned<'a>,
+        watched: Watched<'a>,
     ) -> impl Iterator<Item = &'a Arc<Trigger>> {
-        self.fields(retailer, kind, model)
-            .filter_map(|fields| fields.telemetry.get(field))
-            .flat_map(|watch| &watch.all)
-            .filter(|trigger| trigger.on.covers(kind, model))
-    }
-    /// The triggers that watch a field of a slot.
-    pub fn on_slot<'a>(
-        &'a self,
-        retailer: Option<&RetailerId>,
-        kind: &'a KindId,
-        model: &'a ModelId,
-        slot: &SlotId,
-        field: &str,
-    ) -> impl Iterator<Item = &'a Arc<Trigger>> {
-        self.fields(retailer, kind, model)
-            .filter_map(|fields| fields.slots.get(slot)?.get(field))
-            .flat_map(|watch| &watch.all)
-            .filter(|trigger| trigger.on.covers(kind, model))
+        self.about(device, move |fields| fields.watch(watched).map(|watch| watch.all.as_slice()))
     }
     /// The triggers that wait for an event.
-    pub fn on_event<'a>(
-        &'a self,
-        retailer: Option<&RetailerId>,
-        kind: &'a KindId,
-        model: &'a ModelId,
-        r#type: &str,
-    ) -> impl Iterator<Item = &'a Arc<Trigger>> {
-        self.fields(retailer, kind, model)
-            .filter_map(|fields| fields.events.get(r#type))
-            .flatten()
-            .filter(|trigger| trigger.on.covers(kind, model))
+    pub fn on_event<'a>(&'a self, device: Concerned<'a>, r#type: &'a str) -> impl Iterator<Item = &'a Arc<Trigger>> {
+        self.about(device, move |fields| fields.events.get(r#type).map(Vec::as_slice))
     }
-    /// Of [`TriggerSet::on_telemetry`], those whose crossing lies between the previous value and
-    /// this one; without a previous value, those that fire on a first report.
-    pub fn crossed_by_telemetry<'a>(
-        &'a self,
-        retailer: Option<&RetailerId>,
-        kind: &'a KindId,
-        model: &'a ModelId,
-        field: &FieldName,
-        previous: Option<&Value>,
-        value: &Value,
-    ) -> impl Iterator<Item = &'a Arc<Trigger>> {
-        self.fields(retailer, kind, model)
-            .filter_map(|fields| fields.telemetry.get(field))
-            .flat_map(move |watch| watch.crossed(previous, value))
-            .filter(|trigger| trigger.on.covers(kind, model))
+    /// Whether there is any trigger that waits for a moment.
+    pub fn awaits_moments(&self) -> bool {
+        self.index.awaits_moments
     }
-    /// Of [`TriggerSet::on_slot`], those whose crossing lies between the previous value and this one.
-    #[allow(clippy::too_many_arguments, reason = "who, what, and the two values")]
-    pub fn crossed_by_slot<'a>(
+    /// The triggers that wait for a moment.
+    pub fn at_moment<'a>(&'a self, device: Concerned<'a>, moment: Moment) -> impl Iterator<Item = &'a Arc<Trigger>> {
+        self.about(device, move |fields| fields.moments.get(&moment).map(Vec::as_slice))
+    }
+    /// Whether there is any trigger that listens for silence or waits for an hour.
+    pub fn listens(&self) -> bool {
+        self.index.listens
+    }
+    /// The triggers that listen for silence.
+    pub fn on_silence<'a>(&'a self, device: Concerned<'a>) -> impl Iterator<Item = &'a Arc<Trigger>> {
+        self.about(device, |fields| Some(fields.silence.as_slice()))
+    }
+    /// The triggers that wait for an hour.
+    pub fn on_schedule<'a>(&'a self, device: Concerned<'a>) -> impl Iterator<Item = &'a Arc<Trigger>> {
+        self.about(device, |fields| Some(fields.schedule.as_slice()))
+    }
+    /// Of [`TriggerSet::watching`], those whose crossing lies between the previous value and this
+    /// one; without a previous value, those that fire on a first report.
+    pub fn crossed<'a>(
         &'a self,
-        retailer: Option<&RetailerId>,
-        kind: &'a KindId,
-        model: &'a ModelId,
-        slot: &SlotId,
-        field: &str,
-        previous: Option<&Value>,
-        value: &Value,
+        device: Concerned<'a>,
+        watched: Watched<'a>,
+        previous: Option<&'a Value>,
+        value: &'a Value,
     ) -> impl Iterator<Item = &'a Arc<Trigger>> {
-        self.fields(retailer, kind, model)
-            .filter_map(|fields| fields.slots.get(slot)?.get(field))
+        self.fields(device)
+            .filter_map(move |fields| fields.watch(watched))
             .flat_map(move |watch| watch.crossed(previous, value))
-            .filter(|trigger| trigger.on.covers(kind, model))
+            .filter(move |trigger| trigger.on.covers(device.kind, device.model))
     }
 
-    fn fields(&self, retailer: Option<&RetailerId>, kind: &KindId, model: &ModelId) -> impl Iterator<Item = &Fields> {
-        let watchers = match retailer {
+    fn about<'a>(
+        &'a self,
+        device: Concerned<'a>,
+        of: impl Fn(&'a Fields) -> Option<&'a [Arc<Trigger>]> + 'a,
+    ) -> impl Iterator<Item = &'a Arc<Trigger>> {
+        self.fields(device).filter_map(of).flatten().filter(move |trigger| trigger.on.covers(device.kind, device.model))
+    }
+    fn fields<'a>(&'a self, device: Concerned<'a>) -> impl Iterator<Item = &'a Fields> {
+        let watchers = match device.retailer {
             Some(retailer) => self.index.of_retailer.get(retailer),
             None => Some(&self.index.of_anyone),
         };
         watchers
             .into_iter()
-            .flat_map(|watchers| [watchers.of_model.get(model), watchers.of_kind.get(kind), Some(&watchers.of_any)])
+            .flat_map(move |watchers| {
+                [watchers.of_model.get(device.model), watchers.of_kind.get(device.kind), Some(&watchers.of_any)]
+            })
             .flatten()
-    }
-}
-
-impl On {
-    /// Whether it is about such a device.
-    pub fn covers(&self, kind: &KindId, model: &ModelId) -> bool {
-        (self.kinds.is_empty() || self.kinds.contains(kind)) && (self.models.is_empty() || self.models.contains(model))
     }
 }
 
@@ -199,7 +231,20 @@ impl Fields {
             Source::Slot { slot, field, edge } => {
                 self.slots.entry(slot.clone()).or_default().entry(field.clone()).or_default().add(trigger, edge);
             }
-            Source::Event { r#type } => self.events.entry(r#type.clone()).or_default().push(trigger.clone()),
+            Source::Presence { edge } => self.presence.add(trigger, edge),
+            Source::Context { name, edge } => self.context.entry(name.clone()).or_default().add(trigger, edge),
+            Source::Silence { .. } => self.silence.push(trigger.clone()),
+            Source::Event { r#type, .. } => self.events.entry(r#type.clone()).or_default().push(trigger.clone()),
+            Source::Moment(moment) => self.moments.entry(*moment).or_default().push(trigger.clone()),
+            Source::Schedule(_) => self.schedule.push(trigger.clone()),
+        }
+    }
+    fn watch(&self, watched: Watched<'_>) -> Option<&Watch> {
+        match watched {
+            Watched::Telemetry(field) => self.telemetry.get(field),
+            Watched::Slot(slot, field) => self.slots.get(slot)?.get(field),
+            Watched::Presence => Some(&self.presence),
+            Watched::Context(name) => self.context.get(name),
         }
     }
 }
@@ -210,54 +255,103 @@ impl Watch {
         if edge.on_first {
             self.on_first.push(trigger.clone());
         }
-        let insert = |sorted: &mut Vec<(f64, Arc<Trigger>)>, threshold: f64| {
-            let at = sorted.partition_point(|(other, _)| *other <= threshold);
-            sorted.insert(at, (threshold, trigger.clone()));
-        };
         match &edge.crossing {
-            Crossing::FallsBelow { threshold, .. } => insert(&mut self.falls_below, *threshold),
-            Crossing::RisesAbove { threshold, .. } => insert(&mut self.rises_above, *threshold),
-            Crossing::Becomes(value) => self.becomes.push((value.clone(), trigger.clone())),
+            Crossing::FallsBelow { threshold, .. } => self.falls_below.add(*threshold, trigger),
+            Crossing::RisesAbove { threshold, .. } => self.rises_above.add(*threshold, trigger),
+            Crossing::Becomes(Value::Number(x)) => self.becomes_number.add(*x, trigger),
+            Crossing::Becomes(Value::Text(text)) => {
+                self.becomes_text.entry(text.clone()).or_default().push(trigger.clone());
+            }
+            Crossing::Becomes(Value::Bool(b)) => self.becomes_bool[usize::from(*b)].push(trigger.clone()),
+            Crossing::Changes => self.changes.push(trigger.clone()),
         }
     }
-    /// The triggers that a step from `previous` to `value` crosses. At most one of the four parts
-    /// gives anything but for `becomes`, which may join the numeric ones.
-    fn crossed<'a>(&'a self, previous: Option<&Value>, value: &Value) -> impl Iterator<Item = &'a Arc<Trigger>> {
-        let (mut falling, mut rising): (&[_], &[_]) = (&[], &[]);
-        if let (Some(Value::Number(before)), Value::Number(after)) = (previous, value) {
-            // From at or above the threshold to below it: after < threshold <= before.
-            falling = between(&self.falls_below, |t| t <= *after, |t| t <= *before);
-            // From at or below the threshold to above it: before <= threshold < after.
-            rising = between(&self.rises_above, |t| t < *before, |t| t < *after);
+    /// The triggers that a step from `previous` to `value` crosses.
+    fn crossed<'a>(&'a self, previous: Option<&Value>, value: &'a Value) -> impl Iterator<Item = &'a Arc<Trigger>> {
+        const NONE: &[Arc<Trigger>] = &[];
+        let (mut level, mut became, mut changed, mut first) = (NONE, NONE, NONE, NONE);
+        match previous {
+            None => first = &self.on_first,
+            Some(previous) if previous == value => {}
+            Some(previous) => {
+                changed = &self.changes;
+                became = match value {
+                    Value::Number(x) => self.becomes_number.between(|n| n < *x, |n| n <= *x),
+                    Value::Text(text) => self.becomes_text.get(text).map_or(NONE, Vec::as_slice),
+                    Value::Bool(b) => &self.becomes_bool[usize::from(*b)],
+                };
+                if let (Value::Number(before), Value::Number(after)) = (previous, value) {
+                    level = if after < before {
+                        // From at or above the threshold to below it: after < threshold <= before.
+                        self.falls_below.between(|n| n <= *after, |n| n <= *before)
+                    } else {
+                        // From at or below the threshold to above it: before <= threshold < after.
+                        self.rises_above.between(|n| n < *before, |n| n < *after)
+                    };
+                }
+            }
         }
-        let moved = previous.is_some_and(|previous| previous != value);
-        let became = if moved { self.becomes.as_slice() } else { &[] };
-        let first = if previous.is_none() { self.on_first.as_slice() } else { &[] };
-        let (became_value, first_value) = (value.clone(), value.clone());
-        falling
-            .iter()
-            .chain(rising)
-            .map(|(_, trigger)| trigger)
-            .chain(became.iter().filter(move |(wanted, _)| *wanted == became_value).map(|(_, trigger)| trigger))
-            .chain(
-                first.iter().filter(move |trigger| trigger.on.edge().is_some_and(|e| e.crossing.beyond(&first_value))),
-            )
+        let first = first.iter().filter(move |trigger| trigger.on.edge().is_some_and(|e| e.crossing.beyond(value)));
+        level.iter().chain(became).chain(changed).chain(first)
     }
 }
 
-/// The part of a sorted list after all thresholds that `before` takes, up to those that `upto` takes.
-fn between<T>(sorted: &[(f64, T)], before: impl Fn(f64) -> bool, upto: impl Fn(f64) -> bool) -> &[(f64, T)] {
-    let from = sorted.partition_point(|(threshold, _)| before(*threshold));
-    let to = sorted.partition_point(|(threshold, _)| upto(*threshold));
-    sorted.get(from..to).unwrap_or(&[])
+impl Sorted {
+    fn add(&mut self, number: f64, trigger: &Arc<Trigger>) {
+        let at = self.numbers.partition_point(|other| *other <= number);
+        self.numbers.insert(at, number);
+        self.triggers.insert(at, trigger.clone());
+    }
+    /// The triggers after all numbers that `before` takes, up to those that `upto` takes.
+    fn between(&self, before: impl Fn(f64) -> bool, upto: impl Fn(f64) -> bool) -> &[Arc<Trigger>] {
+        let from = self.numbers.partition_point(|number| before(*number));
+        // A step crosses few thresholds, so its end is near its beginning.
+        let crossed = self.numbers[from..].iter().take_while(|number| upto(**number)).count();
+        self.triggers.get(from..from + crossed).unwrap_or(&[])
+    }
+}
+
+/// What a trigger is found by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexKey(String);
+
+impl fmt::Display for IndexKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 impl On {
-    /// The edge it watches; an event has none.
-    pub fn edge(&self) -> Option<&EdgeRule> {
-        match &self.source {
-            Source::Telemetry { edge, .. } | Source::Slot { edge, .. } => Some(edge),
-            Source::Event { .. } => None,
-        }
+    /// What the trigger is found by, such as `telemetry temperature of kind thermostat, falls below 17`.
+    pub fn key(&self) -> IndexKey {
+        let what = match &self.source {
+            Source::Telemetry { field, .. } => format!("telemetry {field}"),
+            Source::Slot { slot, field, .. } => format!("slot {slot} {field}"),
+            Source::Presence { .. } => "presence".to_owned(),
+            Source::Context { name, .. } => format!("context {name}"),
+            Source::Silence { field: Some(field), after } => format!("silence of {field} for {after}"),
+            Source::Silence { field: None, after } => format!("silence for {after}"),
+            Source::Event { r#type, .. } => format!("event {}", r#type),
+            Source::Moment(Moment::Linked) => "link linked".to_owned(),
+            Source::Moment(Moment::Order(state)) => format!("order {}", state.as_str()),
+            Source::Schedule(hour) => format!("schedule {hour}"),
+        };
+        let names = |names: Vec<&str>| names.join(", ");
+        let whose = if !self.models.is_empty() {
+            format!("of model {}", names(self.models.iter().map(ModelId::as_str).collect()))
+        } else if !self.kinds.is_empty() {
+            format!("of kind {}", names(self.kinds.iter().map(KindId::as_str).collect()))
+        } else {
+            "of any device".to_owned()
+        };
+        let how = match self.edge().map(|edge| &edge.crossing) {
+            Some(Crossing::FallsBelow { threshold, .. }) => format!(", sorted: falls below {threshold}"),
+            Some(Crossing::RisesAbove { threshold, .. }) => format!(", sorted: rises above {threshold}"),
+            Some(Crossing::Becomes(Value::Number(x))) => format!(", sorted: becomes {x}"),
+            Some(Crossing::Becomes(value)) => format!(", by value: becomes {value}"),
+            Some(Crossing::Changes) => ", at every change".to_owned(),
+            None => String::new(),
+        };
+        IndexKey(format!("{what} {whose}{how}"))
     }
 }

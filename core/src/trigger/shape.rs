@@ -3,11 +3,13 @@
 //! The walk tells of every unknown key, wrong form and missing key, leaves the faulty values out,
 //! and gives back what is sound, so that the check goes on with the rest.
 
+use super::condition::WEEKDAYS;
 use super::nearest::suggestion;
 use super::problem::NOT_SERVED_YET;
 use super::quantity::parse_quantity;
 use super::tree::{Branch, Findings, Tree, pointer_part};
 use crate::id::{FieldName, KindId, ModelId, NameError, PlacementId, ProductId, SlotId, TriggerId};
+use crate::limits::TIMES_COUNTED_MAX;
 use crate::model::Purpose;
 use crate::money::Money;
 use crate::time::{DailyWindow, Span};
@@ -43,11 +45,11 @@ pub(super) enum Shape {
 
 /// One key of a table.
 pub(super) struct Key {
-    name: &'static str,
-    shape: Shape,
-    required: bool,
+    pub(super) name: &'static str,
+    pub(super) shape: Shape,
+    pub(super) required: bool,
     /// Why it is not served yet, where it is not.
-    later: Option<&'static str>,
+    pub(super) later: Option<&'static str>,
 }
 
 const fn key(name: &'static str, shape: Shape) -> Key {
@@ -183,11 +185,14 @@ const ON: Shape = Shape::Table(&[
     key("rearm", Shape::Amount),
     key("on_first", Shape::Bool),
     key("on_activate", Shape::Bool),
-    key("broad", Shape::Bool).later("every watched field is indexed, nothing is looked at for each message"),
-    key("for", DURATION).later("an edge fires at once; a value that must stay is not served yet"),
-    key("absent_for", DURATION).later("silence of a field does not wake a trigger yet"),
-    key("count", Shape::Whole(1, 1_000_000)).later("counting does not wake a trigger yet"),
-    key("changes", Shape::Bool).later("write `becomes`, `falls_below` or `rises_above`"),
+    key("broad", Shape::Bool),
+    key("for", DURATION),
+    key("absent_for", DURATION),
+    key("count", Shape::Whole(2, TIMES_COUNTED_MAX)),
+    key("within", DURATION),
+    key("changes", Shape::Bool),
+    key("at", Shape::Read(time_of_day)),
+    key("days", Shape::List(&Shape::OneOf(&WEEKDAYS), 7)),
 ]);
 
 const AUDIENCE: Shape = Shape::Table(&[
@@ -344,6 +349,7 @@ const CASE: Shape = Shape::Table(&[
     key("name", LABEL).required(),
     key("given", GIVEN),
     key("input", Shape::Any).required(),
+    key("after", DURATION),
     key(
         "expect",
         Shape::Table(&[

@@ -1,11 +1,14 @@
 //! Stories and laws of the rules, on virtual time.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod by_time;
 mod clock_jumps;
 mod explained;
 mod laws;
 mod orders;
 mod ownership;
+mod records;
+mod semantics;
 mod transcript;
 mod triggers;
 mod world;

@@ -11,6 +11,11 @@ fn run(case: &str) -> Vec<CaseOutcome> {
          [trigger.offer]\nproduct = \"flt-20x25\"\n[trigger.offer.text.fr]\ntitle = \"a\"\nbody = \"b\"\n\
          [[trigger.test]]\n{case}\n"
     );
+    outcomes(text)
+}
+
+/// How the cases of a file with one trigger come out.
+fn outcomes(text: String) -> Vec<CaseOutcome> {
     let rules = rules();
     let checked = check(&[SourceFile { name: "t.toml".into(), text }], &world(&rules));
     assert!(checked.problems.is_empty(), "{:#?}", checked.problems);
@@ -91,5 +96,44 @@ fn a_case_that_makes_no_sense_fails_with_the_reason() {
     ] {
         let outcomes = run(&case);
         assert!(outcomes[0].differences[0].contains(said), "{case}\n{:#?}", outcomes[0]);
+    }
+}
+
+#[test]
+fn a_case_lets_time_pass_after_its_input() {
+    for (on, input, after, send) in [
+        (
+            "field = \"temperature\"\nrises_above = 25\nfor = \"30 min\"",
+            "{ telemetry = { temperature = 26.0 } }",
+            "29 min",
+            false,
+        ),
+        (
+            "field = \"temperature\"\nrises_above = 25\nfor = \"30 min\"",
+            "{ telemetry = { temperature = 26.0 } }",
+            "30 min",
+            true,
+        ),
+        ("absent_for = \"45 min\"", "{ telemetry = { temperature = 20.0 } }", "44 min", false),
+        ("absent_for = \"45 min\"", "{ telemetry = { temperature = 20.0 } }", "45 min", true),
+        ("at = \"12:30\"", "{ telemetry = { temperature = 20.0 } }", "29 min", false),
+        ("at = \"12:30\"", "{ telemetry = { temperature = 20.0 } }", "30 min", true),
+        ("becomes = \"lost\"\nfor = \"1h\"", "{ presence = \"lost\" }", "59 min", false),
+        ("becomes = \"lost\"\nfor = \"1h\"", "{ presence = \"lost\" }", "1h", true),
+        ("field = \"tariff\"\nbecomes = \"low\"", "{ context = { tariff = \"low\" } }", "0 s", true),
+    ] {
+        let event = match on {
+            on if on.starts_with("at") => "schedule",
+            on if on.starts_with("becomes") => "presence",
+            on if on.contains("tariff") => "context",
+            _ => "telemetry",
+        };
+        let text = format!(
+            "[[trigger]]\nid = \"t\"\nkind = \"tip\"\n[trigger.on]\nevent = \"{event}\"\ndevice = {{ kind = \"thermostat\" }}\n{on}\n\
+             [trigger.offer.text.fr]\ntitle = \"a\"\nbody = \"b\"\n\
+             [[trigger.test]]\nname = \"n\"\ninput = {input}\nafter = \"{after}\"\nexpect = {{ send = {send} }}\n"
+        );
+        let outcomes = outcomes(text.clone());
+        assert!(outcomes[0].passed(), "{text}\n{outcomes:#?}");
     }
 }

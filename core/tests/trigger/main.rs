@@ -7,6 +7,7 @@ mod conditions;
 mod conflicts;
 mod kleene;
 mod samples;
+mod schema;
 mod set;
 mod texts;
 mod world;

@@ -33,7 +33,7 @@ use crate::store::{Rows, keys};
 
 const START: Timestamp = Timestamp(1_774_000_000_000);
 
-/// A trigger that wakes below 17 °C.
+/// A trigger that wakes below 17 °C, and one that wakes when a device is away for an hour.
 const COLD: &str = r#"
 [[trigger]]
 id = "cold-home"
@@ -49,6 +49,19 @@ actions = ["decline"]
 [trigger.offer.text.fr]
 title = "Il fait froid"
 body = "Fermez les volets."
+
+[[trigger]]
+id = "lost-for-an-hour"
+kind = "tip"
+[trigger.on]
+event = "presence"
+becomes = "lost"
+for = "1h"
+[trigger.offer]
+actions = ["decline"]
+[trigger.offer.text.fr]
+title = "Hors ligne"
+body = "Rebranchez-le."
 "#;
 
 /// A clock that the test turns.

@@ -150,6 +150,34 @@ fn a_deadline_comes_at_its_time_also_after_a_restart() {
 }
 
 #[test]
+fn what_must_stay_is_kept_over_a_restart() {
+    use hearthway_core::wire::{PresenceUp, PresenceWord};
+    let mut home = Home::new();
+    let device = home.registered("acme/d-1");
+    home.command(&device, Command::LinkDirectly { join: join() });
+    home.settle();
+    let household = join().household;
+    for (id, state) in [("p1", PresenceWord::Online), ("p2", PresenceWord::Lost)] {
+        let said = PresenceUp { state, epoch: None, firmware: None, wake_at: None, is_will: false };
+        home.say(&device, id, DeviceMessage::Presence(said));
+        home.settle();
+    }
+    home.crash();
+    assert_eq!(home.engine.next_deadline(), Some(START + Span::hours(1)));
+    home.turn_clock(Span::minutes(65));
+    home.engine.step_time();
+    home.settle();
+    let rows = home.log(household);
+    let candidate = &rows.last().unwrap().candidates[0];
+    assert_eq!(candidate.trigger.as_str(), "lost-for-an-hour");
+    assert_eq!(candidate.steps[1].reason, "stayed for 1 h; overdue: 5 min of at most 2 h");
+    assert_eq!(home.engine.next_deadline(), None, "once");
+    home.crash();
+    assert_eq!(home.log(household), rows, "the log reads back as it was written");
+    assert_eq!(home.facts(household).unwrap().devices[&device].edges.len(), 1);
+}
+
+#[test]
 fn a_deadline_whose_commit_failed_comes_again() {
     let home = Home::new();
     let device = home.registered("acme/d-1");

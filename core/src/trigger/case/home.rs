@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::rules::RuleSet;
 use crate::time::{Span, Timestamp, Zone};
-use crate::wire::{ContextUp, DeviceMessage, EventUp, Sample, SlotUp};
+use crate::wire::{ContextUp, DeviceMessage, EventUp, PresenceUp, PresenceWord, Sample, SlotUp};
 
 /// What `given` says was said this long before the input: fresh for every field.
 const SAID_BEFORE: Span = Span::minutes(1);
@@ -158,30 +158,40 @@ fn slot_state(evidence: Evidence, schema: &SlotSchema, t: Timestamp) -> SlotStat
     SlotState { evidence, capacity: schema.capacity, unit: schema.unit, t, changed_at: None, on_hand: None }
 }
 
-/// Puts what the trigger watches where its edge is ready.
+/// A value at which a crossing is ready: where it re-arms, or any other than the awaited one.
+fn ready_value(crossing: &Crossing, declared: Option<&FieldType>) -> Option<Value> {
+    match (crossing, declared) {
+        (Crossing::FallsBelow { rearm, .. } | Crossing::RisesAbove { rearm, .. }, _) => Some(Value::Number(*rearm)),
+        (Crossing::Becomes(Value::Bool(b)), _) => Some(Value::Bool(!b)),
+        (Crossing::Becomes(Value::Number(x)), _) => Some(Value::Number(x + 1.0)),
+        (Crossing::Becomes(wanted), Some(FieldType::Enum { values })) => {
+            values.iter().map(|word| Value::Text(word.as_str().into())).find(|word| word != wanted)
+        }
+        (Crossing::Becomes(Value::Text(_)), _) => Some(Value::Text("".into())),
+        (Crossing::Changes, Some(FieldType::Number { min, .. })) => Some(Value::Number(min.unwrap_or(0.0))),
+        (Crossing::Changes, Some(FieldType::Enum { values })) => {
+            values.first().map(|word| Value::Text(word.as_str().into()))
+        }
+        (Crossing::Changes, Some(FieldType::Bool)) => Some(Value::Bool(false)),
+        (Crossing::Changes, Some(FieldType::Text) | None) => Some(Value::Text("".into())),
+    }
+}
+
+/// Puts what the trigger watches where its edge is ready. Silence and hours begin with the input.
 fn ready(device: &mut Device, trigger: &Trigger, description: &DeviceDescription, t: Timestamp) {
-    let level = |crossing: &Crossing| match crossing {
-        Crossing::FallsBelow { rearm, .. } | Crossing::RisesAbove { rearm, .. } => Some(*rearm),
-        Crossing::Becomes(_) => None,
-    };
     match &trigger.on.source {
         Source::Telemetry { field, edge } => {
-            let other = || match (&edge.crossing, description.telemetry.get(field).map(|schema| &schema.r#type)) {
-                (Crossing::Becomes(Value::Bool(b)), _) => Some(Value::Bool(!b)),
-                (Crossing::Becomes(Value::Number(x)), _) => Some(Value::Number(x + 1.0)),
-                (Crossing::Becomes(wanted), Some(FieldType::Enum { values })) => {
-                    values.iter().map(|word| Value::Text(word.as_str().into())).find(|word| word != wanted)
-                }
-                (Crossing::Becomes(Value::Text(_)), _) => Some(Value::Text("".into())),
-                (Crossing::FallsBelow { .. } | Crossing::RisesAbove { .. }, _) => None,
-            };
-            if let Some(value) = level(&edge.crossing).map(Value::Number).or_else(other) {
+            let declared = description.telemetry.get(field).map(|schema| &schema.r#type);
+            if let Some(value) = ready_value(&edge.crossing, declared) {
                 device.reported.insert(field.clone(), Reading { value, t });
             }
         }
         Source::Slot { slot, edge, .. } => {
             let Some(schema) = description.slots.get(slot) else { return };
-            let level = level(&edge.crossing);
+            let level = match ready_value(&edge.crossing, None) {
+                Some(Value::Number(level)) => Some(level),
+                _ => None,
+            };
             let evidence = match (schema.kind, level) {
                 (SlotKind::Usage, Some(used)) => Evidence::Usage { used },
                 (SlotKind::Level, Some(remaining)) => Evidence::Level { remaining },
@@ -191,7 +201,20 @@ fn ready(device: &mut Device, trigger: &Trigger, description: &DeviceDescription
             };
             device.slots.insert(slot.clone(), slot_state(evidence, schema, t));
         }
-        Source::Event { .. } => {}
+        Source::Presence { edge } if edge.crossing.beyond(&Value::Text(PresenceState::Online.as_str().into())) => {
+            device.presence.state = PresenceState::Lost;
+        }
+        Source::Context { name, edge } => {
+            if let Some(value) = ready_value(&edge.crossing, None) {
+                let until = t + Span::seconds(CONTEXT_TTL_SECONDS.into());
+                device.context.insert(name.to_string(), ContextEntry { value, t, until });
+            }
+        }
+        Source::Presence { .. }
+        | Source::Silence { .. }
+        | Source::Event { .. }
+        | Source::Moment(_)
+        | Source::Schedule(_) => {}
     }
 }
 
@@ -299,6 +322,7 @@ pub fn tried_message(input: &serde_json::Value, description: &DeviceDescription)
         Some(("telemetry", body)) => telemetry(body),
         Some(("slot", body)) => slot(body, description),
         Some(("event", body)) => event(body),
+        Some(("presence", body)) => presence(body),
         Some(("context", body)) => {
             let entries = values(body)?;
             Ok(DeviceMessage::Context(ContextUp { entries, ttl_s: CONTEXT_TTL_SECONDS }))
@@ -341,6 +365,17 @@ fn slot(body: &serde_json::Value, description: &DeviceDescription) -> Result<Dev
         on_hand: given.on_hand,
         t: None,
     }))
+}
+
+fn presence(body: &serde_json::Value) -> Result<DeviceMessage, String> {
+    let state = match body.as_str() {
+        Some("online") => PresenceWord::Online,
+        Some("sleeping") => PresenceWord::Sleeping,
+        Some("lost") => PresenceWord::Lost,
+        Some("offline") => PresenceWord::Offline,
+        _ => return Err("`presence` is one of online, sleeping, lost, offline".to_owned()),
+    };
+    Ok(DeviceMessage::Presence(PresenceUp { state, epoch: None, firmware: None, wake_at: None, is_will: false }))
 }
 
 fn event(body: &serde_json::Value) -> Result<DeviceMessage, String> {

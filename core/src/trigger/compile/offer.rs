@@ -9,7 +9,7 @@ use super::super::nearest::suggestion;
 use super::super::quantity::quantity_text;
 use super::super::text::{TextError, TextVars, Texts};
 use super::super::tree::{Findings, pointer_part};
-use super::super::{OfferKind, OfferPlan, On, ProductChoice, Source};
+use super::super::{OfferKind, OfferPlan, On, ProductChoice};
 use super::{CANCEL_WINDOW_DEFAULT, EXPIRES_DEFAULT, span};
 use crate::id::{PlacementId, ProductId, SlotId};
 use crate::model::{Action, DeviceDescription, FieldType, Fulfil, Placement, Product, SlotKind, locale_chain};
@@ -26,10 +26,7 @@ pub(super) struct Context<'a> {
 
 impl Context<'_> {
     fn slot(&self) -> Option<&SlotId> {
-        match &self.on?.source {
-            Source::Slot { slot, .. } => Some(slot),
-            Source::Telemetry { .. } | Source::Event { .. } => None,
-        }
+        self.on?.slot()
     }
     /// The retailer's products that fit the waking slot on any of the models.
     fn fitting(&self) -> Vec<&Arc<Product>> {

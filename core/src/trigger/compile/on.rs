@@ -1,21 +1,64 @@
-//! What wakes a trigger: devices, field, crossing.
+//! What wakes a trigger: which devices, and what about them.
 
 use super::super::check::World;
-use super::super::definition::{Amount, DeviceFilter, OnDefinition, Scalar};
+use super::super::condition::WEEKDAYS;
+use super::super::definition::{DeviceFilter, OnDefinition};
 use super::super::nearest::suggestion;
 use super::super::problem::NOT_SERVED_YET;
-use super::super::quantity::parse_quantity;
 use super::super::tree::Findings;
-use super::super::{Crossing, EdgeRule, On, Source};
+use super::super::{Hour, Moment, On, Source};
+use super::edge::{Watched, count, edge, lasting};
 use crate::id::{FieldName, KindId, ModelId, SlotId};
-use crate::model::{DeviceDescription, FieldType, SlotKind, SlotSchema, Unit, Value};
+use crate::model::{DeviceDescription, FieldType, OrderState, SlotKind, SlotSchema, Unit};
+use crate::time::DailyWindow;
 use std::collections::BTreeSet;
-
-/// Share of a field's range by which a value must come back before an edge is ready again.
-const REARM_SHARE: f64 = 0.02;
 
 /// Fields of a slot that a trigger can watch.
 const SLOT_FIELDS: [&str; 5] = ["used", "remaining", "capacity", "on_hand", "flag"];
+
+/// The keys of an edge.
+macro_rules! edge_keys {
+    ($($more:literal),*) => {
+        &["falls_below", "rises_above", "becomes", "changes", "rearm", "on_first", "for", "count", "within", "broad", $($more),*]
+    };
+}
+
+const NO_EDGE: &str = "an event has no value that crosses anything";
+const NO_TYPE: &str = "only an event, a link and an order have a type";
+
+/// What can wake a trigger, the keys that each takes beside `event` and `device`, and why no others.
+const TAKEN: [(&str, &[&str], &str); 8] = [
+    ("telemetry", edge_keys!("field", "absent_for"), "telemetry has fields only"),
+    ("slot", edge_keys!("slot", "field"), "a slot has evidence only"),
+    ("presence", edge_keys!(), "a device is there or not, nothing more"),
+    ("context", edge_keys!("field"), "context has entries only, each named by `field`"),
+    ("event", &["type", "count", "within"], NO_EDGE),
+    ("link", &["type"], "a link has no value that crosses anything"),
+    ("order", &["type"], "an order has no value that crosses anything"),
+    ("schedule", &["at", "days"], "an hour comes, nothing crosses anything"),
+];
+
+/// Which keys are written.
+fn present(on: &OnDefinition) -> [(&'static str, bool); 16] {
+    [
+        ("field", on.field.is_some()),
+        ("slot", on.slot.is_some()),
+        ("type", on.r#type.is_some()),
+        ("falls_below", on.falls_below.is_some()),
+        ("rises_above", on.rises_above.is_some()),
+        ("becomes", on.becomes.is_some()),
+        ("changes", on.changes.is_some()),
+        ("rearm", on.rearm.is_some()),
+        ("on_first", on.on_first.is_some()),
+        ("broad", on.broad.is_some()),
+        ("for", on.r#for.is_some()),
+        ("absent_for", on.absent_for.is_some()),
+        ("count", on.count.is_some()),
+        ("within", on.within.is_some()),
+        ("at", on.at.is_some()),
+        ("days", on.days.is_some()),
+    ]
+}
 
 /// Compiles `on`; the models that it is about come out also when the rest is faulty.
 pub(super) fn compile<'a>(
@@ -29,14 +72,25 @@ pub(super) fn compile<'a>(
         let help = Some("leave it out: an edge fires on the next crossing".to_owned());
         findings.error(NOT_SERVED_YET, "/on/on_activate", "firing on existing values is not served yet", help);
     }
+    if let Some((_, takes, why)) = TAKEN.iter().find(|(event, _, _)| Some(*event) == on.event.as_deref()) {
+        for (key, present) in present(on) {
+            misplaced(present && !takes.contains(&key), key, if key == "type" { NO_TYPE } else { why }, findings);
+        }
+    }
     let source = match on.event.as_deref() {
+        Some("telemetry") if on.absent_for.is_some() => silence(on, &models, findings),
         Some("telemetry") => telemetry(on, &models, findings),
         Some("slot") => slot(on, &models, findings),
+        Some("presence") => presence(on, findings),
+        Some("context") => context(on, findings),
         Some("event") => event(on, findings),
+        Some("link") => link(on, findings),
+        Some("order") => order(on, findings),
+        Some("schedule") => schedule(on, findings),
         Some(other) => {
             let message = format!("waking on `{other}` is not served yet");
-            let help = Some("write \"telemetry\", \"slot\" or \"event\"".to_owned());
-            findings.error(NOT_SERVED_YET, "/on/event", message, help);
+            let help = TAKEN.iter().map(|(event, _, _)| *event).collect::<Vec<_>>().join(", ");
+            findings.error(NOT_SERVED_YET, "/on/event", message, Some(format!("write one of {help}")));
             None
         }
         None => None,
@@ -99,7 +153,7 @@ fn devices<'a>(
     (kinds, models, described)
 }
 
-fn misplaced(present: bool, key: &str, why: &str, findings: &mut Findings<'_>) {
+pub(super) fn misplaced(present: bool, key: &str, why: &str, findings: &mut Findings<'_>) {
     if present {
         findings.key_error(
             "trigger.no_effect",
@@ -109,13 +163,11 @@ fn misplaced(present: bool, key: &str, why: &str, findings: &mut Findings<'_>) {
         );
     }
 }
-fn missing(key: &str, why: &str, findings: &mut Findings<'_>) {
+pub(super) fn missing(key: &str, why: &str, findings: &mut Findings<'_>) {
     findings.key_error("trigger.missing_key", &format!("/on/{key}"), format!("`{key}` is missing: {why}"), None);
 }
 
 fn telemetry(on: &OnDefinition, models: &[&DeviceDescription], findings: &mut Findings<'_>) -> Option<Source> {
-    misplaced(on.slot.is_some(), "slot", "telemetry has fields only", findings);
-    misplaced(on.r#type.is_some(), "type", "only an event has a type", findings);
     let Some(field) = on.field.as_deref().and_then(|field| FieldName::new(field).ok()) else {
         missing("field", "which value is watched", findings);
         return None;
@@ -162,7 +214,6 @@ fn same_form(a: &FieldType, b: &FieldType) -> bool {
 }
 
 fn slot(on: &OnDefinition, models: &[&DeviceDescription], findings: &mut Findings<'_>) -> Option<Source> {
-    misplaced(on.r#type.is_some(), "type", "only an event has a type", findings);
     let slot = on.slot.as_deref().and_then(|slot| SlotId::new(slot).ok());
     if on.slot.is_none() {
         missing("slot", "which slot is watched", findings);
@@ -212,17 +263,47 @@ fn slot(on: &OnDefinition, models: &[&DeviceDescription], findings: &mut Finding
     Some(Source::Slot { slot, field: FieldName::new(field).ok()?, edge })
 }
 
+/// Silence of a field, or of all telemetry, while the device is connected.
+fn silence(on: &OnDefinition, models: &[&DeviceDescription], findings: &mut Findings<'_>) -> Option<Source> {
+    const ALONE: &str = "silence crosses nothing, it lasts";
+    for (key, present) in present(on) {
+        // What has no place with telemetry at all was told.
+        let is_of_edge = !["field", "absent_for", "slot", "type", "at", "days"].contains(&key);
+        misplaced(present && is_of_edge, key, ALONE, findings);
+    }
+    let after = lasting(on.absent_for.as_deref()?, "/on/absent_for", findings)?;
+    let Some(name) = on.field.as_deref() else { return Some(Source::Silence { field: None, after }) };
+    let field = FieldName::new(name).ok()?;
+    if !models.is_empty() && !models.iter().any(|model| model.telemetry.contains_key(&field)) {
+        findings.error(
+            "trigger.unknown_field",
+            "/on/field",
+            format!("no model has a telemetry field `{field}`"),
+            suggestion(name, models.iter().flat_map(|model| model.telemetry.keys()).map(|f| f.as_str())),
+        );
+        return None;
+    }
+    Some(Source::Silence { field: Some(field), after })
+}
+
+fn presence(on: &OnDefinition, findings: &mut Findings<'_>) -> Option<Source> {
+    let words = ["online", "sleeping", "lost", "offline"].map(str::to_owned).to_vec();
+    Some(Source::Presence { edge: edge(on, &Watched::Words(words), findings)? })
+}
+
+/// An entry of context: whoever says it, says of which form it is.
+fn context(on: &OnDefinition, findings: &mut Findings<'_>) -> Option<Source> {
+    let Some(name) = on.field.as_deref().and_then(|field| FieldName::new(field).ok()) else {
+        missing("field", "which entry of context is watched, such as `presence`", findings);
+        return None;
+    };
+    Some(Source::Context { name, edge: edge(on, &Watched::Any, findings)? })
+}
+
 fn event(on: &OnDefinition, findings: &mut Findings<'_>) -> Option<Source> {
-    const NO_EDGE: &str = "an event has no value that crosses anything";
-    misplaced(on.slot.is_some(), "slot", NO_EDGE, findings);
-    misplaced(on.field.is_some(), "field", NO_EDGE, findings);
-    misplaced(on.falls_below.is_some(), "falls_below", NO_EDGE, findings);
-    misplaced(on.rises_above.is_some(), "rises_above", NO_EDGE, findings);
-    misplaced(on.becomes.is_some(), "becomes", NO_EDGE, findings);
-    misplaced(on.rearm.is_some(), "rearm", NO_EDGE, findings);
-    misplaced(on.on_first.is_some(), "on_first", NO_EDGE, findings);
+    let count = count(on, findings);
     match on.r#type.as_deref() {
-        Some(r#type) if !r#type.is_empty() => Some(Source::Event { r#type: r#type.to_owned() }),
+        Some(r#type) if !r#type.is_empty() => Some(Source::Event { r#type: r#type.to_owned(), count: count? }),
         _ => {
             missing("type", "which event, such as `cycle_done`", findings);
             None
@@ -230,125 +311,49 @@ fn event(on: &OnDefinition, findings: &mut Findings<'_>) -> Option<Source> {
     }
 }
 
-/// The values of what is watched.
-enum Watched {
-    Number {
-        unit: Option<Unit>,
-        min: Option<f64>,
-        max: Option<f64>,
-        /// Its range, where it is not from `min` to `max`.
-        range: Option<f64>,
-    },
-    Words(Vec<String>),
-    Bool,
-    Text,
-}
-
-fn edge(on: &OnDefinition, watched: &Watched, findings: &mut Findings<'_>) -> Option<EdgeRule> {
-    let crossings = [on.falls_below.is_some(), on.rises_above.is_some(), on.becomes.is_some()];
-    if crossings.iter().filter(|present| **present).count() != 1 {
-        let help = Some("write one of `falls_below`, `rises_above` and `becomes`".to_owned());
-        let message = "this needs exactly one crossing";
-        findings.error("trigger.crossing", "/on", message, help);
-        return None;
-    }
-    let crossing = match (&on.falls_below, &on.rises_above, &on.becomes) {
-        (Some(threshold), _, _) => level("falls_below", threshold, on.rearm.as_ref(), watched, findings)?,
-        (_, Some(threshold), _) => level("rises_above", threshold, on.rearm.as_ref(), watched, findings)?,
-        (_, _, Some(value)) => {
-            misplaced(on.rearm.is_some(), "rearm", "`becomes` is ready again at any other value", findings);
-            Crossing::Becomes(becomes(value, watched, findings)?)
+fn link(on: &OnDefinition, findings: &mut Findings<'_>) -> Option<Source> {
+    match on.r#type.as_deref() {
+        Some("linked") => Some(Source::Moment(Moment::Linked)),
+        Some(other) => {
+            let help = Some("write \"linked\"; whoever gave a device away is not spoken to any more".to_owned());
+            findings.error("trigger.value", "/on/type", format!("a link is never `{other}`"), help);
+            None
         }
-        (None, None, None) => return None,
-    };
-    Some(EdgeRule { crossing, on_first: on.on_first.unwrap_or(false) })
-}
-
-fn level(
-    key: &str,
-    threshold: &Amount,
-    rearm: Option<&Amount>,
-    watched: &Watched,
-    findings: &mut Findings<'_>,
-) -> Option<Crossing> {
-    let pointer = format!("/on/{key}");
-    let Watched::Number { unit, min, max, range } = watched else {
-        let help = Some("write `becomes`".to_owned());
-        findings.key_error("trigger.type", &pointer, format!("`{key}` needs a number, the field is none"), help);
-        return None;
-    };
-    // Both are read before either can end this, so that both are told.
-    let given_rearm = rearm.map(|rearm| amount(rearm, *unit, "/on/rearm", findings));
-    let threshold = amount(threshold, *unit, &pointer, findings)?;
-    let falls = key == "falls_below";
-    let below_min = min.is_some_and(|min| if falls { threshold <= min } else { threshold < min });
-    let above_max = max.is_some_and(|max| if falls { threshold > max } else { threshold >= max });
-    if below_min || above_max {
-        let range = format!("{} to {}", bound(*min), bound(*max));
-        let help = Some(format!("the field lies within {range}"));
-        findings.error("trigger.value", &pointer, "no value ever crosses this", help);
-        return None;
-    }
-    let span = range.or_else(|| Some(max.as_ref()? - min.as_ref()?)).unwrap_or(threshold.abs());
-    let rearm = match given_rearm {
-        Some(rearm) => rearm?,
-        None if falls => threshold + span * REARM_SHARE,
-        None => threshold - span * REARM_SHARE,
-    };
-    if (falls && rearm < threshold) || (!falls && rearm > threshold) {
-        let side = if falls { "at or above" } else { "at or below" };
-        let message = format!("`rearm` must lie {side} the threshold, else it is ready while still beyond");
-        findings.error("trigger.value", "/on/rearm", message, None);
-        return None;
-    }
-    Some(if falls { Crossing::FallsBelow { threshold, rearm } } else { Crossing::RisesAbove { threshold, rearm } })
-}
-
-fn bound(bound: Option<f64>) -> String {
-    bound.map_or("any".to_owned(), |bound| bound.to_string())
-}
-
-fn amount(amount: &Amount, unit: Option<Unit>, pointer: &str, findings: &mut Findings<'_>) -> Option<f64> {
-    let text = match amount {
-        Amount::Number(x) => return Some(*x),
-        Amount::Text(text) => text,
-    };
-    let (number, given) = parse_quantity(text).ok()?;
-    if given.is_some() && given != unit {
-        let name = |unit: Option<Unit>| unit.map_or("a plain number".to_owned(), |unit| unit.to_string());
-        let message = format!("the unit here is {}, not {}", name(unit), name(given));
-        let help = Some(format!("write the amount in {}", name(unit)));
-        findings.error("trigger.unit", pointer, message, help);
-        return None;
-    }
-    Some(number)
-}
-
-fn becomes(value: &Scalar, watched: &Watched, findings: &mut Findings<'_>) -> Option<Value> {
-    let wanted = match (watched, value) {
-        (Watched::Words(words), Scalar::Text(text)) if words.contains(text) => return Some(value.to_value()),
-        (Watched::Words(words), Scalar::Text(text)) => {
-            let help = suggestion(text, words.iter().map(String::as_str));
-            findings.error("trigger.value", "/on/becomes", format!("`{text}` is not among its values"), help);
-            return None;
+        None => {
+            missing("type", "write `linked`", findings);
+            None
         }
-        (Watched::Number { unit, .. }, Scalar::Text(text)) => {
-            return amount(&Amount::Text(text.clone()), *unit, "/on/becomes", findings).map(Value::Number).or_else(
-                || {
-                    if parse_quantity(text).is_err() {
-                        findings.error("trigger.type", "/on/becomes", "the field is a number, this is a text", None);
-                    }
-                    None
-                },
-            );
-        }
-        (Watched::Number { .. }, Scalar::Number(_))
-        | (Watched::Bool, Scalar::Bool(_))
-        | (Watched::Text, Scalar::Text(_)) => return Some(value.to_value()),
-        (Watched::Number { .. }, Scalar::Bool(_)) => "a number",
-        (Watched::Words(_) | Watched::Text, Scalar::Bool(_) | Scalar::Number(_)) => "a text",
-        (Watched::Bool, Scalar::Text(_) | Scalar::Number(_)) => "true or false",
+    }
+}
+
+fn order(on: &OnDefinition, findings: &mut Findings<'_>) -> Option<Source> {
+    let Some(name) = on.r#type.as_deref() else {
+        missing("type", "the state of the order, such as `delivered`", findings);
+        return None;
     };
-    findings.error("trigger.type", "/on/becomes", format!("the field is {wanted}"), None);
-    None
+    let Some(state) = OrderState::parse(name) else {
+        let help = suggestion(name, OrderState::ALL.iter().map(|state| state.as_str()));
+        findings.error("trigger.value", "/on/type", format!("an order is never `{name}`"), help);
+        return None;
+    };
+    Some(Source::Moment(Moment::Order(state)))
+}
+
+fn schedule(on: &OnDefinition, findings: &mut Findings<'_>) -> Option<Source> {
+    let Some(minute) = on.at.as_deref().and_then(|at| DailyWindow::parse(at, at).ok()).map(|window| window.from_minute)
+    else {
+        if !findings.blamed("/on/at") {
+            missing("at", "the home's local time, such as `18:30`", findings);
+        }
+        return None;
+    };
+    let at = jiff::civil::time((minute / 60) as i8, (minute % 60) as i8, 0, 0);
+    if on.days.as_ref().is_some_and(Vec::is_empty) {
+        let help = Some("leave `days` out for every day".to_owned());
+        findings.error("trigger.value", "/on/days", "with no day the hour never comes", help);
+    }
+    let place = |day: &String| WEEKDAYS.iter().position(|known| known == day);
+    let day = |place: usize| jiff::civil::Weekday::from_monday_zero_offset(place as i8).ok();
+    let days = on.days.iter().flatten().filter_map(place).filter_map(day).collect();
+    Some(Source::Schedule(Hour { at, days }))
 }

@@ -9,8 +9,9 @@
 //! | `telemetry.<field>` | as the device models declare it |
 //! | `slot.used` `remaining` `capacity` `on_hand` `flag` | of the slot that woke the trigger |
 //! | `event.type`, `event.data.<name>` | of the event that woke it |
-//! | `context.<name>` | what the device says about its surroundings, such as `presence` |
+//! | `context.<name>` | what is said about the device's surroundings, by itself or by a feed: `presence`, `weather`, `tariff` |
 //! | `local.hour` `minute` `weekday` `day` `month` | the household's local time; weekdays are `mon` to `sun` |
+//! | `local.part` | `morning` from 6, `afternoon` from 12, `evening` from 18, `night` from 22 |
 //! | `profile.segments` `locale` `role` | of the person linked to the device, else of the owner |
 //! | `household.size` `devices` `zone` | people, devices, IANA name |
 //! | `device.model` `kind` `presence` | of the device itself |
@@ -39,6 +40,7 @@ pub use typing::Schema;
 
 use crate::time::{Span, Timestamp, Zone};
 use path::{LocalPart, Path};
+pub(crate) use path::{WEEKDAYS, weekday};
 
 /// Bytes of one condition: far more than 64 parts need, little enough to read at once.
 pub const CONDITION_BYTES_MAX: usize = 8 * 1024;
@@ -159,7 +161,7 @@ impl Condition {
         let next_minute = now - into_minute + Span::minutes(1);
         Some(match finest {
             LocalPart::Minute => next_minute,
-            LocalPart::Hour => next_minute + Span::minutes(59 - i64::from(local.minute())),
+            LocalPart::Hour | LocalPart::Part => next_minute + Span::minutes(59 - i64::from(local.minute())),
             LocalPart::Weekday | LocalPart::Day | LocalPart::Month => zone.next(now, civil::Time::midnight()),
         })
     }

@@ -59,18 +59,20 @@ impl SlotField {
 pub(super) enum LocalPart {
     Minute,
     Hour,
+    Part,
     Weekday,
     Day,
     Month,
 }
 
 impl LocalPart {
-    pub(super) const ALL: [LocalPart; 5] =
-        [LocalPart::Minute, LocalPart::Hour, LocalPart::Weekday, LocalPart::Day, LocalPart::Month];
+    pub(super) const ALL: [LocalPart; 6] =
+        [LocalPart::Minute, LocalPart::Hour, LocalPart::Part, LocalPart::Weekday, LocalPart::Day, LocalPart::Month];
     pub(super) fn as_str(self) -> &'static str {
         match self {
             LocalPart::Minute => "minute",
             LocalPart::Hour => "hour",
+            LocalPart::Part => "part",
             LocalPart::Weekday => "weekday",
             LocalPart::Day => "day",
             LocalPart::Month => "month",
@@ -78,10 +80,22 @@ impl LocalPart {
     }
 }
 
-/// The weekdays as written.
-pub(super) const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+/// The weekdays as written, from Monday.
+pub(crate) const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
-fn weekday(day: Weekday) -> &'static str {
+/// The parts of a day as written, from midnight on: night until 6, and again from 22.
+pub(super) const DAY_PARTS: [&str; 4] = ["night", "morning", "afternoon", "evening"];
+
+fn day_part(hour: i8) -> &'static str {
+    match hour {
+        6..12 => "morning",
+        12..18 => "afternoon",
+        18..22 => "evening",
+        _ => "night",
+    }
+}
+
+pub(crate) fn weekday(day: Weekday) -> &'static str {
     match day {
         Weekday::Monday => "mon",
         Weekday::Tuesday => "tue",
@@ -172,6 +186,7 @@ impl Path {
                 match part {
                     LocalPart::Minute => Val::Number(local.minute().into()),
                     LocalPart::Hour => Val::Number(local.hour().into()),
+                    LocalPart::Part => Val::Text(day_part(local.hour())),
                     LocalPart::Weekday => Val::Text(weekday(local.weekday())),
                     LocalPart::Day => Val::Number(local.day().into()),
                     LocalPart::Month => Val::Number(local.month().into()),

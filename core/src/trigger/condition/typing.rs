@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::parser::{Expr, ExprKind, Op};
-use super::path::{LocalPart, Path, SlotField, WEEKDAYS};
+use super::path::{DAY_PARTS, LocalPart, Path, SlotField, WEEKDAYS};
 use super::{Arithmetic, Comparison, Condition, Fault, Id, Node};
 use crate::id::{FieldName, SlotId};
 use crate::model::{DeviceDescription, FieldType, SlotKind, Unit};
@@ -498,10 +498,11 @@ impl Typing<'_> {
             ["event", "data"] => unknown(self, 2, &[]),
             ["event", ..] => unknown(self, 1, &["type", "data"]),
             ["context", name] => Some((Path::Context(name.to_owned()), Type::Any)),
-            ["context"] => unknown(self, 1, &["presence", "activity", "tariff"]),
+            ["context"] => unknown(self, 1, &["presence", "activity", "weather", "tariff", "season"]),
             ["local", part] => match LocalPart::ALL.into_iter().find(|known| known.as_str() == part) {
                 Some(LocalPart::Minute) => Some((Path::Local(LocalPart::Minute), whole(0.0, 59.0))),
                 Some(LocalPart::Hour) => Some((Path::Local(LocalPart::Hour), whole(0.0, 23.0))),
+                Some(LocalPart::Part) => Some((Path::Local(LocalPart::Part), words(DAY_PARTS))),
                 Some(LocalPart::Weekday) => Some((Path::Local(LocalPart::Weekday), words(WEEKDAYS))),
                 Some(LocalPart::Day) => Some((Path::Local(LocalPart::Day), whole(1.0, 31.0))),
                 Some(LocalPart::Month) => Some((Path::Local(LocalPart::Month), whole(1.0, 12.0))),

@@ -1,0 +1,73 @@
+//! What is said about the surroundings of a device: by itself, or by a feed for the whole home. Each
+//! word has an end; past it, what it was about is unknown.
+
+use super::draft::Draft;
+use super::edge::Seen;
+use super::event_time::{event_time, is_older};
+use super::{Answered, Refusal, wake};
+use crate::code::Code;
+use crate::decision::{Change, Reply};
+use crate::id::{DeviceKey, FieldName};
+use crate::model::{ContextEntry, Value};
+use crate::time::{Span, Timestamp};
+use crate::trigger::Watched;
+use crate::wire::ContextUp;
+
+/// Entries of context that one device may keep: people, activity, tariff, weather, and as many again.
+const CONTEXT_ENTRIES_MAX: usize = 16;
+
+/// A device speaks of its surroundings.
+pub(super) fn of_device(draft: &mut Draft<'_>, key: &DeviceKey, said: &ContextUp) -> Answered {
+    let Some(device) = draft.before().devices.get(key) else { return Ok(Reply::Unchanged) };
+    let at = event_time(device, &draft.input.sender, None, draft.now).at;
+    let until = at + Span::seconds(i64::from(said.ttl_s));
+    for (name, value) in &said.entries {
+        if !takes(draft, key, name, value, at, until) {
+            let message = format!("a device keeps at most {CONTEXT_ENTRIES_MAX} entries of context");
+            return Err(Refusal::new(Code::PayloadInvalid, message).at(format!("/body/{name}")));
+        }
+    }
+    Ok(Reply::Done)
+}
+
+/// A feed speaks of the surroundings of a home: every device in it knows.
+pub(super) fn of_home(draft: &mut Draft<'_>, name: &FieldName, value: &Value, until: Timestamp) -> Answered {
+    let (home, now) = (draft.before(), draft.now);
+    for key in home.devices.keys() {
+        if !takes(draft, key, name, value, now, until) {
+            draft
+                .note(format!("{key} keeps {CONTEXT_ENTRIES_MAX} other entries of context and does not take `{name}`"));
+        }
+    }
+    for key in home.devices.keys() {
+        wake::armed(draft, key);
+    }
+    Ok(Reply::Done)
+}
+
+/// Keeps the newest word, and wakes what its edge wakes. `false` where there is no room for one more.
+fn takes(
+    draft: &mut Draft<'_>,
+    key: &DeviceKey,
+    name: &FieldName,
+    value: &Value,
+    at: Timestamp,
+    until: Timestamp,
+) -> bool {
+    let Some(device) = draft.before().devices.get(key) else { return true };
+    let known = device.context.get(name.as_str());
+    if known.is_some_and(|known| is_older(at, known.t, draft.now)) {
+        draft.note(format!("context {name}: an older word came later, ignored"));
+        return true;
+    }
+    if known.is_none() && device.context.len() >= CONTEXT_ENTRIES_MAX {
+        return false;
+    }
+    draft.note(format!("context {name} = {value}"));
+    let entry = ContextEntry { value: value.clone(), t: at, until };
+    draft.change(Change::ContextSet { device: key.clone(), name: name.to_string(), entry });
+    let previous = known.map(|known| (&known.value, known.t));
+    let seen = Seen { previous, value, at, fresh_until: known.map(|known| known.until) };
+    wake::by_edge(draft, key, Watched::Context(name.as_str()), seen);
+    true
+}
