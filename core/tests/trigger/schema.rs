@@ -3,18 +3,13 @@
 use hearthway_core::trigger::file_schema;
 use serde_json::Value;
 
-/// Set to write the golden instead of comparing with it.
-const WRITE_GOLDEN: &str = "HEARTHWAY_WRITE_GOLDEN";
-
 #[test]
 fn the_committed_schema_is_what_the_check_takes() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/triggers.schema.json");
-    let made = file_schema();
-    if std::env::var_os(WRITE_GOLDEN).is_some() {
-        std::fs::write(path, &made).unwrap();
-    }
-    let golden = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(golden == made, "{path} differs; run the tests with {WRITE_GOLDEN}=1 and read the diff");
+    let committed = include_str!("../../../config/triggers.schema.json");
+    assert!(
+        committed == file_schema(),
+        "it differs; run `cargo run -- triggers schema > config/triggers.schema.json` and read the diff"
+    );
 }
 
 /// Every key of a table with its path.
