@@ -117,6 +117,9 @@ reasons! {
     QuietHours = "quiet_hours", "It is a quiet hour; the offer waits until {until}.", "C'est une heure calme ; l'offre attend jusqu'au {until}.";
     NoBudget = "no_budget", "The trigger has no budget.", "Le déclencheur n'a pas de budget.";
     NoHoldout = "no_holdout", "The trigger has no control group.", "Le déclencheur n'a pas de groupe témoin.";
+    NotHeldOut = "not_held_out", "The household is not in the control group: its bucket {bucket} is not below {below} of 10000.", "Le foyer n'est pas dans le groupe témoin : son numéro {bucket} n'est pas inférieur à {below} sur 10000.";
+    HeldOut = "held_out", "The household is in the control group: its bucket {bucket} is below {below} of 10000.", "Le foyer est dans le groupe témoin : son numéro {bucket} est inférieur à {below} sur 10000.";
+    DrawnAtItsHour = "drawn_at_its_hour", "The offer waits for its hour; the control group is drawn then.", "L'offre attend son heure ; le groupe témoin est tiré à ce moment.";
     BlockedBefore = "blocked_before", "An earlier step blocked it.", "Une étape précédente l'a bloquée.";
     HeldUntil = "held", "The offer waits until {until}.", "L'offre attend jusqu'au {until}.";
     SentTo = "sent", "The offer leaves for {placement}.", "L'offre part vers {placement}.";

@@ -306,7 +306,7 @@ pub(super) fn evaluate(
     let (said, hold_until) = quiet(&look);
     say(Step::Quiet, said);
     say(Step::Budget, not_configured(Reason::NoBudget));
-    say(Step::Holdout, not_configured(Reason::NoHoldout));
+    say(Step::Holdout, holdout(&look, hold_until));
     let proposal = match (text, place) {
         (Some(text), Some(place)) => render::propose(rules, trigger, product.as_deref(), text, place, now),
         _ => None,
@@ -628,6 +628,25 @@ fn quiet(look: &Look<'_>) -> (Said, Option<Timestamp>) {
     let until = window.end(zone, look.now) + Span(spread % QUIET_END_JITTER.0);
     let numbers = vec![fact("until", Fact::At(until)), fact("zone", Fact::Text(zone.to_string().into()))];
     (said_of(StepVerdict::Hold, Reason::QuietHours, format_args!("{window} {zone}"), numbers), Some(until))
+}
+
+/// Drawn where the offer would leave, so that what waits for its hour is not yet counted.
+fn holdout(look: &Look<'_>, hold_until: Option<Timestamp>) -> Said {
+    let Some(holdout) = &look.trigger.holdout else { return not_configured(Reason::NoHoldout) };
+    if hold_until.is_some() {
+        return skipped(Reason::DrawnAtItsHour);
+    }
+    let bucket = holdout.bucket(look.home.id);
+    let numbers = vec![
+        fact("bucket", Fact::Int(bucket as i64)),
+        fact("below", Fact::Int(holdout.below as i64)),
+        text("salt", holdout.salt.clone()),
+    ];
+    if bucket < holdout.below {
+        said(StepVerdict::Block, Reason::HeldOut, numbers)
+    } else {
+        said(StepVerdict::Pass, Reason::NotHeldOut, numbers)
+    }
 }
 
 fn send(is_blocked: bool, hold_until: Option<Timestamp>, proposal: Option<&Proposal>) -> Said {

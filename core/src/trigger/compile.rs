@@ -10,6 +10,7 @@ use jiff::civil::Date;
 use super::check::World;
 use super::condition::{Condition, Schema};
 use super::definition::{LimitsDefinition, TriggerDefinition};
+use super::holdout::Holdout;
 use super::nearest::suggestion;
 use super::problem::NOT_SERVED_YET;
 use super::tree::Findings;
@@ -47,9 +48,12 @@ pub(super) fn compile(
     let limits = definition.limits.clone().unwrap_or_default();
     let quiet = quiet(&limits, findings);
     not_served_yet(definition, findings);
+    let id = TriggerId::new(definition.id.as_deref()?).ok()?;
+    let holdout = definition.rollout.as_ref().and_then(|rollout| rollout.holdout.as_ref());
     Some(Trigger {
         retailer: world.retailer.clone(),
-        id: TriggerId::new(definition.id.as_deref()?).ok()?,
+        holdout: holdout.and_then(|holdout| Holdout::of(holdout, &id)),
+        id,
         version: world.version,
         kind: kind?,
         priority: definition.priority.unwrap_or(PRIORITY_DEFAULT),
@@ -234,11 +238,6 @@ fn quiet(limits: &LimitsDefinition, findings: &mut Findings<'_>) -> Option<Daily
 
 /// What is not served depending on its value; keys that are not served at all are told by shape.
 fn not_served_yet(definition: &TriggerDefinition, findings: &mut Findings<'_>) {
-    let holdout = definition.rollout.as_ref().and_then(|rollout| rollout.holdout.as_ref());
-    if holdout.and_then(|holdout| holdout.percent).is_some_and(|percent| percent > 0.0) {
-        let help = Some("leave it out or write 0: the offer goes to everybody".to_owned());
-        findings.error(NOT_SERVED_YET, "/rollout/holdout/percent", "a control group is not served yet", help);
-    }
     let mode = definition.replenish.as_ref().and_then(|replenish| replenish.mode.as_deref());
     if mode == Some("auto") {
         let help = Some("write \"ask\": the customer confirms each order".to_owned());

@@ -8,6 +8,7 @@ mod compile;
 pub mod condition;
 mod conflicts;
 pub mod definition;
+mod holdout;
 mod nearest;
 mod on;
 mod plain;
@@ -30,6 +31,7 @@ pub use check::{Checked, FILE_BYTES_MAX, SourceFile, World, check, check_json, c
 pub use condition::{Condition, Evaluation, Leaf, Scope, Truth};
 pub use conflicts::{CONFLICTS_MAX, Conflict, conflicts};
 pub use definition::TriggerDefinition;
+pub use holdout::{BUCKETS, Holdout};
 pub use on::{Count, Crossing, EdgeRule, Hour, Moment, On, Source};
 pub use problem::{NOT_SERVED_YET, Problem, ProblemReport, Severity};
 pub use quantity::{parse_quantity, quantity_text};
@@ -78,6 +80,8 @@ pub struct Trigger {
     pub after: After,
     /// Quiet hours, in the household's zone.
     pub quiet: Option<DailyWindow>,
+    /// Who is left out, to compare with.
+    pub holdout: Option<Holdout>,
 }
 
 /// What a trigger proposes.

@@ -304,7 +304,7 @@ const ROLLOUT: Shape = Shape::Table(&[
     key(
         "holdout",
         Shape::Table(&[
-            key("percent", Shape::Number(0.0, 100.0)).required(),
+            key("percent", Shape::Number(0.0, 90.0)).required(),
             key("unit", Shape::OneOf(&["household"])),
             key("salt", LABEL),
         ]),

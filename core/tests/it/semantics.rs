@@ -1,13 +1,15 @@
 //! The semantics that must be right, one test each, in the order of the contract. Details of each are
 //! told beside it: edges and caps in `triggers`, time in `by_time`, clocks in `clock_jumps`.
 //!
-//! Budgets (11) and the control group (12) are not served yet: a trigger that asks for them is refused.
+//! Budgets (11) are not served yet: a trigger that asks for one is refused.
 
 use hearthway_core::decide::decide;
+use hearthway_core::id::{HouseholdId, ProfileId, RetailerId};
 use hearthway_core::input::{Command, What};
 use hearthway_core::model::{EdgeState, OfferState, Purpose};
 use hearthway_core::time::{Span, Timestamp, Zone};
 use hearthway_core::trace::{Step, Verdict};
+use hearthway_core::trigger::{BUCKETS, Holdout};
 use hearthway_core::words::Tongue;
 
 use crate::by_time::{each_ten_minutes, home, home_with, offers, temperature, tip};
@@ -231,6 +233,39 @@ fn s10_quiet_hours_hold_and_the_held_offer_leaves_only_if_it_is_still_eligible()
     nowhere.homes.get_mut(&id).unwrap().zone = None;
     each_ten_minutes(&mut nowhere, &[19.0, 16.0]);
     assert_eq!(nowhere.last_trace().first_block, Some(Step::Quiet), "an unknown zone is quiet");
+}
+
+#[test]
+fn s12_the_control_group_is_drawn_where_the_offer_would_leave() {
+    let home_id = HouseholdId::of_profile(&RetailerId::new("shop-a").unwrap(), &ProfileId::new("p1").unwrap());
+    let half = |more: &str, held_out: bool| {
+        let salts = (0..).map(|n| Holdout { below: BUCKETS / 2, salt: format!("s{n}") });
+        let salt = salts.into_iter().find(|half| half.holds_out(home_id) == held_out).unwrap().salt;
+        home_with(&tip("t", COLD, &format!("{more}[trigger.rollout]\nholdout = {{ percent = 50, salt = \"{salt}\" }}")))
+    };
+    let capped = "[trigger.limits]\ncaps = [{ max = 1, within = \"7d\" }]\n";
+    let mut spoken_to = half(capped, false);
+    each_ten_minutes(&mut spoken_to, &[19.0, 16.0]);
+    assert_eq!(offers(&mut spoken_to), 1);
+
+    let mut held_out = half(capped, true);
+    for _ in 0..2 {
+        each_ten_minutes(&mut held_out, &[19.0, 16.0]);
+        assert_eq!(offers(&mut held_out), 0);
+        let trace = held_out.last_trace();
+        assert_eq!(trace.first_block, Some(Step::Holdout), "all before would have let it go: {trace}");
+    }
+    let home = &held_out.homes[&home_id];
+    assert!(home.contacts.is_empty() && home.offers.is_empty(), "nothing is used up by what was not said");
+
+    let mut at_night = half(QUIET, true);
+    at_night.pass(at("2026-03-18T23:00:00+01:00") - at_night.now);
+    each_ten_minutes(&mut at_night, &[19.0, 16.0]);
+    assert_eq!(at_night.last_trace().first_block, Some(Step::Quiet), "at night it would not have left");
+    at_night.pass(Span::hours(12));
+    assert_eq!(offers(&mut at_night), 0);
+    assert_eq!(at_night.last_trace().first_block, Some(Step::Holdout));
+    assert_eq!(at_night.offer_states(&thermostat()), [OfferState::Withdrawn]);
 }
 
 #[test]

@@ -137,3 +137,14 @@ fn a_case_lets_time_pass_after_its_input() {
         assert!(outcomes[0].passed(), "{text}\n{outcomes:#?}");
     }
 }
+
+#[test]
+fn a_case_plays_in_a_home_outside_the_control_group() {
+    for salt in 0..20 {
+        let outcomes = run(&format!(
+            "name = \"a\"\ngiven = {{ household = \"home.toml\" }}\n{COLD}\nexpect = {{ send = true }}\n\
+             [trigger.rollout]\nholdout = {{ percent = 90, salt = \"s{salt}\" }}"
+        ));
+        assert!(outcomes[0].passed(), "{:#?}", outcomes[0]);
+    }
+}

@@ -170,7 +170,10 @@ fn what_must_stay_is_kept_over_a_restart() {
     let rows = home.log(household);
     let candidate = &rows.last().unwrap().candidates[0];
     assert_eq!(candidate.trigger.as_str(), "lost-for-an-hour");
-    assert_eq!(candidate.steps[1].reason, "stayed for 1 h; overdue: 5 min of at most 2 h");
+    assert_eq!(
+        candidate.steps[1].in_words(hearthway_core::words::Tongue::En),
+        "The value stayed for 1 hour; that was full 5 minutes ago."
+    );
     assert_eq!(home.engine.next_deadline(), None, "once");
     home.crash();
     assert_eq!(home.log(household), rows, "the log reads back as it was written");

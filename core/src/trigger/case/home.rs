@@ -234,6 +234,14 @@ fn evidence(name: &str, given: &SlotGiven, schema: &SlotSchema) -> Result<Eviden
     evidence.ok_or_else(|| format!("`{name}` is a slot of kind {}: give `{wanted}`", schema.kind.as_str()))
 }
 
+/// A household that is not in the trigger's control group: a case is about its rules, not about
+/// the draw.
+fn spoken_to(trigger: &Trigger) -> HouseholdId {
+    let is_held_out = |home: &HouseholdId| trigger.holdout.as_ref().is_some_and(|holdout| holdout.holds_out(*home));
+    let mut homes = (0u32..).map(|n| HouseholdId::derived(&[b"case", &n.to_be_bytes()]));
+    homes.find(|home| !is_held_out(home)).expect("a control group has 90 % of all households at most")
+}
+
 fn household(
     given: &GivenDefinition,
     trigger: &Trigger,
@@ -244,7 +252,7 @@ fn household(
     let profile = ProfileId::new("case-person").map_err(|error| error.to_string())?;
     let role = match given.role.as_deref() {
         Some("none") => {
-            let mut home = Household::empty(HouseholdId::prospect(&device.key));
+            let mut home = Household::empty(spoken_to(trigger));
             home.devices.insert(device.key.clone(), Box::new(device));
             return Ok(home);
         }
@@ -253,7 +261,7 @@ fn household(
         Some("child") => Role::Child,
         _ => Role::Owner,
     };
-    let mut home = Household::empty(HouseholdId::of_profile(&trigger.retailer, &profile));
+    let mut home = Household::empty(spoken_to(trigger));
     let purposes = match &given.consents {
         Some(named) => named.iter().filter_map(|text| Purpose::parse(text)).collect(),
         None => trigger.consent.clone(),
