@@ -19,6 +19,8 @@ mod offer;
 mod order;
 mod pipeline;
 mod render;
+mod said;
+mod steps;
 mod sync;
 mod telemetry;
 mod timer;

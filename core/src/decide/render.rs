@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::pipeline::Wake;
-use super::pipeline::{Said, fact, said, said_of, text as text_fact};
+use super::said::{Said, fact, said, said_of, text as text_fact};
 use crate::id::{DecisionId, OfferId, PlacementId, SlotId};
 use crate::model::{
     Action, Device, DeviceDescription, Offer, OfferItem, OfferPrice, OfferState, OfferText, Placement, Product,

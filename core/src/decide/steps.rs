@@ -1,0 +1,367 @@
+//! The steps of the pipeline that look at facts and rules, one function each. What is proposed, in
+//! which words and where, is for `render`.
+
+use super::pipeline::{Cause, Wake};
+use super::render::Proposal;
+use super::said::{Said, block, fact, not_configured, pass, said, said_of, seconds, skipped, text};
+use crate::input::Input;
+use crate::limits::{OVERDUE_AFTER, QUIET_END_JITTER};
+use crate::model::{Device, DeviceDescription, Household, OfferState, OrderState};
+use crate::time::{Span, Timestamp};
+use crate::trace::{Fact, Phrase, StepVerdict};
+use crate::trigger::{Cap, CapPer, CapScope, CapWindow, Scope, Trigger, Truth};
+use crate::words::Reason;
+
+/// What the steps look at.
+pub(super) struct Look<'l> {
+    pub(super) home: &'l Household,
+    pub(super) trigger: &'l Trigger,
+    pub(super) wake: &'l Wake<'l>,
+    pub(super) input: &'l Input,
+    pub(super) now: Timestamp,
+    pub(super) device: &'l Device,
+    pub(super) can: &'l DeviceDescription,
+}
+
+impl<'l> Look<'l> {
+    pub(super) fn scope(&self) -> Scope<'l> {
+        Scope {
+            household: self.home,
+            device: self.device,
+            description: self.can,
+            slot: self.wake.slot,
+            event: self.wake.event,
+            now: self.now,
+        }
+    }
+}
+
+pub(super) fn dedup(look: &Look<'_>) -> Said {
+    match &look.input.message {
+        Some(id) => {
+            said(StepVerdict::Pass, Reason::FirstSeen, vec![fact("message", Fact::Text(id.to_string().into()))])
+        }
+        None => pass(Reason::NoMessageId),
+    }
+}
+
+pub(super) fn age(look: &Look<'_>) -> Said {
+    let age = look.now - look.wake.at;
+    let max = look.trigger.max_event_age;
+    let mut numbers = vec![seconds("age_s", age), seconds("max_s", max), fact("at", Fact::At(look.wake.at))];
+    let reason = match look.wake.cause {
+        Cause::Held(_) => return pass(Reason::HourHasCome),
+        Cause::Armed => return pass(Reason::EdgeHolds),
+        _ if age > max => {
+            return said_of(StepVerdict::Block, Reason::EventTooOld, format_args!("{age} of at most {max}"), numbers);
+        }
+        Cause::Edge | Cause::Event => Reason::RecentEnough,
+        Cause::Hour => Reason::ItsHour,
+        Cause::Stayed(span) => {
+            numbers.push(seconds("for_s", span));
+            Reason::Stayed
+        }
+        Cause::Counted(count) => {
+            numbers.extend([fact("times", Fact::Int(count.times.into())), seconds("within_s", count.within)]);
+            Reason::Counted
+        }
+        Cause::Silent(span) => {
+            numbers.push(seconds("for_s", span));
+            Reason::Silent
+        }
+    };
+    if look.wake.cause.is_deadline() && age > OVERDUE_AFTER {
+        numbers.push(seconds("overdue_s", age));
+    }
+    said(StepVerdict::Pass, reason, numbers)
+}
+
+pub(super) fn validity(look: &Look<'_>) -> Said {
+    let (from, until) = look.trigger.valid;
+    let mut numbers = vec![fact("version", Fact::Int(look.trigger.version as i64))];
+    if from.is_none() && until.is_none() {
+        return said(StepVerdict::Pass, Reason::AlwaysValid, numbers);
+    }
+    // A prospect has no zone; its day is counted in UTC.
+    let today = match &look.home.zone {
+        Some(zone) => zone.local(look.now).date(),
+        None => crate::time::Zone::utc().local(look.now).date(),
+    };
+    numbers.push(text("today", today.to_string()));
+    numbers.extend(from.map(|from| text("from", from.to_string())));
+    numbers.extend(until.map(|until| text("until", until.to_string())));
+    if from.is_some_and(|from| today < from) {
+        let detail = format_args!("{today} is before {}", show(from));
+        return said_of(StepVerdict::Block, Reason::NotYetValid, detail, numbers);
+    }
+    if until.is_some_and(|until| today > until) {
+        let detail = format_args!("{today} is after {}", show(until));
+        return said_of(StepVerdict::Block, Reason::NoLongerValid, detail, numbers);
+    }
+    said(StepVerdict::Pass, Reason::ValidToday, numbers)
+}
+
+fn show(date: Option<jiff::civil::Date>) -> String {
+    date.map_or_else(String::new, |date| date.to_string())
+}
+
+pub(super) fn suspension(look: &Look<'_>) -> Said {
+    match &look.device.suspended {
+        Some(why) => said_of(StepVerdict::Block, Reason::DeviceSuspended, why, vec![text("why", why.clone())]),
+        None => pass(Reason::NotSuspended),
+    }
+}
+
+pub(super) fn link(look: &Look<'_>) -> Said {
+    if look.device.wipe_pending {
+        return block(Reason::WipePending);
+    }
+    match look.home.link_of(&look.device.key) {
+        Some(_) if look.home.retailer.as_ref() != Some(&look.trigger.retailer) => block(Reason::OtherRetailer),
+        Some(link) => {
+            let numbers = vec![fact("since", Fact::At(link.since)), text("role", link.role.as_str())];
+            said(StepVerdict::Pass, Reason::Linked, numbers)
+        }
+        None if look.trigger.link_required => block(Reason::NotLinked),
+        None => pass(Reason::LinkNotAsked),
+    }
+}
+
+pub(super) fn consent(look: &Look<'_>) -> Said {
+    let mut numbers = Vec::new();
+    for purpose in &look.trigger.consent {
+        if !look.home.consents(&look.device.key, *purpose, look.now) {
+            numbers.push(text("purpose", purpose.as_str()));
+            return said_of(StepVerdict::Block, Reason::NoConsent, purpose.as_str(), numbers);
+        }
+        let record = look
+            .home
+            .members
+            .values()
+            .filter_map(|member| member.consents.get(purpose))
+            .filter(|record| record.is_live(look.now))
+            .max_by_key(|record| record.at);
+        if let Some(record) = record {
+            numbers.push(fact(purpose.as_str(), Fact::At(record.at)));
+        }
+    }
+    said(StepVerdict::Pass, Reason::ConsentGranted, numbers)
+}
+
+pub(super) fn controls(look: &Look<'_>) -> Said {
+    match look.home.paused_until {
+        Some(until) if look.now < until => {
+            let numbers = [fact("until", Fact::At(until))].into_iter().chain(zone_of(look)).collect();
+            said(StepVerdict::Block, Reason::Paused, numbers)
+        }
+        _ => pass(Reason::NoPause),
+    }
+}
+
+pub(super) fn audience(look: &Look<'_>) -> Said {
+    let linked: Vec<_> = look
+        .home
+        .links
+        .values()
+        .filter(|link| link.device == look.device.key)
+        .filter_map(|link| look.home.members.get(&link.profile).map(|member| (link.role, member)))
+        .collect();
+    let roles = &look.trigger.roles;
+    if !roles.is_empty() && !linked.is_empty() && !linked.iter().any(|(role, _)| roles.contains(role)) {
+        return block(Reason::NoSuchRole);
+    }
+    let has = |segment: &String| linked.iter().any(|(_, member)| member.segments.contains(segment));
+    if let Some(excluded) = look.trigger.exclude.iter().find(|segment| has(segment)) {
+        return said_of(StepVerdict::Block, Reason::Excluded, excluded, vec![text("segment", excluded.clone())]);
+    }
+    if look.trigger.include.is_empty() {
+        return not_configured(Reason::Everybody);
+    }
+    match look.trigger.include.iter().find(|segment| has(segment)) {
+        Some(segment) => said(StepVerdict::Pass, Reason::InSegment, vec![text("segment", segment.clone())]),
+        None => {
+            let segments = look.trigger.include.join(", ");
+            said_of(StepVerdict::Block, Reason::NotIncluded, &segments, vec![text("segments", segments.clone())])
+        }
+    }
+}
+
+pub(super) fn conditions(look: &Look<'_>) -> Said {
+    let Some(condition) = &look.trigger.when else { return not_configured(Reason::NoCondition) };
+    let evaluation = condition.evaluate(&look.scope());
+    let failing = evaluation.failing().next();
+    let wrong = failing.map(|leaf| leaf.source.clone()).unwrap_or_default();
+    let mut leaves: Vec<_> =
+        evaluation.leaves.iter().map(|leaf| fact("leaf", Fact::Text(leaf.to_string().into()))).collect();
+    if let Some(leaf) = failing {
+        leaves.push(text("condition", leaf.text.clone()));
+        leaves.extend(leaf.value.as_ref().map(|value| text("found", value.to_string())));
+    }
+    match evaluation.truth {
+        Truth::True => said(StepVerdict::Pass, Reason::AllHold, leaves),
+        Truth::False => said_of(StepVerdict::Block, Reason::ConditionFails, wrong, leaves),
+        Truth::Unknown => said_of(StepVerdict::Block, Reason::ConditionUnknown, wrong, leaves),
+    }
+}
+
+pub(super) fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId>) -> Said {
+    if let Some(product) = product {
+        let bought = |order: &crate::model::Order| order.lines.iter().any(|line| line.product == *product);
+        if let Some(order) = look.home.orders.values().filter(|order| bought(order)).find(|order| order.state.is_open())
+        {
+            let numbers = vec![
+                fact("order", Fact::Text(order.id.to_string().into())),
+                fact("state", Fact::Text(order.state.as_str().into())),
+            ];
+            return said(StepVerdict::Block, Reason::OpenOrder, numbers);
+        }
+        if let Some(silence) = look.trigger.after.ordered {
+            let orders = look.home.orders.values().filter(|order| bought(order));
+            let last = orders.filter(|order| order.state != OrderState::Cancelled);
+            if let Some(said) = within(last.map(|order| order.created_at).max(), silence, look, Reason::JustOrdered) {
+                return said;
+            }
+        }
+    }
+    let refused = |cause: &str| {
+        let ended = look.home.offers.values().filter(|offer| offer.trigger == look.trigger.id);
+        ended
+            .filter(|offer| offer.state == OfferState::Declined)
+            .filter_map(|offer| offer.history.last())
+            .filter(|change| (*change.cause == *"not needed") == (cause == "not needed"))
+            .map(|change| change.at)
+            .max()
+    };
+    let after = look.trigger.after;
+    let refusals =
+        [(after.declined, "declined", Reason::JustRefused), (after.not_needed, "not needed", Reason::NotNeeded)];
+    for (silence, cause, reason) in refusals {
+        if let Some(said) = silence.and_then(|silence| within(refused(cause), silence, look, reason)) {
+            return said;
+        }
+    }
+    pass(Reason::NothingLately)
+}
+
+fn within(last: Option<Timestamp>, silence: Span, look: &Look<'_>, reason: Reason) -> Option<Said> {
+    let last = last?;
+    let until = last + silence;
+    (look.now < until).then(|| {
+        let numbers = [fact("at", Fact::At(last)), fact("until", Fact::At(until))];
+        let numbers = numbers.into_iter().chain(zone_of(look)).collect();
+        said_of(StepVerdict::Block, reason, format_args!("silence for {silence} after it"), numbers)
+    })
+}
+
+pub(super) fn caps(look: &Look<'_>) -> Said {
+    if look.trigger.caps.is_empty() {
+        return not_configured(Reason::NoCap);
+    }
+    let own = look.wake.cause.held();
+    let mut numbers = Vec::new();
+    for cap in &look.trigger.caps {
+        let times: Vec<Timestamp> = look
+            .home
+            .contacts
+            .iter()
+            .filter(|contact| Some(contact.offer) != own)
+            .filter(|contact| cap.per != CapPer::Offer || contact.trigger == look.trigger.id)
+            .filter(|contact| cap.scope != CapScope::Device || contact.device == look.device.key)
+            .map(|contact| contact.at)
+            .filter(|at| in_window(cap, *at, look))
+            .collect();
+        numbers.push(fact("made", Fact::Int(times.len() as i64)));
+        numbers.push(fact("max", Fact::Int(i64::from(cap.max))));
+        if times.len() >= cap.max as usize {
+            let detail =
+                format!("{} {} of {} {}", scope_name(cap.scope), times.len(), cap.max, window_name(cap.window));
+            if let (CapWindow::Within(window), Some(oldest)) =
+                (cap.window, times.iter().rev().nth(cap.max.max(1) as usize - 1))
+            {
+                numbers.push(fact("frees", Fact::At(*oldest + window)));
+            }
+            numbers.push(text("scope", scope_name(cap.scope)));
+            numbers.push(text("window", window_name(cap.window)));
+            numbers.extend(zone_of(look));
+            return said_of(StepVerdict::Block, Reason::CapReached, detail, numbers);
+        }
+    }
+    said(StepVerdict::Pass, Reason::RoomUnderCaps, numbers)
+}
+
+/// The home's zone among the numbers: in which their instants are told.
+fn zone_of(look: &Look<'_>) -> Option<(Phrase, Fact)> {
+    look.home.zone.as_ref().map(|zone| text("zone", zone.to_string()))
+}
+
+/// A contact from after now, before the clock went back, counts: it was made, and not long ago.
+fn in_window(cap: &Cap, at: Timestamp, look: &Look<'_>) -> bool {
+    match (cap.window, &look.home.zone) {
+        (CapWindow::Within(window), _) => at > look.now - window,
+        (CapWindow::EachDay, Some(zone)) => zone.local(at).date() >= zone.local(look.now).date(),
+        (CapWindow::EachDay, None) => at > look.now - Span::days(1),
+    }
+}
+
+fn scope_name(scope: CapScope) -> &'static str {
+    match scope {
+        CapScope::Household => "household",
+        CapScope::Profile => "profile",
+        CapScope::Device => "device",
+    }
+}
+
+fn window_name(window: CapWindow) -> String {
+    match window {
+        CapWindow::Within(span) => format!("in {span}"),
+        CapWindow::EachDay => "today".to_owned(),
+    }
+}
+
+pub(super) fn quiet(look: &Look<'_>) -> (Said, Option<Timestamp>) {
+    let Some(window) = look.trigger.quiet else { return (not_configured(Reason::NoQuietHours), None) };
+    let Some(zone) = &look.home.zone else {
+        return (block(Reason::ZoneUnknown), None);
+    };
+    if !window.contains(zone.local(look.now)) {
+        return (pass(Reason::OutsideQuiet), None);
+    }
+    // Spread, so that not every home of a street lights up in the same second.
+    let spread = look.home.id.bytes().iter().take(4).fold(0i64, |sum, byte| sum * 256 + i64::from(*byte));
+    let until = window.end(zone, look.now) + Span(spread % QUIET_END_JITTER.0);
+    let numbers = vec![fact("until", Fact::At(until)), fact("zone", Fact::Text(zone.to_string().into()))];
+    (said_of(StepVerdict::Hold, Reason::QuietHours, format_args!("{window} {zone}"), numbers), Some(until))
+}
+
+/// Drawn where the offer would leave, so that what waits for its hour is not yet counted.
+pub(super) fn holdout(look: &Look<'_>, hold_until: Option<Timestamp>) -> Said {
+    let Some(holdout) = &look.trigger.holdout else { return not_configured(Reason::NoHoldout) };
+    if hold_until.is_some() {
+        return skipped(Reason::DrawnAtItsHour);
+    }
+    let bucket = holdout.bucket(look.home.id);
+    let numbers = vec![
+        fact("bucket", Fact::Int(bucket as i64)),
+        fact("below", Fact::Int(holdout.below as i64)),
+        text("salt", holdout.salt.clone()),
+    ];
+    if bucket < holdout.below {
+        said(StepVerdict::Block, Reason::HeldOut, numbers)
+    } else {
+        said(StepVerdict::Pass, Reason::NotHeldOut, numbers)
+    }
+}
+
+pub(super) fn send(is_blocked: bool, hold_until: Option<Timestamp>, proposal: Option<&Proposal>) -> Said {
+    match (is_blocked, hold_until, proposal) {
+        (true, _, _) => skipped(Reason::BlockedBefore),
+        (false, Some(until), Some(_)) => {
+            said(StepVerdict::Hold, Reason::HeldUntil, vec![fact("until", Fact::At(until))])
+        }
+        (false, None, Some(proposal)) => {
+            let place = proposal.placement().to_string();
+            said(StepVerdict::Pass, Reason::SentTo, vec![text("placement", place)])
+        }
+        (false, _, None) => skipped(Reason::NothingToSend),
+    }
+}
