@@ -1,21 +1,25 @@
-//! `hearthway triggers check`: all that is wrong with trigger files, at file, line and column.
+//! `hearthway triggers check`: all that is wrong with trigger files, at file, line and column, and
+//! how the cases come out that travel with them.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use hearthway_core::id::RetailerId;
-use hearthway_core::trigger::{self, Checked, Conflict, Problem, SourceFile, World};
+use hearthway_core::id::{RetailerId, TriggerId};
+use hearthway_core::rules::RuleSet;
+use hearthway_core::trigger::{self, CaseOutcome, Checked, Conflict, Problem, SourceFile, World};
 
 use crate::config::samples::{Catalog, SampleError};
 
+/// The code of a case that did not come out.
+const CASE_FAILED: &str = "trigger.case_failed";
 /// Files that one check reads at most.
 const FILES_MAX: usize = 4096;
 
 /// Works on trigger files.
 #[derive(Debug, clap::Subcommand)]
 pub enum Triggers {
-    /// Checks trigger files; shows every error with its place and how to mend it. Exits with 1
-    /// where there is one.
+    /// Checks trigger files and plays their cases; shows every error with its place and how to mend
+    /// it. Exits with 1 where there is one.
     Check(Check),
     /// Says what a trigger would do about an input in a household; nothing is written or sent.
     Try(super::explain::Try),
@@ -79,15 +83,11 @@ pub(super) enum CheckError {
 impl Check {
     fn run(self) -> ExitCode {
         match self.examine() {
-            Ok((sources, checked, conflicts)) => {
+            Ok(examined) => {
                 if self.explain_index {
-                    self.tell_keys(&checked);
+                    self.tell_keys(&examined.checked);
                 }
-                if self.json {
-                    tell_programs(&checked, &conflicts)
-                } else {
-                    tell_people(&sources, &checked, &conflicts)
-                }
+                if self.json { examined.tell_programs() } else { examined.tell_people() }
             }
             Err(error) => super::failed(error),
         }
@@ -107,7 +107,7 @@ impl Check {
         }
     }
 
-    fn examine(&self) -> Result<(Vec<SourceFile>, Checked, Vec<Conflict>), CheckError> {
+    fn examine(&self) -> Result<Examined, CheckError> {
         let sources = read_sources(&self.paths)?;
         let catalog = Catalog::read(&self.catalog)?;
         let first = || catalog.retailers.keys().next().cloned();
@@ -121,8 +121,36 @@ impl Check {
         };
         let checked = trigger::check(&sources, &world);
         let conflicts = trigger::conflicts(&checked.triggers, &world);
-        Ok((sources, checked, conflicts))
+        let rules = RuleSet { models: catalog.models, products: catalog.products, ..RuleSet::default() };
+        let read = |name: &str| read_beside(&sources, name);
+        let mut cases = Vec::new();
+        for trigger in &checked.triggers {
+            let (_, definition) = match checked.definitions.iter().find(|(id, _)| *id == trigger.id) {
+                Some(found) => found,
+                None => continue,
+            };
+            let outcomes = trigger::run_cases(trigger, definition, &rules, &read);
+            cases.extend(outcomes.into_iter().map(|outcome| (trigger.id.clone(), outcome)));
+        }
+        Ok(Examined { sources, checked, conflicts, cases })
     }
+}
+
+/// What a check found.
+struct Examined {
+    sources: Vec<SourceFile>,
+    checked: Checked,
+    conflicts: Vec<Conflict>,
+    /// How the cases of the sound triggers came out.
+    cases: Vec<(TriggerId, CaseOutcome)>,
+}
+
+/// A file that a case names: beside the file that the case stands in.
+fn read_beside(sources: &[SourceFile], name: &str) -> Result<String, String> {
+    let beside = sources.iter().filter_map(|source| Path::new(&source.name).parent().map(|folder| folder.join(name)));
+    let found = beside.into_iter().find(|path| path.is_file());
+    let path = found.ok_or_else(|| format!("there is no file `{name}` beside the trigger's"))?;
+    read_source(&path).map(|source| source.text).map_err(|error| error.to_string())
 }
 
 /// Reads trigger files, and those of directories.
@@ -161,15 +189,63 @@ fn read_source(path: &Path) -> Result<SourceFile, CheckError> {
     Ok(SourceFile { name: path.display().to_string(), text })
 }
 
-fn tell_programs(checked: &Checked, conflicts: &[Conflict]) -> ExitCode {
-    let problems = checked.problems.iter().map(serde_json::to_string);
-    for line in problems.chain(conflicts.iter().map(serde_json::to_string)) {
-        match line {
-            Ok(line) => super::say(&format!("{line}\n")),
-            Err(error) => eprintln!("error: a finding cannot be written as JSON: {error}"),
-        }
+impl Examined {
+    fn failed_cases(&self) -> impl Iterator<Item = &(TriggerId, CaseOutcome)> {
+        self.cases.iter().filter(|(_, outcome)| !outcome.passed())
     }
-    outcome(checked)
+
+    fn outcome(&self) -> ExitCode {
+        let is_good = self.checked.is_sound() && self.failed_cases().next().is_none();
+        if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn tell_programs(&self) -> ExitCode {
+        let problems = self.checked.problems.iter().map(serde_json::to_string);
+        let cases = self.failed_cases().map(|(trigger, CaseOutcome { name, differences, .. })| {
+            Ok(serde_json::json!({
+                "severity": "error", "code": CASE_FAILED, "trigger": trigger.as_str(), "case": name,
+                "message": differences.join("; "),
+            })
+            .to_string())
+        });
+        for line in problems.chain(cases).chain(self.conflicts.iter().map(serde_json::to_string)) {
+            match line {
+                Ok(line) => super::say(&format!("{line}\n")),
+                Err(error) => eprintln!("error: a finding cannot be written as JSON: {error}"),
+            }
+        }
+        self.outcome()
+    }
+
+    fn tell_people(&self) -> ExitCode {
+        let Examined { sources, checked, conflicts, cases } = self;
+        tell_problems(sources, checked);
+        for (trigger, CaseOutcome { name, differences, .. }) in self.failed_cases() {
+            for difference in differences {
+                eprintln!("error[{CASE_FAILED}]: the case `{name}` of `{trigger}` fails: {difference}");
+            }
+        }
+        for Conflict { code, message, help, .. } in conflicts {
+            eprintln!("conflict[{code}]: {message} ({help})");
+        }
+        let errors = checked.problems.iter().filter(|problem| problem.is_error()).count();
+        let failed = self.failed_cases().count();
+        let counted = |n: usize, word: &str| format!("{n} {}", plural(n, word));
+        let mut found = vec![
+            counted(sources.len(), "file"),
+            counted(checked.triggers.len(), "sound trigger"),
+            counted(errors, "error"),
+            counted(checked.problems.len() - errors, "warning"),
+        ];
+        if !cases.is_empty() {
+            found.push(format!("{} of {} passed", cases.len() - failed, counted(cases.len(), "case")));
+        }
+        if !conflicts.is_empty() {
+            found.push(counted(conflicts.len(), "conflict"));
+        }
+        super::say(&format!("{}\n", found.join(", ")));
+        self.outcome()
+    }
 }
 
 /// Shows every problem with its lines.
@@ -177,30 +253,6 @@ pub(super) fn tell_problems(sources: &[SourceFile], checked: &Checked) {
     for problem in &checked.problems {
         eprint!("{}", rendered(problem, sources));
     }
-}
-
-fn tell_people(sources: &[SourceFile], checked: &Checked, conflicts: &[Conflict]) -> ExitCode {
-    tell_problems(sources, checked);
-    for Conflict { code, message, help, .. } in conflicts {
-        eprintln!("conflict[{code}]: {message} ({help})");
-    }
-    let errors = checked.problems.iter().filter(|problem| problem.is_error()).count();
-    let warnings = checked.problems.len() - errors;
-    let files = sources.len();
-    let conflicts = match conflicts.len() {
-        0 => String::new(),
-        n => format!(", {n} {}", plural(n, "conflict")),
-    };
-    let found = format!(
-        "{files} {}, {} sound {}, {errors} {}, {warnings} {}{conflicts}\n",
-        plural(files, "file"),
-        checked.triggers.len(),
-        plural(checked.triggers.len(), "trigger"),
-        plural(errors, "error"),
-        plural(warnings, "warning"),
-    );
-    super::say(&found);
-    outcome(checked)
 }
 
 /// A problem with its lines and a caret, where its source is at hand.
@@ -218,8 +270,4 @@ fn rendered(problem: &Problem, sources: &[SourceFile]) -> String {
 
 fn plural(n: usize, word: &str) -> String {
     if n == 1 { word.to_owned() } else { format!("{word}s") }
-}
-
-fn outcome(checked: &Checked) -> ExitCode {
-    if checked.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

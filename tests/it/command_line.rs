@@ -108,3 +108,20 @@ fn a_missing_configuration_is_named() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("no/such/file.toml"), "{}", stderr(&output));
 }
+
+#[test]
+fn the_check_of_triggers_plays_their_cases_and_fails_where_one_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let sample = std::fs::read_to_string("config/triggers/thermostat.toml").unwrap();
+    let path = directory.path().join("mine.toml");
+    let check = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        hearthway(&["triggers", "check", path.to_str().unwrap()], &[])
+    };
+    let good = check(&sample);
+    assert_eq!(good.status.code(), Some(0), "{}", stderr(&good));
+    assert!(stdout(&good).contains("cases passed"), "{}", stdout(&good));
+    let turned = check(&sample.replacen("send = true", "send = false", 1));
+    assert_eq!(turned.status.code(), Some(1));
+    assert!(stderr(&turned).contains("error[trigger.case_failed]: the case `"), "{}", stderr(&turned));
+}
