@@ -5,6 +5,7 @@ use super::draft::{Draft, description};
 use super::edge;
 use super::pipeline::Cause;
 use super::wake::{self, concerned, fire, set};
+use super::watched::still_stands;
 use crate::decision::Change;
 use crate::id::{DeviceKey, FieldName, TriggerId};
 use crate::limits::OVERDUE_AFTER;
@@ -49,9 +50,15 @@ fn forget(draft: &mut Draft<'_>, key: &DeviceKey, id: &TriggerId) {
 /// A value had to stay until now. Where it could not be believed any more by then, nobody knows
 /// whether it did: the samples to come decide.
 fn stays(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, edge: &Edge) {
-    let Some(due) = edge.again_at else { return };
-    let (rules, home) = (draft.rules, draft.before());
+    let (rules, home, now) = (draft.rules, draft.before(), draft.now);
     let Some(device) = home.devices.get(key) else { return };
+    // The trigger may watch something else since its last version, or for another time.
+    let rule = trigger.on.edge().filter(|_| still_stands(device, &trigger.on));
+    let Some(stays) = rule.and_then(|rule| rule.stays) else { return forget(draft, key, &trigger.id) };
+    let due = edge.since + stays;
+    if due > now {
+        return set(draft, key, trigger, Some(edge::staying(edge.since, stays)));
+    }
     let fresh_until = match &trigger.on.source {
         Source::Telemetry { field, .. } => {
             let max_age = description(device, rules).and_then(|can| can.telemetry.get(field)?.max_age);
@@ -165,7 +172,11 @@ fn silence(
 fn hour(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, edge: &Edge) {
     let (Source::Schedule(hour), Some(at)) = (&trigger.on.source, edge.again_at) else { return };
     let now = draft.now;
-    fire(draft, key, trigger, None, at, Cause::Hour);
+    // By another version of the trigger, or in another zone of the home, the hour was another one.
+    let is_its_hour = |zone| hour.next(zone, Timestamp(at.0 - 1)) == at;
+    if draft.home().zone.as_ref().is_some_and(is_its_hour) {
+        fire(draft, key, trigger, None, at, Cause::Hour);
+    }
     let next = draft.home().zone.as_ref().map(|zone| hour.next(zone, now));
     let edge = next.map(|next| Edge { state: EdgeState::Listening, since: now, again_at: Some(next) });
     set(draft, key, trigger, edge);

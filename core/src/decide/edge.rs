@@ -42,8 +42,11 @@ pub(super) enum Turn {
 
 /// What a newer value does to an edge that stands somewhere.
 pub(super) fn turn(edge: &Edge, rule: &EdgeRule, seen: &Seen<'_>) -> Turn {
-    if let (EdgeState::Staying, Some(due)) = (&edge.state, edge.again_at)
+    // Only for the time and the threshold of the trigger as it is today.
+    let was_beyond = || seen.previous.is_some_and(|(value, _)| rule.crossing.beyond(value));
+    if let (EdgeState::Staying, Some(due)) = (&edge.state, rule.stays.map(|stays| edge.since + stays))
         && due <= seen.at
+        && was_beyond()
         && stayed(due, seen.fresh_until)
     {
         // Its hour lies between the two samples, as when both come in one batch.

@@ -25,6 +25,7 @@ mod sync;
 mod telemetry;
 mod timer;
 mod wake;
+mod watched;
 mod why_not;
 
 use crate::code::{Code, Refusal};

@@ -1,14 +1,13 @@
 //! What wakes a trigger: edges of values, things that happen, and the second look at what is armed.
 
-use std::sync::Arc;
-
 use super::draft::{Draft, description};
 use super::edge::{self, Seen, Turn};
 use super::pipeline::{self, Cause, Wake};
+use super::watched::still_stands;
 use crate::decision::Change;
 use crate::id::{DeviceKey, FieldName, SlotId};
 use crate::limits::{ARMED_PER_DEVICE_MAX, EDGES_PER_DEVICE_MAX};
-use crate::model::{Device, DeviceDescription, Edge, EdgeState, Evidence, Household, SlotState, Value};
+use crate::model::{Device, DeviceDescription, Edge, EdgeState, Household, SlotState};
 use crate::time::Timestamp;
 use crate::trigger::{Concerned, Moment, On, Source, Trigger, Watched};
 use crate::wire::EventUp;
@@ -71,14 +70,20 @@ fn turn_standing(
         return Vec::new();
     }
     let Some(device) = draft.device(key) else { return Vec::new() };
-    let edges: Vec<_> = device.edges.iter().map(|(id, edge)| (id.clone(), edge.clone())).collect();
+    let retailer = home.retailer.as_ref();
+    let is_about = |on: &On| on.edge().is_some() && watches(on, watched);
+    let concerned = device
+        .edges
+        .iter()
+        .filter(|(id, _)| rules.triggers.known(retailer, id).is_none_or(|trigger| is_about(&trigger.on)));
+    let edges: Vec<_> = concerned.map(|(id, edge)| (id.clone(), edge.clone())).collect();
     let mut made = Vec::new();
     for (id, mut standing) in edges {
-        let Some(trigger) = rules.triggers.known(home.retailer.as_ref(), &id) else {
+        let Some(trigger) = rules.triggers.known(retailer, &id) else {
             draft.change(Change::EdgeSet { device: key.clone(), trigger: id, edge: None });
             continue;
         };
-        let Some(rule) = trigger.on.edge().filter(|_| watches(&trigger.on, watched)) else { continue };
+        let Some(rule) = trigger.on.edge() else { continue };
         if let Turn::Stayed(due) = edge::turn(&standing, rule, seen) {
             stayed(draft, key, trigger, &standing, due);
             match draft.device(key).and_then(|device| device.edges.get(&id)) {
@@ -188,6 +193,11 @@ pub(super) fn again(draft: &mut Draft<'_>, key: &DeviceKey, id: &crate::id::Trig
         draft.change(Change::EdgeSet { device: key.clone(), trigger: id.clone(), edge: None });
         return;
     };
+    // Its last version may have watched something else, or another threshold.
+    if !draft.device(key).is_some_and(|device| still_stands(device, &trigger.on)) {
+        draft.change(Change::EdgeSet { device: key.clone(), trigger: id.clone(), edge: None });
+        return;
+    }
     // The edge still holds, so what counts is that it holds now, not when it was crossed.
     let wake = Wake { device: key, slot: trigger.on.slot(), event: None, at: draft.now, cause: Cause::Armed };
     let considered = pipeline::consider(draft, trigger, &wake);
@@ -203,18 +213,10 @@ pub(super) fn by_slot(
     state: &SlotState,
     at: Timestamp,
 ) {
-    let word = |state: &SlotState| match &state.evidence {
-        Evidence::Flag { flag } => Some(Value::Text(Arc::from(flag.as_str()))),
-        Evidence::Usage { .. } | Evidence::Level { .. } | Evidence::Countdown { .. } | Evidence::Life { .. } => None,
-    };
-    let of = |state: &SlotState, name: &str| match name {
-        "flag" => word(state),
-        name => state.number(name).map(Value::Number),
-    };
     for name in ["used", "remaining", "capacity", "on_hand", "flag"] {
-        let Some(value) = of(state, name) else { continue };
+        let Some(value) = state.value(name) else { continue };
         let Ok(field) = FieldName::new(name) else { continue };
-        let before = previous.and_then(|previous| Some((of(previous, name)?, previous.t)));
+        let before = previous.and_then(|previous| Some((previous.value(name)?, previous.t)));
         let previous = before.as_ref().map(|(value, t)| (value, *t));
         let seen = Seen { previous, value: &value, at, fresh_until: None };
         by_edge(draft, key, Watched::Slot(slot, &field), seen);

@@ -2,6 +2,7 @@
 
 use super::draft::description;
 use super::pipeline::{self, Cause, Wake};
+use super::watched::value_of;
 use crate::id::DeviceKey;
 use crate::input::{Input, What};
 use crate::model::{Device, EdgeState, Household};
@@ -66,22 +67,16 @@ fn not_woken(facts: &Household, key: Option<&DeviceKey>, rules: &RuleSet, trigge
 /// What is watched, as it is.
 fn watched(device: &Device, trigger: &Trigger) -> String {
     let never = || "never reported".to_owned();
-    let edge = |what: String, known: Option<String>| {
+    let edge = |what: String| {
+        let known = value_of(device, &trigger.on).map(|value| value.to_string());
         let crossing = trigger.on.edge().map(|edge| edge.crossing.to_string()).unwrap_or_default();
         format!("{what} is {}, it did not {crossing}", known.unwrap_or_else(never))
     };
     match &trigger.on.source {
-        Source::Telemetry { field, .. } => {
-            edge(field.to_string(), device.reported.get(field).map(|reading| reading.value.to_string()))
-        }
-        Source::Slot { slot, field, .. } => {
-            let known = device.slots.get(slot).and_then(|state| state.number(field.as_str()));
-            edge(format!("{slot} {field}"), known.map(|x| x.to_string()))
-        }
-        Source::Presence { .. } => edge("presence".to_owned(), Some(device.presence.state.as_str().to_owned())),
-        Source::Context { name, .. } => {
-            edge(name.to_string(), device.context.get(name.as_str()).map(|entry| entry.value.to_string()))
-        }
+        Source::Telemetry { field, .. } => edge(field.to_string()),
+        Source::Slot { slot, field, .. } => edge(format!("{slot} {field}")),
+        Source::Presence { .. } => edge("presence".to_owned()),
+        Source::Context { name, .. } => edge(name.to_string()),
         Source::Silence { field, after } => {
             let what = field.as_ref().map_or("telemetry".to_owned(), ToString::to_string);
             let last = match field {

@@ -1,7 +1,9 @@
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Value;
 use crate::time::Timestamp;
 
 macro_rules! units {
@@ -120,6 +122,13 @@ pub struct SlotState {
 }
 
 impl SlotState {
+    /// A field by its name in triggers: a number, or `flag`.
+    pub fn value(&self, field: &str) -> Option<Value> {
+        match (field, &self.evidence) {
+            ("flag", Evidence::Flag { flag }) => Some(Value::Text(Arc::from(flag.as_str()))),
+            (field, _) => self.number(field).map(Value::Number),
+        }
+    }
     /// A numeric field by its name in triggers: `used`, `remaining`, `capacity`, `on_hand`.
     pub fn number(&self, field: &str) -> Option<f64> {
         match (field, &self.evidence) {

@@ -320,6 +320,72 @@ fn s14_an_edge_of_another_kind_in_the_next_version_is_forgotten_at_its_deadline(
     assert_eq!(offers(&mut world), 1);
 }
 
+/// A home whose trigger becomes another one while its edge stands.
+fn republished(before: &str, readings: &[f64], after: &str) -> World {
+    let mut world = home_with(before);
+    each_ten_minutes(&mut world, readings);
+    assert_eq!(offers(&mut world), 0, "nothing leaves under the first version");
+    world.rules.version = 2;
+    set_triggers(&mut world.rules, after);
+    world
+}
+
+#[test]
+fn s14_what_stood_under_another_version_fires_only_where_it_stands_under_this_one() {
+    let stays = |below: u32, lasts: &str| {
+        tip(
+            "t",
+            &format!("event = \"telemetry\"\nfield = \"temperature\"\nfalls_below = {below}\nfor = \"{lasts}\""),
+            "",
+        )
+    };
+    let mut world = republished(&stays(17, "20 min"), &[19.0, 16.0], &stays(10, "20 min"));
+    world.pass(Span::minutes(30));
+    assert_eq!(offers(&mut world), 0, "16 is not below 10");
+
+    let mut world = republished(&stays(17, "20 min"), &[19.0, 16.0], &stays(17, "25 min"));
+    world.pass(Span::minutes(12));
+    assert_eq!(offers(&mut world), 0, "below for 22 minutes, and it takes 25 now");
+    world.pass(Span::minutes(6));
+    assert_eq!(offers(&mut world), 1);
+
+    let mut world =
+        republished(&stays(17, "20 min"), &[19.0, 16.0], &tip("t", "event = \"event\"\ntype = \"cycle_done\"", ""));
+    world.pass(Span::minutes(30));
+    assert_eq!(offers(&mut world), 0, "nothing happened");
+
+    // Armed, and then about an event: the next message of any kind must not send.
+    let armed = conditional("local.hour >= 17");
+    let mut world = republished(&armed, &[19.0, 16.0], &tip("t", "event = \"event\"\ntype = \"cycle_done\"", ""));
+    temperature(&mut world, 15.0);
+    world.pass(Span::hours(12));
+    assert_eq!(offers(&mut world), 0);
+
+    let colder = tip("t", &COLD.replace("17", "10").replace("18", "11"), "");
+    let mut world = republished(&armed, &[19.0, 16.0], &colder);
+    temperature(&mut world, 15.0);
+    assert_eq!(offers(&mut world), 0, "15 is not below 10");
+}
+
+#[test]
+fn s14_an_hour_is_the_one_of_the_present_version_and_of_the_present_zone() {
+    let at = |hour: &str| tip("t", &format!("event = \"schedule\"\nat = \"{hour}\""), "");
+    let mut world = republished(&at("18:30"), &[19.0], &at("21:00"));
+    world.pass(Span::hours(10));
+    assert_eq!(offers(&mut world), 0, "half past six is nobody's hour any more");
+    world.pass(Span::hours(4));
+    assert_eq!(offers(&mut world), 1);
+
+    let mut world = home_with(&at("18:30"));
+    temperature(&mut world, 19.0);
+    let id = world.routes[&thermostat()];
+    world.homes.get_mut(&id).unwrap().zone = Some(Zone::new("America/New_York").unwrap());
+    world.pass(Span::hours(10));
+    assert_eq!(offers(&mut world), 0, "it is afternoon there");
+    world.pass(Span::hours(8));
+    assert_eq!(offers(&mut world), 1);
+}
+
 #[test]
 fn the_same_records_and_the_same_inputs_give_the_same_edges() {
     let triggers = [
