@@ -131,6 +131,9 @@ pub enum Change {
     CredentialSet { device: DeviceKey, generation: u32, used: bool },
     /// The device's message sequence.
     SeqSet { device: DeviceKey, last: u64, gaps: u64 },
+    /// An entry of context that ended makes room for another. The last in the list: changes are
+    /// stored by their place in it.
+    ContextDropped { device: DeviceKey, name: String },
 }
 
 /// What the world must do.

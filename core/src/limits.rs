@@ -50,6 +50,9 @@ pub const ARMED_PER_DEVICE_MAX: usize = 32;
 pub const EDGES_PER_DEVICE_MAX: usize = 256;
 /// Times of one trigger remembered to be counted within a window: exact, and a record of 200 bytes.
 pub const TIMES_COUNTED_MAX: u32 = 32;
+/// Looks at triggers that one input may cause, which take some milliseconds: the largest set has
+/// far fewer that one reading crosses.
+pub const LOOKS_PER_INPUT_MAX: usize = 1_000;
 /// A deadline kept later than this is called overdue: the timers look every second, a busy shard
 /// takes some more.
 pub const OVERDUE_AFTER: Span = Span::minutes(1);

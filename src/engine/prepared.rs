@@ -111,6 +111,7 @@ impl Prepared {
                 | Change::Reported { .. }
                 | Change::SlotSet { .. }
                 | Change::ContextSet { .. }
+                | Change::ContextDropped { .. }
                 | Change::EdgeSet { .. }
                 | Change::LinkSet(_)
                 | Change::LinkEnded(_)

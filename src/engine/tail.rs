@@ -106,6 +106,7 @@ fn is_small(change: &Change) -> bool {
         | Change::Reported { .. }
         | Change::SlotSet { .. }
         | Change::ContextSet { .. }
+        | Change::ContextDropped { .. }
         | Change::EdgeSet { .. }
         | Change::PauseSet { .. }
         | Change::OfferDropped(_)

@@ -57,6 +57,9 @@ impl Household {
             Change::SlotSet { device, slot, state } => self.with(device, |d| {
                 d.slots.insert(slot.clone(), (**state).clone());
             }),
+            Change::ContextDropped { device, name } => self.with(device, |d| {
+                d.context.remove(name);
+            }),
             Change::ContextSet { device, name, entry } => self.with(device, |d| {
                 d.context.insert(name.clone(), entry.clone());
             }),

@@ -21,11 +21,15 @@ pub(super) fn of_device(draft: &mut Draft<'_>, key: &DeviceKey, said: &ContextUp
     let Some(device) = draft.before().devices.get(key) else { return Ok(Reply::Unchanged) };
     let at = event_time(device, &draft.input.sender, None, draft.now).at;
     let until = at + Span::seconds(i64::from(said.ttl_s));
+    // All of a message or nothing of it.
+    let is_said = |known: &String| said.entries.iter().any(|(name, _)| name.as_str() == known);
+    let others = device.context.iter().filter(|(name, entry)| entry.until > draft.now && !is_said(name)).count();
+    if let Some((name, _)) = said.entries.iter().nth(CONTEXT_ENTRIES_MAX.saturating_sub(others)) {
+        let message = format!("a device keeps at most {CONTEXT_ENTRIES_MAX} entries of context");
+        return Err(Refusal::new(Code::PayloadInvalid, message).at(format!("/body/{name}")));
+    }
     for (name, value) in &said.entries {
-        if !takes(draft, key, name, value, at, until) {
-            let message = format!("a device keeps at most {CONTEXT_ENTRIES_MAX} entries of context");
-            return Err(Refusal::new(Code::PayloadInvalid, message).at(format!("/body/{name}")));
-        }
+        takes(draft, key, name, value, at, until);
     }
     Ok(Reply::Done)
 }
@@ -45,6 +49,19 @@ pub(super) fn of_home(draft: &mut Draft<'_>, name: &FieldName, value: &Value, un
     Ok(Reply::Done)
 }
 
+/// Lets the entry go that ended first, where there are as many as a device keeps.
+fn makes_room(draft: &mut Draft<'_>, key: &DeviceKey) -> bool {
+    let now = draft.now;
+    let Some(device) = draft.device(key) else { return false };
+    if device.context.len() < CONTEXT_ENTRIES_MAX {
+        return true;
+    }
+    let ended = device.context.iter().filter(|(_, entry)| entry.until <= now).min_by_key(|(_, entry)| entry.until);
+    let Some(name) = ended.map(|(name, _)| name.to_string()) else { return false };
+    draft.change(Change::ContextDropped { device: key.clone(), name });
+    true
+}
+
 /// Keeps the newest word, and wakes what its edge wakes. `false` where there is no room for one more.
 fn takes(
     draft: &mut Draft<'_>,
@@ -60,7 +77,7 @@ fn takes(
         draft.note(format!("context {name}: an older word came later, ignored"));
         return true;
     }
-    if known.is_none() && device.context.len() >= CONTEXT_ENTRIES_MAX {
+    if known.is_none() && !makes_room(draft, key) {
         return false;
     }
     draft.note(format!("context {name} = {value}"));

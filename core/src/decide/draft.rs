@@ -1,10 +1,13 @@
 //! A decision in the making: changes and effects gathered in order, with the household as it
 //! will be after them.
 
+use std::collections::BTreeSet;
+
 use crate::code::Refusal;
 use crate::decision::{Change, Decision, Effect, Reply};
 use crate::id::{DecisionId, DeviceKey};
 use crate::input::{Input, What};
+use crate::limits::LOOKS_PER_INPUT_MAX;
 use crate::model::{Device, DeviceDescription, Household};
 use crate::rules::RuleSet;
 use crate::time::Timestamp;
@@ -27,6 +30,9 @@ pub(super) struct Draft<'a> {
     effects: Vec<Effect>,
     notes: Vec<String>,
     candidates: Vec<CandidateTrace>,
+    /// Decisions that made an offer.
+    offered: BTreeSet<DecisionId>,
+    looks: usize,
 }
 
 impl<'a> Draft<'a> {
@@ -43,6 +49,8 @@ impl<'a> Draft<'a> {
             effects: Vec::new(),
             notes: Vec::new(),
             candidates: Vec::new(),
+            offered: BTreeSet::new(),
+            looks: 0,
         }
     }
 
@@ -101,10 +109,26 @@ impl<'a> Draft<'a> {
 
     /// Whether this decision made an offer already.
     pub(super) fn has_offered(&self, decision: DecisionId) -> bool {
-        self.candidates.iter().any(|known| known.decision == decision && known.offer.is_some())
+        self.offered.contains(&decision)
+    }
+
+    /// Whether one more trigger may be looked at: a batch that swings to and fro wakes every trigger
+    /// with each of its samples, and nobody else may wait for it that long.
+    pub(super) fn may_look(&mut self) -> bool {
+        self.looks += 1;
+        let may = self.looks <= LOOKS_PER_INPUT_MAX;
+        if !may {
+            self.note_once(format!(
+                "more than {LOOKS_PER_INPUT_MAX} triggers were woken: the others were not looked at"
+            ));
+        }
+        may
     }
 
     pub(super) fn candidate(&mut self, candidate: CandidateTrace) {
+        if candidate.offer.is_some() {
+            self.offered.insert(candidate.decision);
+        }
         self.candidates.push(candidate);
     }
 

@@ -130,7 +130,7 @@ pub(super) fn consider(draft: &mut Draft<'_>, trigger: &Trigger, wake: &Wake<'_>
     let (input, rules, now) = (draft.input, draft.rules, draft.now);
     let home = draft.home();
     let decision = decision_id(home, input, trigger, Some(wake.device));
-    if draft.has_offered(decision) {
+    if draft.has_offered(decision) || !draft.may_look() {
         // A batch crossed the edge more than once: one message makes one offer.
         return Considered { waits_for_conditions: false };
     }

@@ -387,6 +387,42 @@ fn s14_an_hour_is_the_one_of_the_present_version_and_of_the_present_zone() {
 }
 
 #[test]
+fn a_device_keeps_sixteen_entries_of_context_and_those_that_ended_make_room() {
+    let mut world = home(COLD);
+    let say = |world: &mut World, names: std::ops::Range<u32>, seconds: u32| {
+        let entries: String = names.map(|n| format!("\"c{n}\":1,")).collect();
+        world.up(&thermostat(), "up/context", &format!("{{{entries}\"ttl_s\":{seconds}}}"))
+    };
+    say(&mut world, 0..12, 60).unwrap();
+    say(&mut world, 12..16, 3_600).unwrap();
+    let kept = |world: &World| world.home_of(&thermostat()).devices[&thermostat()].context.len();
+    assert!(say(&mut world, 16..17, 60).is_err(), "all sixteen are believed");
+    assert!(say(&mut world, 11..17, 60).is_err(), "all of a message or nothing of it");
+    assert!(say(&mut world, 100..160, 60).is_err(), "one message cannot pass the bound");
+    assert_eq!(kept(&world), 16);
+    world.pass(Span::minutes(2));
+    say(&mut world, 16..28, 60).unwrap();
+    assert_eq!(kept(&world), 16, "twelve had ended");
+    assert!(world.home_of(&thermostat()).devices[&thermostat()].context.contains_key("c27"));
+}
+
+#[test]
+fn a_batch_that_swings_to_and_fro_is_looked_at_so_often_and_no_more() {
+    let triggers: String =
+        (0..20).map(|n| tip(&format!("t{n}"), COLD, "[trigger.audience]\ninclude = [\"nobody\"]\n")).collect();
+    let mut world = home_with(&triggers);
+    let start = world.now.0 - 3_600_000;
+    let sample = |n: i64| {
+        let (t, value) = (start + n * 1_000, if n % 2 == 0 { 19 } else { 16 });
+        format!(r#"{{"t":{t},"f":{{"temperature":{value}}}}}"#)
+    };
+    let samples: Vec<String> = (0..200).map(sample).collect();
+    world.up(&thermostat(), "up/telemetry", &format!("{{\"samples\":[{}]}}", samples.join(","))).unwrap();
+    let looks = world.traces.len();
+    assert_eq!(looks, hearthway_core::limits::LOOKS_PER_INPUT_MAX, "100 crossings of 20 triggers would be 2 000");
+}
+
+#[test]
 fn the_same_records_and_the_same_inputs_give_the_same_edges() {
     let triggers = [
         tip("stays", &format!("{COLD}\nfor = \"20 min\""), ""),
