@@ -87,6 +87,9 @@ fn every_line_of_the_retailers_guide_works() {
         "Le message n'a pas d'identifiant.",
         r#""version":3"#,
         r#""stopped":"#,
+        "warm-filter (draft) ",
+        ": would be sent\n",
+        ": serait envoyée\n",
     ] {
         assert!(said.contains(wanted), "`{wanted}` is not in:\n{said}\n{shown}");
     }
