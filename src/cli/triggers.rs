@@ -78,7 +78,7 @@ pub(super) enum CheckError {
     #[error("the catalog has no retailer")]
     #[diagnostic(help("say whose triggers they are by `--retailer ID`"))]
     NoRetailer,
-    #[error("there is no retailer `{named}` in {}; there is {known}", catalog.display())]
+    #[error("there is no retailer `{named}` in `{catalog}`; there is {known}")]
     UnknownRetailer { named: RetailerId, catalog: PathBuf, known: String },
 }
 
