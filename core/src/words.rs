@@ -54,7 +54,7 @@ macro_rules! reasons {
 reasons! {
     FirstSeen = "first_seen", "This message came for the first time.", "Ce message arrive pour la première fois.";
     NoMessageId = "no_message_id", "The message has no id of its own.", "Le message n'a pas d'identifiant.";
-    HourHasCome = "hour_has_come", "A held offer is looked at again at its hour.", "Une offre retenue est réexaminée à son heure.";
+    HourHasCome = "hour_has_come", "An offer that was held or put off is looked at again at its hour.", "Une offre retenue ou reportée est réexaminée à son heure.";
     EdgeHolds = "edge_holds", "The threshold was crossed before and still is.", "Le seuil a été franchi auparavant et l'est toujours.";
     EventTooOld = "event_too_old", "The event is {age_s} old; after {max_s} it is too late for an offer.", "L'événement date de {age_s} ; au-delà de {max_s}, il est trop tard pour une offre.";
     RecentEnough = "recent_enough", "The event is recent: {age_s} of at most {max_s}.", "L'événement est récent : {age_s} sur {max_s} au plus.";
@@ -62,7 +62,7 @@ reasons! {
     Stayed = "stayed", "The value stayed for {for_s}[; that was full {overdue_s} ago].", "La valeur est restée pendant {for_s}[ ; c'était atteint il y a {overdue_s}].";
     Counted = "counted", "It happened {times} times within {within_s}.", "C'est arrivé {times} fois en {within_s}.";
     Silent = "silent", "Nothing came for {for_s}[; that was full {overdue_s} ago].", "Rien n'est venu pendant {for_s}[ ; c'était atteint il y a {overdue_s}].";
-    NotWoken = "not_woken", "Nothing woke this trigger[: {detail}].", "Rien n'a éveillé ce déclencheur : le seuil n'a pas été franchi ou l'événement attendu n'est pas venu.";
+    NotWoken = "not_woken", "Nothing woke this trigger[: {detail}].", "Rien n'a éveillé ce déclencheur : le seuil n'a pas été franchi ou l'événement attendu n'est pas venu[ ; {what} vaut {known}][, sans passer au-dessus de {rises_above}][, sans passer en dessous de {falls_below}][, sans devenir {becomes}][, déjà au-delà de {beyond} : il faut d'abord revenir].";
     AlwaysValid = "always_valid", "The trigger has no dates.", "Le déclencheur n'a pas de dates.";
     NotLiveThen = "not_live_then", "The trigger was not live when this was decided.", "Le déclencheur n'était pas en service lors de cette décision.";
     NotYetValid = "not_yet_valid", "The trigger begins on {from}; it is {today}.", "Le déclencheur commence le {from} ; nous sommes le {today}.";

@@ -72,14 +72,21 @@ impl Summary {
     }
 }
 
+fn counted(n: u64, word: &str) -> String {
+    if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = |f: &mut fmt::Formatter<'_>, name: &str, value: String| writeln!(f, "  {name:<24} {value}");
         let seconds = self.real_ms as f64 / 1_000.0;
         writeln!(
             f,
-            "Played {} in {} homes with {} devices, seed {}, in {seconds:.1} s",
-            self.played, self.homes, self.devices, self.seed
+            "Played {} in {} with {}, seed {}, in {seconds:.1} s",
+            self.played,
+            counted(self.homes, "home"),
+            counted(self.devices, "device"),
+            self.seed
         )?;
         row(f, "registered, linked", format!("{}, {}", self.count("registered"), self.count("linked")))?;
         row(

@@ -30,6 +30,17 @@ impl Lang {
     }
 }
 
+/// What the answer is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    /// What was decided.
+    Decided,
+    /// What the draft would do.
+    Draft,
+    /// What the trigger of a file would do.
+    File,
+}
+
 /// Which gateway, and how to answer.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Asked {
@@ -49,10 +60,10 @@ impl Asked {
         Ok(GatewayClient::new(&self.url)?.in_language(self.lang.tag()))
     }
 
-    fn tell(&self, answer: anyhow::Result<Value>) -> ExitCode {
+    fn tell(&self, answer: anyhow::Result<Value>, asked: Question) -> ExitCode {
         match answer {
             Ok(answer) if self.json => super::say(&format!("{answer:#}\n")),
-            Ok(answer) => super::say(&page(&answer, self.lang)),
+            Ok(answer) => super::say(&page(&answer, self.lang, asked)),
             Err(error) => {
                 eprintln!("error: {error:#}");
                 return ExitCode::FAILURE;
@@ -86,7 +97,7 @@ impl Explain {
         let (household, trigger) = (plain(&self.household), plain(&self.trigger));
         let path = format!("/v1/explain?household={household}&trigger={trigger}{at}");
         let answer = super::on_runtime(async { self.asked.gateway()?.call("GET", &path, None).await });
-        self.asked.tell(answer)
+        self.asked.tell(answer, Question::Decided)
     }
 }
 
@@ -124,7 +135,7 @@ impl Try {
             let path = format!("/v1/triggers/{}/try", plain(&self.trigger));
             super::on_runtime(async { self.asked.gateway()?.call("POST", &path, Some(&body)).await })
         });
-        self.asked.tell(answer)
+        self.asked.tell(answer, if self.file.is_some() { Question::File } else { Question::Draft })
     }
 
     fn body(&self) -> anyhow::Result<Value> {
@@ -161,19 +172,29 @@ fn plain(name: &str) -> String {
 }
 
 /// The answer for people.
-fn page(answer: &Value, lang: Lang) -> String {
+fn page(answer: &Value, lang: Lang, asked: Question) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let words = |en: &'static str, fr: &'static str| match lang {
         Lang::En => en,
         Lang::Fr => fr,
     };
-    let verdict = match (answer["verdict"].as_str(), answer["first_block"].as_str()) {
-        (Some("sent"), _) => words("sent", "envoyée").to_owned(),
-        (_, Some(step)) => format!("{} {step}", words("not sent, stopped at", "non envoyée, arrêtée à")),
-        (_, None) => words("not sent", "non envoyée").to_owned(),
+    let (sent, not_sent) = match asked {
+        Question::Decided => (words("sent", "envoyée"), words("not sent", "non envoyée")),
+        Question::Draft | Question::File => {
+            (words("would be sent", "serait envoyée"), words("would not be sent", "ne serait pas envoyée"))
+        }
     };
-    let mut page =
-        format!("{} v{} {}: {verdict}\n", text(&answer["trigger"]), answer["trigger_version"], text(&answer["at"]));
+    let verdict = match (answer["verdict"].as_str(), answer["first_block"].as_str()) {
+        (Some("sent"), _) => sent.to_owned(),
+        (_, Some(step)) => format!("{not_sent}, {} {step}", words("stopped at", "arrêtée à")),
+        (_, None) => not_sent.to_owned(),
+    };
+    let version = match asked {
+        Question::Decided => format!("v{}", answer["trigger_version"]),
+        Question::Draft => words("(draft)", "(brouillon)").to_owned(),
+        Question::File => words("(file)", "(fichier)").to_owned(),
+    };
+    let mut page = format!("{} {version} {}: {verdict}\n", text(&answer["trigger"]), text(&answer["at"]));
     if answer["woken"] == false {
         page += words("The input does not wake the trigger.\n", "Cette entrée n'éveille pas le déclencheur.\n");
     }

@@ -78,6 +78,8 @@ pub(super) enum CheckError {
     #[error("the catalog has no retailer")]
     #[diagnostic(help("say whose triggers they are by `--retailer ID`"))]
     NoRetailer,
+    #[error("there is no retailer `{named}` in `{catalog}`; there is {known}")]
+    UnknownRetailer { named: RetailerId, catalog: PathBuf, known: String },
 }
 
 impl Check {
@@ -112,6 +114,10 @@ impl Check {
         let catalog = Catalog::read(&self.catalog)?;
         let first = || catalog.retailers.keys().next().cloned();
         let retailer = self.retailer.clone().or_else(first).ok_or(CheckError::NoRetailer)?;
+        if !catalog.retailers.is_empty() && !catalog.retailers.contains_key(&retailer) {
+            let known = catalog.retailers.keys().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
+            return Err(CheckError::UnknownRetailer { named: retailer, catalog: self.catalog.clone(), known });
+        }
         let world = World {
             default_locale: catalog.retailers.get(&retailer).map_or("en", String::as_str),
             retailer,

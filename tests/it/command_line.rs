@@ -125,3 +125,20 @@ fn the_check_of_triggers_plays_their_cases_and_fails_where_one_does() {
     assert_eq!(turned.status.code(), Some(1));
     assert!(stderr(&turned).contains("error[trigger.case_failed]: the case `"), "{}", stderr(&turned));
 }
+
+#[test]
+fn the_check_of_triggers_names_the_retailers_that_there_are() {
+    let output = hearthway(&["triggers", "check", "config/triggers", "--retailer", "nobody"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = stderr(&output);
+    assert!(shown.contains("no retailer `nobody`") && shown.contains("`shop-a`"), "{shown}");
+}
+
+#[test]
+fn a_backtest_of_no_time_is_refused() {
+    let ends = ["--from", "2026-11-10T00:00:00Z", "--to", "2026-11-09T00:00:00Z"];
+    // The address is never asked: nothing listens there.
+    let output = hearthway(&[&["backtest", "--live", "--url", "http://127.0.0.1:1"], &ends[..]].concat(), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("no time is left"), "{}", stderr(&output));
+}

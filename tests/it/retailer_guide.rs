@@ -87,8 +87,13 @@ fn every_line_of_the_retailers_guide_works() {
         "Le message n'a pas d'identifiant.",
         r#""version":3"#,
         r#""stopped":"#,
+        "warm-filter (draft) ",
+        ": would ",
+        "warm-filter (brouillon) ",
     ] {
         assert!(said.contains(wanted), "`{wanted}` is not in:\n{said}\n{shown}");
     }
     assert!(shown.contains("conflict[trigger.same_slot]"), "{shown}");
+    let household = exports.split("HOUSEHOLD=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    assert!(said.lines().any(|line| line == household), "{household} is not among the listed homes:\n{said}");
 }

@@ -2,14 +2,15 @@
 
 use super::draft::description;
 use super::pipeline::{self, Cause, Wake};
+use super::said::text;
 use super::watched::value_of;
 use crate::id::DeviceKey;
 use crate::input::{Input, What};
-use crate::model::{Device, EdgeState, Household};
+use crate::model::{Device, EdgeState, Household, Value};
 use crate::rules::RuleSet;
 use crate::time::Timestamp;
-use crate::trace::{CandidateTrace, Step, StepTrace, StepVerdict, Verdict};
-use crate::trigger::{Moment, Source, Trigger};
+use crate::trace::{CandidateTrace, Fact, Phrase, Step, StepTrace, StepVerdict, Verdict};
+use crate::trigger::{Crossing, Moment, Source, Trigger};
 use crate::wire::DeviceMessage;
 
 /// Every step for an input that did not wake the trigger, led by the reason why it did not.
@@ -30,12 +31,9 @@ pub(super) fn why_not(facts: &Household, input: &Input, rules: &RuleSet, trigger
         let wake = Wake { device: key, slot: trigger.on.slot(), event, at: now, cause: Cause::Edge };
         steps = pipeline::evaluate(facts, rules, trigger, &wake, input, now).steps;
     }
-    let reason = not_woken(facts, device, rules, trigger, now);
+    let (reason, numbers) = not_woken(facts, device, rules, trigger, now);
     let at = steps.iter().position(|step| step.step == Step::Age).unwrap_or(0);
-    steps.insert(
-        at,
-        StepTrace { step: Step::Age, verdict: StepVerdict::Block, reason: reason.into(), numbers: Vec::new() },
-    );
+    steps.insert(at, StepTrace { step: Step::Age, verdict: StepVerdict::Block, reason: reason.into(), numbers });
     CandidateTrace {
         decision: pipeline::decision_id(facts, input, trigger, device),
         trigger: trigger.id.clone(),
@@ -54,36 +52,75 @@ fn watches(facts: &Household, key: &DeviceKey, rules: &RuleSet, trigger: &Trigge
         .is_some_and(|device| description(device, rules).is_some_and(|can| trigger.on.covers(&can.kind, &device.model)))
 }
 
-fn not_woken(facts: &Household, key: Option<&DeviceKey>, rules: &RuleSet, trigger: &Trigger, now: Timestamp) -> String {
+/// A reason, and what it names as numbers, for other languages.
+type Told = (String, Vec<(Phrase, Fact)>);
+
+fn not_woken(facts: &Household, key: Option<&DeviceKey>, rules: &RuleSet, trigger: &Trigger, now: Timestamp) -> Told {
     let Some(device) = key.and_then(|key| facts.devices.get(key)) else {
-        return "not_woken: the household has no device".to_owned();
+        return ("not_woken: the household has no device".to_owned(), Vec::new());
     };
     if !key.is_some_and(|key| watches(facts, key, rules, trigger)) {
-        return format!("not_woken: the trigger does not concern model `{}`", device.model);
+        return (format!("not_woken: the trigger does not concern model `{}`", device.model), Vec::new());
     }
-    format!("not_woken: {}{}", watched(device, trigger), standing(device, trigger, now))
+    let (what, numbers) = match edge_value(device, trigger) {
+        Some((what, known)) => on_edge(device, trigger, what, known),
+        None => (other_source(device, trigger), Vec::new()),
+    };
+    (format!("not_woken: {what}{}", standing(device, trigger, now)), numbers)
 }
 
-/// What is watched, as it is.
-fn watched(device: &Device, trigger: &Trigger) -> String {
-    let never = || "never reported".to_owned();
-    let edge = |what: String| {
-        let known = value_of(device, &trigger.on).map(|value| value.to_string());
-        let crossing = trigger.on.edge().map(|edge| edge.crossing.to_string()).unwrap_or_default();
-        format!("{what} is {}, it did not {crossing}", known.unwrap_or_else(never))
+/// What an edge watches, and its value as last reported.
+fn edge_value(device: &Device, trigger: &Trigger) -> Option<(String, Option<Value>)> {
+    let what = match &trigger.on.source {
+        Source::Telemetry { field, .. } => field.to_string(),
+        Source::Slot { slot, field, .. } => format!("{slot} {field}"),
+        Source::Presence { .. } => "presence".to_owned(),
+        Source::Context { name, .. } => name.to_string(),
+        Source::Silence { .. } | Source::Event { .. } | Source::Moment(_) | Source::Schedule(_) => return None,
     };
+    Some((what, value_of(device, &trigger.on)))
+}
+
+/// Where the watched value is, and what it did not do.
+fn on_edge(device: &Device, trigger: &Trigger, what: String, known: Option<Value>) -> Told {
+    let Some(crossing) = trigger.on.edge().map(|edge| &edge.crossing) else { return (what, Vec::new()) };
+    let shown = known.as_ref().map(Value::to_string);
+    let mut numbers = vec![text("what", what.clone())];
+    numbers.extend(shown.clone().map(|shown| text("known", shown)));
+    let is = format!("{what} is {}", shown.as_deref().unwrap_or("never reported"));
+    let is_beyond = *crossing != Crossing::Changes && known.is_some_and(|value| crossing.beyond(&value));
+    let state = device.edges.get(&trigger.id).map(|edge| &edge.state);
+    // Where it was crossed and something else is waited for, that is told alone.
+    if is_beyond && matches!(state, Some(EdgeState::Armed | EdgeState::Staying | EdgeState::Unsure)) {
+        return (is, numbers);
+    }
+    let (name, value) = match crossing {
+        Crossing::FallsBelow { threshold, .. } => ("falls_below", threshold.to_string()),
+        Crossing::RisesAbove { threshold, .. } => ("rises_above", threshold.to_string()),
+        Crossing::Becomes(value) => ("becomes", value.to_string()),
+        Crossing::Changes => ("changes", "true".to_owned()),
+    };
+    if is_beyond {
+        numbers.push(text("beyond", value));
+        return (format!("{is} already: it must come back before it can {crossing}"), numbers);
+    }
+    numbers.push(text(name, value));
+    (format!("{is}, it did not {crossing}"), numbers)
+}
+
+/// What is waited for that is no edge of a value, as it is.
+fn other_source(device: &Device, trigger: &Trigger) -> String {
     match &trigger.on.source {
-        Source::Telemetry { field, .. } => edge(field.to_string()),
-        Source::Slot { slot, field, .. } => edge(format!("{slot} {field}")),
-        Source::Presence { .. } => edge("presence".to_owned()),
-        Source::Context { name, .. } => edge(name.to_string()),
+        Source::Telemetry { .. } | Source::Slot { .. } | Source::Presence { .. } | Source::Context { .. } => {
+            String::new()
+        }
         Source::Silence { field, after } => {
             let what = field.as_ref().map_or("telemetry".to_owned(), ToString::to_string);
             let last = match field {
                 Some(field) => device.reported.get(field).map(|reading| reading.t),
                 None => device.reported.values().map(|reading| reading.t).max(),
             };
-            let last = last.map_or_else(never, |last| format!("last came at {last}"));
+            let last = last.map_or_else(|| "never reported".to_owned(), |last| format!("last came at {last}"));
             format!("{what} {last}, it was not absent for {after} while the device is connected")
         }
         Source::Event { r#type, .. } => format!("no event {}", r#type),

@@ -89,6 +89,7 @@ fn check_file(source: &SourceFile, world: &World<'_>, seen: &mut BTreeMap<Trigge
         findings.at("toml.syntax", span, message, None);
     }
     let Branch::Table(members) = &tree.value else { return };
+    let sound_before = checked.triggers.len();
     for (name, _, member) in members {
         let pointer = format!("/{}", super::tree::pointer_part(name));
         match (name.as_str(), &member.value) {
@@ -116,6 +117,9 @@ fn check_file(source: &SourceFile, world: &World<'_>, seen: &mut BTreeMap<Trigge
     }
     let mut problems = findings.problems;
     if !broken_lines.is_empty() {
+        // What was read of a broken file may not be what was written.
+        checked.triggers.truncate(sound_before);
+        checked.definitions.truncate(sound_before);
         // Where the file itself is broken, what seems to be missing may only be unreadable.
         problems.retain(|problem| {
             problem.code == "toml.syntax"

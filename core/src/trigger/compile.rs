@@ -196,6 +196,11 @@ fn caps(limits: &LimitsDefinition, findings: &mut Findings<'_>) -> Vec<Cap> {
         let window = match (span(cap.within.as_deref()), cap.each.as_deref()) {
             (Some(within), None) if within > Span::ZERO => CapWindow::Within(within),
             (None, Some(_)) if cap.within.is_none() => CapWindow::EachDay,
+            _ if findings.blamed(&format!("/limits/caps/{i}/within"))
+                || findings.blamed(&format!("/limits/caps/{i}/each")) =>
+            {
+                continue;
+            }
             _ => {
                 let help = Some("write `within = \"7d\"` or `each = \"day\"`".to_owned());
                 findings.error("trigger.cap", &format!("/limits/caps/{i}"), "a cap needs one stretch of time", help);

@@ -466,10 +466,20 @@ impl Shape {
             (Shape::Any, _) => Some(tree.to_json()),
             (_, found) => {
                 let message = format!("this is {}, {} is needed", found.name(), self.wanted());
-                findings.error("trigger.type", pointer, message, None);
+                findings.error("trigger.type", pointer, message, self.as_member(found, pointer));
                 None
             }
         }
+    }
+
+    /// How a number is written where a table with one number is needed: `holdout = { percent = 10 }`.
+    fn as_member(&self, found: &Branch, pointer: &str) -> Option<String> {
+        let (Shape::Table(keys), Branch::Number(x)) = (self, found) else { return None };
+        let mut required = keys.iter().filter(|key| key.required);
+        let (Some(key), None) = (required.next(), required.next()) else { return None };
+        let name = pointer.rsplit('/').next().unwrap_or_default();
+        matches!(key.shape, Shape::Number(..) | Shape::Whole(..))
+            .then(|| format!("write `{name} = {{ {} = {x} }}`", key.name))
     }
 
     fn outside(&self, x: &serde_json::Number, pointer: &str, findings: &mut Findings<'_>) -> Option<serde_json::Value> {

@@ -167,7 +167,8 @@ const HOMES: &[Home] = &[
         },
         step: Step::Age,
         en: "Nothing woke this trigger: air_filter used is 580, it did not rise above 600.",
-        fr: "Rien n'a éveillé ce déclencheur : le seuil n'a pas été franchi ou l'événement attendu n'est pas venu.",
+        fr: "Rien n'a éveillé ce déclencheur : le seuil n'a pas été franchi ou l'événement attendu n'est pas venu ; \
+             air_filter used vaut 580, sans passer au-dessus de 600.",
     },
     Home {
         name: "it is morning, and the trigger is for the evening",

@@ -381,5 +381,12 @@ fn why_an_input_woke_nothing_is_told_with_every_step() {
     assert_eq!(trace.verdict, Verdict::Held);
     let reasons: Vec<&str> = trace.steps.iter().map(|step| &*step.reason).collect();
     assert!(reasons.contains(&"not_woken: temperature is 19, it did not fall below 17"), "{reasons:?}");
+    temperature(&mut world, 16.0);
+    temperature(&mut world, 15.5);
+    let (id, input) = world.log.last().cloned().unwrap();
+    let trace = hearthway_core::decide::why_not_candidate(&world.homes[&id], &input, &world.rules, &trigger);
+    let reasons: Vec<&str> = trace.steps.iter().map(|step| &*step.reason).collect();
+    let beyond = "not_woken: temperature is 15.5 already: it must come back before it can fall below 17; ";
+    assert!(reasons.iter().any(|reason| reason.starts_with(beyond)), "{reasons:?}");
     let _ = Timestamp(0);
 }

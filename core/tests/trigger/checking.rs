@@ -349,3 +349,41 @@ fn one_name_in_place_of_a_list_has_its_own_pointer() {
     assert_eq!(problems[0].pointer, "/on/device/kind");
     assert_eq!(problems[0].help.as_deref(), Some("did you mean `thermostat`?"));
 }
+
+/// The codes and helps of all errors.
+fn told(text: &str) -> Vec<(&'static str, Option<String>)> {
+    problems(text).into_iter().filter(Problem::is_error).map(|problem| (problem.code, problem.help)).collect()
+}
+
+#[test]
+fn one_mistake_in_what_wakes_it_makes_no_others_in_the_texts() {
+    let slot = "event = \"slot\"\nslot = \"air_filter\"\nfield = \"used\"";
+    let text = "why = \"{{ slot.used }}\"";
+    assert_eq!(told(&with(&format!("{slot}\nrises_above = \"600 h\""), text)), []);
+    let codes = |text: &str| told(text).into_iter().map(|(code, _)| code).collect::<Vec<_>>();
+    assert_eq!(codes(&with(&format!("{slot}\nrises_above = \"600 °C\""), text)), ["trigger.unit"]);
+    let misspelt = with(&format!("{slot}\nrises_above = \"600 °C\""), "why = \"{{ slot.usd }}\"");
+    assert_eq!(codes(&misspelt), ["trigger.unit", "trigger.text"]);
+}
+
+#[test]
+fn a_cap_with_a_wrong_duration_is_told_once() {
+    let cap = |within: &str| with(WARM, &format!("[trigger.limits]\ncaps = [{{ max = 1{within} }}]"));
+    let codes = |text: &str| told(text).into_iter().map(|(code, _)| code).collect::<Vec<_>>();
+    assert_eq!(codes(&cap(", within = \"21 moons\"")), ["trigger.value"]);
+    assert_eq!(codes(&cap("")), ["trigger.cap"]);
+}
+
+#[test]
+fn a_number_in_place_of_a_table_is_told_how_to_be_written() {
+    let help = Some("write `holdout = { percent = 10 }`".to_owned());
+    assert_eq!(told(&with(WARM, "[trigger.rollout]\nholdout = 10")), [("trigger.type", help)]);
+}
+
+#[test]
+fn no_trigger_of_a_file_with_broken_syntax_counts_as_sound() {
+    let rules = rules();
+    let checked = |text: String| check(&[SourceFile { name: "t.toml".into(), text }], &world(&rules)).triggers.len();
+    assert_eq!(checked(with(WARM, "")), 1);
+    assert_eq!(checked(with(WARM, "[trigger.limits]\ncaps = = 3")), 0);
+}

@@ -58,10 +58,10 @@ pub struct BacktestCommand {
 impl BacktestCommand {
     /// Does it.
     pub fn run(self) -> ExitCode {
-        let report = match &self.url {
+        let report = self.window().and_then(|window| match &self.url {
             Some(url) => super::on_runtime(remote::run(&self, url)),
-            None => self.place.open(WHEN_IT_RUNS).and_then(|past| self.at_rest(past)),
-        };
+            None => self.place.open(WHEN_IT_RUNS).and_then(|past| self.at_rest(past, window)),
+        });
         match report.and_then(|report| self.shown(&report)).context("no backtest") {
             Ok(text) => {
                 super::say(&text);
@@ -82,10 +82,17 @@ impl BacktestCommand {
         Ok(if self.csv { page::table(report) } else { page::page(report) })
     }
 
-    fn at_rest(&self, past: Past) -> anyhow::Result<Report> {
+    /// The time that is asked about.
+    fn window(&self) -> anyhow::Result<Window> {
+        if let Some((from, to)) = self.from.zip(self.to).filter(|(from, to)| from >= to) {
+            bail!("no time is left: `--from` {from} is not before `--to` {to}; put the earlier of the two first");
+        }
+        Ok(Window { from: self.from, until: self.to })
+    }
+
+    fn at_rest(&self, past: Past, window: Window) -> anyhow::Result<Report> {
         let retailer = self.retailer_of(&past)?;
         let candidates = self.candidates(&past, &retailer)?;
-        let window = Window { from: self.from, until: self.to };
         let bar = bar::counted("decided", 0, "households");
         let mut on_bar = OnBar(bar.clone());
         let report = Backtest::new(past, retailer, candidates, window).run(&mut on_bar)?;

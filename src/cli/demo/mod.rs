@@ -136,11 +136,11 @@ impl Demo {
     fn opening(&self, gateway: &Gateway, fleet: &Fleet, directory: &std::path::Path) -> String {
         let real_seconds = fleet.length.0 / 1000 / i64::from(self.speed);
         format!(
-            "Hearthway demo: {} homes with {} devices live {} in about {} s ({} times as fast).\n\
-             HTTP http://{}   MQTT mqtt://{}   data in {}\n\
+            "Hearthway demo: {} with {} live {} in about {} s ({} times as fast).\n\
+             HTTP http://{}   MQTT mqtt://{}   data in {} (removed at the end)\n\
              Each line is one thing that happened; a decision says why.\n",
-            fleet.homes.len(),
-            fleet.devices(),
+            counted(fleet.homes.len(), "home"),
+            counted(fleet.devices(), "device"),
             fleet.length,
             real_seconds,
             self.speed,
@@ -149,6 +149,10 @@ impl Demo {
             directory.display(),
         )
     }
+}
+
+fn counted(n: usize, word: &str) -> String {
+    if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
 }
 
 /// The first `homes` of the demo's fleet: those with a story of their own, then each kind in turn.
@@ -239,7 +243,7 @@ fn closing(gateway: &Gateway, shop_token: &str, story: &Story, config: &Config) 
     }
     lines.push(format!("  curl -s http://{http}/metrics"));
     lines.push(String::new());
-    lines.push("Ctrl-C ends it.".to_owned());
+    lines.push("Ctrl-C ends it, and removes its data directory.".to_owned());
     lines.join("\n")
 }
 

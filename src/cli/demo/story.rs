@@ -25,7 +25,7 @@ pub(super) struct Count {
     pub(super) linked: u64,
     pub(super) reports: u64,
     pub(super) sent: u64,
-    pub(super) held: u64,
+    pub(super) not_sent: u64,
     pub(super) offers: u64,
     pub(super) answers: u64,
     pub(super) orders: u64,
@@ -160,11 +160,11 @@ impl Story {
                 Tone::Good,
             );
         }
-        self.count.held += 1;
+        self.count.not_sent += 1;
         let blocking = candidate.steps.iter().find(|step| Some(step.step) == candidate.first_block);
         let why = blocking.map_or_else(|| "no reason given".to_owned(), |step| step.in_words(Tongue::En));
         if self.silences.insert(silence, why.clone()).as_ref() != Some(&why) {
-            self.write(at, &scene.home, "decision", &format!("{trigger}: held, {why}"), Tone::Quiet);
+            self.write(at, &scene.home, "decision", &format!("{trigger}: not sent, {why}"), Tone::Quiet);
         }
     }
 
@@ -188,11 +188,11 @@ impl Story {
     }
 
     fn show_progress(&self, at: Timestamp) {
-        let Count { linked, reports, sent, held, offers, orders, .. } = self.count;
+        let Count { linked, reports, sent, not_sent, offers, orders, .. } = self.count;
         let passed = (at - self.start).0.clamp(0, self.length.0);
         self.bar.set_position(passed.unsigned_abs());
         self.bar.set_message(format!(
-            "{linked} linked · {reports} reports · {sent} sent, {held} held · {offers} offers · {orders} orders"
+            "{linked} linked · {reports} reports · {sent} sent, {not_sent} not sent · {offers} offers · {orders} orders"
         ));
     }
 

@@ -14,6 +14,9 @@ use super::{CANCEL_WINDOW_DEFAULT, EXPIRES_DEFAULT, span};
 use crate::id::{PlacementId, ProductId, SlotId};
 use crate::model::{Action, DeviceDescription, FieldType, Fulfil, Placement, Product, SlotKind, locale_chain};
 
+/// What a text may say of a slot, whatever its kind.
+const SLOT_VARIABLES: [&str; 5] = ["used", "remaining", "capacity", "on_hand", "flag"];
+
 /// What the offer is compiled beside.
 pub(super) struct Context<'a> {
     pub(super) kind: Option<OfferKind>,
@@ -257,6 +260,9 @@ fn sample(locale: &str, choice: Option<&ProductChoice>, wants_product: bool, con
             Some(SlotKind::Life) | None => &["on_hand"],
         };
         vars.slot = fields.iter().map(|field| ((*field).to_owned(), full.clone())).collect();
+    } else if context.on.is_none() {
+        // What wakes it is wrong and told: which slot there will be is not known yet.
+        vars.slot = SLOT_VARIABLES.iter().map(|field| ((*field).to_owned(), "?".to_owned())).collect();
     }
     for (field, schema) in context.models.iter().flat_map(|model| &model.telemetry) {
         let text = match &schema.r#type {
