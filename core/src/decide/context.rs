@@ -24,7 +24,7 @@ pub(super) fn of_device(draft: &mut Draft<'_>, key: &DeviceKey, said: &ContextUp
     // All of a message or nothing of it.
     let is_said = |known: &String| said.entries.iter().any(|(name, _)| name.as_str() == known);
     let others = device.context.iter().filter(|(name, entry)| entry.until > draft.now && !is_said(name)).count();
-    if let Some((name, _)) = said.entries.iter().nth(CONTEXT_ENTRIES_MAX.saturating_sub(others)) {
+    if let Some((name, _)) = said.entries.get(CONTEXT_ENTRIES_MAX.saturating_sub(others)) {
         let message = format!("a device keeps at most {CONTEXT_ENTRIES_MAX} entries of context");
         return Err(Refusal::new(Code::PayloadInvalid, message).at(format!("/body/{name}")));
     }
