@@ -71,6 +71,27 @@ impl Job {
     }
 }
 
+/// A job while somebody works on it. However that ends (done, no thread to be had, a panic), the
+/// job is at work no longer: one left so would keep every later backtest out.
+struct AtWork(Arc<Job>);
+
+impl AtWork {
+    fn job(&self) -> &Job {
+        &self.0
+    }
+    fn ends(self, standing: Standing) {
+        self.0.stands(standing);
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        if self.0.is_at_work() {
+            self.0.stands(Standing::Failed("it broke off before its end; begin it again".to_owned()));
+        }
+    }
+}
+
 /// Tells a job how far its backtest is, and the backtest when the gateway ends.
 struct Watching<'j> {
     job: &'j Job,
@@ -104,12 +125,12 @@ impl App {
         }
         let window = Window { from: wanted.from, until: wanted.until };
         let backtest = Backtest::new(self.engine.past(), retailer.clone(), TriggerSet::build(all), window);
-        let job = self.backtests.enter(retailer)?;
-        let (id, engine) = (job.id.clone(), self.engine.clone());
+        let work = self.backtests.enter(retailer)?;
+        let (id, engine) = (work.job().id.clone(), self.engine.clone());
         // A thread of its own: it takes as long as the log is long, and nobody waits for it.
         let at_work = std::thread::Builder::new().name("backtest".to_owned()).spawn(move || {
-            let ended = backtest.run(&mut Watching { job: &job, engine: &engine });
-            job.stands(match ended {
+            let ended = backtest.run(&mut Watching { job: work.job(), engine: &engine });
+            work.ends(match ended {
                 Ok(Some(report)) => Standing::Done(Box::new(report)),
                 Ok(None) => Standing::Failed("the gateway is stopping".to_owned()),
                 Err(error) => Standing::Failed(error.to_string()),
@@ -144,7 +165,7 @@ impl App {
 }
 
 impl Backtests {
-    fn enter(&self, retailer: &RetailerId) -> Result<Arc<Job>, Failure> {
+    fn enter(&self, retailer: &RetailerId) -> Result<AtWork, Failure> {
         let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if jobs.iter().filter(|job| job.is_at_work()).count() >= AT_WORK_MAX {
             return Err(Failure::Conflict("another backtest is at work; ask again when it is done".to_owned()));
@@ -155,7 +176,7 @@ impl Backtests {
         if jobs.len() > KEPT_MAX {
             jobs.pop_front();
         }
-        Ok(job)
+        Ok(AtWork(job))
     }
 
     fn get(&self, retailer: &RetailerId, id: &str) -> Option<Arc<Job>> {
@@ -172,5 +193,37 @@ fn in_list(failure: Failure, at: usize) -> Failure {
             Failure::Trigger { findings }
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_backtest_whose_thread_panics_has_failed_and_makes_room_for_the_next() {
+        let (backtests, retailer) = (Backtests::default(), RetailerId::new("shop").unwrap());
+        let work = backtests.enter(&retailer).unwrap();
+        let id = work.job().id.clone();
+        assert!(backtests.enter(&retailer).is_err(), "one is at work");
+        let thread = std::thread::spawn(move || {
+            work.job().stands(Standing::Running(Progress::default()));
+            panic!("the backtest breaks");
+        });
+        assert!(thread.join().is_err());
+        assert!(matches!(backtests.get(&retailer, &id).unwrap().standing(), Standing::Failed(_)));
+        backtests.enter(&retailer).expect("there is room again");
+    }
+
+    #[test]
+    fn a_backtest_that_ended_keeps_how_it_ended() {
+        let (backtests, retailer) = (Backtests::default(), RetailerId::new("shop").unwrap());
+        let work = backtests.enter(&retailer).unwrap();
+        let id = work.job().id.clone();
+        work.ends(Standing::Failed("the log cannot be read".to_owned()));
+        let standing = backtests.get(&retailer, &id).unwrap().standing();
+        assert!(matches!(standing, Standing::Failed(why) if why == "the log cannot be read"));
     }
 }

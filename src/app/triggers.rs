@@ -99,6 +99,16 @@ fn refuse_errors(findings: Vec<Finding>) -> Result<(), Failure> {
     if findings.iter().any(|finding| finding.is_error) { Err(Failure::Trigger { findings }) } else { Ok(()) }
 }
 
+/// Refuses to let one more speak when a retailer has as many live as it may. One that speaks already
+/// only changes; one that is paused would come on top, as one that never was live.
+fn refuse_one_more(live: Option<&Document>, own: usize) -> Result<(), Failure> {
+    let speaks = live.is_some_and(|live| !live.paused);
+    if !speaks && own >= TRIGGERS_PER_RETAILER_MAX {
+        return Err(Failure::Conflict(format!("{TRIGGERS_PER_RETAILER_MAX} triggers are live; pause some first")));
+    }
+    Ok(())
+}
+
 /// A trigger as its retailer sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TriggerView {
@@ -187,9 +197,7 @@ impl App {
         let body = document_json(&view.draft);
         refuse_errors(check(&body, retailer, &rules))?;
         let own = rules.triggers.iter().filter(|live| live.retailer == *retailer).count();
-        if view.live.is_none() && own >= TRIGGERS_PER_RETAILER_MAX {
-            return Err(Failure::Conflict(format!("{TRIGGERS_PER_RETAILER_MAX} triggers are live; pause some first")));
-        }
+        refuse_one_more(view.live.as_deref(), own)?;
         let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());
         let live = self.rulebook.put(&self.engine, name, view.draft.body.clone(), false, &Condition::Any).await?;
         Ok(TriggerView { live: Some(live), ..view })
@@ -238,7 +246,10 @@ impl App {
             Some(number) => Failure::not_found("version", number),
             None => Failure::Conflict(format!("the trigger `{id}` has no earlier version")),
         })?;
-        refuse_errors(check(&document_json(earlier), retailer, &self.engine.rules()))?;
+        let rules = self.engine.rules();
+        refuse_errors(check(&document_json(earlier), retailer, &rules))?;
+        let own = rules.triggers.iter().filter(|live| live.retailer == *retailer).count();
+        refuse_one_more(Some(&*live), own)?;
         let live = self.rulebook.put(&self.engine, name, earlier.body.clone(), false, &Condition::Any).await?;
         Ok(TriggerView { live: Some(live), ..view })
     }
@@ -281,4 +292,22 @@ pub(super) fn name_trigger(body: &mut Value, id: &TriggerId) -> Result<(), Failu
     }
     object.insert("id".into(), id.as_str().into());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use hearthway_core::time::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_paused_trigger_counts_as_one_more_when_it_is_to_speak_again() {
+        let document =
+            |paused| Document { version: 1, number: 1, at: Timestamp::default(), body: String::new(), paused };
+        let (paused, speaking, full) = (document(true), document(false), TRIGGERS_PER_RETAILER_MAX);
+        assert!(refuse_one_more(Some(&paused), full).is_err());
+        assert!(refuse_one_more(None, full).is_err());
+        assert!(refuse_one_more(Some(&speaking), full).is_ok(), "it only changes");
+        assert!(refuse_one_more(Some(&paused), full - 1).is_ok());
+    }
 }

@@ -94,7 +94,7 @@ impl Explain {
     /// Does it.
     pub fn run(self) -> ExitCode {
         let at = self.at.map(|at| format!("&at={at}")).unwrap_or_default();
-        let (household, trigger) = (plain(&self.household), plain(&self.trigger));
+        let (household, trigger) = (encoded(&self.household), encoded(&self.trigger));
         let path = format!("/v1/explain?household={household}&trigger={trigger}{at}");
         let answer = super::on_runtime(async { self.asked.gateway()?.call("GET", &path, None).await });
         self.asked.tell(answer, Question::Decided)
@@ -132,7 +132,7 @@ impl Try {
     /// Does it.
     pub fn run(self) -> ExitCode {
         let answer = self.body().and_then(|body| {
-            let path = format!("/v1/triggers/{}/try", plain(&self.trigger));
+            let path = format!("/v1/triggers/{}/try", encoded(&self.trigger));
             super::on_runtime(async { self.asked.gateway()?.call("POST", &path, Some(&body)).await })
         });
         self.asked.tell(answer, if self.file.is_some() { Question::File } else { Question::Draft })
@@ -166,9 +166,18 @@ fn read(path: &PathBuf) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))
 }
 
-/// A name in a path or query: what is none of ours is not let through to mean something else.
-fn plain(name: &str) -> String {
-    name.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(*letter)).collect()
+/// A name in a path or query. What has a meaning there is written as its bytes, so that a name that
+/// is none is refused as it was typed, and never taken for another.
+fn encoded(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'-' | b'_' | b'.' | b'~' => text.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => text.push(char::from(byte)),
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
 }
 
 /// The answer for people.
@@ -216,4 +225,16 @@ fn page(answer: &Value, lang: Lang, asked: Question) -> String {
         page += &format!("{} “{title}”\n", words("It would say", "Elle dirait"));
     }
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encoded;
+
+    #[test]
+    fn a_name_that_is_none_is_asked_for_as_it_was_typed() {
+        assert_eq!(encoded("hh_01-a.b~c"), "hh_01-a.b~c");
+        assert_eq!(encoded("hh/abc"), "hh%2Fabc");
+        assert_eq!(encoded("a&trigger=b %é"), "a%26trigger%3Db%20%25%C3%A9");
+    }
 }
