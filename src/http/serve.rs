@@ -1,5 +1,6 @@
-//! From the listening socket to the router: a bounded number of connections, none of which may be
-//! silent for long.
+//! From the listening socket to the router: a bounded number of connections, none of which may take
+//! long to say what it wants. A body that stops half-way is bounded by its call's time, but for bulk
+//! calls; a client that takes none of its answer is not bounded yet.
 
 use std::future::Future;
 use std::io;
