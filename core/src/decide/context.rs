@@ -77,7 +77,9 @@ fn takes(
         draft.note(format!("context {name}: an older word came later, ignored"));
         return true;
     }
-    if known.is_none() && !makes_room(draft, key) {
+    // What is kept now: an entry before it in this message may have taken its place.
+    let is_kept = draft.device(key).is_some_and(|device| device.context.contains_key(name.as_str()));
+    if !is_kept && !makes_room(draft, key) {
         return false;
     }
     draft.note(format!("context {name} = {value}"));

@@ -407,6 +407,22 @@ fn a_device_keeps_sixteen_entries_of_context_and_those_that_ended_make_room() {
 }
 
 #[test]
+fn an_entry_that_made_room_and_is_said_again_in_the_same_message_makes_no_seventeenth() {
+    let mut world = home(COLD);
+    let say = |world: &mut World, names: &[&str], seconds: u32| {
+        let entries: String = names.iter().map(|name| format!("\"{name}\":1,")).collect();
+        world.up(&thermostat(), "up/context", &format!("{{{entries}\"ttl_s\":{seconds}}}")).unwrap();
+    };
+    say(&mut world, &["x"], 30);
+    say(&mut world, &["y"], 60);
+    let names: Vec<String> = (0..14).map(|n| format!("c{n}")).collect();
+    say(&mut world, &names.iter().map(String::as_str).collect::<Vec<_>>(), 3_600);
+    world.pass(Span::minutes(2));
+    say(&mut world, &["a", "x"], 60);
+    assert_eq!(world.home_of(&thermostat()).devices[&thermostat()].context.len(), 16);
+}
+
+#[test]
 fn a_batch_that_swings_to_and_fro_is_looked_at_so_often_and_no_more() {
     let triggers: String =
         (0..20).map(|n| tip(&format!("t{n}"), COLD, "[trigger.audience]\ninclude = [\"nobody\"]\n")).collect();
