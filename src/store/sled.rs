@@ -282,11 +282,13 @@ impl SledRows {
         self.pieces.as_ref().expect("it is taken only when dropped")
     }
 
-    /// Writes rows (none removes one), each once, between two words of the engine's row; durable on
-    /// return. `pause` is called now and then. After an error only another opening knows what stands.
-    pub(super) fn write<'a>(
+    /// Writes rows, each once, between two words of the engine's row; durable on return. `value`
+    /// gives what a row gets; none removes it. `pause` is called now and then. After an error only
+    /// another opening knows what stands.
+    pub(super) fn write<V: Copy>(
         &self,
-        rows: impl Iterator<Item = (Cow<'a, Key>, Option<Cow<'a, [u8]>>)> + Clone,
+        rows: &[(Cow<'_, Key>, V)],
+        value: impl Fn(V) -> Result<Option<Vec<u8>>, StoreError>,
         reached: Reached,
         mut pause: impl FnMut(),
     ) -> Result<(), StoreError> {
@@ -297,18 +299,17 @@ impl SledRows {
                 pause();
             }
         };
-        let mut any = false;
-        for (at, (key, _)) in rows.clone().enumerate() {
-            any = true;
+        for (at, (key, _)) in rows.iter().enumerate() {
             if let Some(row) = guarded(|| self.db.get(&key.0)).map_err(failed("reading what is written over"))? {
                 tally.remove(&key.0, &row);
             }
             pause_after(at);
         }
-        if any {
+        if !rows.is_empty() {
             self.note(EngineRow { reached: before, counted: Counted::AllBut { until: reached.generation, tally } })?;
         }
-        for (at, (key, value)) in rows.enumerate() {
+        for (at, (key, last)) in rows.iter().enumerate() {
+            let value = value(*last)?;
             let row = guarded(|| self.set(&key.0, value.as_deref(), reached.generation));
             if let Some(row) = row.map_err(failed("writing behind"))? {
                 tally.add(&key.0, &row);

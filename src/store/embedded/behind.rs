@@ -100,7 +100,7 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let failed = |error: std::io::Error| StoreError::Failed { doing: "syncing the logs", cause: error.to_string() };
         self.logs.sync().map_err(failed)?;
-        self.rows.write(overlay.rows(), reached, pause)?;
+        self.rows.write(&overlay.rows(), |last| last.value(&self.halves), reached, pause)?;
         self.logs.cut(reached.logs_end, self.options.logs_bytes_max).map_err(failed)
     }
 

@@ -75,7 +75,7 @@ fn a_turn_that_is_cut_short_is_no_damage_and_hides_none() {
         inner.rows.sync().unwrap();
         images.push((killed_at(&path), meanwhile.start));
     };
-    inner.rows.write(rows.rows(), reached, pause).unwrap();
+    inner.rows.write(&rows.rows(), |last| last.value(&inner.halves), reached, pause).unwrap();
     inner.shown_mut().behind = None;
     drop(store);
 

@@ -8,11 +8,15 @@
 //! database, and then it is written over from its start. A frame of an earlier turn is told by its
 //! generation, which grows by one from frame to frame. The checksum begins with the store's id,
 //! so that no message of a device can pass for a frame.
+//!
+//! Until a row is in the database its value is read from here: memory keeps only the [`Place`], so
+//! that it does not grow with what waits.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::super::identity::StoreId;
 use super::space;
@@ -32,10 +36,36 @@ pub(super) enum Entry<'a> {
     Append(u64, &'a [u8], &'a [u8]),
 }
 
+/// Where a value stands in the journal, with a checksum of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    offset: u64,
+    pub(super) bytes: u32,
+    crc: u32,
+    file: u8,
+}
+
+/// The two files, for reading what waits.
+#[derive(Debug)]
+pub(super) struct Halves([File; 2]);
+
+impl Halves {
+    /// The value at a place. The file must not have been written over since.
+    pub(super) fn read(&self, place: Place) -> Result<Vec<u8>, String> {
+        let mut value = vec![0; place.bytes as usize];
+        let file = &self.0[usize::from(place.file)];
+        file.read_exact_at(&mut value, place.offset).map_err(|error| format!("the journal cannot be read: {error}"))?;
+        if crc32fast::hash(&value) != place.crc {
+            return Err(format!("the journal is damaged at byte {} of file {}", place.offset, place.file));
+        }
+        Ok(value)
+    }
+}
+
 /// The two files, and where the next frame goes.
 pub(super) struct Journal {
     store: StoreId,
-    files: [File; 2],
+    halves: Arc<Halves>,
     current: usize,
     offset: u64,
     reserved: [u64; 2],
@@ -49,25 +79,32 @@ impl Journal {
         let open = |number: usize| {
             File::options().read(true).write(true).create(true).truncate(false).open(path(directory, number))
         };
-        Ok(Journal { store, files: [open(0)?, open(1)?], current: 0, offset: 0, reserved: [0; 2], frame: Vec::new() })
+        let halves = Arc::new(Halves([open(0)?, open(1)?]));
+        Ok(Journal { store, halves, current: 0, offset: 0, reserved: [0; 2], frame: Vec::new() })
     }
 
-    /// Every group after `generation` in order, as far as it was written whole. Gives the last
-    /// generation. A group after a gap is damage, and told.
+    /// For reading what waits, beside the one who writes.
+    pub(super) fn halves(&self) -> Arc<Halves> {
+        Arc::clone(&self.halves)
+    }
+
+    /// Every group after `generation` in order, as far as it was written whole, with the places of
+    /// the rows that it puts. Gives the last generation. A group after a gap is damage, and told.
     pub(super) fn replay(
         &self,
         generation: u64,
-        mut each: impl FnMut(&[Entry<'_>]) -> Result<(), String>,
+        mut each: impl FnMut(&[Entry<'_>], &[Place]) -> Result<(), String>,
     ) -> Result<u64, String> {
         let read = |file: &File| read_whole(file).map_err(|error| format!("the journal cannot be read: {error}"));
         let mut last = generation;
         let mut highest = 0;
         // One file in memory at a time; the first again, for it may go on where the second ends.
-        for file in [&self.files[0], &self.files[1], &self.files[0]] {
-            let bytes = read(file)?;
-            for (found, body) in frames(&self.store, &bytes) {
+        for file in [0, 1, 0] {
+            let bytes = read(&self.halves.0[file])?;
+            for (found, at, body) in frames(&self.store, &bytes) {
                 if found == last + 1 {
-                    each(&entries(body).ok_or("a group of the journal is malformed")?)?;
+                    let entries = entries(body).ok_or("a group of the journal is malformed")?;
+                    each(&entries, &places(&entries, file, at))?;
                     last = found;
                 }
             }
@@ -90,9 +127,9 @@ impl Journal {
         self.offset = 0;
     }
 
-    /// Makes a group durable. After an error nothing of it counts, unless the disk kept it
-    /// unasked; the next frame takes its place.
-    pub(super) fn write(&mut self, generation: u64, entries: &[Entry<'_>]) -> Result<(), Unwritten> {
+    /// Makes a group durable; gives the places of the rows that it puts, in order. After an error
+    /// nothing of it counts, unless the disk kept it unasked; the next frame takes its place.
+    pub(super) fn write(&mut self, generation: u64, entries: &[Entry<'_>]) -> Result<Vec<Place>, Unwritten> {
         self.frame.clear();
         self.frame.resize(HEADER_BYTES, 0);
         entries.iter().for_each(|entry| put_entry(&mut self.frame, *entry));
@@ -106,22 +143,25 @@ impl Journal {
         self.frame[4..8].copy_from_slice(&crc.to_le_bytes());
         self.frame.resize(self.frame.len().next_multiple_of(ALIGNMENT), 0);
 
-        let file = &self.files[self.current];
+        let file = &self.halves.0[self.current];
         let end = self.offset + self.frame.len() as u64;
         space::reserve(file, &mut self.reserved[self.current], end).map_err(Unwritten::NoRoom)?;
         file.write_all_at(&self.frame, self.offset).map_err(Unwritten::NoRoom)?;
         file.sync_data().map_err(Unwritten::NotSynced)?;
+        let places = places(entries, self.current, self.offset + HEADER_BYTES as u64);
         self.offset = end;
         if self.frame.capacity() > FRAME_KEPT_BYTES_MAX {
             self.frame = Vec::new();
         }
-        Ok(())
+        Ok(places)
     }
 
     /// Puts something else in the place of the current file, to see it fail.
     #[cfg(test)]
     pub(super) fn replace_file(&mut self, file: File) {
-        self.files[self.current] = file;
+        let mut halves = self.halves.0.each_ref().map(|file| file.try_clone().expect("a handle is left"));
+        halves[self.current] = file;
+        self.halves = Arc::new(Halves(halves));
     }
 }
 
@@ -170,8 +210,9 @@ fn frame<'a>(store: &StoreId, bytes: &'a [u8]) -> Option<(u64, &'a [u8], usize)>
     (number(4) == checksum(store, whole)).then(|| (generation, &whole[HEADER_BYTES..], end.next_multiple_of(ALIGNMENT)))
 }
 
-/// The frames from the start on, as long as each generation follows the one before.
-fn frames<'a>(store: &'a StoreId, bytes: &'a [u8]) -> impl Iterator<Item = (u64, &'a [u8])> {
+/// The frames from the start on, as long as each generation follows the one before: the
+/// generation, where its body stands, the body.
+fn frames<'a>(store: &'a StoreId, bytes: &'a [u8]) -> impl Iterator<Item = (u64, u64, &'a [u8])> {
     let (mut at, mut next) = (0, None);
     std::iter::from_fn(move || {
         let (generation, body, length) = frame(store, bytes.get(at..)?)?;
@@ -179,8 +220,9 @@ fn frames<'a>(store: &'a StoreId, bytes: &'a [u8]) -> impl Iterator<Item = (u64,
             return None;
         }
         next = Some(generation + 1);
+        let body_at = at + HEADER_BYTES;
         at += length;
-        Some((generation, body))
+        Some((generation, body_at as u64, body))
     })
 }
 
@@ -194,12 +236,39 @@ const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const APPEND: u8 = 3;
 
+/// Tag and two lengths.
+const ENTRY_HEAD_BYTES: usize = 7;
+/// An item's position of the one before it.
+const BEFORE_BYTES: usize = 8;
+
+impl<'a> Entry<'a> {
+    fn parts(self) -> (u8, &'a [u8], &'a [u8]) {
+        match self {
+            Entry::Put(key, value) => (PUT, key, value),
+            Entry::Delete(key) => (DELETE, key, &[]),
+            Entry::Append(_, key, item) => (APPEND, key, item),
+        }
+    }
+}
+
+/// Where the rows that a body puts stand, in order; the body begins at `at`.
+fn places(entries: &[Entry<'_>], file: usize, mut at: u64) -> Vec<Place> {
+    let mut places = Vec::new();
+    for entry in entries {
+        let (tag, key, value) = entry.parts();
+        let before = if tag == APPEND { BEFORE_BYTES } else { 0 };
+        let offset = at + (ENTRY_HEAD_BYTES + before + key.len()) as u64;
+        if tag == PUT {
+            // A value is below its bound, which is far below this type's own.
+            places.push(Place { offset, bytes: value.len() as u32, crc: crc32fast::hash(value), file: file as u8 });
+        }
+        at = offset + value.len() as u64;
+    }
+    places
+}
+
 fn put_entry(frame: &mut Vec<u8>, entry: Entry<'_>) {
-    let (tag, key, value) = match entry {
-        Entry::Put(key, value) => (PUT, key, value),
-        Entry::Delete(key) => (DELETE, key, [].as_slice()),
-        Entry::Append(_, key, item) => (APPEND, key, item),
-    };
+    let (tag, key, value) = entry.parts();
     // Keys and values are below their bounds, which are far below these types' own.
     frame.push(tag);
     frame.extend_from_slice(&(key.len() as u16).to_le_bytes());
@@ -215,11 +284,13 @@ fn put_entry(frame: &mut Vec<u8>, entry: Entry<'_>) {
 fn entries(mut body: &[u8]) -> Option<Vec<Entry<'_>>> {
     let mut entries = Vec::new();
     while !body.is_empty() {
-        let (head, rest) = body.split_first_chunk::<7>()?;
+        let (head, rest) = body.split_first_chunk::<ENTRY_HEAD_BYTES>()?;
         let key_bytes = usize::from(u16::from_le_bytes([head[1], head[2]]));
         let value_bytes = usize::try_from(u32::from_le_bytes([head[3], head[4], head[5], head[6]])).ok()?;
         let (before, rest) = match head[0] {
-            APPEND => rest.split_first_chunk::<8>().map(|(before, rest)| (u64::from_le_bytes(*before), rest))?,
+            APPEND => {
+                rest.split_first_chunk::<BEFORE_BYTES>().map(|(before, rest)| (u64::from_le_bytes(*before), rest))?
+            }
             _ => (0, rest),
         };
         let (key, rest) = rest.split_at_checked(key_bytes)?;
@@ -255,9 +326,11 @@ mod tests {
     }
     fn replayed(journal: &Journal, after: u64) -> Result<(u64, Vec<u64>), String> {
         let mut seen = Vec::new();
-        let last = journal.replay(after, |entries| {
+        let last = journal.replay(after, |entries, places| {
             let Entry::Put(key, b"value") = entries[0] else { panic!("{entries:?}") };
             assert_eq!(entries[1..], [Entry::Delete(b"k"), Entry::Append(7, b"l", key)]);
+            assert_eq!(places.len(), 1);
+            assert_eq!(journal.halves().read(places[0]).unwrap(), b"value");
             seen.push(u64::from_be_bytes(key.try_into().unwrap()));
             Ok(())
         })?;
@@ -306,6 +379,29 @@ mod tests {
                 Err(said) => assert!(said.contains("damaged"), "{said}"),
             }
         }
+    }
+
+    #[test]
+    fn a_value_that_waits_is_read_back_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut written = journal(directory.path());
+        let entries = [
+            Entry::Append(0, b"log", b"item"),
+            Entry::Put(b"a", b"first"),
+            Entry::Delete(b"b"),
+            Entry::Put(b"c", b"second"),
+        ];
+        written.turn();
+        written.write(1, &entries).unwrap();
+        let places = written.write(2, &entries).unwrap();
+        let read = |place| written.halves().read(place);
+        assert_eq!(places.iter().map(|place| read(*place).unwrap()).collect::<Vec<_>>(), [&b"first"[..], b"second"]);
+        let file = path(directory.path(), 1);
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[places[1].offset as usize] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+        assert_eq!(read(places[0]).unwrap(), b"first");
+        assert!(read(places[1]).unwrap_err().contains("damaged"));
     }
 
     #[test]

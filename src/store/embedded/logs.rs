@@ -25,7 +25,7 @@ use super::space;
 
 const HEADER_BYTES: usize = 18;
 /// Read at once: most items fit, so that one call of the system brings them.
-const READ_BYTES: usize = 1024;
+const READ_BYTES: usize = 512;
 /// The first position; none before it means that the log begins.
 pub(super) const FIRST: u64 = 1;
 
@@ -191,12 +191,11 @@ impl Logs {
     pub(super) fn read(&self, position: u64) -> Result<Option<Item>, String> {
         let Some(file) = self.file_at(position) else { return Ok(None) };
         let offset = position - file.base;
-        let mut bytes = vec![0; READ_BYTES];
+        let mut near = [0; READ_BYTES];
         let unreadable = |error: io::Error| format!("the log cannot be read at {position}: {error}");
-        let got = read_some(&file.file, &mut bytes, offset).map_err(unreadable)?;
-        bytes.truncate(got);
+        let got = read_some(&file.file, &mut near, offset).map_err(unreadable)?;
         let damaged = || format!("the log is damaged at {position}");
-        let header = bytes.first_chunk::<HEADER_BYTES>().ok_or_else(damaged)?;
+        let header = near[..got].first_chunk::<HEADER_BYTES>().ok_or_else(damaged)?;
         let crc = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
         let value_bytes = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
         let key_bytes = usize::from(u16::from_le_bytes([header[8], header[9]]));
@@ -205,17 +204,21 @@ impl Logs {
             return Err(damaged());
         }
         let length = HEADER_BYTES + key_bytes + value_bytes;
-        if length > got {
-            bytes.resize(length, 0);
-            file.file.read_exact_at(&mut bytes[got..], offset + got as u64).map_err(unreadable)?;
-        }
-        if crc != checksum(&self.store, position, &bytes[4..length]) {
+        let long;
+        let bytes = if length <= got {
+            &near[..length]
+        } else {
+            let mut whole = near[..got].to_vec();
+            whole.resize(length, 0);
+            file.file.read_exact_at(&mut whole[got..], offset + got as u64).map_err(unreadable)?;
+            long = whole;
+            &long
+        };
+        if crc != checksum(&self.store, position, &bytes[4..]) {
             return Err(damaged());
         }
-        let key = bytes[HEADER_BYTES..HEADER_BYTES + key_bytes].to_vec();
-        bytes.truncate(length);
-        bytes.drain(..HEADER_BYTES + key_bytes);
-        Ok(Some(Item { before, key, value: bytes }))
+        let (key, value) = bytes[HEADER_BYTES..].split_at(key_bytes);
+        Ok(Some(Item { before, key: key.to_vec(), value: value.to_vec() }))
     }
 
     /// At most `limit` items of all logs up to `end`, the oldest first, starting after the one at

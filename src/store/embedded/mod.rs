@@ -44,7 +44,7 @@ use super::keys::{Key, table};
 use super::sled::{EngineRow, Reached, SledRows};
 use super::{AllItems, Commit, Items, Mark, Outcome, Rows, SCAN_ROWS_MAX, Store, StoreError, group, range};
 use behind::Behind;
-use journal::{Entry, Journal, Unwritten};
+use journal::{Entry, Halves, Journal, Place, Unwritten};
 use logs::{End, Logs};
 use overlay::Shown;
 
@@ -55,7 +55,8 @@ pub struct EmbeddedOptions {
     pub cache_bytes: u64,
     /// Bytes of one half of the journal: what a turn may be at most before rows are written behind.
     pub journal_bytes: u64,
-    /// Bytes of rows in memory that are not yet in the database: the other end of a turn.
+    /// Bytes of rows that are not yet in the database: the other end of a turn. Memory has their
+    /// keys only.
     pub overlay_bytes: usize,
     /// Bytes of all logs together; beyond it the oldest items go.
     pub logs_bytes_max: u64,
@@ -93,6 +94,8 @@ struct Inner {
     options: EmbeddedOptions,
     rows: SledRows,
     logs: Logs,
+    /// The journal's files, where what waits is read.
+    halves: Arc<Halves>,
     shown: RwLock<Shown>,
     writer: Mutex<Writer>,
     turn: Behind,
@@ -134,12 +137,14 @@ impl EmbeddedStore {
         for made in [path, &path.join("journal"), &path.join("logs")] {
             sync_directory(made).map_err(|error| directory.unreadable("syncing the directory", &error))?;
         }
+        let halves = journal.halves();
         let mut inner = Inner {
             writer: Mutex::new(Writer { journal, logs_end, generation: reached.generation }),
             options,
             rows,
             logs,
-            shown: RwLock::default(),
+            shown: RwLock::new(Shown::new(Arc::clone(&halves))),
+            halves,
             turn: Behind::default(),
             failed: OnceLock::new(),
             directory,
@@ -204,12 +209,12 @@ impl Inner {
         let Writer { journal, logs_end, generation } = &mut *writer;
         let until = engine.and_then(|engine| engine.counted.until()).unwrap_or(*generation);
         let (mut taken_up, mut being_written) = (*generation, HashSet::new());
-        let last = journal.replay(*generation, |entries| {
+        let last = journal.replay(*generation, |entries, places| {
             taken_up += 1;
             if taken_up <= until {
                 being_written.extend(entries.iter().map(key_behind));
             }
-            self.take_up(logs_end, entries)
+            self.take_up(logs_end, entries, places)
         });
         let last = last.map_err(|cause| self.directory.lost(cause))?;
         let durable = self.directory.watermark().max(until);
@@ -228,15 +233,16 @@ impl Inner {
     }
 
     /// A group of the journal, once more. The database may be further: a turn was being written.
-    fn take_up(&self, logs_end: &mut End, entries: &[Entry<'_>]) -> Result<(), String> {
+    fn take_up(&self, logs_end: &mut End, entries: &[Entry<'_>], places: &[Place]) -> Result<(), String> {
         let io = |error: std::io::Error| format!("the logs cannot be written: {error}");
         let bytes = entries.iter().map(item_bytes).sum();
         self.logs.reserve(logs_end, bytes, self.options.log_file_bytes).map_err(io)?;
-        self.show(logs_end, entries).map_err(io)
+        self.show(logs_end, entries, places).map_err(io)
     }
 
-    /// Lets readers see a group: items in the logs' files, then rows and heads.
-    fn show(&self, logs_end: &mut End, entries: &[Entry<'_>]) -> std::io::Result<()> {
+    /// Lets readers see a group: items in the logs' files, then rows, by the places where their
+    /// values stand, and heads.
+    fn show(&self, logs_end: &mut End, entries: &[Entry<'_>], places: &[Place]) -> std::io::Result<()> {
         let items = entries.iter().filter_map(|entry| match entry {
             Entry::Append(before, log, item) => Some((*before, *log, *item)),
             Entry::Put(..) | Entry::Delete(_) => None,
@@ -244,9 +250,13 @@ impl Inner {
         let mut heads = Vec::new();
         self.logs.append(logs_end, items, |log, position| heads.push((log, position)))?;
         let mut shown = self.shown_mut();
+        let mut places = places.iter();
         for entry in entries {
             match entry {
-                Entry::Put(key, value) => shown.active.set(key, Some(value)),
+                Entry::Put(key, _) => {
+                    let place = places.next().expect("the journal gives a place for each row that is put");
+                    shown.active.set(key, Some(*place));
+                }
                 Entry::Delete(key) => shown.active.set(key, None),
                 Entry::Append(..) => {}
             }
@@ -298,8 +308,8 @@ impl Inner {
     }
 
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
-        if let Some(written) = self.shown().get(key) {
-            return Ok(written.cloned());
+        if let Some(written) = self.shown().get(key)? {
+            return Ok(written);
         }
         self.rows.get(key)
     }
@@ -325,14 +335,14 @@ impl Inner {
         let bytes = staged.appends.iter().map(|(log, item)| Logs::item_bytes(&log.0, item)).sum();
         self.logs.reserve(logs_end, bytes, self.options.log_file_bytes).map_err(failed("making room in the logs"))?;
         let entries = self.entries(logs_end, staged)?;
-        match journal.write(*generation + 1, &entries) {
-            Ok(()) => {}
-            Err(Unwritten::NoRoom(error)) => return Err(failed("writing the journal")(error)),
-            Err(Unwritten::NotSynced(error)) => return Err(self.fail(failed("syncing the journal")(error))),
-        }
+        let places = journal.write(*generation + 1, &entries).map_err(|unwritten| match unwritten {
+            Unwritten::NoRoom(error) => failed("writing the journal")(error),
+            Unwritten::NotSynced(error) => self.fail(failed("syncing the journal")(error)),
+        })?;
         *generation += 1;
         // From here on the group is durable, whatever follows.
-        self.show(logs_end, &entries).map_err(failed("writing the logs")).map_err(|error| self.fail(error))?;
+        let shown = self.show(logs_end, &entries, &places);
+        shown.map_err(failed("writing the logs")).map_err(|error| self.fail(error))?;
         let raised = self.directory.raise_watermark(*generation);
         raised.map_err(failed("raising the watermark")).map_err(|error| self.fail(error))
     }

@@ -1,4 +1,5 @@
-//! Rows that are durable in the journal and not yet in the database.
+//! Rows that are durable in the journal and not yet in the database: their keys, and where in the
+//! journal their values stand.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -10,6 +11,7 @@ use super::super::keys::{Key, table};
 use super::super::range::Range;
 use super::super::{Rows, StoreError};
 use super::head_key;
+use super::journal::{Halves, Place};
 
 /// The last write of each key, and the last position of each log.
 #[derive(Debug, Default)]
@@ -20,14 +22,40 @@ pub(super) struct Overlay {
     sorted: BTreeMap<Key, Value>,
     /// The last position of each log, by its key.
     heads: HashMap<Box<[u8]>, u64>,
-    /// Bytes of all keys and values, with what the maps themselves need.
+    /// Bytes of all keys and values, with what a row needs beside them: how long a turn is.
     pub(super) bytes: usize,
 }
 
-/// What a write leaves at its key; none removes it.
-type Value = Option<Vec<u8>>;
+/// What a write leaves at its key: where its value stands; none removes it.
+type Value = Option<Place>;
 
-/// Bytes of a row beside its key and value: two vectors, the map's nodes, the allocator.
+/// What a row of the overlay gives to the database.
+#[derive(Clone, Copy)]
+pub(super) enum Last {
+    /// The row goes.
+    Gone,
+    /// Its value stands in the journal.
+    At(Place),
+    /// The position of a log's newest item.
+    Head(u64),
+}
+
+impl Last {
+    /// The value; none where the row goes.
+    pub(super) fn value(self, halves: &Halves) -> Result<Option<Vec<u8>>, StoreError> {
+        match self {
+            Last::Gone => Ok(None),
+            Last::At(place) => read(halves, place).map(Some),
+            Last::Head(position) => Ok(Some(position.to_be_bytes().into())),
+        }
+    }
+}
+
+fn read(halves: &Halves, place: Place) -> Result<Vec<u8>, StoreError> {
+    halves.read(place).map_err(|cause| StoreError::Failed { doing: "reading a row that waits", cause })
+}
+
+/// Bytes of a row beside its key and value, in the database as here.
 const ROW_OVERHEAD_BYTES: usize = 100;
 /// Every message writes a row of these tables, and the next message of the same home writes it
 /// again. They are walked through only when the gateway starts or is backed up.
@@ -39,23 +67,16 @@ fn is_point(key: &[u8]) -> bool {
 
 impl Overlay {
     /// Takes a write.
-    pub(super) fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let new = value.map_or(0, <[u8]>::len);
+    pub(super) fn set(&mut self, key: &[u8], value: Value) {
+        let bytes = |value: &Value| value.map_or(0, |place| place.bytes as usize);
         let known = if is_point(key) { self.points.get_mut(key) } else { self.sorted.get_mut(key) };
         if let Some(known) = known {
-            self.bytes = self.bytes + new - known.as_ref().map_or(0, Vec::len);
-            match (known, value) {
-                // Records keep their size more or less: their place is used again.
-                (Some(known), Some(value)) => {
-                    known.clear();
-                    known.extend_from_slice(value);
-                }
-                (known, value) => *known = value.map(<[u8]>::to_vec),
-            }
+            self.bytes = self.bytes + bytes(&value) - bytes(known);
+            *known = value;
             return;
         }
-        self.bytes += key.len() + new + ROW_OVERHEAD_BYTES;
-        let (at, value) = (Key(key.to_vec()), value.map(<[u8]>::to_vec));
+        self.bytes += key.len() + bytes(&value) + ROW_OVERHEAD_BYTES;
+        let at = Key(key.to_vec());
         if is_point(key) {
             self.points.insert(at, value)
         } else {
@@ -78,16 +99,13 @@ impl Overlay {
     }
 
     /// All rows as the database gets them, sorted: neighbours of its tree are then written together.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (Cow<'_, Key>, Option<Cow<'_, [u8]>>)> + Clone {
-        let mut heads: Vec<_> = self.heads.iter().collect();
-        heads.sort_unstable();
-        let heads = heads.into_iter().map(|(log, position)| {
-            let position: Vec<u8> = position.to_be_bytes().into();
-            (Cow::Owned(head_key(log)), Some(Cow::Owned(position)))
-        });
-        let mut rows: Vec<_> = self.points.iter().chain(&self.sorted).collect();
-        rows.sort_unstable_by_key(|(key, _)| *key);
-        heads.chain(rows.into_iter().map(|(key, value)| (Cow::Borrowed(key), value.as_deref().map(Cow::Borrowed))))
+    pub(super) fn rows(&self) -> Vec<(Cow<'_, Key>, Last)> {
+        let heads = self.heads.iter().map(|(log, position)| (Cow::Owned(head_key(log)), Last::Head(*position)));
+        let rows = self.points.iter().chain(&self.sorted);
+        let rows = rows.map(|(key, value)| (Cow::Borrowed(key), value.map_or(Last::Gone, Last::At)));
+        let mut all: Vec<_> = heads.chain(rows).collect();
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        all
     }
 
     /// The rows of a range in order.
@@ -121,19 +139,25 @@ fn may_hold((from, to): &(Bound<Key>, Bound<Key>), table: u8) -> bool {
 }
 
 /// What is shown: the database under the writes of the last turn of the journal under those of
-/// this one.
-#[derive(Debug, Default)]
+/// this one. As long as it is held nothing that waits is written over.
+#[derive(Debug)]
 pub(super) struct Shown {
     pub(super) active: Overlay,
     pub(super) behind: Option<Arc<Overlay>>,
+    halves: Arc<Halves>,
 }
 
 impl Shown {
+    /// Nothing waits; what will, stands in these files.
+    pub(super) fn new(halves: Arc<Halves>) -> Shown {
+        Shown { active: Overlay::default(), behind: None, halves }
+    }
+
     /// The last write of a key, if it is not in the database yet.
-    pub(super) fn get(&self, key: &Key) -> Option<Option<&Vec<u8>>> {
+    pub(super) fn get(&self, key: &Key) -> Result<Option<Option<Vec<u8>>>, StoreError> {
         let written = self.active.get(key);
         let written = written.or_else(|| self.behind.as_ref().and_then(|behind| behind.get(key)));
-        written.map(Option::as_ref)
+        written.map(|value| value.map(|place| read(&self.halves, place)).transpose()).transpose()
     }
 
     /// The last position of a log, if it is not in the database yet.
@@ -155,7 +179,7 @@ impl Shown {
             let more = page.last().filter(|_| page.len() >= limit).map(|(last, _)| last.0.clone());
             let end = more.clone().map_or_else(|| to.clone(), Bound::Included);
             let (behind, active) = self.within((from, end));
-            merge(page, behind, active, Ord::cmp, limit, &mut found);
+            merge(page, behind, active, Ord::cmp, limit, &mut found, &self.halves)?;
             let Some(last) = more else { break };
             from = Bound::Excluded(last);
         }
@@ -175,7 +199,7 @@ impl Shown {
             let more = page.last().filter(|_| page.len() >= limit).map(|(first, _)| first.0.clone());
             let start = more.clone().map_or_else(|| from.clone(), Bound::Included);
             let (behind, active) = self.within((start, to));
-            merge(page, behind.rev(), active.rev(), |a, b| b.cmp(a), limit, &mut found);
+            merge(page, behind.rev(), active.rev(), |a, b| b.cmp(a), limit, &mut found, &self.halves)?;
             let Some(first) = more else { break };
             to = Bound::Excluded(first);
         }
@@ -202,20 +226,22 @@ fn merge<'a>(
     order: impl Fn(&Key, &Key) -> Ordering,
     limit: usize,
     found: &mut Rows,
-) {
+    halves: &Halves,
+) -> Result<(), StoreError> {
     let (mut page, mut behind, mut active) = (page.into_iter().peekable(), behind.peekable(), active.peekable());
     while found.len() < limit {
         let keys = [page.peek().map(|row| &row.0), behind.peek().map(|row| row.0), active.peek().map(|row| row.0)];
-        let Some(key) = keys.into_iter().flatten().min_by(|a, b| order(a, b)).cloned() else { return };
+        let Some(key) = keys.into_iter().flatten().min_by(|a, b| order(a, b)).cloned() else { return Ok(()) };
         let stored = page.next_if(|(of, _)| *of == key).map(|(_, value)| value);
         let older = behind.next_if(|(of, _)| **of == key);
         let newer = active.next_if(|(of, _)| **of == key);
         let value = match newer.or(older) {
-            Some((_, written)) => written.clone(),
+            Some((_, written)) => written.map(|place| read(halves, place)).transpose()?,
             None => stored,
         };
         found.extend(value.map(|value| (key, value)));
     }
+    Ok(())
 }
 
 /// A range that a sorted map would refuse: it is upside down, or excludes its only key.
