@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{DecisionId, InputId, OfferId, TriggerId};
 use crate::time::Timestamp;
+use crate::words::Reason;
 
 /// Words of a trace: mostly the same ones in every trace, and then no copy of them.
 pub type Phrase = Cow<'static, str>;
@@ -119,6 +120,10 @@ impl StepTrace {
     /// The stable word that its reason begins with.
     pub fn code(&self) -> &str {
         self.reason.split_once(':').map_or(&*self.reason, |(code, _)| code)
+    }
+    /// Whether this is its reason.
+    pub fn says(&self, reason: Reason) -> bool {
+        self.code() == reason.code()
     }
 }
 

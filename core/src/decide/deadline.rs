@@ -4,6 +4,7 @@
 use super::draft::{Draft, description};
 use super::edge;
 use super::pipeline::Cause;
+use super::rank::best_first;
 use super::wake::{self, concerned, fire, set};
 use super::watched::still_stands;
 use crate::decision::Change;
@@ -18,7 +19,8 @@ pub(super) fn due(draft: &mut Draft<'_>, key: &DeviceKey) {
     let now = draft.now;
     let (rules, home) = (draft.rules, draft.before());
     let Some(device) = home.devices.get(key) else { return };
-    for (id, edge) in device.edges.iter().filter(|(_, edge)| edge.again_at.is_some_and(|at| at <= now)) {
+    let due = device.edges.iter().filter(|(_, edge)| edge.again_at.is_some_and(|at| at <= now));
+    for (id, edge) in best_first(home, now, due, |(id, _)| rules.triggers.known(home.retailer.as_ref(), id)) {
         // An earlier deadline of this very input may have moved it.
         if draft.device(key).and_then(|device| device.edges.get(id)) != Some(edge) {
             continue;

@@ -18,6 +18,7 @@ mod leave;
 mod offer;
 mod order;
 mod pipeline;
+mod rank;
 mod render;
 mod said;
 mod steps;

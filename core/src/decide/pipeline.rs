@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use super::draft::{Draft, description};
+use super::rank;
 use super::render::{self, Proposal};
 use super::said::{Steps, block, not_configured};
 use super::steps::{self, Look};
 use crate::decision::{Change, Effect};
 use crate::id::{DecisionId, DeviceKey, OfferId, SlotId};
 use crate::input::Input;
-use crate::limits::LIVE_OFFERS_PER_DEVICE_MAX;
 use crate::model::{Contact, ContactState, Household, Offer, OfferState, StateChange};
 use crate::rules::RuleSet;
 use crate::time::{Span, Timestamp};
@@ -87,8 +87,9 @@ pub(super) struct Evaluated {
 
 /// What the caller of [`consider`] needs to know.
 pub(super) struct Considered {
-    /// Nothing but its conditions stood in the way.
-    pub(super) waits_for_conditions: bool,
+    /// Nothing stood in the way but its conditions, or another offer on its surface: it is looked at
+    /// again.
+    pub(super) waits: bool,
 }
 
 impl Evaluated {
@@ -101,11 +102,9 @@ impl Evaluated {
     fn is_blocked(&self) -> bool {
         self.steps.iter().any(|step| step.verdict == StepVerdict::Block)
     }
-    fn waits_for_conditions(&self) -> bool {
-        self.steps
-            .iter()
-            .find(|step| step.verdict == StepVerdict::Block)
-            .is_some_and(|step| step.step == Step::Conditions)
+    fn waits(&self) -> bool {
+        let first = self.steps.iter().find(|step| step.verdict == StepVerdict::Block);
+        first.is_some_and(|step| step.step == Step::Conditions || step.says(Reason::LostRanking))
     }
 }
 
@@ -132,11 +131,11 @@ pub(super) fn consider(draft: &mut Draft<'_>, trigger: &Trigger, wake: &Wake<'_>
     let decision = decision_id(home, input, trigger, Some(wake.device));
     if draft.has_offered(decision) || !draft.may_look() {
         // A batch crossed the edge more than once: one message makes one offer.
-        return Considered { waits_for_conditions: false };
+        return Considered { waits: false };
     }
     let evaluated = evaluate(draft.home(), rules, trigger, wake, input, now);
     let first_block = evaluated.first_block();
-    let considered = Considered { waits_for_conditions: evaluated.waits_for_conditions() };
+    let considered = Considered { waits: evaluated.waits() };
     let held_before = wake.cause.held();
     let offer = if evaluated.is_blocked() {
         None
@@ -144,7 +143,7 @@ pub(super) fn consider(draft: &mut Draft<'_>, trigger: &Trigger, wake: &Wake<'_>
         evaluated.proposal.map(|proposal| {
             let id = held_before.unwrap_or_else(|| OfferId::derived(&[decision.bytes()]));
             let offer = proposal.into_offer(id, decision, trigger, wake, now);
-            give(draft, offer, evaluated.hold_until)
+            give(draft, offer, evaluated.hold_until, held_before.is_some())
         })
     };
     if let (None, Some(held)) = (offer, held_before) {
@@ -165,9 +164,11 @@ pub(super) fn consider(draft: &mut Draft<'_>, trigger: &Trigger, wake: &Wake<'_>
 }
 
 /// Sends an offer, or keeps it for a better hour; makes room for it first.
-fn give(draft: &mut Draft<'_>, mut offer: Offer, hold_until: Option<Timestamp>) -> OfferId {
+fn give(draft: &mut Draft<'_>, mut offer: Offer, hold_until: Option<Timestamp>, was_held: bool) -> OfferId {
     let (id, now, device) = (offer.id, draft.now, offer.device.clone());
-    make_room(draft, &device, id);
+    for weaker in rank::outranked(draft.home(), &offer, was_held, now) {
+        super::offer::withdraw(draft, weaker, "superseded");
+    }
     let earlier = draft.home().offers.get(&id).map(|earlier| earlier.history.clone());
     offer.history = earlier.unwrap_or_default();
     let (state, cause) = match hold_until {
@@ -191,22 +192,6 @@ fn give(draft: &mut Draft<'_>, mut offer: Offer, hold_until: Option<Timestamp>) 
     draft.change(Change::OfferSet(Box::new(offer)));
     super::drop_ended(draft);
     id
-}
-
-/// A device holds few live offers; the oldest makes room for the next.
-fn make_room(draft: &mut Draft<'_>, device: &DeviceKey, coming: OfferId) {
-    let mut live: Vec<_> = draft
-        .home()
-        .offers
-        .values()
-        .filter(|offer| offer.device == *device && offer.state.is_live() && offer.id != coming)
-        .map(|offer| (offer.valid_from, offer.id))
-        .collect();
-    live.sort();
-    let surplus = (live.len() + 1).saturating_sub(LIVE_OFFERS_PER_DEVICE_MAX);
-    for (_, id) in live.into_iter().take(surplus) {
-        super::offer::withdraw(draft, id, "superseded");
-    }
 }
 
 /// All steps in their fixed order, none skipped because an earlier one blocked: explain shows
@@ -246,7 +231,8 @@ pub(super) fn evaluate(
     let (said, text) = render::content(&look.scope(), trigger, product.as_deref(), rules);
     taken.say(Step::Content, said);
     let (said, place) = render::placement(trigger, can, product.as_deref(), text.as_ref());
-    taken.say(Step::Placement, said);
+    let lost = place.as_ref().and_then(|place| rank::lost(&look, place.id()));
+    taken.say(Step::Placement, lost.unwrap_or(said));
     let (said, hold_until) = steps::quiet(&look);
     taken.say(Step::Quiet, said);
     taken.say(Step::Budget, not_configured(Reason::NoBudget));

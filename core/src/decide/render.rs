@@ -25,6 +25,13 @@ pub(super) struct Place {
     confirm: Option<(String, String)>,
 }
 
+impl Place {
+    /// Which surface.
+    pub(super) fn id(&self) -> &PlacementId {
+        &self.placement.id
+    }
+}
+
 /// All of an offer but its life.
 pub(super) struct Proposal {
     retailer: crate::id::RetailerId,
@@ -275,7 +282,7 @@ pub(super) fn price(product: &Product, qty: u32, lock_until: Timestamp) -> Optio
 impl Proposal {
     /// Where it would show.
     pub(super) fn placement(&self) -> &PlacementId {
-        &self.place.placement.id
+        self.place.id()
     }
 
     /// Gives it a life.

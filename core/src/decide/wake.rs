@@ -3,6 +3,7 @@
 use super::draft::{Draft, description};
 use super::edge::{self, Seen, Turn};
 use super::pipeline::{self, Cause, Wake};
+use super::rank::best_first;
 use super::watched::still_stands;
 use crate::decision::Change;
 use crate::id::{DeviceKey, FieldName, SlotId};
@@ -37,7 +38,9 @@ pub(super) fn by_edge(draft: &mut Draft<'_>, key: &DeviceKey, watched: Watched<'
     let Some(device) = home.devices.get(key) else { return };
     let Some(can) = description(device, rules) else { return };
     let previous = seen.previous.map(|(value, _)| value);
-    for trigger in rules.triggers.crossed(concerned(home, device, can), watched, previous, seen.value) {
+    let crossed_now = rules.triggers.crossed(concerned(home, device, can), watched, previous, seen.value);
+    let now = draft.now;
+    for trigger in best_first(draft.home(), now, crossed_now, |trigger| Some(*trigger)) {
         let state = draft.device(key).map_or(EdgeState::Ready, |device| device.edge(&trigger.id));
         if !state.is_ready() || made.contains(&trigger.id) {
             continue;
@@ -140,7 +143,7 @@ pub(super) fn fire(
     let wake = Wake { device: key, slot: trigger.on.slot(), event, at, cause };
     let considered = pipeline::consider(draft, trigger, &wake);
     if holds_on {
-        arm(draft, key, trigger, at, considered.waits_for_conditions);
+        arm(draft, key, trigger, at, considered.waits);
     }
 }
 
@@ -177,8 +180,10 @@ fn arm(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, since: Timesta
 
 /// Looks again at every edge that was armed before this input.
 pub(super) fn armed(draft: &mut Draft<'_>, key: &DeviceKey) {
-    let Some(device) = draft.before().devices.get(key) else { return };
-    for id in device.edges.iter().filter(|(_, edge)| edge.state == EdgeState::Armed).map(|(id, _)| id) {
+    let (rules, home) = (draft.rules, draft.before());
+    let Some(device) = home.devices.get(key) else { return };
+    let armed = device.edges.iter().filter(|(_, edge)| edge.state == EdgeState::Armed).map(|(id, _)| id);
+    for id in best_first(home, draft.now, armed, |id| rules.triggers.known(home.retailer.as_ref(), id)) {
         let still = draft.device(key).and_then(|device| device.edges.get(id)).cloned();
         if let Some(edge) = still.filter(|edge| edge.state == EdgeState::Armed) {
             again(draft, key, id, &edge);
@@ -201,7 +206,7 @@ pub(super) fn again(draft: &mut Draft<'_>, key: &DeviceKey, id: &crate::id::Trig
     // The edge still holds, so what counts is that it holds now, not when it was crossed.
     let wake = Wake { device: key, slot: trigger.on.slot(), event: None, at: draft.now, cause: Cause::Armed };
     let considered = pipeline::consider(draft, trigger, &wake);
-    arm(draft, key, trigger, edge.since, considered.waits_for_conditions);
+    arm(draft, key, trigger, edge.since, considered.waits);
 }
 
 /// A slot's evidence changed: every field of it that triggers can watch.
@@ -229,7 +234,9 @@ pub(super) fn by_event(draft: &mut Draft<'_>, key: &DeviceKey, event: &EventUp, 
     let home = draft.before();
     let Some(device) = home.devices.get(key) else { return };
     let Some(can) = description(device, rules) else { return };
-    for trigger in rules.triggers.on_event(concerned(home, device, can), &event.r#type) {
+    let awaiting = rules.triggers.on_event(concerned(home, device, can), &event.r#type);
+    let now = draft.now;
+    for trigger in best_first(draft.home(), now, awaiting, |trigger| Some(*trigger)) {
         let Some(count) = trigger.on.count() else {
             fire(draft, key, trigger, Some(event), at, Cause::Event);
             continue;
@@ -251,7 +258,8 @@ pub(super) fn by_moment(draft: &mut Draft<'_>, key: &DeviceKey, moment: Moment) 
     let home = draft.home().clone();
     let Some(device) = home.devices.get(key) else { return };
     let Some(can) = description(device, rules) else { return };
-    for trigger in rules.triggers.at_moment(concerned(&home, device, can), moment) {
+    let awaiting = rules.triggers.at_moment(concerned(&home, device, can), moment);
+    for trigger in best_first(&home, now, awaiting, |trigger| Some(*trigger)) {
         fire(draft, key, trigger, None, now, Cause::Event);
     }
 }

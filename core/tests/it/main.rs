@@ -7,6 +7,7 @@ mod explained;
 mod laws;
 mod orders;
 mod ownership;
+mod ranking;
 mod records;
 mod semantics;
 mod transcript;

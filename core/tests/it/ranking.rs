@@ -1,0 +1,108 @@
+//! Which of several offers a surface shows.
+
+use hearthway_core::model::OfferState;
+use hearthway_core::time::Span;
+use hearthway_core::trace::{Step, Verdict};
+use hearthway_core::words::Tongue;
+
+use crate::by_time::{each_ten_minutes, home_with, offers, temperature, tip};
+use crate::triggers::QUIET;
+use crate::world::{World, thermostat};
+
+fn below(id: &str, threshold: u32, priority: u32) -> String {
+    let on = format!("event = \"telemetry\"\nfield = \"temperature\"\nfalls_below = {threshold}\nrearm = 18");
+    tip(id, &on, "").replace("kind = \"tip\"", &format!("kind = \"tip\"\npriority = {priority}"))
+}
+
+fn spoke(world: &mut World) -> Vec<String> {
+    world.offers_put(&thermostat()).into_iter().map(|offer| offer.trigger.to_string()).collect()
+}
+
+#[test]
+fn of_two_offers_for_one_surface_the_higher_priority_wins_and_the_other_is_told_why() {
+    let mut world = home_with(&[below("a", 17, 40), below("b", 17, 60)].concat());
+    temperature(&mut world, 19.0);
+    temperature(&mut world, 16.0);
+    assert_eq!(spoke(&mut world), ["b"]);
+    let lost = world.last_trace();
+    assert_eq!((lost.trigger.as_str(), lost.first_block, lost.verdict), ("a", Some(Step::Placement), Verdict::Held));
+    let step = lost.steps.iter().find(|step| step.step == Step::Placement).unwrap();
+    assert_eq!(step.reason, "lost_ranking: b with 60 against 40");
+    let told = |tongue: Tongue| step.in_words(tongue);
+    assert_eq!(told(Tongue::En), "Another offer takes home.card: that of b with priority 60; this one has 40.");
+    assert_eq!(told(Tongue::Fr), "Une autre offre occupe home.card : celle de b, de priorité 60 ; celle-ci a 40.");
+}
+
+#[test]
+fn what_lost_is_looked_at_again_with_the_next_input_while_its_edge_holds() {
+    let mut world = home_with(&[below("a", 17, 40), below("b", 17, 60)].concat());
+    each_ten_minutes(&mut world, &[19.0, 16.0]);
+    assert_eq!(spoke(&mut world), ["b"]);
+    temperature(&mut world, 16.0);
+    assert_eq!(spoke(&mut world), ["a"], "both are live now, each said at its own moment");
+    let mut world = home_with(&[below("a", 17, 40), below("b", 17, 60)].concat());
+    each_ten_minutes(&mut world, &[19.0, 16.0, 19.0]);
+    assert_eq!(spoke(&mut world), ["b"], "on the way back it is disarmed");
+}
+
+#[test]
+fn of_equal_priority_the_one_that_was_silent_for_longer_wins_and_then_the_first_id() {
+    let triggers = [below("a", 17, 50), below("b", 10, 50), below("c", 10, 50)].concat();
+    let mut world = home_with(&triggers);
+    each_ten_minutes(&mut world, &[19.0, 16.0]);
+    assert_eq!(spoke(&mut world), ["a"]);
+    each_ten_minutes(&mut world, &[19.0, 9.0]);
+    assert_eq!(spoke(&mut world), ["b"], "neither b nor c ever spoke, a did");
+}
+
+#[test]
+fn a_full_device_gives_up_its_weakest_offer_for_a_stronger_one_and_none_for_a_weaker() {
+    let strong: String = (0..4).map(|n| below(&format!("s{n}"), 17 - n, 60)).collect();
+    let mut world = home_with(&[strong, below("weak", 13, 50), below("top", 12, 70)].concat());
+    each_ten_minutes(&mut world, &[19.0, 16.5, 15.5, 14.5, 13.5]);
+    assert_eq!(spoke(&mut world), ["s0", "s1", "s2", "s3"]);
+    each_ten_minutes(&mut world, &[12.5]);
+    assert!(spoke(&mut world).is_empty());
+    assert_eq!(world.last_trace().first_block, Some(Step::Placement));
+    each_ten_minutes(&mut world, &[11.5]);
+    assert_eq!(spoke(&mut world), ["top"]);
+    let home = world.home_of(&thermostat());
+    let gone = |state: OfferState| state == OfferState::Withdrawn;
+    let gone: Vec<_> = home.offers.values().filter(|offer| gone(offer.state)).map(|o| o.trigger.to_string()).collect();
+    assert_eq!(gone, ["s0"], "of equal ones the oldest");
+}
+
+#[test]
+fn one_message_with_many_samples_leaves_one_offer_on_a_surface() {
+    let mut world = home_with(&[below("weak", 17, 40), below("strong", 10, 60)].concat());
+    temperature(&mut world, 19.0);
+    world.pass(Span::minutes(20));
+    let t = |ago: i64| (world.now - Span::minutes(ago)).0;
+    let batch = format!(
+        r#"{{"samples":[{{"t":{},"f":{{"temperature":16}}}},{{"t":{},"f":{{"temperature":9}}}}]}}"#,
+        t(10),
+        t(1)
+    );
+    world.up(&thermostat(), "up/telemetry", &batch).unwrap();
+    let home = world.home_of(&thermostat());
+    let live: Vec<_> = home.offers.values().filter(|o| o.state.is_live()).map(|o| o.trigger.to_string()).collect();
+    assert_eq!(live, ["strong"]);
+}
+
+#[test]
+fn offers_that_were_held_for_the_night_do_not_compete_again_in_the_morning() {
+    let quiet = |text: String| text + QUIET;
+    for priorities in [[40, 60], [60, 40]] {
+        let mut world =
+            home_with(&[quiet(below("a", 17, priorities[0])), quiet(below("b", 15, priorities[1]))].concat());
+        world.pass(Span::hours(12));
+        each_ten_minutes(&mut world, &[19.0, 16.0, 14.0]);
+        assert_eq!(offers(&mut world), 0, "it is ten in the evening");
+        world.pass(Span::hours(12));
+        let home = world.home_of(&thermostat());
+        let sent = home.offers.values().filter(|offer| offer.state == OfferState::Sent);
+        let mut sent: Vec<_> = sent.map(|offer| offer.trigger.to_string()).collect();
+        sent.sort();
+        assert_eq!(sent, ["a", "b"]);
+    }
+}
