@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cases;
+mod cel;
 mod checking;
 mod conditions;
 mod conflicts;
