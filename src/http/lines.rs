@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderValue, header};
@@ -17,8 +18,11 @@ use http_body::Frame;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-use super::error::{ApiError, ApiResult};
+use super::error::{ApiError, ApiResult, HttpCode};
+use super::steady::STALL_MAX;
+use crate::observe::limits::{Limit, hit};
 
 /// Bytes of a whole bulk body.
 pub const BULK_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -36,8 +40,17 @@ where
     W: Fn(Vec<u8>) -> F + Send + 'static,
     F: Future<Output = ApiResult<Value>> + Send + 'static,
 {
+    answer_patiently(body, work, STALL_MAX)
+}
+
+/// The same; a body of which nothing comes for so long is over.
+fn answer_patiently<W, F>(body: Body, work: W, patience: Duration) -> Response
+where
+    W: Fn(Vec<u8>) -> F + Send + 'static,
+    F: Future<Output = ApiResult<Value>> + Send + 'static,
+{
     let (out, lines) = mpsc::channel(LINES_MAX + 1);
-    tokio::spawn(run(body, work, out));
+    tokio::spawn(run(body, work, out, patience));
     let mut response = Response::new(Body::new(Answers(lines)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     response
@@ -54,7 +67,7 @@ impl HttpBody for Answers {
     }
 }
 
-async fn run<W, F>(mut body: Body, work: W, out: mpsc::Sender<Bytes>)
+async fn run<W, F>(mut body: Body, work: W, out: mpsc::Sender<Bytes>, patience: Duration)
 where
     W: Fn(Vec<u8>) -> F,
     F: Future<Output = ApiResult<Value>> + Send + 'static,
@@ -63,12 +76,21 @@ where
     let mut line: Vec<u8> = Vec::new();
     let (mut bytes, mut lines) = (0, 0);
     let stopped = loop {
-        let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else { break None };
-        let Ok(frame) = frame else { break Some("the body ended before its length".to_owned()) };
+        let frame = timeout(patience, poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))).await;
+        let Ok(frame) = frame else {
+            hit(Limit::HttpStalled);
+            break Some(ApiError::new(
+                HttpCode::Timeout,
+                format!("nothing more of the body came for {} s; send the rest by itself", patience.as_secs()),
+            ));
+        };
+        let Some(frame) = frame else { break None };
+        let Ok(frame) = frame else { break Some(ApiError::too_large("the body ended before its length")) };
         let Ok(data) = frame.into_data() else { continue };
         bytes += data.len();
         if bytes > BULK_BYTES_MAX {
-            break Some(format!("a bulk body has at most {BULK_BYTES_MAX} bytes; send the rest by itself"));
+            let why = format!("a bulk body has at most {BULK_BYTES_MAX} bytes; send the rest by itself");
+            break Some(ApiError::too_large(why));
         }
         for part in data.split_inclusive(|byte| *byte == b'\n') {
             if line.len() <= LINE_BYTES_MAX {
@@ -84,7 +106,8 @@ where
             }
         }
         if lines > LINES_MAX {
-            break Some(format!("a bulk body has at most {LINES_MAX} lines; send the rest by itself"));
+            let why = format!("a bulk body has at most {LINES_MAX} lines; send the rest by itself");
+            break Some(ApiError::too_large(why));
         }
     };
     if stopped.is_none() {
@@ -96,7 +119,7 @@ where
         }
     }
     if let Some(why) = stopped {
-        let _ = out.send(text(&ApiError::too_large(why).to_line())).await;
+        let _ = out.send(text(&why.to_line())).await;
     }
 }
 
@@ -131,4 +154,40 @@ async fn tell(pending: &mut VecDeque<JoinHandle<ApiResult<Value>>>, out: &mpsc::
 
 fn text(value: &Value) -> Bytes {
     Bytes::from(format!("{value}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use axum::body::to_bytes;
+
+    /// A body that says one line and a half, and then nothing.
+    struct Stops(bool);
+
+    impl HttpBody for Stops {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            match std::mem::replace(&mut self.0, true) {
+                false => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"{\"a\":1}\n{\"b\""))))),
+                true => Poll::Pending,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stops_is_answered_as_far_as_it_came_and_told_so() {
+        let echo = |line: Vec<u8>| async move { Ok(serde_json::from_slice(&line).unwrap()) };
+        let response = answer_patiently(Body::new(Stops(false)), echo, Duration::from_millis(20));
+        let told = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let told: Vec<Value> =
+            told.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[0], serde_json::json!({"a": 1}));
+        assert_eq!(told[1]["error"]["code"], "request.timeout", "{}", told[1]);
+    }
 }

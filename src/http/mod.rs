@@ -22,6 +22,7 @@ mod quarantine;
 mod request;
 mod routes;
 mod serve;
+mod steady;
 mod system;
 mod tenants;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! From the listening socket to the router: a bounded number of connections, none of which may take
-//! long to say what it wants. A body that stops half-way is bounded by its call's time, but for bulk
-//! calls; a client that takes none of its answer is not bounded yet.
+//! long to say what it wants or to take its answer. A body that stops half-way is bounded by its
+//! call's time, that of a bulk call in `lines`.
 
 use std::future::Future;
 use std::io;
@@ -16,6 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::steady::{STALL_MAX, Steady};
 use crate::observe::limits::{Limit, hit};
 
 /// How long a connection may take to say what it wants, from its start or its last answer on.
@@ -50,7 +51,8 @@ pub async fn serve(
             next = next => next,
             () = &mut shutdown => break,
         };
-        let connection = protocol.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection = protocol
+            .serve_connection(TokioIo::new(Steady::new(stream, STALL_MAX)), TowerToHyperService::new(router.clone()));
         let connection = running.watch(connection);
         tokio::spawn(async move {
             match connection.await {

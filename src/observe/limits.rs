@@ -79,6 +79,8 @@ limits! {
     HttpConnections = "http_connections";
     /// A HTTP connection takes too long to say what it wants, or has nothing to say.
     HttpHeadTime = "http_head_time";
+    /// A client stops in the middle of its answer, or of a bulk body.
+    HttpStalled = "http_stalled";
     /// A token calls too often.
     HttpRate = "http_rate";
     /// A body is too large.
