@@ -15,6 +15,9 @@ use crate::model::locale_chain;
 /// Findings told of one set of triggers: more would not be read.
 pub const CONFLICTS_MAX: usize = 200;
 
+/// Pairs of triggers that are compared, a tenth of a second's work: a shop has a few triggers a slot.
+const PAIRS_MAX: usize = 1_000_000;
+
 /// Something that looks wrong about one trigger, or about two of them together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Conflict {
@@ -28,7 +31,8 @@ pub struct Conflict {
     pub help: String,
 }
 
-/// All that looks wrong about a retailer's triggers together, at most [`CONFLICTS_MAX`].
+/// All that looks wrong about a retailer's triggers together, at most [`CONFLICTS_MAX`]. Of a slot
+/// with more than a thousand triggers not every pair is compared.
 pub fn conflicts(triggers: &[Arc<Trigger>], world: &World<'_>) -> Vec<Conflict> {
     let mut found = Vec::new();
     let mut by_slot: BTreeMap<&SlotId, Vec<&Trigger>> = BTreeMap::new();
@@ -42,15 +46,12 @@ pub fn conflicts(triggers: &[Arc<Trigger>], world: &World<'_>) -> Vec<Conflict> 
             break;
         }
     }
-    for (slot, of_slot) in by_slot {
-        for (at, one) in of_slot.iter().enumerate() {
-            let others = of_slot[at + 1..].iter().filter(|other| meet(one, other, world));
-            found.extend(others.map(|other| same_slot(slot, one, other)).take(CONFLICTS_MAX));
-            if found.len() >= CONFLICTS_MAX {
-                break;
-            }
-        }
-    }
+    let pairs = by_slot.iter().flat_map(|(slot, of_slot)| {
+        let each = of_slot.iter().enumerate();
+        each.flat_map(move |(at, one)| of_slot[at + 1..].iter().map(move |other| (*slot, *one, *other)))
+    });
+    let meeting = pairs.take(PAIRS_MAX).filter(|(_, one, other)| meet(one, other, world));
+    found.extend(meeting.map(|(slot, one, other)| same_slot(slot, one, other)).take(CONFLICTS_MAX));
     found.truncate(CONFLICTS_MAX);
     found
 }
