@@ -159,7 +159,7 @@ struct LoadArgs {
     /// How many readings at most.
     #[arg(long, default_value_t = 2_000_000)]
     readings: u64,
-    /// How many triggers.
+    /// How many triggers, 10000 at most; readings cross the first two hundred.
     #[arg(long, default_value_t = 100)]
     triggers: u32,
     /// The gateway's process: its CPU time and memory are read from /proc.

@@ -5,18 +5,21 @@
 //! v of each document. Rows are never changed, so that a replay reads what the decision read.
 //! Drafts are the exception: they are no rules, have no version, and are written over.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod sets;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwap;
-use hearthway_core::code::{Code, Refusal};
 use hearthway_core::id::{MakerId, ModelId, ProductId, RetailerId, TriggerId, base32, derive_bytes};
 use hearthway_core::model::{DeviceModel, Maker, Product, Retailer};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Timestamp;
-use hearthway_core::trigger::{Trigger, TriggerSet};
+use hearthway_core::trigger::TriggerSet;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
+
+pub use sets::{Published, Wanted};
 
 use super::{Failure, Page, PageQuery, catalog, rows, triggers};
 use crate::engine::{Engine, RuleBook};
@@ -27,8 +30,6 @@ use crate::store::{Precondition, Store, StoreError};
 /// Past rule sets kept ready: explaining a few decisions of one afternoon reads few versions.
 const PAST_RULE_SETS_MAX: usize = 4;
 
-/// Triggers paused in one commit: a megabyte or two of documents.
-const PAUSED_IN_ONE_COMMIT_MAX: usize = 500;
 /// Versions read in one page: most documents have fewer.
 const VERSIONS_PAGE_ROWS: usize = 64;
 
@@ -223,52 +224,6 @@ impl Rulebook {
         Ok(found)
     }
 
-    /// Pauses every live trigger of a retailer, some hundred at a time. What is on disk is taken in at
-    /// once: when a later part fails, no version that was given is given again, and what was stopped
-    /// is silent.
-    pub async fn pause_all(&self, engine: &Engine, retailer: &RetailerId) -> Result<usize, Failure> {
-        let _changing = self.changing.lock().await;
-        let mut version = self.current.load().version;
-        let mut paused = Vec::new();
-        {
-            let latest = self.latest.read().expect("no holder of this lock panics");
-            let from = Name { kind: Kind::Trigger, tenant: retailer.to_string(), id: String::new() };
-            let own = latest
-                .range(from..)
-                .take_while(|(name, _)| name.kind == Kind::Trigger && name.tenant == retailer.as_str());
-            for (name, document) in own.filter(|(_, document)| !document.paused) {
-                version += 1;
-                let next = Document { version, at: engine.clock().now(), paused: true, ..(**document).clone() };
-                paused.push((name.clone(), Arc::new(next)));
-            }
-        }
-        let mut stopped = 0;
-        for part in paused.chunks(PAUSED_IN_ONE_COMMIT_MAX) {
-            let put =
-                |(name, next): &(Name, Arc<Document>)| rows::put(Schema::Document, name.key(next.version), &**next);
-            rows::write(engine, part.iter().map(put).collect()).await.map_err(|error| {
-                let all = paused.len();
-                let message =
-                    format!("{stopped} of {all} triggers were stopped, then: {error}; ask again for the rest");
-                Failure::from(Refusal::new(Code::InternalRetry, message))
-            })?;
-            self.take_in_paused(retailer, part);
-            stopped += part.len();
-        }
-        Ok(stopped)
-    }
-
-    /// Triggers of a retailer that are paused on disk are so for the next decision.
-    fn take_in_paused(&self, retailer: &RetailerId, paused: &[(Name, Arc<Document>)]) {
-        let rules = self.current.load_full();
-        let version = paused.last().map_or(rules.version, |(_, last)| last.version);
-        let silent: BTreeSet<&str> = paused.iter().map(|(name, _)| name.id.as_str()).collect();
-        let speaks = |live: &Trigger| live.retailer != *retailer || !silent.contains(live.id.as_str());
-        let triggers = TriggerSet::build(rules.triggers.iter().filter(|live| speaks(live)).cloned());
-        self.current.store(Arc::new(RuleSet { version, triggers, ..(*rules).clone() }));
-        self.latest.write().expect("no holder of this lock panics").extend(paused.iter().cloned());
-    }
-
     /// Writes the next version of a document, durable on return and read by the next decision.
     /// The same text again changes nothing.
     pub async fn put(
@@ -406,70 +361,4 @@ fn add(rules: &mut RuleSet, name: &Name, document: &Document) -> Result<(), Stri
         Kind::Draft => {}
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use crate::clock::SystemClock;
-    use crate::engine;
-    use crate::store::memory::MemoryStore;
-    use crate::store::{Commit, Items, Mark, Outcome, Rows};
-
-    const SECOND_PART: usize = 20;
-
-    /// A store that cannot write the second part of a pause.
-    struct FailsAtSecondPart(MemoryStore);
-
-    impl Store for FailsAtSecondPart {
-        fn commit(&self, group: &[Commit]) -> Result<Vec<Outcome>, StoreError> {
-            if group.iter().any(|commit| commit.writes.len() == SECOND_PART) {
-                return Err(StoreError::Failed { doing: "committing", cause: "the disk is full".into() });
-            }
-            self.0.commit(group)
-        }
-        fn get(&self, key: &keys::Key) -> Result<Option<Vec<u8>>, StoreError> {
-            self.0.get(key)
-        }
-        fn scan(&self, prefix: &[u8], after: Option<&keys::Key>, limit: usize) -> Result<Rows, StoreError> {
-            self.0.scan(prefix, after, limit)
-        }
-        fn scan_back(&self, prefix: &[u8], before: Option<&keys::Key>, limit: usize) -> Result<Rows, StoreError> {
-            self.0.scan_back(prefix, before, limit)
-        }
-        fn back(&self, log: &keys::Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
-            self.0.back(log, before, limit)
-        }
-        fn items(&self, after: Option<Mark>, limit: usize) -> Result<crate::store::AllItems, StoreError> {
-            self.0.items(after, limit)
-        }
-        fn health(&self) -> Result<(), StoreError> {
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn a_stop_that_fails_half_way_leaves_in_memory_what_is_on_disk_and_says_how_many_stopped() {
-        let retailer = RetailerId::new("shop").unwrap();
-        let store = Arc::new(FailsAtSecondPart(MemoryStore::new()));
-        for version in 1..=(PAUSED_IN_ONE_COMMIT_MAX + SECOND_PART) as u64 {
-            let name = Name::of_retailer(Kind::Trigger, &retailer, &format!("t-{version:04}"));
-            let at = Timestamp::default();
-            let document = Document { version, number: 1, at, body: "{}".into(), paused: false };
-            let writes = vec![rows::put(Schema::Document, name.key(version), &document)];
-            store.commit(&[Commit { preconditions: Vec::new(), writes }]).unwrap();
-        }
-        let rulebook = Rulebook::open(store.clone()).unwrap();
-        let settings = engine::Settings { shards: 1, ..engine::Settings::default() };
-        let engine = Engine::start(settings, Arc::new(SystemClock), store.clone(), rulebook.clone()).unwrap();
-        let failed = rulebook.pause_all(&engine, &retailer).await.unwrap_err().to_string();
-        assert!(failed.contains("500 of 520 triggers were stopped"), "{failed}");
-        let reopened = Rulebook::open(store).unwrap();
-        assert_eq!(rulebook.current().version, reopened.current().version, "the next version is a new one");
-        assert_eq!(*rulebook.latest.read().unwrap(), *reopened.latest.read().unwrap());
-        let silent = rulebook.latest.read().unwrap().values().filter(|document| document.paused).count();
-        assert_eq!(silent, PAUSED_IN_ONE_COMMIT_MAX);
-    }
 }

@@ -1,14 +1,16 @@
 //! A retailer's triggers: a draft that is written and checked, and the live one that decisions read.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use hearthway_core::code::{Code, Refusal};
 use hearthway_core::id::{RetailerId, TriggerId};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::trigger::{Conflict, Problem, Trigger, World, check_json, compile_json, conflicts, run_cases};
 use serde_json::{Value, json};
 
 use super::catalog::{check_size, document_json};
-use super::documents::{Condition, Document, Kind, Name};
+use super::documents::{Condition, Document, Kind, Name, Published, Wanted};
 use super::tenants::to_text;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, Page, PageQuery};
@@ -19,6 +21,9 @@ const CASE_FAILED: &str = "trigger.case_failed";
 const VERSIONS_SHOWN_MAX: usize = super::PAGE_ROWS_MAX;
 /// Live triggers of one retailer: matching is indexed, but each costs memory.
 const TRIGGERS_PER_RETAILER_MAX: usize = 10_000;
+
+/// Findings told of one set: after a hundred nobody reads on.
+const FINDINGS_SHOWN_MAX: usize = 100;
 
 /// One thing that is wrong with a trigger, or looks wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,9 +73,14 @@ pub(crate) fn compile(
 /// Everything about a trigger that is wrong or looks wrong: its text, and the cases that travel
 /// with it.
 pub fn check(body: &Value, retailer: &RetailerId, rules: &RuleSet) -> Vec<Finding> {
+    checked(body, retailer, rules).1
+}
+
+/// The same, with the trigger where its text is sound.
+fn checked(body: &Value, retailer: &RetailerId, rules: &RuleSet) -> (Option<Arc<Trigger>>, Vec<Finding>) {
     let (sound, problems) = check_json(body, &world(retailer, 1, rules));
     let mut findings: Vec<Finding> = problems.into_iter().map(Finding::from).collect();
-    let Some((definition, trigger)) = sound else { return findings };
+    let Some((definition, trigger)) = sound else { return (None, findings) };
     let no_files = |name: &str| Err(format!("the file `{name}` cannot be read over HTTP; write its content here"));
     for (at, outcome) in run_cases(&trigger, &definition, rules, &no_files).into_iter().enumerate() {
         findings.extend(outcome.differences.into_iter().map(|difference| Finding {
@@ -81,7 +91,51 @@ pub fn check(body: &Value, retailer: &RetailerId, rules: &RuleSet) -> Vec<Findin
             is_error: true,
         }));
     }
-    findings
+    (Some(trigger), findings)
+}
+
+/// Checks a set, a trigger on each line. What is wrong has the line's number, from 0, before its pointer.
+fn check_set(lines: &[u8], retailer: &RetailerId, rules: &RuleSet) -> Result<Vec<Wanted>, Failure> {
+    let (mut wanted, mut wrong, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let given = lines.split(|byte| *byte == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace));
+    for (at, line) in given.enumerate() {
+        let refused = |code: &'static str, pointer: &str, message: String| Finding {
+            code,
+            message,
+            pointer: format!("/{at}{pointer}"),
+            help: None,
+            is_error: true,
+        };
+        let body: Value = match serde_json::from_slice(line) {
+            Ok(body) => body,
+            Err(error) => {
+                wrong.push(refused("trigger.type", "", format!("the line is no JSON: {error}")));
+                continue;
+            }
+        };
+        let (trigger, mut findings) = checked(&body, retailer, rules);
+        findings.retain(|finding| finding.is_error);
+        let name = body["id"].as_str().unwrap_or("without an id").chars().take(80).collect::<String>();
+        for finding in &mut findings {
+            finding.pointer = format!("/{at}{}", finding.pointer);
+            finding.message = format!("`{name}`: {}", finding.message);
+        }
+        wrong.extend(findings);
+        if let Some(trigger) = trigger {
+            if !ids.insert(trigger.id.clone()) {
+                wrong.push(refused("trigger.duplicate_id", "/id", format!("`{name}` stands in this set twice")));
+            }
+            let text = to_text(&body);
+            if let Err(error) = check_size(&text) {
+                wrong.push(refused("trigger.too_large", "", format!("`{name}`: {error}")));
+            }
+            wanted.push(Wanted { body: text, trigger });
+        }
+        if wrong.len() >= FINDINGS_SHOWN_MAX {
+            break;
+        }
+    }
+    if wrong.is_empty() { Ok(wanted) } else { Err(Failure::Trigger { findings: wrong }) }
 }
 
 /// A trigger that is sound, compiled; else all that is wrong with it.
@@ -201,6 +255,19 @@ impl App {
         let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());
         let live = self.rulebook.put(&self.engine, name, view.draft.body.clone(), false, &Condition::Any).await?;
         Ok(TriggerView { live: Some(live), ..view })
+    }
+
+    /// Makes a whole set live, given as JSON Lines: a trigger with its id on each. All of them are
+    /// checked aside; where anything is wrong with one, nothing changes. Drafts become the same.
+    pub async fn publish_set(&self, who: &Caller, lines: Vec<u8>, pause_others: bool) -> Result<Published, Failure> {
+        let retailer = who.retailer(Scope::TriggersPublish)?.clone();
+        who.retailer(Scope::TriggersWrite)?;
+        let (rules, of) = (self.engine.rules(), retailer.clone());
+        let checked = tokio::task::spawn_blocking(move || check_set(&lines, &of, &rules));
+        let failed =
+            |error| Refusal::new(Code::InternalRetry, format!("checking the set ended early: {error}; send it again"));
+        let wanted = checked.await.map_err(failed)??;
+        self.rulebook.put_set(&self.engine, &retailer, wanted, pause_others, TRIGGERS_PER_RETAILER_MAX).await
     }
 
     /// Silences a live trigger from the next decision on; publishing ends the pause.

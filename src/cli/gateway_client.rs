@@ -5,6 +5,14 @@ use serde_json::Value;
 
 use crate::config::Environment;
 
+/// What a gateway says to a call.
+pub(super) enum Answer {
+    /// It was done.
+    Done(Value),
+    /// It was refused, with the problem's body.
+    Refused(Value),
+}
+
 /// A gateway, and the token to speak to it.
 pub(super) struct GatewayClient {
     url: String,
@@ -48,6 +56,17 @@ impl GatewayClient {
             bail!("{url} answers {status}: {detail}{problems}");
         }
         Ok(json)
+    }
+
+    /// Sends JSON Lines; a refusal is given as it came.
+    pub(super) async fn post_lines(&self, path: &str, lines: String) -> anyhow::Result<Answer> {
+        let url = format!("{}{path}", self.url);
+        let request = self.client.post(&url).bearer_auth(&self.token);
+        let request = request.header("content-type", "application/x-ndjson").body(lines);
+        let answer = request.send().await.with_context(|| format!("calling {url}"))?;
+        let is_done = answer.status().is_success();
+        let json: Value = answer.json().await.unwrap_or_default();
+        Ok(if is_done { Answer::Done(json) } else { Answer::Refused(json) })
     }
 }
 

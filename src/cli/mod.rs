@@ -13,6 +13,7 @@ pub mod explain;
 mod gateway_client;
 pub mod openapi;
 pub mod pki;
+pub mod publish;
 pub mod replay;
 pub mod restore;
 pub mod serve;

@@ -1,12 +1,15 @@
-//! `hearthway triggers check`: all that is wrong with trigger files, at file, line and column, and
-//! how the cases come out that travel with them.
+//! `hearthway triggers`: trigger files. `check` tells all that is wrong with them, at file, line and
+//! column, and how the cases come out that travel with them.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::{Context, anyhow, bail};
 use hearthway_core::id::{RetailerId, TriggerId};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::trigger::{self, CaseOutcome, Checked, Conflict, Problem, SourceFile, World};
+
+use serde_json::Value;
 
 use crate::config::samples::{Catalog, SampleError};
 
@@ -21,6 +24,8 @@ pub enum Triggers {
     /// Checks trigger files and plays their cases; shows every error with its place and how to mend
     /// it. Exits with 1 where there is one.
     Check(Check),
+    /// Makes the triggers of files live, all or none; with --watch again at each change of a file.
+    Publish(super::publish::Publish),
     /// Says what a trigger would do about an input in a household; nothing is written or sent.
     Try(super::explain::Try),
     /// Prints the JSON Schema of trigger files, which editors use.
@@ -32,6 +37,7 @@ impl Triggers {
     pub fn run(self) -> ExitCode {
         match self {
             Triggers::Check(check) => check.run(),
+            Triggers::Publish(publish) => publish.run(),
             Triggers::Try(trial) => trial.run(),
             Triggers::Schema => {
                 super::say(&trigger::file_schema());
@@ -149,6 +155,48 @@ struct Examined {
     conflicts: Vec<Conflict>,
     /// How the cases of the sound triggers came out.
     cases: Vec<(TriggerId, CaseOutcome)>,
+}
+
+/// The triggers of the files as JSON, each with the name of its file. What a case names as a file of
+/// its own is put in its place: a gateway reads none.
+pub(super) fn definitions(sources: &[SourceFile]) -> anyhow::Result<Vec<(String, Value)>> {
+    let mut all = Vec::new();
+    for source in sources {
+        let file: Value = toml::from_str(&source.text).with_context(|| format!("reading `{}`", source.name))?;
+        let Some(triggers) = file.get("trigger").and_then(Value::as_array) else {
+            bail!("`{}` has no [[trigger]]", source.name)
+        };
+        for trigger in triggers {
+            let mut trigger = trigger.clone();
+            for case in trigger.get_mut("test").and_then(Value::as_array_mut).into_iter().flatten() {
+                put_files_in(case, source)?;
+            }
+            all.push((source.name.clone(), trigger));
+        }
+    }
+    Ok(all)
+}
+
+/// A household that a file describes lies under what is given; an input in a file is JSON.
+fn put_files_in(case: &mut Value, source: &SourceFile) -> anyhow::Result<()> {
+    let read = |name: &str| {
+        read_beside(std::slice::from_ref(source), name)
+            .map_err(|error| anyhow!("a case of `{}` names `{name}`: {error}", source.name))
+    };
+    if let Some(given) = case.get_mut("given").and_then(Value::as_object_mut)
+        && let Some(Value::String(name)) = given.remove("household")
+    {
+        let under: Value = toml::from_str(&read(&name)?).with_context(|| format!("reading `{name}`"))?;
+        for (key, value) in under.as_object().into_iter().flatten() {
+            given.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    if let Some(input) = case.get_mut("input")
+        && let Value::String(name) = input
+    {
+        *input = serde_json::from_str(&read(name)?).with_context(|| format!("reading `{name}`"))?;
+    }
+    Ok(())
 }
 
 /// A file that a case names: beside the file that the case stands in.

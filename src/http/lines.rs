@@ -56,6 +56,16 @@ where
     response
 }
 
+/// All lines of a body whose call takes them all or none.
+pub async fn whole(body: Body) -> Result<Bytes, ApiError> {
+    let whole = timeout(STALL_MAX, axum::body::to_bytes(body, BULK_BYTES_MAX)).await;
+    let whole = whole.map_err(|_| {
+        hit(Limit::HttpStalled);
+        ApiError::new(HttpCode::Timeout, "the body did not end within 30 s")
+    })?;
+    whole.map_err(|_| ApiError::too_large(format!("a bulk body has at most {BULK_BYTES_MAX} bytes")))
+}
+
 /// The answers on their way out.
 struct Answers(mpsc::Receiver<Bytes>);
 

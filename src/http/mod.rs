@@ -90,7 +90,7 @@ pub fn router(app: Arc<App>, metrics: RenderMetrics) -> Router {
     let (mut calls, mut bulk) = (Router::new(), Router::new());
     for entry in routes::all() {
         let (path, handler) = (entry.path, entry.handler);
-        if entry.bulk || entry.binary {
+        if entry.bulk || entry.lines || entry.binary {
             bulk = bulk.route(path, handler)
         } else {
             calls = calls.route(path, handler)

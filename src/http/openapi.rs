@@ -51,13 +51,17 @@ fn problem_schema() -> Value {
     })
 }
 
+/// JSON Lines.
+const LINES: &str = "application/x-ndjson";
+
 fn operation(entry: &Entry) -> Value {
     let media = match entry {
-        Entry { bulk: true, .. } => "application/x-ndjson",
+        Entry { bulk: true, .. } => LINES,
         Entry { binary: true, .. } => "application/octet-stream",
         _ => "application/json",
     };
-    let content = |example: Option<&str>| {
+    let body_media = if entry.lines { LINES } else { media };
+    let content = |media: &str, example: Option<&str>| {
         let example: Option<Value> = example.and_then(|text| serde_json::from_str(text).ok());
         let mut content = json!({"schema": {"type": "object"}});
         if let (Some(object), Some(example)) = (content.as_object_mut(), example) {
@@ -67,7 +71,7 @@ fn operation(entry: &Entry) -> Value {
     };
     let mut success = json!({"description": if entry.status == 204 { "Done" } else { entry.summary }});
     if let Some(object) = success.as_object_mut().filter(|_| entry.status != 204 && entry.path != "/metrics") {
-        object.insert("content".into(), content(entry.answer));
+        object.insert("content".into(), content(media, entry.answer));
     }
     let problem = json!({
         "description": "A problem",
@@ -85,7 +89,7 @@ fn operation(entry: &Entry) -> Value {
             object.insert("security".into(), json!([]));
         }
         if entry.body.is_some() || entry.method == "put" {
-            object.insert("requestBody".into(), json!({"content": content(entry.body)}));
+            object.insert("requestBody".into(), json!({"content": content(body_media, entry.body)}));
         }
     }
     operation
@@ -100,7 +104,7 @@ fn parameters(entry: &Entry) -> Vec<Value> {
             && (*name == "household" || (*name == "trigger" && entry.path == "/v1/explain"));
         named(name, "query", required)
     }));
-    if entry.method == "post" && !entry.bulk {
+    if entry.method == "post" && !entry.bulk && !entry.lines {
         parameters.push(named("Idempotency-Key", "header", false));
     }
     if entry.method == "put" && !entry.path.ends_with("/consents") {

@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub(super) answer: Option<&'static str>,
     /// JSON Lines both ways, without a time limit.
     pub(super) bulk: bool,
+    /// JSON Lines in, one answer, without a time limit.
+    pub(super) lines: bool,
     /// Bytes in the answer, without a time limit.
     pub(super) binary: bool,
     /// Open to everybody.
@@ -53,6 +55,7 @@ impl Entry {
             status: 200,
             answer: None,
             bulk: false,
+            lines: false,
             binary: false,
             open: false,
         }
@@ -71,6 +74,9 @@ impl Entry {
     }
     fn bulk(self) -> Entry {
         Entry { bulk: true, ..self }
+    }
+    fn lines(self) -> Entry {
+        Entry { lines: true, ..self }
     }
     fn binary(self) -> Entry {
         Entry { binary: true, ..self }
@@ -144,6 +150,11 @@ pub(super) fn all() -> Vec<Entry> {
         post("/v1/triggers/{trigger}/check", triggers::check_trigger, "All that is wrong with a trigger: the body, or the draft")
             .answer(200, r#"{"ok":true,"problems":[]}"#),
         post("/v1/triggers/{trigger}/publish", triggers::publish_trigger, "Make the draft live").body("{}"),
+        post("/v1/triggers:publish", triggers::publish_triggers, "Make a whole set live, a trigger on each line: all or none; `others=pause` silences what the set does not have")
+            .query(&["others"])
+            .body(r#"{"id":"filter-worn","kind":"tip","on":{"event":"link","type":"linked"},"offer":{"actions":["decline"],"text":{"en":{"title":"Welcome","body":"Hello."}}}}"#)
+            .answer(200, r#"{"published":2,"unchanged":10,"paused":0}"#)
+            .lines(),
         post("/v1/triggers/{trigger}/pause", triggers::pause_trigger, "Silence a live trigger").body("{}"),
         post("/v1/triggers/{trigger}/rollback", triggers::roll_back_trigger, "Make an earlier version live again: the one before, or the one named")
             .body(r#"{"version":1}"#),

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Body as RawBody;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -12,8 +13,9 @@ use serde_json::{Value, json};
 use super::documents::tagged;
 use super::error::{ApiError, ApiResult, finding_json};
 use super::request::{Body, IfMatch, Language, Params, Who, instant, page, path_name};
-use super::{Shared, views};
+use super::{Shared, lines, views};
 use crate::app::backtests::{Standing, Wanted};
+use crate::app::documents::Published;
 use crate::app::tries::Try;
 use crate::app::triggers::TriggerView;
 
@@ -89,6 +91,28 @@ pub(super) async fn pause_trigger(
 ) -> ApiResult {
     let id = path_name(TriggerId::new(&id))?;
     Ok(shown(&shared.app.pause_trigger(&who, &id).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PublishParams {
+    others: Option<String>,
+}
+
+pub(super) async fn publish_triggers(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Params(params): Params<PublishParams>,
+    body: RawBody,
+) -> ApiResult {
+    let pause_others = match params.others.as_deref() {
+        None | Some("keep") => false,
+        Some("pause") => true,
+        Some(_) => return Err(ApiError::invalid("/others", "`others` is `keep` or `pause`")),
+    };
+    let lines = lines::whole(body).await?;
+    let Published { published, unchanged, paused } = shared.app.publish_set(&who, lines.into(), pause_others).await?;
+    Ok(Json(json!({"published": published, "unchanged": unchanged, "paused": paused})).into_response())
 }
 
 #[derive(Deserialize)]

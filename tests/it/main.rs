@@ -31,5 +31,6 @@ mod sync_order;
 mod tidy;
 mod tls;
 mod tls_gateway;
+mod trigger_sets;
 mod way;
 mod websocket;

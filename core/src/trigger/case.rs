@@ -88,7 +88,10 @@ fn run_case(case: &CaseDefinition, trigger: &Trigger, rules: &RuleSet, read: Rea
         Err(problem) => return CaseOutcome { name, differences: vec![problem], trace: None },
     };
     let after = case.after.as_deref().and_then(|after| Span::parse(after).ok()).unwrap_or_default();
-    let played = play(home, after, rules);
+    let Some(played) = play(home, after, rules) else {
+        let why = format!("more than {DEADLINES_MAX} deadlines come in `after`; let less time pass");
+        return CaseOutcome { name, differences: vec![why], trace: None };
+    };
     // What was sent tells more than a later look at the same trigger.
     let own = || played.iter().flat_map(|decision| &decision.trace.candidates).filter(|c| c.trigger == trigger.id);
     let trace = own().find(|candidate| candidate.verdict == Verdict::Sent).or_else(|| own().last()).cloned();
@@ -103,8 +106,8 @@ fn run_case(case: &CaseDefinition, trigger: &Trigger, rules: &RuleSet, read: Rea
     CaseOutcome { name, differences, trace }
 }
 
-/// Decides the input, and every deadline that comes in the time after it.
-fn play(home: home::Home, after: Span, rules: &RuleSet) -> Vec<Decision> {
+/// Decides the input, and every deadline that comes in the time after it; none where those are too many.
+fn play(home: home::Home, after: Span, rules: &RuleSet) -> Option<Vec<Decision>> {
     let home::Home { mut household, mut input } = home;
     let end = input.received_at + after;
     let mut played = Vec::new();
@@ -113,7 +116,7 @@ fn play(home: home::Home, after: Span, rules: &RuleSet) -> Vec<Decision> {
         decision.changes.iter().for_each(|change| household.apply(change));
         household.seq += 1;
         played.push(decision);
-        let Some(due) = household.next_deadline().filter(|due| *due <= end) else { break };
+        let Some(due) = household.next_deadline().filter(|due| *due <= end) else { return Some(played) };
         input = Input {
             id: InputId::derived(&[b"case deadline", &n.to_be_bytes()]),
             device: None,
@@ -122,7 +125,7 @@ fn play(home: home::Home, after: Span, rules: &RuleSet) -> Vec<Decision> {
             ..input
         };
     }
-    played
+    None
 }
 
 fn compare_verdict(expect: &ExpectDefinition, trace: Option<&CandidateTrace>, differences: &mut Vec<String>) {

@@ -148,3 +148,13 @@ fn a_case_plays_in_a_home_outside_the_control_group() {
         assert!(outcomes[0].passed(), "{:#?}", outcomes[0]);
     }
 }
+
+#[test]
+fn a_case_with_too_many_deadlines_in_its_time_says_so_instead_of_ending_early() {
+    let text = "[[trigger]]\nid = \"t\"\nkind = \"tip\"\n[trigger.on]\nevent = \"schedule\"\nat = \"12:30\"\n\
+                device = { kind = \"thermostat\" }\n[trigger.offer.text.fr]\ntitle = \"a\"\nbody = \"b\"\n\
+                [[trigger.test]]\nname = \"n\"\ninput = { telemetry = { temperature = 20.0 } }\nafter = \"2000d\"\n\
+                expect = { send = true }\n";
+    let outcomes = outcomes(text.to_owned());
+    assert!(outcomes[0].differences[0].contains("more than 1000 deadlines"), "{:#?}", outcomes[0]);
+}

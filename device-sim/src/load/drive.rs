@@ -10,7 +10,7 @@ use tokio::sync::{Barrier, mpsc};
 use tokio::task::JoinSet;
 
 use super::measure::{Durations, Report};
-use super::world::{STEP, World, maker, threshold};
+use super::world::{CROSSED_MAX, STEP, World, maker, threshold};
 use super::{LoadError, Plan, READINGS_PER_OFFER, SETTLE};
 use crate::link::{Dial, Heard, Link};
 
@@ -167,7 +167,7 @@ pub(super) async fn connect(plan: &Plan, world: &World) -> Result<Vec<Lane>, Loa
     let mut shares: Vec<Vec<Device>> = (0..lanes).map(|_| Vec::new()).collect();
     for (n, [name, _, _]) in world.devices.iter().enumerate() {
         let maker = maker(if plan.bridges == 0 { 0 } else { n % lanes });
-        shares[n % lanes].push(Device::new(&maker, name, n as u32, plan.triggers));
+        shares[n % lanes].push(Device::new(&maker, name, n as u32, plan.triggers.min(CROSSED_MAX)));
     }
     let (mut open, mut waiting) = (Vec::with_capacity(lanes), JoinSet::new());
     for (n, devices) in shares.into_iter().enumerate() {

@@ -24,6 +24,8 @@ pub const CONNECTIONS_MAX: u32 = 20_000;
 pub const SECONDS_MAX: u64 = 600;
 /// Readings at most, so that a mistyped rate ends too.
 pub const READINGS_MAX: u64 = 10_000_000;
+/// As many as a retailer may have live.
+const TRIGGERS_MAX: u32 = 10_000;
 /// Every so many readings of a device, one crosses a threshold.
 pub const READINGS_PER_OFFER: u64 = 10;
 
@@ -48,7 +50,7 @@ pub struct Plan {
     pub window: u16,
     /// How many readings at most.
     pub readings: u64,
-    /// How many triggers.
+    /// How many triggers; readings cross the first two hundred.
     pub triggers: u32,
     /// The gateway's process, whose CPU time and memory are read.
     pub pid: Option<u32>,
@@ -105,8 +107,8 @@ impl Plan {
         if !(1..=1_024).contains(&self.window) {
             return usage("--window takes 1 to 1024".into());
         }
-        if !(2..=200).contains(&self.triggers) {
-            return usage("--triggers takes 2 to 200".into());
+        if !(2..=TRIGGERS_MAX).contains(&self.triggers) {
+            return usage(format!("--triggers takes 2 to {TRIGGERS_MAX}"));
         }
         Ok(())
     }

@@ -14,6 +14,10 @@ const PRODUCT: &str = "load-item";
 const BULK_LINES: usize = 1_000;
 /// Distance between the thresholds of two triggers, °C.
 pub(super) const STEP: f64 = 0.25;
+/// Triggers that readings cross.
+pub(super) const CROSSED_MAX: u32 = 200;
+/// Where the thresholds begin that none crosses, °C.
+const COLDEST: f64 = -39.0;
 
 /// The devices of a load and how to connect them.
 pub(super) struct World {
@@ -54,11 +58,8 @@ pub(super) async fn prepare(plan: &Plan) -> Result<World, String> {
     let token = operator.call(Method::POST, "/v1/tokens", Some(&token)).await?;
     let shop = Shop::new(&plan.http, word(&token, "token")?).map_err(|error| error.to_string())?;
     shop.call(Method::PUT, &format!("/v1/products/{PRODUCT}"), Some(&product())).await?;
-    for n in 0..plan.triggers {
-        let id = format!("load-{n:03}");
-        shop.call(Method::PUT, &format!("/v1/triggers/{id}"), Some(&trigger(&id, n, makers))).await?;
-        shop.call(Method::POST, &format!("/v1/triggers/{id}/publish"), Some(&json!({}))).await?;
-    }
+    let triggers = (0..plan.triggers).map(|n| trigger(&format!("load-{n:05}"), n, plan.triggers, makers));
+    shop.call_lines("/v1/triggers:publish?others=pause", joined(triggers)).await?;
     let devices = devices(plan, &operator, &shop).await?;
     Ok(World { devices, bridges })
 }
@@ -126,10 +127,14 @@ fn product() -> Value {
     })
 }
 
-/// Each trigger watches a threshold of its own, so that one crossing makes one offer.
-fn trigger(id: &str, n: u32, makers: usize) -> Value {
+/// Each trigger watches a threshold of its own, so that one crossing makes one offer. Those above
+/// [`CROSSED_MAX`] watch the same field far below, where no reading comes.
+fn trigger(id: &str, n: u32, of: u32, makers: usize) -> Value {
     let models: Vec<String> = (0..makers).map(model_of).collect();
-    let at = threshold(n);
+    let at = match n.checked_sub(CROSSED_MAX) {
+        None => threshold(n),
+        Some(idle) => COLDEST + f64::from(idle) * (-1.0 - COLDEST) / f64::from(of),
+    };
     json!({
         "id": id, "kind": "offer", "priority": 50,
         "on": {"event": "telemetry", "device": {"kind": "thermostat", "model": models}, "field": "temperature",
@@ -151,11 +156,14 @@ mod tests {
 
     #[test]
     fn thresholds_are_apart_and_rearm_below_the_next() {
-        let first = trigger("load-001", 1, 2);
+        let first = trigger("load-00001", 1, 100, 2);
         assert_eq!(first["on"]["device"]["model"], json!(["load-th-0", "load-th-1"]));
         assert_eq!(first["on"]["falls_below"], "0.25 °C");
         assert_eq!(first["on"]["rearm"], "0.3 °C");
         assert!(threshold(2) > 0.3);
+        let idle = |n: u32| trigger("idle", n, 10_000, 2)["on"]["rearm"].as_str().unwrap().to_owned();
+        assert_eq!(idle(CROSSED_MAX), "-38.95 °C");
+        assert!(idle(9_999).starts_with("-1."), "{}", idle(9_999));
     }
 
     #[test]

@@ -40,14 +40,9 @@ pub(super) async fn run(command: &BacktestCommand, url: &str) -> anyhow::Result<
 
 /// The triggers of the files as JSON. The gateway checks them against its own models and products.
 fn definitions(command: &BacktestCommand) -> anyhow::Result<Vec<Value>> {
-    let mut all = Vec::new();
-    let sources = if command.paths.is_empty() { Vec::new() } else { triggers::read_sources(&command.paths)? };
-    for source in sources {
-        let file: Value = toml::from_str(&source.text).with_context(|| format!("reading `{}`", source.name))?;
-        match file.get("trigger").and_then(Value::as_array) {
-            Some(triggers) => all.extend(triggers.iter().cloned()),
-            None => bail!("`{}` has no [[trigger]]", source.name),
-        }
+    if command.paths.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(all)
+    let sources = triggers::read_sources(&command.paths)?;
+    Ok(triggers::definitions(&sources)?.into_iter().map(|(_, definition)| definition).collect())
 }

@@ -1,0 +1,224 @@
+//! Many triggers of one retailer at once: a set is published, or all are silenced.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use hearthway_core::code::{Code, Refusal};
+use hearthway_core::id::{RetailerId, TriggerId};
+use hearthway_core::rules::RuleSet;
+use hearthway_core::trigger::{Trigger, TriggerSet};
+
+use super::super::{Failure, rows};
+use super::{Document, Kind, Name, Rulebook};
+use crate::engine::Engine;
+use crate::store::codec::Schema;
+
+/// Triggers paused in one commit: a megabyte or two of documents.
+const PAUSED_IN_ONE_COMMIT_MAX: usize = 500;
+
+/// A trigger of a set, checked and compiled.
+pub struct Wanted {
+    /// Its text.
+    pub body: String,
+    /// What it comes to; its version is given when it is published.
+    pub trigger: Arc<Trigger>,
+}
+
+/// What became of a set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Triggers that are live in a new version.
+    pub published: usize,
+    /// Triggers that were live as they are.
+    pub unchanged: usize,
+    /// Triggers that are silent now because the set does not have them.
+    pub paused: usize,
+}
+
+impl Rulebook {
+    /// Makes a set of triggers live, all or none: one commit, read by the next decision as a whole.
+    /// Their drafts become the same. With `pause_others` what is live and not in the set is silent.
+    pub async fn put_set(
+        &self,
+        engine: &Engine,
+        retailer: &RetailerId,
+        wanted: Vec<Wanted>,
+        pause_others: bool,
+        live_max: usize,
+    ) -> Result<Published, Failure> {
+        let _changing = self.changing.lock().await;
+        let now = engine.clock().now();
+        let rules = self.current.load_full();
+        let (mut version, mut told) = (rules.version, Published::default());
+        let (mut documents, mut live) = (Vec::new(), Vec::new());
+        let ids: BTreeSet<TriggerId> = wanted.iter().map(|wanted| wanted.trigger.id.clone()).collect();
+        for Wanted { body, mut trigger } in wanted {
+            let named = |kind| Name::of_retailer(kind, retailer, trigger.id.as_str());
+            let (name, draft) = (named(Kind::Trigger), named(Kind::Draft));
+            if self.get(&draft).is_none_or(|draft| draft.body != body) {
+                let number = self.get(&draft).map_or(0, |draft| draft.number) + 1;
+                documents.push((draft, Document { version: 0, number, at: now, body: body.clone(), paused: false }));
+            }
+            let before = self.get(&name);
+            if before.as_ref().is_some_and(|before| before.body == body && !before.paused) {
+                told.unchanged += 1;
+                continue;
+            }
+            version += 1;
+            let changes_text = before.as_ref().is_none_or(|before| before.body != body);
+            let number = before.map_or(0, |before| before.number) + u64::from(changes_text);
+            Arc::get_mut(&mut trigger).expect("a wanted trigger has one owner").version = number;
+            documents.push((name, Document { version, number, at: now, body, paused: false }));
+            live.push(trigger);
+            told.published += 1;
+        }
+        if pause_others {
+            for (name, document) in
+                self.speaking(retailer).into_iter().filter(|(name, _)| !ids.contains(name.id.as_str()))
+            {
+                version += 1;
+                documents.push((name, Document { version, at: now, paused: true, ..(*document).clone() }));
+                told.paused += 1;
+            }
+        }
+        let changed: BTreeSet<String> =
+            documents.iter().filter(|(name, _)| name.kind == Kind::Trigger).map(|(name, _)| name.id.clone()).collect();
+        let stays = |other: &Trigger| other.retailer != *retailer || !changed.contains(other.id.as_str());
+        let stay: Vec<_> = rules.triggers.iter().filter(|other| stays(other)).cloned().collect();
+        let own = stay.iter().filter(|other| other.retailer == *retailer).count() + live.len();
+        if own > live_max {
+            return Err(Failure::Conflict(format!(
+                "{own} triggers would be live, and {live_max} may be; pause some first"
+            )));
+        }
+        if documents.is_empty() {
+            return Ok(told);
+        }
+        let documents: Vec<_> = documents.into_iter().map(|(name, document)| (name, Arc::new(document))).collect();
+        rows::write(engine, documents.iter().map(row).collect()).await?;
+        let triggers = TriggerSet::build(stay.into_iter().chain(live));
+        self.current.store(Arc::new(RuleSet { version, triggers, ..(*rules).clone() }));
+        self.latest.write().expect("no holder of this lock panics").extend(documents);
+        Ok(told)
+    }
+
+    /// The live triggers of a retailer that are not paused.
+    fn speaking(&self, retailer: &RetailerId) -> BTreeMap<Name, Arc<Document>> {
+        let latest = self.latest.read().expect("no holder of this lock panics");
+        let from = Name { kind: Kind::Trigger, tenant: retailer.to_string(), id: String::new() };
+        let own =
+            latest.range(from..).take_while(|(name, _)| name.kind == Kind::Trigger && name.tenant == retailer.as_str());
+        own.filter(|(_, document)| !document.paused).map(|(name, document)| (name.clone(), document.clone())).collect()
+    }
+
+    /// Pauses every live trigger of a retailer, some hundred at a time. What is on disk is taken in at
+    /// once: when a later part fails, no version that was given is given again, and what was stopped
+    /// is silent.
+    pub async fn pause_all(&self, engine: &Engine, retailer: &RetailerId) -> Result<usize, Failure> {
+        let _changing = self.changing.lock().await;
+        let (mut version, at) = (self.current.load().version, engine.clock().now());
+        let paused = self.speaking(retailer).into_iter().map(|(name, document)| {
+            version += 1;
+            (name, Arc::new(Document { version, at, paused: true, ..(*document).clone() }))
+        });
+        let paused: Vec<_> = paused.collect();
+        let mut stopped = 0;
+        for part in paused.chunks(PAUSED_IN_ONE_COMMIT_MAX) {
+            rows::write(engine, part.iter().map(row).collect()).await.map_err(|error| {
+                let all = paused.len();
+                let message =
+                    format!("{stopped} of {all} triggers were stopped, then: {error}; ask again for the rest");
+                Failure::from(Refusal::new(Code::InternalRetry, message))
+            })?;
+            self.take_in_paused(retailer, part);
+            stopped += part.len();
+        }
+        Ok(stopped)
+    }
+
+    /// Triggers of a retailer that are paused on disk are so for the next decision.
+    fn take_in_paused(&self, retailer: &RetailerId, paused: &[(Name, Arc<Document>)]) {
+        let rules = self.current.load_full();
+        let version = paused.last().map_or(rules.version, |(_, last)| last.version);
+        let silent: BTreeSet<&str> = paused.iter().map(|(name, _)| name.id.as_str()).collect();
+        let speaks = |live: &Trigger| live.retailer != *retailer || !silent.contains(live.id.as_str());
+        let triggers = TriggerSet::build(rules.triggers.iter().filter(|live| speaks(live)).cloned());
+        self.current.store(Arc::new(RuleSet { version, triggers, ..(*rules).clone() }));
+        self.latest.write().expect("no holder of this lock panics").extend(paused.iter().cloned());
+    }
+}
+
+/// The row of a document.
+fn row((name, document): &(Name, Arc<Document>)) -> crate::store::Write {
+    rows::put(Schema::Document, name.key(document.version), &**document)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use hearthway_core::time::Timestamp;
+
+    use crate::clock::SystemClock;
+    use crate::engine;
+    use crate::engine::RuleBook;
+    use crate::store::keys;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Commit, Items, Mark, Outcome, Rows, Store, StoreError};
+
+    const SECOND_PART: usize = 20;
+
+    /// A store that cannot write the second part of a pause.
+    struct FailsAtSecondPart(MemoryStore);
+
+    impl Store for FailsAtSecondPart {
+        fn commit(&self, group: &[Commit]) -> Result<Vec<Outcome>, StoreError> {
+            if group.iter().any(|commit| commit.writes.len() == SECOND_PART) {
+                return Err(StoreError::Failed { doing: "committing", cause: "the disk is full".into() });
+            }
+            self.0.commit(group)
+        }
+        fn get(&self, key: &keys::Key) -> Result<Option<Vec<u8>>, StoreError> {
+            self.0.get(key)
+        }
+        fn scan(&self, prefix: &[u8], after: Option<&keys::Key>, limit: usize) -> Result<Rows, StoreError> {
+            self.0.scan(prefix, after, limit)
+        }
+        fn scan_back(&self, prefix: &[u8], before: Option<&keys::Key>, limit: usize) -> Result<Rows, StoreError> {
+            self.0.scan_back(prefix, before, limit)
+        }
+        fn back(&self, log: &keys::Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
+            self.0.back(log, before, limit)
+        }
+        fn items(&self, after: Option<Mark>, limit: usize) -> Result<crate::store::AllItems, StoreError> {
+            self.0.items(after, limit)
+        }
+        fn health(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stop_that_fails_half_way_leaves_in_memory_what_is_on_disk_and_says_how_many_stopped() {
+        let retailer = RetailerId::new("shop").unwrap();
+        let store = Arc::new(FailsAtSecondPart(MemoryStore::new()));
+        for version in 1..=(PAUSED_IN_ONE_COMMIT_MAX + SECOND_PART) as u64 {
+            let name = Name::of_retailer(Kind::Trigger, &retailer, &format!("t-{version:04}"));
+            let at = Timestamp::default();
+            let document = Document { version, number: 1, at, body: "{}".into(), paused: false };
+            let writes = vec![rows::put(Schema::Document, name.key(version), &document)];
+            store.commit(&[Commit { preconditions: Vec::new(), writes }]).unwrap();
+        }
+        let rulebook = Rulebook::open(store.clone()).unwrap();
+        let settings = engine::Settings { shards: 1, ..engine::Settings::default() };
+        let engine = Engine::start(settings, Arc::new(SystemClock), store.clone(), rulebook.clone()).unwrap();
+        let failed = rulebook.pause_all(&engine, &retailer).await.unwrap_err().to_string();
+        assert!(failed.contains("500 of 520 triggers were stopped"), "{failed}");
+        let reopened = Rulebook::open(store).unwrap();
+        assert_eq!(rulebook.current().version, reopened.current().version, "the next version is a new one");
+        assert_eq!(*rulebook.latest.read().unwrap(), *reopened.latest.read().unwrap());
+        let silent = rulebook.latest.read().unwrap().values().filter(|document| document.paused).count();
+        assert_eq!(silent, PAUSED_IN_ONE_COMMIT_MAX);
+    }
+}
