@@ -6,6 +6,7 @@
 //! takes, and a variable that is not there is an error, never an empty place.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, filters};
 
@@ -28,10 +29,16 @@ pub const LOCALES_MAX: usize = 32;
 /// Steps that one text may take; a sentence with ten variables takes about fifty.
 const FUEL: u64 = 2_000;
 
+/// The template engine. A compiled template takes some ten kilobytes, so only texts that need it
+/// keep theirs; it reads all others once, when they are checked, and again where one has to be told
+/// what is missing.
+static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(environment);
+
 /// The compiled texts of an offer, by language.
 #[derive(Debug)]
 pub struct Texts {
-    templates: Environment<'static>,
+    /// Those that say more than words and names; none where there is no such.
+    templates: Option<Environment<'static>>,
     by_locale: BTreeMap<Locale, Parts>,
     /// Variables that are named somewhere, such as `slot.used`.
     named: BTreeSet<String>,
@@ -47,11 +54,13 @@ struct Parts {
     why: Option<Part>,
 }
 
-/// One text: its template's name, and the short way to write it, where there is one.
+/// One text.
 #[derive(Debug)]
-struct Part {
-    template: String,
-    plain: Option<Plain>,
+enum Part {
+    /// Words and names alone, with the source.
+    Plain(Plain, Box<str>),
+    /// The name of its template.
+    Template(String),
 }
 
 /// What a text may name.
@@ -186,7 +195,7 @@ impl Texts {
         texts: &BTreeMap<Locale, TextDefinition>,
         sample: impl Fn(&str) -> TextVars,
     ) -> Result<Texts, Vec<TextError>> {
-        let mut compiled = Texts { templates: environment(), by_locale: BTreeMap::new(), named: BTreeSet::new() };
+        let mut compiled = Texts { templates: None, by_locale: BTreeMap::new(), named: BTreeSet::new() };
         let mut errors = Vec::new();
         for (locale, text) in texts {
             let vars = sample(locale);
@@ -213,10 +222,9 @@ impl Texts {
         if source.len() > TEMPLATE_BYTES_MAX {
             return Err((format!("it has {} bytes, at most {TEMPLATE_BYTES_MAX} are taken", source.len()), None));
         }
-        self.templates
-            .add_template_owned(name.clone(), source.to_owned())
+        let template = ENGINE
+            .template_from_str(source)
             .map_err(|error| (said(&error), Some("a variable is written {{ product.name }}".to_owned())))?;
-        let template = self.templates.get_template(&name).map_err(|error| (said(&error), None))?;
         let known = vars.names();
         let named: BTreeSet<String> = template.undeclared_variables(true).into_iter().collect();
         for variable in &named {
@@ -226,12 +234,15 @@ impl Texts {
             }
         }
         self.named.extend(named);
-        let templated = Part { template: name, plain: None };
-        let sample = self.write(&templated, vars).map_err(|message| (message, None))?;
+        let sample = finished(template.render(vars.to_value())).map_err(|message| (message, None))?;
         // What is taken for plain must come out as the engine writes it.
-        let plain = Part { plain: Plain::read(source), ..templated };
-        let agrees = self.write(&plain, vars).is_ok_and(|text| text == sample);
-        Ok(Part { plain: plain.plain.filter(|_| agrees), ..plain })
+        let agrees = |plain: &Plain| plain.write(vars).is_some_and(|text| finished(Ok(text)).as_ref() == Ok(&sample));
+        if let Some(plain) = Plain::read(source).filter(agrees) {
+            return Ok(Part::Plain(plain, source.into()));
+        }
+        let templates = self.templates.get_or_insert_with(environment);
+        let added = templates.add_template_owned(name.clone(), source.to_owned());
+        added.map(|()| Part::Template(name)).map_err(|error| (said(&error), None))
     }
 
     /// Whether some text names a variable.
@@ -277,15 +288,28 @@ impl Texts {
         })
     }
     fn write(&self, part: &Part, vars: &TextVars) -> Result<String, String> {
-        let by_engine = || self.templates.get_template(&part.template)?.render(vars.to_value());
-        // A value that is missing is the engine's to tell.
-        match part.plain.as_ref().and_then(|plain| plain.write(vars)).map_or_else(by_engine, Ok) {
-            Ok(text) if text.len() > RENDERED_BYTES_MAX => {
-                Err(format!("it becomes {} bytes long, at most {RENDERED_BYTES_MAX} are taken", text.len()))
+        finished(match (part, &self.templates) {
+            (Part::Plain(plain, source), _) => match plain.write(vars) {
+                Some(text) => Ok(text),
+                // A value that is missing is the engine's to tell.
+                None => ENGINE.template_from_str(source).and_then(|template| template.render(vars.to_value())),
+            },
+            (Part::Template(name), Some(templates)) => {
+                templates.get_template(name).and_then(|template| template.render(vars.to_value()))
             }
-            Ok(text) => Ok(trimmed(text)),
-            Err(error) => Err(said(&error)),
+            (Part::Template(_), None) => return Err("its template is not there".to_owned()),
+        })
+    }
+}
+
+/// A text within its bound and without space around it, or what is wrong with it.
+fn finished(written: Result<String, minijinja::Error>) -> Result<String, String> {
+    match written {
+        Ok(text) if text.len() > RENDERED_BYTES_MAX => {
+            Err(format!("it becomes {} bytes long, at most {RENDERED_BYTES_MAX} are taken", text.len()))
         }
+        Ok(text) => Ok(trimmed(text)),
+        Err(error) => Err(said(&error)),
     }
 }
 
