@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hearthway_core::budget::Answer;
 use hearthway_core::code::{Code, Refusal};
 use hearthway_core::id::{DeviceKey, HouseholdId, MoveId, OfferId, OrderId};
 use hearthway_core::input::{Input, Join};
@@ -77,6 +78,8 @@ pub struct LogRow {
     pub verdict: LogVerdict,
     /// The steps of each candidate.
     pub candidates: Vec<CandidateTrace>,
+    /// What the decision was told of what homes share, in the order in which it asked.
+    pub answers: Vec<Answer>,
 }
 
 /// How an input ended, in short.

@@ -3,7 +3,7 @@
 //! Parts of variable length (names) are terminated by a zero byte, which no name contains;
 //! numbers are big-endian, so that order of keys is order of numbers.
 
-use hearthway_core::id::{DeviceKey, HouseholdId, MakerId, MoveId, OfferId, OrderId, RetailerId};
+use hearthway_core::id::{DeviceKey, HouseholdId, MakerId, MoveId, OfferId, OrderId, RetailerId, TriggerId};
 
 /// A key: its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +57,8 @@ pub mod table {
     pub const PROVISION: u8 = b'N';
     /// What could not be understood, kept for makers.
     pub const QUARANTINE: u8 = b'Q';
+    /// What orders hold of budgets.
+    pub const DRAW: u8 = b'G';
     /// A row that stands for a moment only, see [`super::probe`].
     pub const PROBE: u8 = b'Z';
 }
@@ -177,6 +179,19 @@ pub fn offer(retailer: &RetailerId, id: OfferId) -> Key {
 /// An order of a retailer.
 pub fn order(retailer: &RetailerId, id: OrderId) -> Key {
     KeyBuilder::table(table::ORDER).name(retailer.as_str()).fixed(id.bytes()).key()
+}
+/// What an order holds of a trigger's budget.
+pub fn draw(retailer: &RetailerId, trigger: &TriggerId, order: OrderId) -> Key {
+    KeyBuilder::table(table::DRAW).name(retailer.as_str()).name(trigger.as_str()).fixed(order.bytes()).key()
+}
+/// What all orders hold of all budgets.
+pub fn draws() -> Vec<u8> {
+    KeyBuilder::table(table::DRAW).prefix()
+}
+/// The retailer that a key of the table `DRAW` begins with.
+pub fn retailer_of(key: &Key) -> Option<RetailerId> {
+    let name = key.0.get(1..)?.split(|byte| *byte == 0).next()?;
+    RetailerId::new(std::str::from_utf8(name).ok()?).ok()
 }
 /// A tenant's document in one version.
 pub fn document(kind: &str, tenant: &str, id: &str, version: u64) -> Key {

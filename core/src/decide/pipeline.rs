@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use super::budget;
 use super::draft::{Draft, description};
 use super::render::{self, Proposal};
-use super::said::{Steps, block, not_configured};
+use super::said::{Steps, block};
 use super::steps::{self, Look};
+use crate::budget::Purse;
 use crate::decision::{Change, Effect};
 use crate::id::{DecisionId, DeviceKey, OfferId, SlotId};
 use crate::input::Input;
@@ -127,14 +129,14 @@ pub(super) fn decision_id(
 
 /// Looks at a woken trigger, step by step, and does what follows.
 pub(super) fn consider(draft: &mut Draft<'_>, trigger: &Trigger, wake: &Wake<'_>) -> Considered {
-    let (input, rules, now) = (draft.input, draft.rules, draft.now);
+    let (input, rules, now, purse) = (draft.input, draft.rules, draft.now, draft.purse);
     let home = draft.home();
     let decision = decision_id(home, input, trigger, Some(wake.device));
     if draft.has_offered(decision) || !draft.may_look() {
         // A batch crossed the edge more than once: one message makes one offer.
         return Considered { waits_for_conditions: false };
     }
-    let evaluated = evaluate(draft.home(), rules, trigger, wake, input, now);
+    let evaluated = evaluate(draft.home(), rules, trigger, wake, input, now, purse);
     let first_block = evaluated.first_block();
     let considered = Considered { waits_for_conditions: evaluated.waits_for_conditions() };
     let held_before = wake.cause.held();
@@ -218,6 +220,7 @@ pub(super) fn evaluate(
     wake: &Wake<'_>,
     input: &Input,
     now: Timestamp,
+    purse: &dyn Purse,
 ) -> Evaluated {
     let mut taken = Steps::new();
     let Some(device) = home.devices.get(wake.device) else {
@@ -240,19 +243,20 @@ pub(super) fn evaluate(
     taken.say(Step::Audience, steps::audience(&look));
     taken.say(Step::Conditions, steps::conditions(&look));
     let (said, product) = render::product(rules, trigger, wake.slot, device);
+    let price = product.as_deref().and_then(|product| render::price_of(trigger, product, 1, now));
     taken.say(Step::Suppression, steps::suppression(&look, product.as_ref().map(|product| &product.id)));
     taken.say(Step::Caps, steps::caps(&look));
     taken.say(Step::Offer, said);
-    let (said, text) = render::content(&look.scope(), trigger, product.as_deref(), rules);
+    let (said, text) = render::content(&look.scope(), trigger, product.as_deref().zip(price.as_ref()), rules);
     taken.say(Step::Content, said);
     let (said, place) = render::placement(trigger, can, product.as_deref(), text.as_ref());
     taken.say(Step::Placement, said);
     let (said, hold_until) = steps::quiet(&look);
     taken.say(Step::Quiet, said);
-    taken.say(Step::Budget, not_configured(Reason::NoBudget));
+    taken.say(Step::Budget, budget::step(&look, rules, price.as_ref(), purse));
     taken.say(Step::Holdout, steps::holdout(&look, hold_until));
     let proposal = match (text, place) {
-        (Some(text), Some(place)) => render::propose(rules, trigger, product.as_deref(), text, place, now),
+        (Some(text), Some(place)) => Some(render::propose(rules, trigger, product.as_deref().zip(price), text, place)),
         _ => None,
     };
     let is_blocked = taken.is_blocked();

@@ -6,6 +6,7 @@
 mod consent;
 mod device;
 mod few;
+pub mod former;
 mod household;
 mod offer;
 mod order;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Locale;
+use crate::budget::Budget;
 use crate::id::{DecisionId, DeviceKey, OfferId, OrderId, PlacementId, ProductId, RetailerId, SlotId, TriggerId};
 use crate::money::Money;
 use crate::time::{Span, Timestamp};
@@ -90,6 +91,17 @@ pub struct OfferPrice {
     pub tax_incl: bool,
     /// Until when the price holds.
     pub lock_until: Timestamp,
+    /// All together without the trigger's discount, where it has one.
+    pub was: Option<Money>,
+}
+
+impl OfferPrice {
+    /// What is taken off so many pieces; none where there is no discount. `of` is for how many the
+    /// price is.
+    pub fn discount(&self, of: u32, qty: u32) -> Option<Money> {
+        let off = self.was?.minor.checked_sub(self.total.minor)?.checked_div(of.into())?;
+        Money::new(off, self.total.currency).times(qty)
+    }
 }
 
 /// Where an offer stands.
@@ -228,4 +240,6 @@ pub struct Offer {
     pub history: Vec<StateChange>,
     /// The last answer's nonce and time, to recognise a repeated press.
     pub last_answer: Option<(String, Timestamp)>,
+    /// Out of what an order draws, as it was when the offer was made.
+    pub budget: Option<Budget>,
 }

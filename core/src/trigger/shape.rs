@@ -228,10 +228,9 @@ const OFFER: Shape = Shape::Table(&[
         Shape::Table(&[
             key("percent", Shape::Number(0.0, 100.0)),
             key("max", Shape::Read(money)),
-            key("code_pool", LABEL),
+            key("code_pool", LABEL).later("no codes would be given out"),
         ]),
-    )
-    .later("the price would be the full one"),
+    ),
     key("price_lock", DURATION),
     key("expires", DURATION),
     key("cancel_window", DURATION),
@@ -282,11 +281,11 @@ const LIMITS: Shape = Shape::Table(&[
         "budget",
         Shape::Table(&[
             key("amount", Shape::Read(money)),
-            key("count", Shape::Whole(0, u32::MAX)),
+            key("count", Shape::Whole(1, u32::MAX)),
             key("pace", Shape::OneOf(&["none", "even_by_day"])),
+            key("honour_shown", Shape::Bool),
         ]),
-    )
-    .later("nothing would stop at its end"),
+    ),
 ]);
 
 const REPLENISH: Shape = Shape::Table(&[

@@ -122,7 +122,7 @@ impl Log {
         assert_eq!(verdict, LogVerdict::Accepted { sent: 0, held: 0 }, "live there is no trigger");
         decision.changes.iter().for_each(|change| self.home.apply(change));
         self.home.seq = seq;
-        let row = LogRow { seq, input, rules: 1, verdict, candidates: Vec::new() };
+        let row = LogRow { seq, input, rules: 1, verdict, candidates: Vec::new(), answers: Vec::new() };
         self.items.push(LogItem::Input(Box::new(row)));
     }
 

@@ -1,6 +1,6 @@
 //! What a trigger proposes: product, terms, answers, texts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::check::World;
@@ -9,9 +9,10 @@ use super::super::nearest::suggestion;
 use super::super::quantity::quantity_text;
 use super::super::text::{TextError, TextVars, Texts};
 use super::super::tree::{Findings, pointer_part};
-use super::super::{OfferKind, OfferPlan, On, ProductChoice};
+use super::super::{Discount, OfferKind, OfferPlan, On, ProductChoice};
 use super::{CANCEL_WINDOW_DEFAULT, EXPIRES_DEFAULT, span};
 use crate::id::{PlacementId, ProductId, SlotId};
+use crate::money::Currency;
 use crate::model::{Action, DeviceDescription, FieldType, Fulfil, Placement, Product, SlotKind, locale_chain};
 
 /// What a text may say of a slot, whatever its kind.
@@ -51,6 +52,7 @@ pub(super) fn compile(
     let product = product(offer.product.as_ref(), context, findings);
     let actions = actions(offer, product.is_some(), context, findings);
     confirm(offer, context, findings);
+    let discount = discount(offer, product.as_ref(), context, findings);
     let texts = texts(offer, product.as_ref(), context, findings);
     let expires = span(offer.expires.as_deref()).unwrap_or(EXPIRES_DEFAULT);
     if expires.0 == 0 {
@@ -58,6 +60,7 @@ pub(super) fn compile(
     }
     Some(OfferPlan {
         product,
+        discount,
         price_lock: span(offer.price_lock.as_deref()).unwrap_or(expires),
         expires,
         cancel_window: span(offer.cancel_window.as_deref()).unwrap_or(CANCEL_WINDOW_DEFAULT),
@@ -147,6 +150,38 @@ fn by_slot(rule: &ProductRule, context: &Context<'_>, findings: &mut Findings<'_
     Some(ProductChoice::SlotCompatible { fallback })
 }
 
+fn discount(
+    offer: &OfferDefinition,
+    choice: Option<&ProductChoice>,
+    context: &Context<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Discount> {
+    let written = offer.discount.as_ref()?;
+    if choice.is_none() && !findings.blamed("/offer/product") {
+        let message = "there is no product whose price it could reduce";
+        findings.warning("trigger.no_effect", "/offer/discount", message, None);
+    }
+    let products = proposed(choice, context);
+    super::super::discount::compile(written, products.into_iter().map(|product| &**product), findings)
+}
+
+/// The currencies of the products that may be proposed.
+pub(super) fn currencies(choice: Option<&ProductChoice>, context: &Context<'_>) -> BTreeSet<Currency> {
+    proposed(choice, context).into_iter().map(|product| product.price.currency).collect()
+}
+
+/// The products that may be proposed.
+fn proposed<'c>(choice: Option<&ProductChoice>, context: &'c Context<'_>) -> Vec<&'c Arc<Product>> {
+    match choice {
+        Some(ProductChoice::Fixed(id)) => context.product(id.as_str()).into_iter().collect(),
+        Some(ProductChoice::SlotCompatible { fallback }) => {
+            let fallback = fallback.as_ref().and_then(|id| context.product(id.as_str()));
+            context.fitting().into_iter().chain(fallback).collect()
+        }
+        None => Vec::new(),
+    }
+}
+
 fn actions(
     offer: &OfferDefinition,
     has_product: bool,
@@ -210,7 +245,8 @@ fn texts(
         findings.warning("trigger.default_locale", "/offer/text", message, help);
     }
     let wants_product = offer.product.is_some();
-    let sample = |locale: &str| sample(locale, product, wants_product, context);
+    let is_reduced = offer.discount.is_some();
+    let sample = |locale: &str| sample(locale, product, wants_product, is_reduced, context);
     match Texts::compile(written, sample) {
         Ok(texts) => {
             too_long(&texts, written, &sample, context, findings);
@@ -226,25 +262,29 @@ fn texts(
 }
 
 /// Values for every variable that there will be, as long as they will usually get.
-fn sample(locale: &str, choice: Option<&ProductChoice>, wants_product: bool, context: &Context<'_>) -> TextVars {
-    let mut products = match choice {
-        Some(ProductChoice::Fixed(id)) => vec![context.product(id.as_str())],
-        Some(ProductChoice::SlotCompatible { fallback }) => {
-            let fallback = fallback.as_ref().and_then(|id| context.product(id.as_str()));
-            context.fitting().into_iter().map(Some).chain([fallback]).collect()
-        }
-        None => Vec::new(),
-    };
-    products.retain(Option::is_some);
-    let longest = products.into_iter().flatten().max_by_key(|product| product.name_in(locale).chars().count());
+fn sample(
+    locale: &str,
+    choice: Option<&ProductChoice>,
+    wants_product: bool,
+    is_reduced: bool,
+    context: &Context<'_>,
+) -> TextVars {
+    let products = proposed(choice, context).into_iter();
+    let longest = products.max_by_key(|product| product.name_in(locale).chars().count());
     let euro = crate::money::Money::parse("19.90 EUR");
     let mut vars = TextVars::default();
     if let Some(product) = longest {
         let total = product.price.plus(product.delivery).unwrap_or(product.price);
         vars = vars.with_product(product.name_in(locale), total, locale);
+        if is_reduced {
+            vars = vars.with_discount(total, product.price, locale);
+        }
     } else if let (true, Ok(euro)) = (wants_product || choice.is_some(), euro) {
         // The product is not known yet, or wrong and told: its variables are still variables.
         vars = vars.with_product("?", euro, locale);
+        if is_reduced {
+            vars = vars.with_discount(euro, euro, locale);
+        }
     }
     if context.link_required {
         vars = vars.with_household("?");

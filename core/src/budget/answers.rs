@@ -1,0 +1,78 @@
+//! What a purse answered, noted so that the same decision can be made again.
+
+use std::cell::{Cell, RefCell};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Draw, Purse, Spent};
+use crate::id::{RetailerId, TriggerId};
+use crate::money::Currency;
+
+/// One answer of a purse. Stored: new ones go at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// What is drawn.
+    Spent(Option<Spent>),
+    /// Whether a draw was granted.
+    Draw(bool),
+}
+
+/// A purse that notes what another one answers.
+pub struct Noting<'p> {
+    purse: &'p dyn Purse,
+    answers: RefCell<Vec<Answer>>,
+}
+
+impl<'p> Noting<'p> {
+    /// Over a purse.
+    pub fn new(purse: &'p dyn Purse) -> Noting<'p> {
+        Noting { purse, answers: RefCell::default() }
+    }
+    /// All answers, in order.
+    pub fn into_answers(self) -> Vec<Answer> {
+        self.answers.into_inner()
+    }
+}
+
+impl Purse for Noting<'_> {
+    fn spent(&self, retailer: &RetailerId, trigger: &TriggerId, currency: Option<Currency>) -> Option<Spent> {
+        let spent = self.purse.spent(retailer, trigger, currency);
+        self.answers.borrow_mut().push(Answer::Spent(spent));
+        spent
+    }
+    fn draw(&self, draw: &Draw<'_>) -> bool {
+        let granted = self.purse.draw(draw);
+        self.answers.borrow_mut().push(Answer::Draw(granted));
+        granted
+    }
+}
+
+/// A purse that answers as another one did. Who asks it otherwise gets nothing: the decision comes
+/// out otherwise, and that is seen.
+pub struct Recalling<'a> {
+    answers: &'a [Answer],
+    next: Cell<usize>,
+}
+
+impl<'a> Recalling<'a> {
+    /// With these answers, in order.
+    pub fn new(answers: &'a [Answer]) -> Recalling<'a> {
+        Recalling { answers, next: Cell::new(0) }
+    }
+    fn next(&self) -> Option<Answer> {
+        let at = self.next.replace(self.next.get() + 1);
+        self.answers.get(at).copied()
+    }
+}
+
+impl Purse for Recalling<'_> {
+    fn spent(&self, _: &RetailerId, _: &TriggerId, _: Option<Currency>) -> Option<Spent> {
+        match self.next() {
+            Some(Answer::Spent(spent)) => spent,
+            Some(Answer::Draw(_)) | None => None,
+        }
+    }
+    fn draw(&self, _: &Draw<'_>) -> bool {
+        matches!(self.next(), Some(Answer::Draw(true)))
+    }
+}
