@@ -9,6 +9,7 @@
 pub mod backtests;
 pub mod backups;
 pub mod broker;
+pub mod budgets;
 pub mod catalog;
 pub mod claims;
 pub mod consents;

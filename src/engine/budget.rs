@@ -155,9 +155,7 @@ impl Prepared {
     /// Rows of what orders draw and give back.
     pub(super) fn follow_budgets(&mut self, taken: Vec<Taken>, decision: &Decision) {
         for taken in taken {
-            let holds = |change: &Change| {
-                matches!(change, Change::OrderSet(order) if order.id == taken.order && order.drawn.is_some())
-            };
+            let holds = |change: &Change| matches!(change, Change::OrderSet(order) if order.id == taken.order && order.drawn.is_some());
             // What no order holds is given back here and now.
             if decision.changes.iter().any(holds) {
                 let key = keys::draw(&taken.retailer, &taken.drawn.trigger, taken.order);

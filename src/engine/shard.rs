@@ -282,7 +282,8 @@ impl Shard {
             // answer is taken.
             Told::Sync => {
                 let rules = self.house.rules.current();
-                let decision = guarded(|| (self.house.decider.decide)(facts, input, &rules, input.received_at, &Unasked))?;
+                let decision =
+                    guarded(|| (self.house.decider.decide)(facts, input, &rules, input.received_at, &Unasked))?;
                 decision.effects.into_iter().find_map(|effect| match effect {
                     Effect::Down { message, .. } if matches!(*message, DownMessage::Sync(_)) => Some(*message),
                     _ => None,
@@ -507,7 +508,10 @@ fn moves(decision: &Decision, from: HouseholdId) -> Vec<(MoveRow, Route)> {
             let route = Route::of(device, *to, join.as_ref().map(|join| &join.retailer));
             Some((row, route))
         }
-        Effect::Down { .. } | Effect::DropOffer { .. } | Effect::DropAll { .. } | Effect::Disconnect { .. }
+        Effect::Down { .. }
+        | Effect::DropOffer { .. }
+        | Effect::DropAll { .. }
+        | Effect::Disconnect { .. }
         | Effect::GiveBack { .. } => None,
     });
     moves.collect()

@@ -163,7 +163,8 @@ impl Writer {
         let link = self.house.link();
         let repeats = self.repeats(&decided);
         for (prepared, repeats) in decided.into_iter().zip(repeats) {
-            let Prepared { waiter, outcome, routes, codes, outgoing, disconnects, leaving, arriving, draws, .. } = prepared;
+            let Prepared { waiter, outcome, routes, codes, outgoing, disconnects, leaving, arriving, draws, .. } =
+                prepared;
             draws.are_durable(&self.house.budgets);
             for (device, route) in routes {
                 self.house.directory.set_route(&device, route);

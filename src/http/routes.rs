@@ -148,6 +148,8 @@ pub(super) fn all() -> Vec<Entry> {
         post("/v1/triggers/{trigger}/rollback", triggers::roll_back_trigger, "Make an earlier version live again: the one before, or the one named")
             .body(r#"{"version":1}"#),
         get("/v1/triggers/{trigger}/versions", triggers::list_versions, "What was published, newest first"),
+        get("/v1/triggers/{trigger}/budget", triggers::get_budget, "What is drawn from a trigger's budget, and what is left")
+            .answer(200, r#"{"trigger":"filter-worn","budget":{"count":2000,"amount":null,"pace":"even_by_day","honour_shown":false},"spent":{"count":31,"amount":null},"left":{"count":1969,"amount":null},"until_today":{"count":66,"amount":null}}"#),
         get("/v1/triggers/conflicts", triggers::list_conflicts, "What looks wrong about the live triggers together"),
         post("/v1/triggers:stop", triggers::stop_triggers, "Silence all live triggers at once")
             .body("{}")

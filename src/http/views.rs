@@ -53,7 +53,8 @@ pub fn offer(household: HouseholdId, offer: &Offer) -> Value {
     let price = offer.price.as_ref().map(|price| {
         json!({
             "item": price.item, "delivery": price.delivery, "total": price.total,
-            "tax_incl": price.tax_incl, "lock_until": time(price.lock_until),
+            "was": price.was.filter(|was| *was != price.total), "tax_incl": price.tax_incl,
+            "lock_until": time(price.lock_until),
         })
     });
     json!({

@@ -329,7 +329,7 @@ mod tests {
             + "0ac0203637570" // 300, "cup"
             + "0101" // Some(-1), in zigzag
             + "020102" // [1, 2]
-            + "1813ca76";
+            + "f2951714";
         assert_eq!(data_encoding::HEXLOWER.encode(&encode(Schema::Seen, &cup())), golden);
         assert_eq!(decode::<Cup>(Schema::Seen, &key(), &encode(Schema::Seen, &cup())).unwrap(), cup());
     }

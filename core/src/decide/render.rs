@@ -132,12 +132,7 @@ fn not_shown(scope: &Scope<'_>, written: Option<String>) -> Said {
 }
 
 /// What a text may name, in its language.
-fn vars(
-    scope: &Scope<'_>,
-    trigger: &Trigger,
-    priced: Option<(&Product, &OfferPrice)>,
-    language: &str,
-) -> TextVars {
+fn vars(scope: &Scope<'_>, trigger: &Trigger, priced: Option<(&Product, &OfferPrice)>, language: &str) -> TextVars {
     let mut vars = TextVars::default().with_telemetry(&trigger.offer.texts, &scope.device.reported, scope.description);
     if let Some((product, price)) = priced {
         vars = vars.with_product(product.name_in(language), price.total, language);

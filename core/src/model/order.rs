@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-use crate::budget::Drawn;
 use super::{Fulfil, StateChange};
+use crate::budget::Drawn;
 use crate::id::{DeviceKey, OfferId, OrderId, ProductId, ProfileId, RetailerId};
 use crate::money::Money;
 use crate::time::Timestamp;

@@ -138,13 +138,8 @@ fn who_orders_several_draws_for_each_of_them() {
     let discount = "discount = { percent = 10 }";
     let mut world = homes(&budgeted("{ amount = \"7.00 EUR\" }", discount, ""), 2);
     let several = |qty| Answer::Accept { qty: Some(qty), fulfil: None };
-    let answer = |offer, qty| Command::AnswerOffer {
-        offer,
-        rev: 1,
-        answer: several(qty),
-        channel: "app".into(),
-        profile: None,
-    };
+    let answer =
+        |offer, qty| Command::AnswerOffer { offer, rev: 1, answer: several(qty), channel: "app".into(), profile: None };
     let offer = wear_out(&mut world, &home(0)).unwrap().id;
     let refused = world.command(&home(0), answer(offer, 4));
     assert_eq!(refused, Err(Code::OfferBudgetExhausted), "4 × 1.99 does not fit");

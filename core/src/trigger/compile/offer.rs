@@ -12,8 +12,8 @@ use super::super::tree::{Findings, pointer_part};
 use super::super::{Discount, OfferKind, OfferPlan, On, ProductChoice};
 use super::{CANCEL_WINDOW_DEFAULT, EXPIRES_DEFAULT, span};
 use crate::id::{PlacementId, ProductId, SlotId};
-use crate::money::Currency;
 use crate::model::{Action, DeviceDescription, FieldType, Fulfil, Placement, Product, SlotKind, locale_chain};
+use crate::money::Currency;
 
 /// What a text may say of a slot, whatever its kind.
 const SLOT_VARIABLES: [&str; 5] = ["used", "remaining", "capacity", "on_hand", "flag"];
