@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod durable;
+mod former;
 mod moving;
 mod poison;
 mod remembering;
