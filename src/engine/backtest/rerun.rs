@@ -159,8 +159,8 @@ impl<'p> Rerun<'p> {
             listener.looked(&Looked { household: self.home.id, at, candidate });
             let sent = candidate.offer.filter(|_| candidate.verdict == Verdict::Sent);
             let offer = sent.and_then(|id| offer_of(decision, id));
-            let total = offer.and_then(|offer| offer.price.as_ref()).map(|price| price.total);
-            self.tally.add(candidate, Outcome::of(candidate), day, total);
+            let price = offer.and_then(|offer| offer.price.as_ref());
+            self.tally.add(candidate, Outcome::of(candidate), day, price);
             let Some(offer) = offer else { continue };
             let was_made = |made: &CandidateTrace| made.offer == Some(offer.id) && made.verdict == Verdict::Sent;
             if !live.iter().any(was_made) {
