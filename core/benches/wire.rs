@@ -153,5 +153,6 @@ fn offer() -> Offer {
         history: Vec::new(),
         last_answer: None,
         budget: None,
+        code: None,
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use hearthway_core::budget::{Draw, Purse, Spent};
+use hearthway_core::budget::{Draw, Purse, Spent, TakenCode, sample_code};
 use hearthway_core::decide::{decide_with, why_not_with};
 use hearthway_core::decision::Change;
-use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, InputId, RetailerId, TriggerId};
+use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, InputId, OfferId, PoolId, RetailerId, TriggerId};
 use hearthway_core::input::{Input, Sender, What};
 use hearthway_core::model::{Household, Offer};
 use hearthway_core::money::Currency;
@@ -96,6 +96,9 @@ impl Purse for Looking<'_> {
     fn draw(&self, draw: &Draw<'_>) -> bool {
         let spent = self.0.spent(draw.retailer, draw.trigger, Some(draw.amount.currency));
         draw.honoured || draw.budget.has_room(spent, draw.amount)
+    }
+    fn take_code(&self, retailer: &RetailerId, pool: &PoolId, _: OfferId) -> TakenCode {
+        if self.0.codes_left(retailer, pool) > 0 { TakenCode::Code(sample_code()) } else { TakenCode::Empty }
     }
 }
 

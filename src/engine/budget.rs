@@ -10,13 +10,14 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 
-use hearthway_core::budget::{Budget, Draw, Drawn, Ledger, Purse, Spent};
+use hearthway_core::budget::{Budget, Draw, Drawn, Ledger, Purse, Spent, TakenCode};
 use hearthway_core::decision::{Change, Decision, Effect};
-use hearthway_core::id::{OrderId, RetailerId, TriggerId};
+use hearthway_core::id::{OfferId, OrderId, PoolId, RetailerId, TriggerId};
 use hearthway_core::money::Currency;
 use metrics::Counter;
 
-use super::house::lock;
+use super::codes::{Codes, TakenFromPool};
+use super::house::{House, lock};
 use super::metrics as names;
 use super::prepared::Prepared;
 use super::rows;
@@ -61,15 +62,18 @@ impl Budgets {
 /// The purse of one decision: what it draws is given back unless somebody keeps it.
 pub(super) struct Asking {
     budgets: Arc<Budgets>,
+    codes: Arc<Codes>,
     taken: RefCell<Vec<Taken>>,
+    taken_codes: RefCell<Vec<TakenFromPool>>,
 }
 
 impl Asking {
-    pub(super) fn new(budgets: &Arc<Budgets>) -> Asking {
-        Asking { budgets: Arc::clone(budgets), taken: RefCell::default() }
+    pub(super) fn new(house: &House) -> Asking {
+        let (budgets, codes) = (Arc::clone(&house.budgets), Arc::clone(&house.codes));
+        Asking { budgets, codes, taken: RefCell::default(), taken_codes: RefCell::default() }
     }
-    pub(super) fn into_taken(self) -> Vec<Taken> {
-        self.taken.into_inner()
+    pub(super) fn into_taken(self) -> (Vec<Taken>, Vec<TakenFromPool>) {
+        (self.taken.into_inner(), self.taken_codes.into_inner())
     }
 }
 
@@ -94,6 +98,13 @@ impl Purse for Asking {
             is_kept: false,
         });
         true
+    }
+
+    fn take_code(&self, retailer: &RetailerId, pool: &PoolId, offer: OfferId) -> TakenCode {
+        let Some(taken) = Codes::take(&self.codes, retailer, pool, offer) else { return TakenCode::Empty };
+        let code = taken.code().clone();
+        self.taken_codes.borrow_mut().push(taken);
+        TakenCode::Code(code)
     }
 }
 
@@ -174,7 +185,7 @@ impl Prepared {
 
 impl Draws {
     /// It is on disk.
-    pub(super) fn are_durable(self, budgets: &Budgets) {
+    pub(super) fn stand(self, budgets: &Budgets) {
         self.taken.into_iter().for_each(Taken::keep);
         if self.given_back.is_empty() {
             return;

@@ -11,6 +11,7 @@ use hearthway_core::time::Timestamp;
 use tokio::sync::mpsc;
 
 use super::budget::Budgets;
+use super::codes::Codes;
 use super::decider::Decider;
 use super::job::{InputJob, Job};
 use super::metrics::Meters;
@@ -40,6 +41,7 @@ pub(super) struct House {
     pub(super) outbox: Outbox,
     pub(super) quarantine: Quarantine,
     pub(super) budgets: Arc<Budgets>,
+    pub(super) codes: Arc<Codes>,
     pub(super) timers: Timers,
     pub(super) meters: Meters,
     /// Devices whose leaving is decided and whose arrival is not yet durable.
@@ -107,6 +109,7 @@ impl House {
             outbox: Outbox::open(&*store)?,
             quarantine: Quarantine::open(&*store)?,
             budgets: Budgets::open(&*store)?,
+            codes: Codes::open(&*store)?,
             settings,
             clock,
             store,

@@ -13,6 +13,7 @@
 //! | `outbox`, `speak` | what waits for devices, and its rendering |
 //! | `seen`, `log`, `rows` | message ids, the input log, the types on disk |
 //! | `budget` | what orders of all homes draw from budgets |
+//! | `codes` | unique codes of pools, each for one offer |
 //! | `tail` | what happened to a household since its record was written |
 //! | `poison`, `quarantine`, `excerpt` | what nobody understood or what failed us, redacted, for its maker |
 //! | `timers` | deadlines of households |
@@ -21,6 +22,7 @@
 
 pub mod backtest;
 mod budget;
+pub mod codes;
 mod decider;
 pub mod entropy;
 mod excerpt;

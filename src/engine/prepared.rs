@@ -13,6 +13,7 @@ use hearthway_core::input::{Command, Input, What};
 use hearthway_core::model::{Household, Offer, Order};
 
 use super::budget::Draws;
+use super::codes::HandedOut;
 use super::house::House;
 use super::outbox::{Outgoing, delivery};
 use super::routes::Route;
@@ -45,6 +46,8 @@ pub(super) struct Prepared {
     pub(super) arriving: Option<MoveRow>,
     /// What it draws from budgets and gives back.
     pub(super) draws: Draws,
+    /// What it takes from pools of unique codes and puts back.
+    pub(super) handed_out: HandedOut,
 }
 
 /// What a decision read beside the household and the input.

@@ -21,6 +21,7 @@ use hearthway_core::time::Timestamp;
 use hearthway_core::wire::DownMessage;
 
 use super::budget::{Asking, Draws};
+use super::codes::HandedOut;
 use super::facts::{Facts, read_household};
 use super::house::{House, MOVES_IN_FLIGHT_MAX};
 use super::job::{InputJob, Job, Queued, retry};
@@ -300,12 +301,12 @@ impl Shard {
             Err(error) => return self.unreadable(waiter, &error),
         };
         let rules = self.house.rules.current();
-        let asking = Asking::new(&self.house.budgets);
+        let asking = Asking::new(&self.house);
         let noting = Noting::new(&asking);
         let decided = guarded(|| (self.house.decider.decide)(&facts, &input, &rules, input.received_at, &noting));
         let answers = noting.into_answers();
         // Whatever ends this before the commit gives back what was drawn.
-        let taken = asking.into_taken();
+        let (taken, taken_codes) = asking.into_taken();
         let Some(decision) = decided else { return self.poisoned(&facts, &input, waiter) };
         if own && decision.changes.is_empty() && decision.effects.is_empty() && decision.trace.candidates.is_empty() {
             return Step::answer(waiter, Outcome::Committed(decision.reply));
@@ -345,12 +346,14 @@ impl Shard {
             leaving: Vec::new(),
             arriving: None,
             draws: Draws::default(),
+            handed_out: HandedOut::default(),
         };
         prepared.move_on(&self.house, &input, &decision, leaving);
         prepared.follow_devices(&facts, &decision);
         prepared.follow_views(&decision);
         prepared.speak(&self.house, &facts, &input, &decision);
         prepared.follow_budgets(taken, &decision);
+        prepared.follow_codes(taken_codes, &decision);
         prepared.write_log(&facts, input, Read { rules: rules.version, answers }, decision, snapshot);
         self.house.timers.set(household, facts.next_deadline());
         Step { commit: Some(Box::new(prepared)), ..Step::default() }

@@ -89,6 +89,7 @@ pub fn whole_offer(household: HouseholdId, this: &Offer) -> Value {
         },
         "item": item.map(|item| json!({"product": item.product.as_str(), "name": item.name, "qty": item.qty})),
         "sold_by": this.sold_by,
+        "code": this.code.as_ref().map(|code| code.code.as_str()),
         "withdraw_days": this.withdraw_days,
         "fulfil": this.fulfil,
         "actions": this.actions.iter().map(|action| action.as_str()).collect::<Vec<_>>(),

@@ -202,3 +202,63 @@ async fn wait_for_orders(sale: &Sale, wanted: u64) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
+
+/// Homes that are offered a code in the test of codes, and codes for them.
+const CODED_HOMES: usize = 60;
+const CODES: usize = 40;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forty_codes_are_on_forty_offers_each_on_one_also_with_a_kill_in_the_midst() {
+    let data = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::serve(data.path());
+    let shop = load_the_sample_shop(&gateway).await;
+    let mut coded = trigger(&json!({"count": 1_000}));
+    coded["offer"]["discount"] = json!({"code_pool": "HEAT26"});
+    for language in ["fr", "en"] {
+        coded["offer"]["text"][language]["body"] = json!("{{ discount.code }}");
+    }
+    gateway.ask(&shop, "PUT", "/v1/triggers/filter-worn", Some(&coded)).await;
+    gateway.ask(&shop, "POST", "/v1/triggers/filter-worn/publish", Some(&json!({}))).await;
+    assert_eq!(gateway.call(&shop, "GET", "/v1/codes/HEAT26", None).await.0, 404);
+    let mut codes: Vec<String> = (0..CODES).map(|n| format!("HEAT-{n:04}")).collect();
+    codes.push("HEAT-0000".to_owned());
+    let import = json!({"pool": "HEAT26", "codes": codes});
+    let imported = gateway.ask(&shop, "POST", "/v1/codes:import", Some(&import)).await;
+    assert_eq!(imported, json!({"pool": "HEAT26", "added": CODES, "known": 1}));
+    let again = gateway.ask(&shop, "POST", "/v1/codes:import", Some(&import)).await;
+    assert_eq!(again, json!({"pool": "HEAT26", "added": 0, "known": CODES + 1}));
+    let (status, refused) =
+        gateway.call(&shop, "POST", "/v1/codes:import", Some(&json!({"pool": "HEAT26", "codes": ["a b"]}))).await;
+    assert_eq!((status, &refused["pointer"]), (422, &json!("/codes/0")), "{refused}");
+
+    let mut devices = new_homes(&gateway, &shop, 0, CODED_HOMES, 20).await;
+    devices.iter_mut().for_each(|device| device.answers = false);
+    let (over, is_over) = watch::channel(false);
+    let mut lives = JoinSet::new();
+    let said: fn(&Device) -> bool = |device| device.owes.is_empty();
+    for device in devices {
+        lives.spawn(device.live_until(gateway.mqtt.clone(), is_over.clone(), said));
+    }
+    let begun = std::time::Instant::now();
+    while gateway.ask(&shop, "GET", "/v1/codes/HEAT26", None).await["reserved"].as_u64().unwrap() < 5 {
+        assert!(begun.elapsed() < STEP_SECONDS_MAX, "no code is taken");
+    }
+    drop(gateway);
+    gateway = Gateway::serve(data.path());
+    over.send_replace(true);
+    let devices = lives.join_all().await;
+    assert!(devices.iter().any(|device| !said(device)), "a kill after all of it proves nothing");
+    live(&gateway, devices, said).await;
+
+    let page = gateway.ask(&shop, "GET", &format!("/v1/offers?{PAGE}"), None).await;
+    let offers = page["items"].as_array().unwrap().iter().filter(|offer| offer["trigger"] == "filter-worn");
+    let mut seen = std::collections::BTreeSet::new();
+    for offer in offers {
+        let whole = gateway.ask(&shop, "GET", &format!("/v1/offers/{}", offer["offer"].as_str().unwrap()), None).await;
+        assert_eq!(whole["text"]["body"], whole["code"]);
+        assert!(seen.insert(whole["code"].as_str().unwrap().to_owned()), "{} is on two offers", whole["code"]);
+    }
+    assert_eq!(seen.len(), CODES);
+    let counts = json!({"pool": "HEAT26", "total": CODES, "left": 0, "reserved": CODES, "shown": 0, "used": 0});
+    assert_eq!(gateway.ask(&shop, "GET", "/v1/codes/HEAT26", None).await, counts);
+}

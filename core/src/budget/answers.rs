@@ -4,17 +4,19 @@ use std::cell::{Cell, RefCell};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Draw, Purse, Spent};
-use crate::id::{RetailerId, TriggerId};
+use super::{Draw, Purse, Spent, TakenCode};
+use crate::id::{OfferId, PoolId, RetailerId, TriggerId};
 use crate::money::Currency;
 
 /// One answer of a purse. Stored: new ones go at the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// What is drawn.
     Spent(Option<Spent>),
     /// Whether a draw was granted.
     Draw(bool),
+    /// What became of the wish for a code.
+    Code(TakenCode),
 }
 
 /// A purse that notes what another one answers.
@@ -45,6 +47,11 @@ impl Purse for Noting<'_> {
         self.answers.borrow_mut().push(Answer::Draw(granted));
         granted
     }
+    fn take_code(&self, retailer: &RetailerId, pool: &PoolId, offer: OfferId) -> TakenCode {
+        let taken = self.purse.take_code(retailer, pool, offer);
+        self.answers.borrow_mut().push(Answer::Code(taken.clone()));
+        taken
+    }
 }
 
 /// A purse that answers as another one did. Who asks it otherwise gets nothing: the decision comes
@@ -59,20 +66,26 @@ impl<'a> Recalling<'a> {
     pub fn new(answers: &'a [Answer]) -> Recalling<'a> {
         Recalling { answers, next: Cell::new(0) }
     }
-    fn next(&self) -> Option<Answer> {
+    fn next(&self) -> Option<&Answer> {
         let at = self.next.replace(self.next.get() + 1);
-        self.answers.get(at).copied()
+        self.answers.get(at)
     }
 }
 
 impl Purse for Recalling<'_> {
     fn spent(&self, _: &RetailerId, _: &TriggerId, _: Option<Currency>) -> Option<Spent> {
         match self.next() {
-            Some(Answer::Spent(spent)) => spent,
-            Some(Answer::Draw(_)) | None => None,
+            Some(Answer::Spent(spent)) => *spent,
+            Some(Answer::Draw(_) | Answer::Code(_)) | None => None,
         }
     }
     fn draw(&self, _: &Draw<'_>) -> bool {
         matches!(self.next(), Some(Answer::Draw(true)))
+    }
+    fn take_code(&self, _: &RetailerId, _: &PoolId, _: OfferId) -> TakenCode {
+        match self.next() {
+            Some(Answer::Code(taken)) => taken.clone(),
+            Some(Answer::Spent(_) | Answer::Draw(_)) | None => TakenCode::Unknown,
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What many homes draw from together: a trigger's budget.
+//! What many homes draw from together: a trigger's budget, a pool of unique codes.
 //!
 //! A household is decided by itself, and a budget belongs to all of them. So a decision asks for it:
 //! [`Purse`] says what is spent, and grants or refuses a draw at once, for all homes one after the
@@ -11,7 +11,7 @@ mod ledger;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{OrderId, RetailerId, TriggerId};
+use crate::id::{OfferId, OrderId, PoolId, RetailerId, TriggerId, UniqueCode};
 use crate::money::{Currency, Money};
 
 pub use answers::{Answer, Noting, Recalling};
@@ -135,6 +135,19 @@ pub trait Purse {
     /// Draws, or refuses because there is no room. What is granted is the order's; who asked gives
     /// it back where the order does not come to be.
     fn draw(&self, draw: &Draw<'_>) -> bool;
+    /// Takes a unique code from a pool for an offer. Who asked gives it back where no offer carries it.
+    fn take_code(&self, retailer: &RetailerId, pool: &PoolId, offer: OfferId) -> TakenCode;
+}
+
+/// What became of the wish for a unique code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TakenCode {
+    /// This one, and nobody else has it.
+    Code(UniqueCode),
+    /// There is none left.
+    Empty,
+    /// Nobody may ask.
+    Unknown,
 }
 
 /// A purse from which nothing was drawn yet, and that grants everything: a home tried by itself.
@@ -148,6 +161,14 @@ impl Purse for Untouched {
     fn draw(&self, _: &Draw<'_>) -> bool {
         true
     }
+    fn take_code(&self, _: &RetailerId, _: &PoolId, _: OfferId) -> TakenCode {
+        TakenCode::Code(sample_code())
+    }
+}
+
+/// A code of no pool, of a usual length.
+pub fn sample_code() -> UniqueCode {
+    UniqueCode::new("CODE-0000").expect("it keeps to the grammar")
 }
 
 /// A purse that nobody may ask, as for a look back at what was not decided then.
@@ -160,6 +181,9 @@ impl Purse for Unasked {
     }
     fn draw(&self, _: &Draw<'_>) -> bool {
         false
+    }
+    fn take_code(&self, _: &RetailerId, _: &PoolId, _: OfferId) -> TakenCode {
+        TakenCode::Unknown
     }
 }
 

@@ -3,11 +3,12 @@
 //! them out than there is budget; the purse sees to it that there are never more orders.
 
 use super::draft::Draft;
+use super::pipeline::decision_id;
 use super::said::{Said, fact, not_configured, said, skipped, text};
 use super::steps::Look;
-use crate::budget::{Budget, Draw, Drawn, Purse};
-use crate::id::OrderId;
-use crate::model::{Offer, OfferPrice, OfferState};
+use crate::budget::{Budget, Draw, Drawn, Purse, TakenCode, sample_code};
+use crate::id::{OfferId, OrderId, PoolId, UniqueCode};
+use crate::model::{Offer, OfferCode, OfferPrice, OfferState};
 use crate::money::Money;
 use crate::rules::RuleSet;
 use crate::time::Zone;
@@ -17,8 +18,76 @@ use crate::words::Reason;
 /// There was no room for one more order.
 pub(super) struct Exhausted;
 
+/// The unique code of an offer in the making.
+pub(super) enum Code {
+    /// The trigger has no pool.
+    NotAsked,
+    /// This one.
+    Taken(OfferCode),
+    /// Its pool has none left.
+    Empty(PoolId),
+    /// None is taken, because nothing will leave.
+    Later,
+}
+
+impl Code {
+    /// What stands in the text: a sample where none is taken.
+    pub(super) fn shown(&self) -> Option<UniqueCode> {
+        match self {
+            Code::NotAsked => None,
+            Code::Taken(code) => Some(code.code.clone()),
+            Code::Empty(_) | Code::Later => Some(sample_code()),
+        }
+    }
+    pub(super) fn into_offered(self) -> Option<OfferCode> {
+        match self {
+            Code::Taken(code) => Some(code),
+            Code::NotAsked | Code::Empty(_) | Code::Later => None,
+        }
+    }
+}
+
+/// A code for an offer: the one that it held over quiet hours, else one of the trigger's pool.
+pub(super) fn code(look: &Look<'_>, is_blocked: bool, purse: &dyn Purse) -> Code {
+    let held = look.wake.cause.held();
+    let held_code = held.and_then(|held| look.home.offers.get(&held)).and_then(|offer| offer.code.clone());
+    if let Some(code) = held_code {
+        return Code::Taken(code);
+    }
+    let Some(pool) = &look.trigger.offer.code_pool else { return Code::NotAsked };
+    if is_blocked {
+        return Code::Later;
+    }
+    let decision = || decision_id(look.home, look.input, look.trigger, Some(look.wake.device));
+    let offer = held.unwrap_or_else(|| OfferId::derived(&[decision().bytes()]));
+    match purse.take_code(&look.trigger.retailer, pool, offer) {
+        TakenCode::Code(code) => Code::Taken(OfferCode { pool: pool.clone(), code }),
+        TakenCode::Empty => Code::Empty(pool.clone()),
+        TakenCode::Unknown => Code::Later,
+    }
+}
+
 /// The step: is there budget left for what the offer would draw, and for today?
-pub(super) fn step(look: &Look<'_>, rules: &RuleSet, price: Option<&OfferPrice>, purse: &dyn Purse) -> Said {
+pub(super) fn step(
+    look: &Look<'_>,
+    rules: &RuleSet,
+    price: Option<&OfferPrice>,
+    code: &Code,
+    purse: &dyn Purse,
+) -> Said {
+    let said = of_budget(look, rules, price, purse);
+    match code {
+        _ if said.0 == StepVerdict::Block => said,
+        Code::Empty(pool) => said_of_pool(pool),
+        Code::NotAsked | Code::Taken(_) | Code::Later => said,
+    }
+}
+
+fn said_of_pool(pool: &PoolId) -> Said {
+    said(StepVerdict::Block, Reason::CodePoolEmpty, vec![text("pool", pool.as_str().to_owned())])
+}
+
+fn of_budget(look: &Look<'_>, rules: &RuleSet, price: Option<&OfferPrice>, purse: &dyn Purse) -> Said {
     let Some(plan) = &look.trigger.budget else { return not_configured(Reason::NoBudget) };
     let Some(price) = price else { return skipped(Reason::NothingToBuy) };
     let budget = plan.limits;

@@ -183,6 +183,8 @@ fn still_open(offer: &Offer, rev: u32, who: &Answerer<'_>, now: Timestamp) -> Re
     let expired = || Refusal::new(Code::OfferExpired, format!("the offer ended at {}", offer.expires_at));
     match offer.state {
         // Pressed in time on a device that was offline, by a clock that can be believed.
+        // Its code has gone back, and may be somebody else's by now.
+        OfferState::Expired if offer.code.is_some() && !offer.may_have_been_seen() => return Err(expired()),
         OfferState::Expired if who.pressed_at < offer.expires_at && who.pressed_at < now => {}
         OfferState::Expired => return Err(expired()),
         // The same refusal to the same press that comes again.

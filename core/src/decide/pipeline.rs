@@ -247,16 +247,21 @@ pub(super) fn evaluate(
     taken.say(Step::Suppression, steps::suppression(&look, product.as_ref().map(|product| &product.id)));
     taken.say(Step::Caps, steps::caps(&look));
     taken.say(Step::Offer, said);
-    let (said, text) = render::content(&look.scope(), trigger, product.as_deref().zip(price.as_ref()), rules);
+    // A code is taken only for what nothing stood in the way of so far; where a later step blocks, it
+    // is on no offer and goes back.
+    let code = budget::code(&look, taken.is_blocked(), purse);
+    let (said, text) = render::content(&look.scope(), trigger, product.as_deref().zip(price.as_ref()), &code, rules);
     taken.say(Step::Content, said);
     let (said, place) = render::placement(trigger, can, product.as_deref(), text.as_ref());
     taken.say(Step::Placement, said);
     let (said, hold_until) = steps::quiet(&look);
     taken.say(Step::Quiet, said);
-    taken.say(Step::Budget, budget::step(&look, rules, price.as_ref(), purse));
+    taken.say(Step::Budget, budget::step(&look, rules, price.as_ref(), &code, purse));
     taken.say(Step::Holdout, steps::holdout(&look, hold_until));
     let proposal = match (text, place) {
-        (Some(text), Some(place)) => Some(render::propose(rules, trigger, product.as_deref().zip(price), text, place)),
+        (Some(text), Some(place)) => {
+            Some(render::propose(rules, trigger, product.as_deref().zip(price), text, place, code.into_offered()))
+        }
         _ => None,
     };
     let is_blocked = taken.is_blocked();

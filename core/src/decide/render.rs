@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::budget::Code;
 use super::pipeline::Wake;
 use super::said::{Said, fact, said, said_of, text as text_fact};
 use crate::id::{DecisionId, OfferId, PlacementId, SlotId};
 use crate::model::{
-    Action, Device, DeviceDescription, Offer, OfferItem, OfferPrice, OfferState, OfferText, Placement, Product,
-    locale_chain,
+    Action, Device, DeviceDescription, Offer, OfferCode, OfferItem, OfferPrice, OfferState, OfferText, Placement,
+    Product, locale_chain,
 };
 use crate::money::Money;
 use crate::rules::RuleSet;
@@ -35,6 +36,7 @@ pub(super) struct Proposal {
     price: Option<OfferPrice>,
     sold_by: Option<String>,
     withdraw_days: Option<u32>,
+    code: Option<OfferCode>,
 }
 
 /// Which product, by the trigger's choice.
@@ -91,6 +93,7 @@ pub(super) fn content(
     scope: &Scope<'_>,
     trigger: &Trigger,
     priced: Option<(&Product, &OfferPrice)>,
+    code: &Code,
     rules: &RuleSet,
 ) -> Found<OfferText> {
     if trigger.offer.product.is_some() && priced.is_none() {
@@ -109,7 +112,10 @@ pub(super) fn content(
         return (not_shown(scope, None), None);
     }
     let language = trigger.offer.texts.choose(&shown, default).unwrap_or(default);
-    let vars = vars(scope, trigger, priced, language);
+    let mut vars = vars(scope, trigger, priced, language);
+    if let Some(code) = code.shown() {
+        vars = vars.with_code(&code);
+    }
     match trigger.offer.texts.render(&shown, default, &vars) {
         Ok(text) if !shows(scope.description, &text.locale) => (not_shown(scope, Some(text.locale)), None),
         Ok(text) => {
@@ -242,6 +248,7 @@ pub(super) fn propose(
     priced: Option<(&Product, OfferPrice)>,
     text: OfferText,
     place: Place,
+    code: Option<OfferCode>,
 ) -> Proposal {
     let (product, price) = priced.unzip();
     let item = product.map(|product| OfferItem {
@@ -256,6 +263,7 @@ pub(super) fn propose(
         price,
         sold_by: product.map(|product| seller_name(rules, product)),
         withdraw_days: product.map(|product| product.withdraw_days),
+        code,
         text,
     }
 }
@@ -343,6 +351,7 @@ impl Proposal {
             history: Vec::new(),
             last_answer: None,
             budget: trigger.budget.map(|budget| budget.limits),
+            code: self.code,
         }
     }
 }

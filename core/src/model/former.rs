@@ -158,6 +158,7 @@ impl From<OfferV1> for Offer {
             history: old.history,
             last_answer: old.last_answer,
             budget: None,
+            code: None,
         }
     }
 }

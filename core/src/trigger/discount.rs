@@ -42,8 +42,13 @@ pub(super) fn compile<'p>(
     findings: &mut Findings<'_>,
 ) -> Option<Discount> {
     let Some(percent) = written.percent else {
-        if !findings.blamed("/offer/discount/percent") {
-            let help = Some("write `discount = { percent = 10 }`".to_owned());
+        if written.code_pool.is_some() {
+            if written.max.is_some() {
+                let message = "there is no `percent` of which this would be the most";
+                findings.warning("trigger.no_effect", "/offer/discount/max", message, None);
+            }
+        } else if !findings.blamed("/offer/discount/percent") {
+            let help = Some("write `discount = { percent = 10 }`, or name a `code_pool`".to_owned());
             findings.error("trigger.missing_key", "/offer/discount", "`percent` is missing", help);
         }
         return None;

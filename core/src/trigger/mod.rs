@@ -24,7 +24,7 @@ mod tree;
 use jiff::civil::Date;
 
 use crate::budget::{Budget, EvenByDay};
-use crate::id::{PlacementId, ProductId, RetailerId, TriggerId};
+use crate::id::{PlacementId, PoolId, ProductId, RetailerId, TriggerId};
 use crate::model::{Action, Fulfil, Purpose, Role};
 use crate::time::{DailyWindow, Span};
 
@@ -137,6 +137,8 @@ pub struct OfferPlan {
     pub product: Option<ProductChoice>,
     /// What is taken off its price.
     pub discount: Option<Discount>,
+    /// From which pool each offer takes a unique code.
+    pub code_pool: Option<PoolId>,
     /// How long the price holds.
     pub price_lock: Span,
     /// How long the offer lives.

@@ -8,7 +8,7 @@ use super::nearest::suggestion;
 use super::problem::NOT_SERVED_YET;
 use super::quantity::parse_quantity;
 use super::tree::{Branch, Findings, Tree, pointer_part};
-use crate::id::{FieldName, KindId, ModelId, NameError, PlacementId, ProductId, SlotId, TriggerId};
+use crate::id::{FieldName, KindId, ModelId, NameError, PlacementId, PoolId, ProductId, SlotId, TriggerId};
 use crate::limits::TIMES_COUNTED_MAX;
 use crate::model::Purpose;
 use crate::money::Money;
@@ -94,6 +94,9 @@ fn slot_id(text: &str) -> Result<(), String> {
 }
 fn product_id(text: &str) -> Result<(), String> {
     name(ProductId::new(text))
+}
+fn code_pool(text: &str) -> Result<(), String> {
+    name(PoolId::new(text))
 }
 fn field_name(text: &str) -> Result<(), String> {
     name(FieldName::new(text))
@@ -228,7 +231,7 @@ const OFFER: Shape = Shape::Table(&[
         Shape::Table(&[
             key("percent", Shape::Number(0.0, 100.0)),
             key("max", Shape::Read(money)),
-            key("code_pool", LABEL).later("no codes would be given out"),
+            key("code_pool", Shape::Read(code_pool)),
         ]),
     ),
     key("price_lock", DURATION),

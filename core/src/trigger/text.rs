@@ -1,6 +1,6 @@
 //! What an offer says: small templates by language, compiled and tried out before they are live.
 //!
-//! A text may name `product.name`, `price.total` (with a discount also `price.was` and `price.discount`), `slot.used|remaining|capacity|on_hand|flag`,
+//! A text may name `product.name`, `price.total` (with a discount also `price.was` and `price.discount`, with a code pool `discount.code`), `slot.used|remaining|capacity|on_hand|flag`,
 //! `telemetry.<field>` and `household.name`, with the filters `upper`, `lower`, `title`, `trim`
 //! and `default`. There is no loader, no function and no file; fuel bounds the time that a text
 //! takes, and a variable that is not there is an error, never an empty place.
@@ -13,7 +13,7 @@ use super::definition::TextDefinition;
 use super::nearest::suggestion;
 use super::plain::Plain;
 use super::quantity::quantity_text;
-use crate::id::FieldName;
+use crate::id::{FieldName, UniqueCode};
 use crate::model::{
     DeviceDescription, Evidence, Few, FieldType, Locale, OfferText, Reading, SlotState, Value, locale_chain,
 };
@@ -67,6 +67,8 @@ pub struct TextVars {
     pub telemetry: BTreeMap<String, String>,
     /// The home.
     pub household: Option<HouseholdVars>,
+    /// The offer's unique code.
+    pub code: Option<String>,
 }
 
 /// The product as a text names it.
@@ -123,11 +125,17 @@ impl TextVars {
             ("price", "total") => self.price.as_ref().map(|price| price.total.as_str()),
             ("price", "was") => self.reduced().map(|reduced| reduced.was.as_str()),
             ("price", "discount") => self.reduced().map(|reduced| reduced.discount.as_str()),
+            ("discount", "code") => self.code.as_deref(),
             ("household", "name") => self.household.as_ref().map(|household| household.name.as_str()),
             ("slot", field) => self.slot.get(field).map(String::as_str),
             ("telemetry", field) => self.telemetry.get(field).map(String::as_str),
             _ => None,
         }
+    }
+    /// With the offer's unique code.
+    pub fn with_code(mut self, code: &UniqueCode) -> TextVars {
+        self.code = Some(code.as_str().to_owned());
+        self
     }
     fn reduced(&self) -> Option<&ReducedVars> {
         self.price.as_ref()?.reduced.as_ref()
@@ -259,7 +267,7 @@ impl Texts {
     }
 
     /// Whether some text names a variable.
-    fn name(&self, group: &str, field: &str) -> bool {
+    pub(super) fn name(&self, group: &str, field: &str) -> bool {
         let is_it = |name: &String| name.split_once('.') == Some((group, field));
         self.named.iter().any(is_it)
     }
@@ -325,6 +333,7 @@ impl TextVars {
             let reduced = price.reduced.iter().flat_map(|it| [("was", &*it.was), ("discount", &*it.discount)]);
             ("price", minijinja::Value::from_pairs([("total", &*price.total)].into_iter().chain(reduced)))
         }));
+        groups.extend(self.code.as_ref().map(|code| ("discount", one("code", code))));
         groups.extend(self.household.as_ref().map(|household| ("household", one("name", &household.name))));
         minijinja::Value::from_pairs(groups)
     }
@@ -335,6 +344,7 @@ impl TextVars {
         names.extend(self.price.is_some().then(|| "price.total".to_owned()));
         let reduced = self.reduced().is_some();
         names.extend(["price.was", "price.discount"].into_iter().filter(|_| reduced).map(str::to_owned));
+        names.extend(self.code.is_some().then(|| "discount.code".to_owned()));
         names.extend(self.household.is_some().then(|| "household.name".to_owned()));
         names.extend(self.slot.keys().map(|field| format!("slot.{field}")));
         names.extend(self.telemetry.keys().map(|field| format!("telemetry.{field}")));

@@ -177,7 +177,6 @@ fn each_mistake_is_told_at_its_key() {
 fn what_is_not_served_yet_is_refused_and_never_silently_ignored() {
     for (on, rest) in [
         ("on_activate = true", ""),
-        ("", "[trigger.offer.discount]\npercent = 10\ncode_pool = \"HEAT26\""),
         ("", "[trigger.offer.sellers]\nmax_alternatives = 2"),
         ("", "[trigger.channel]\norder = [\"device:home.card\", \"webhook:app_push\"]"),
         ("", "[trigger.channel]\nfallback = { if_not = \"shown\", after = \"24h\" }"),
@@ -425,6 +424,12 @@ fn what_is_taken_off_can_be_named_where_something_is() {
         format!("{}\"{{{{ price.was }}}} {{{{ price.discount }}}}\"{}", &text[..at], &text[end..])
     };
     assert_eq!(problems(&reduced("[trigger.offer.discount]\npercent = 10")), []);
+    let pool = "[trigger.offer.discount]\ncode_pool = \"HEAT26\"";
+    assert_eq!(problems(&with(WARM, pool).replace("\"b\"", "\"{{ discount.code }}\"")), []);
+    let found = problems(&with(WARM, pool));
+    assert!(found[0].message.contains("no text shows the code") && !found[0].is_error(), "{found:#?}");
+    let found = problems(&with(WARM, "").replace("\"b\"", "\"{{ discount.code }}\""));
+    assert!(found[0].message.contains("no variable `discount.code`"), "{found:#?}");
     let found = problems(&reduced(""));
     assert!(found[0].message.contains("no variable `price."), "{found:#?}");
 }

@@ -29,43 +29,55 @@ body = "{{ product.name }}"
 budget = { count = 1 }
 "#;
 
-fn shop() -> RetailerId {
+pub(super) fn shop() -> RetailerId {
     join().retailer
 }
 
-fn rules() -> Arc<dyn RuleBook> {
+pub(super) fn rules(triggers: &str) -> Arc<dyn RuleBook> {
     let catalog = Catalog::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config/catalog")).unwrap();
     let (models, products) = (catalog.models, catalog.products);
     let mut rules = RuleSet { version: 1, models, products, ..RuleSet::default() };
     let world =
         World { retailer: shop(), version: 1, models: &rules.models, products: &rules.products, default_locale: "fr" };
-    let checked = check(&[SourceFile { name: "worn.toml".into(), text: WORN.into() }], &world);
+    let checked = check(&[SourceFile { name: "worn.toml".into(), text: triggers.into() }], &world);
     assert!(checked.is_sound(), "{:#?}", checked.problems);
     rules.triggers = TriggerSet::build(checked.triggers);
     Arc::new(OneBook(Arc::new(rules)))
 }
 
-/// Homes with an offer on the screen of each.
-struct Street {
-    home: Home,
+/// Homes that share a shop.
+pub(super) struct Street {
+    pub(super) home: Home,
+    triggers: &'static str,
+    /// With an offer on the screen.
     offers: Vec<(DeviceKey, OfferId)>,
 }
 
 impl Street {
+    /// So many homes with an offer on the screen of each.
     fn new(homes: usize) -> Street {
+        let mut street = Street::of(WORN);
+        for n in 0..homes {
+            let device = street.moves_in(n);
+            street.offers.push((device.clone(), street.wears_out(&device).expect("there is budget left").id));
+        }
+        street
+    }
+
+    pub(super) fn of(triggers: &'static str) -> Street {
         let settings = Settings { shards: 4, ..Settings::default() };
         let (store, clock) = (Arc::new(TestStore::default()), Arc::new(TestClock(AtomicI64::new(START.0))));
         let engine =
-            Engine::unmanned(settings.clone(), clock.clone(), store.clone(), rules(), Decider::core()).unwrap();
+            Engine::unmanned(settings.clone(), clock.clone(), store.clone(), rules(triggers), Decider::core()).unwrap();
         let home = Home { engine, store, clock, link: Arc::default(), settings, causes: AtomicU64::new(0) };
-        let mut street = Street { home, offers: Vec::new() };
-        for n in 0..homes {
-            let device = street.home.registered(&format!("acme/d-{n}"));
-            street.link(&device, &format!("p{n}"));
-            let offer = street.offered(&device);
-            street.offers.push((device, offer));
-        }
-        street
+        Street { home, triggers, offers: Vec::new() }
+    }
+
+    /// A home with its device.
+    pub(super) fn moves_in(&self, n: usize) -> DeviceKey {
+        let device = self.home.registered(&format!("acme/d-{n}"));
+        self.link(&device, &format!("p{n}"));
+        device
     }
 
     fn link(&self, device: &DeviceKey, profile: &str) {
@@ -86,17 +98,28 @@ impl Street {
         self.home.settle();
     }
 
-    fn offered(&self, device: &DeviceKey) -> OfferId {
+    /// Its filter wears out; decided and written. Its offer, if there is one.
+    pub(super) fn wears_out(&self, device: &DeviceKey) -> Option<Offer> {
+        self.wears(device);
+        self.home.settle();
+        self.offer_of(device)
+    }
+
+    /// Its filter wears out; decided.
+    pub(super) fn wears(&self, device: &DeviceKey) {
         for used in [590, 612] {
             let body = format!(r#"{{"body":{{"slot":"air_filter","kind":"usage","used":{used},"unit":"h"}}}}"#);
             let topic = format!("chan/v1/{device}/up/slot");
             let message = hearthway_core::wire::decode(&topic, body.as_bytes()).unwrap().message;
             self.home.say(device, &format!("u-{used}"), message);
         }
-        self.home.settle();
+        self.home.decide_all();
+    }
+
+    pub(super) fn offer_of(&self, device: &DeviceKey) -> Option<Offer> {
         let household = self.home.engine.route(device).unwrap().household;
         let facts = self.home.facts(household).unwrap();
-        facts.offers.values().next().expect("the filter is worn").id
+        facts.offers.values().next().map(|offer| (**offer).clone())
     }
 
     /// Home `n` accepts; decided, and not yet on disk.
@@ -123,9 +146,10 @@ impl Street {
     }
 
     /// Starts again on what is on disk.
-    fn again(&mut self) {
+    pub(super) fn again(&mut self) {
         let Home { settings, clock, store, .. } = &self.home;
-        let engine = Engine::unmanned(settings.clone(), clock.clone(), store.clone(), rules(), Decider::core());
+        let engine =
+            Engine::unmanned(settings.clone(), clock.clone(), store.clone(), rules(self.triggers), Decider::core());
         self.home.engine = engine.unwrap();
     }
 }

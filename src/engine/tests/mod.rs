@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod budgets;
+mod codes;
 mod durable;
 mod former;
 mod moving;
@@ -371,6 +372,7 @@ fn put(device: &DeviceKey, id: OfferId) -> Effect {
         history: vec![],
         last_answer: None,
         budget: None,
+        code: None,
     };
     let expires_at = Some(offer.expires_at);
     Effect::Down {

@@ -11,7 +11,8 @@ use super::super::text::{TextError, TextVars, Texts};
 use super::super::tree::{Findings, pointer_part};
 use super::super::{Discount, OfferKind, OfferPlan, On, ProductChoice};
 use super::{CANCEL_WINDOW_DEFAULT, EXPIRES_DEFAULT, span};
-use crate::id::{PlacementId, ProductId, SlotId};
+use crate::budget::sample_code;
+use crate::id::{PlacementId, PoolId, ProductId, SlotId};
 use crate::model::{Action, DeviceDescription, FieldType, Fulfil, Placement, Product, SlotKind, locale_chain};
 use crate::money::Currency;
 
@@ -53,7 +54,15 @@ pub(super) fn compile(
     let actions = actions(offer, product.is_some(), context, findings);
     confirm(offer, context, findings);
     let discount = discount(offer, product.as_ref(), context, findings);
+    let written_pool = offer.discount.as_ref().and_then(|discount| discount.code_pool.as_deref());
+    let code_pool = written_pool.and_then(|pool| PoolId::new(pool).ok());
     let texts = texts(offer, product.as_ref(), context, findings);
+    if let (Some(_), Some(texts)) = (&code_pool, &texts)
+        && !texts.name("discount", "code")
+    {
+        let help = Some("write {{ discount.code }} where the customer should find it".to_owned());
+        findings.warning("trigger.no_effect", "/offer/discount/code_pool", "no text shows the code", help);
+    }
     let expires = span(offer.expires.as_deref()).unwrap_or(EXPIRES_DEFAULT);
     if expires.0 == 0 {
         findings.error("trigger.value", "/offer/expires", "an offer without life can never be answered", None);
@@ -61,6 +70,7 @@ pub(super) fn compile(
     Some(OfferPlan {
         product,
         discount,
+        code_pool,
         price_lock: span(offer.price_lock.as_deref()).unwrap_or(expires),
         expires,
         cancel_window: span(offer.cancel_window.as_deref()).unwrap_or(CANCEL_WINDOW_DEFAULT),
@@ -245,8 +255,13 @@ fn texts(
         findings.warning("trigger.default_locale", "/offer/text", message, help);
     }
     let wants_product = offer.product.is_some();
-    let is_reduced = offer.discount.is_some();
-    let sample = |locale: &str| sample(locale, product, wants_product, is_reduced, context);
+    let discount = offer.discount.as_ref();
+    let is_reduced = discount.is_some_and(|discount| discount.percent.is_some());
+    let has_code = discount.is_some_and(|discount| discount.code_pool.is_some());
+    let sample = |locale: &str| {
+        let vars = sample(locale, product, wants_product, is_reduced, context);
+        if has_code { vars.with_code(&sample_code()) } else { vars }
+    };
     match Texts::compile(written, sample) {
         Ok(texts) => {
             too_long(&texts, written, &sample, context, findings);

@@ -76,6 +76,7 @@ fn offer() -> Offer {
         history: vec![],
         last_answer: None,
         budget: None,
+        code: None,
     }
 }
 
