@@ -108,6 +108,12 @@ impl Purse for Asking {
     }
 }
 
+/// The thresholds that a draw reached.
+fn thresholds_crossed(budget: &Budget, before: Spent, after: Spent) -> impl Iterator<Item = u64> {
+    let (before, after) = (budget.percent_used(before), budget.percent_used(after));
+    THRESHOLDS_PERCENT.into_iter().filter(move |percent| before < *percent && *percent <= after)
+}
+
 /// A draw that is counted and not yet on disk. Dropping it gives it back.
 pub(super) struct Taken {
     budgets: Arc<Budgets>,
@@ -125,8 +131,7 @@ impl Taken {
     pub(super) fn keep(mut self) {
         self.is_kept = true;
         self.budgets.draws.increment(1);
-        let (before, after) = (self.budget.percent_used(self.before), self.budget.percent_used(self.after));
-        for percent in THRESHOLDS_PERCENT.into_iter().filter(|percent| before < *percent && *percent <= after) {
+        for percent in thresholds_crossed(&self.budget, self.before, self.after) {
             tracing::info!(
                 event = "budget.threshold",
                 retailer = %self.retailer,
@@ -199,5 +204,22 @@ impl Draws {
     /// the store have kept that after all, the next start knows, and until then one fewer is sold.
     pub(super) fn failed(self, store: &dyn Store) {
         self.taken.into_iter().for_each(|taken| taken.settle(store));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threshold_is_told_by_the_draw_that_reaches_it_and_by_no_other() {
+        let budget = Budget { count: Some(10), amount: None, honour_shown: false };
+        let spent = |count| Spent { count, minor: 0 };
+        let crossed: Vec<_> = (0..12)
+            .flat_map(|n| thresholds_crossed(&budget, spent(n), spent(n + 1)).map(move |percent| (n + 1, percent)))
+            .collect();
+        assert_eq!(crossed, [(9, 90), (10, 100)]);
+        let one = Budget { count: Some(1), ..budget };
+        assert_eq!(thresholds_crossed(&one, spent(0), spent(1)).collect::<Vec<_>>(), THRESHOLDS_PERCENT);
     }
 }
