@@ -128,6 +128,7 @@ fn fill(store: &EmbeddedStore, rules: &RuleSet) {
                 rules: 1,
                 verdict: LogVerdict::Accepted { sent: 0, held: 0 },
                 candidates: Vec::new(),
+                answers: Vec::new(),
             };
             Write::Append(keys::log(home.id), codec::encode(Schema::Log, &LogItem::Input(Box::new(row))))
         };

@@ -140,6 +140,7 @@ fn offer() -> Offer {
             total: Money::new(1990, eur),
             tax_incl: true,
             lock_until: Timestamp(1_774_083_600_000),
+            was: None,
         }),
         sold_by: Some("Enseigne X".to_owned()),
         withdraw_days: Some(14),
@@ -151,5 +152,7 @@ fn offer() -> Offer {
         state: OfferState::Sent,
         history: Vec::new(),
         last_answer: None,
+        budget: None,
+        code: None,
     }
 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Drawn;
 use crate::code::Refusal;
 use crate::id::{
     DeviceKey, FieldName, HouseholdId, LinkId, MoveId, OfferId, OrderId, ProfileId, RetailerId, SlotId, TriggerId,
@@ -179,5 +180,14 @@ pub enum Effect {
         device: DeviceKey,
         /// Why.
         reason: String,
+    },
+    /// An order holds nothing of a budget any more: what it drew is there for another one.
+    GiveBack {
+        /// Whose budget.
+        retailer: RetailerId,
+        /// The order.
+        order: OrderId,
+        /// What it drew.
+        drawn: Drawn,
     },
 }

@@ -160,6 +160,10 @@ names! {
     ProductId, "product", is_loose, LOOSE;
     /// A person as the retailer names them.
     ProfileId, "profile", is_loose, LOOSE;
+    /// A pool of unique codes.
+    PoolId, "code pool", is_loose, LOOSE;
+    /// A code that is given to one customer.
+    UniqueCode, "unique code", is_loose, LOOSE;
     /// One consumable position of a device.
     SlotId, "slot", is_word, WORD;
     /// A telemetry field.

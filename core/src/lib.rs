@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`id`], [`time`], [`money`], [`limits`] | small values that everything else is made of |
 //! | [`code`] | the stable codes by which input is refused |
+//! | [`budget`] | what homes draw from together, and how a decision asks for it |
 //! | [`model`] | the nouns: household, device, slot, profile, consent, product, offer, order |
 //! | [`wire`] | the device contract: topics, envelope, messages, in both directions |
 //! | [`trigger`] | what a retailer writes: definition, condition language, texts, check |
@@ -21,6 +22,7 @@
 //! and `Cargo.toml`); time and entropy are arguments; ids are derived from their cause;
 //! ordered maps only, because their order is part of the answer.
 
+pub mod budget;
 pub mod code;
 pub mod decide;
 pub mod decision;

@@ -117,6 +117,13 @@ reasons! {
     OutsideQuiet = "outside_quiet_hours", "It is outside the quiet hours.", "Ce n'est pas une heure calme.";
     QuietHours = "quiet_hours", "It is a quiet hour; the offer waits until {until}.", "C'est une heure calme ; l'offre attend jusqu'au {until}.";
     NoBudget = "no_budget", "The trigger has no budget.", "Le déclencheur n'a pas de budget.";
+    BudgetLeft = "budget_left", "There is budget left[; {spent_count} of {count_max} orders are used][; {spent} of {amount} are used].", "Il reste du budget[ ; {spent_count} commandes sur {count_max} utilisées][ ; {spent} sur {amount} utilisés].";
+    BudgetExhausted = "budget_exhausted", "The budget is used up[; {spent_count} of {count_max} orders][; {spent} of {amount}].", "Le budget est épuisé[ ; {spent_count} commandes sur {count_max}][ ; {spent} sur {amount}].";
+    BudgetPaced = "budget_paced", "The budget's share up to {today} is used[; {spent_count} of {share_count} orders][; {spent} of {share}]; there is more tomorrow.", "La part du budget jusqu'au {today} est utilisée[ ; {spent_count} commandes sur {share_count}][ ; {spent} sur {share}] ; la suite demain.";
+    BudgetCurrency = "budget_currency", "The budget counts in {currency}, and the price is in another currency.", "Le budget compte en {currency}, et le prix est dans une autre monnaie.";
+    BudgetNotAsked = "budget_not_asked", "What was left of the budget then is not known: nothing was to be sent.", "Le reste du budget à ce moment n'est pas connu : rien n'était à envoyer.";
+    CodePoolEmpty = "code_pool_empty", "The pool {pool} has no unique code left, and no offer goes without.", "La réserve {pool} n'a plus de code unique, et aucune offre ne part sans.";
+    DiscountCurrency = "discount_currency", "The discount's bound is in another currency than the price.", "La limite de la remise est dans une autre monnaie que le prix.";
     NoHoldout = "no_holdout", "The trigger has no control group.", "Le déclencheur n'a pas de groupe témoin.";
     NotHeldOut = "not_held_out", "The household is not in the control group: its bucket {bucket} is not below {below} of 10000.", "Le foyer n'est pas dans le groupe témoin : son numéro {bucket} n'est pas inférieur à {below} sur 10000.";
     HeldOut = "held_out", "The household is in the control group: its bucket {bucket} is below {below} of 10000.", "Le foyer est dans le groupe témoin : son numéro {bucket} est inférieur à {below} sur 10000.";

@@ -9,8 +9,10 @@
 pub mod backtests;
 pub mod backups;
 pub mod broker;
+pub mod budgets;
 pub mod catalog;
 pub mod claims;
+pub mod codes;
 pub mod consents;
 pub mod context;
 pub mod decisions;
@@ -111,6 +113,8 @@ pub struct App {
     backups: std::sync::OnceLock<backups::Backups>,
     telemetry_s: u32,
     calls_per_second: u32,
+    /// Held over an import of unique codes.
+    importing_codes: tokio::sync::Mutex<()>,
 }
 
 /// A part of the gateway that can be in trouble without keeping it from its work.
@@ -150,6 +154,7 @@ impl App {
             backups: std::sync::OnceLock::new(),
             telemetry_s: settings.telemetry_s,
             calls_per_second: settings.calls_per_second,
+            importing_codes: tokio::sync::Mutex::default(),
         });
         Ok(Started { app, fresh_operator_token })
     }

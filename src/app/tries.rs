@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use hearthway_core::decide::{decide, why_not_candidate};
+use hearthway_core::budget::{Draw, Purse, Spent, TakenCode, sample_code};
+use hearthway_core::decide::{decide_with, why_not_with};
 use hearthway_core::decision::Change;
-use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, InputId, RetailerId, TriggerId};
+use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, InputId, OfferId, PoolId, RetailerId, TriggerId};
 use hearthway_core::input::{Input, Sender, What};
 use hearthway_core::model::{Household, Offer};
+use hearthway_core::money::Currency;
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Timestamp;
 use hearthway_core::trace::CandidateTrace;
@@ -17,6 +19,7 @@ use super::documents::{Kind, Name};
 use super::tokens::{Caller, Scope};
 use super::triggers::{compiled, name_trigger};
 use super::{App, Failure};
+use crate::engine::Engine;
 
 /// What is to be tried.
 #[derive(Debug, Clone)]
@@ -73,7 +76,7 @@ impl App {
         let triggers = TriggerSet::build(others.chain([Arc::clone(&trigger)]).collect::<Vec<_>>());
         let rules = RuleSet { triggers, ..(*rules).clone() };
         let at = wanted.at.unwrap_or_else(|| self.now());
-        tried(&home, &rules, &trigger, device, at, &wanted.input)
+        tried(&Looking(&self.engine), &home, &rules, &trigger, device, at, &wanted.input)
     }
 
     fn draft_json(&self, retailer: &RetailerId, id: &TriggerId) -> Result<Value, Failure> {
@@ -83,7 +86,24 @@ impl App {
     }
 }
 
+/// Budgets as they are; nothing is drawn from them.
+struct Looking<'e>(&'e Engine);
+
+impl Purse for Looking<'_> {
+    fn spent(&self, retailer: &RetailerId, trigger: &TriggerId, currency: Option<Currency>) -> Option<Spent> {
+        Some(self.0.spent(retailer, trigger, currency))
+    }
+    fn draw(&self, draw: &Draw<'_>) -> bool {
+        let spent = self.0.spent(draw.retailer, draw.trigger, Some(draw.amount.currency));
+        draw.honoured || draw.budget.has_room(spent, draw.amount)
+    }
+    fn take_code(&self, retailer: &RetailerId, pool: &PoolId, _: OfferId) -> TakenCode {
+        if self.0.codes_left(retailer, pool) > 0 { TakenCode::Code(sample_code()) } else { TakenCode::Empty }
+    }
+}
+
 fn tried(
+    purse: &dyn Purse,
     home: &Household,
     rules: &RuleSet,
     trigger: &Trigger,
@@ -105,7 +125,7 @@ fn tried(
         sender: Sender::default(),
         what: What::Device(message),
     };
-    let decision = decide(home, &input, rules, at);
+    let decision = decide_with(home, &input, rules, at, purse);
     decision.reply.map_err(Failure::Refused)?;
     let mut candidates = decision.trace.candidates.into_iter().rev();
     let woken = candidates.find(|candidate| candidate.trigger == trigger.id);
@@ -116,7 +136,7 @@ fn tried(
         _ => None,
     });
     let is_woken = woken.is_some();
-    let candidate = woken.unwrap_or_else(|| why_not_candidate(home, &input, rules, trigger));
+    let candidate = woken.unwrap_or_else(|| why_not_with(home, &input, rules, trigger, purse));
     Ok(Tried { household: home.id, device, at, input: input.id, is_woken, candidate, offer })
 }
 

@@ -1,5 +1,6 @@
 //! The rules of the core as the engine calls them.
 
+use hearthway_core::budget::Purse;
 use hearthway_core::decision::{Change, Decision};
 use hearthway_core::input::Input;
 use hearthway_core::model::Household;
@@ -13,7 +14,7 @@ use hearthway_core::trigger::Trigger;
 #[derive(Clone, Copy)]
 pub struct Decider {
     /// What follows from one input.
-    pub decide: fn(&Household, &Input, &RuleSet, Timestamp) -> Decision,
+    pub decide: fn(&Household, &Input, &RuleSet, Timestamp, &dyn Purse) -> Decision,
     /// How one change becomes part of the household.
     pub apply: fn(&mut Household, &Change),
     /// Why a trigger was not woken by an input.
@@ -24,7 +25,7 @@ impl Decider {
     /// The rules of `hearthway-core`.
     pub fn core() -> Decider {
         Decider {
-            decide: hearthway_core::decide::decide,
+            decide: hearthway_core::decide::decide_with,
             apply: Household::apply,
             why_not: hearthway_core::decide::why_not_candidate,
         }

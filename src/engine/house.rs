@@ -10,6 +10,8 @@ use hearthway_core::input::{Command, Input, Sender, What};
 use hearthway_core::time::Timestamp;
 use tokio::sync::mpsc;
 
+use super::budget::Budgets;
+use super::codes::Codes;
 use super::decider::Decider;
 use super::job::{InputJob, Job};
 use super::metrics::Meters;
@@ -38,6 +40,8 @@ pub(super) struct House {
     pub(super) directory: Directory,
     pub(super) outbox: Outbox,
     pub(super) quarantine: Quarantine,
+    pub(super) budgets: Arc<Budgets>,
+    pub(super) codes: Arc<Codes>,
     pub(super) timers: Timers,
     pub(super) meters: Meters,
     /// Devices whose leaving is decided and whose arrival is not yet durable.
@@ -104,6 +108,8 @@ impl House {
         let house = Arc::new(House {
             outbox: Outbox::open(&*store)?,
             quarantine: Quarantine::open(&*store)?,
+            budgets: Budgets::open(&*store)?,
+            codes: Codes::open(&*store)?,
             settings,
             clock,
             store,

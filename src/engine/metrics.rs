@@ -36,6 +36,18 @@ pub const MOVES_IN_FLIGHT: &str = "engine_moves_in_flight";
 pub const POISON: &str = "engine_poison_total";
 /// Households read from the store because they were not in memory.
 pub const HOUSEHOLD_LOADS: &str = "engine_household_loads_total";
+/// Orders that drew from a budget.
+pub const BUDGET_DRAWS: &str = "budget_draws_total";
+/// Accepts refused because a budget had no room.
+pub const BUDGET_REFUSALS: &str = "budget_refusals_total";
+/// Orders that gave back what they drew.
+pub const BUDGET_RETURNS: &str = "budget_returns_total";
+/// Unique codes that offers took.
+pub const CODES_TAKEN: &str = "codes_taken_total";
+/// Offers that did not leave because their pool of codes was empty.
+pub const CODE_POOLS_EMPTY: &str = "code_pools_empty_total";
+/// Pools of codes that came down to their last tenth.
+pub const CODE_POOLS_LOW: &str = "code_pools_low_total";
 
 /// All of them: name, unit, help.
 pub const METRICS: &[(&str, &str, &str)] = &[
@@ -56,6 +68,12 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     (MOVES_IN_FLIGHT, "count", "Devices on their way from one household to another."),
     (POISON, "count", "Inputs that the gateway itself failed on; they are kept in the makers' quarantine."),
     (HOUSEHOLD_LOADS, "count", "Households read from the store because they were not in memory."),
+    (BUDGET_DRAWS, "count", "Orders that drew from the budget of their trigger."),
+    (BUDGET_REFUSALS, "count", "Accepts that were refused because the budget of their trigger had no room."),
+    (BUDGET_RETURNS, "count", "Orders that were undone and gave back what they drew from a budget."),
+    (CODES_TAKEN, "count", "Unique codes that offers took from their pool."),
+    (CODE_POOLS_EMPTY, "count", "Times that an offer did not leave because its pool had no unique code left."),
+    (CODE_POOLS_LOW, "count", "Times that a pool of unique codes came down to its last tenth: import more."),
 ];
 
 /// The handles, looked up once: the recorder is installed before the engine starts.

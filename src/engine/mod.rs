@@ -12,6 +12,8 @@
 //! | `routes` | where devices live, and what waits while one moves |
 //! | `outbox`, `speak` | what waits for devices, and its rendering |
 //! | `seen`, `log`, `rows` | message ids, the input log, the types on disk |
+//! | `budget` | what orders of all homes draw from budgets |
+//! | `codes` | unique codes of pools, each for one offer |
 //! | `tail` | what happened to a household since its record was written |
 //! | `poison`, `quarantine`, `excerpt` | what nobody understood or what failed us, redacted, for its maker |
 //! | `timers` | deadlines of households |
@@ -19,6 +21,8 @@
 //! | `past`, `replay`, `backtest` | the log decided again: as it was, and with other triggers |
 
 pub mod backtest;
+mod budget;
+pub mod codes;
 mod decider;
 pub mod entropy;
 mod excerpt;
@@ -50,11 +54,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use hearthway_core::budget::Spent;
 use hearthway_core::code::{Code, Refusal};
 use hearthway_core::decision::Reply;
-use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, InputId, MakerId};
+use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, InputId, MakerId, RetailerId, TriggerId};
 use hearthway_core::input::{Command, Input, What};
 use hearthway_core::model::Household;
+use hearthway_core::money::Currency;
 use hearthway_core::rules::RuleSet;
 use tokio::sync::{mpsc, oneshot};
 
@@ -314,6 +320,11 @@ impl Engine {
         let mut input = self.house().own_input(id, device, self.clock().now(), What::Command(what));
         input.entropy = entropy::draw();
         input
+    }
+
+    /// What all homes have drawn from a trigger's budget.
+    pub fn spent(&self, retailer: &RetailerId, trigger: &TriggerId, currency: Option<Currency>) -> Spent {
+        self.house().budgets.spent(retailer, trigger, currency)
     }
 
     /// A household's facts as they are on disk.

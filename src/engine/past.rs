@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use hearthway_core::budget::Recalling;
 use hearthway_core::decision::Decision;
 use hearthway_core::id::{DERIVED_BYTES, HouseholdId};
 use hearthway_core::model::Household;
@@ -123,7 +124,8 @@ impl<'p> Recording<'p> {
         }
         let rules = self.past.rules.at(row.rules);
         let rules = rules.ok_or_else(|| corrupt(format!("version {} of the rules is gone", row.rules)))?;
-        let decision = (self.past.decider.decide)(&self.household, &row.input, &rules, row.input.received_at);
+        let told = Recalling::new(&row.answers);
+        let decision = (self.past.decider.decide)(&self.household, &row.input, &rules, row.input.received_at, &told);
         Ok((rules, decision))
     }
 

@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use hearthway_core::budget::Answer;
 use hearthway_core::code::Refusal;
 use hearthway_core::decision::{Change, Decision, Effect, Reply};
 use hearthway_core::id::{DeviceKey, HouseholdId, OfferId, OrderId};
 use hearthway_core::input::{Command, Input, What};
 use hearthway_core::model::{Household, Offer, Order};
 
+use super::budget::Draws;
+use super::codes::HandedOut;
 use super::house::House;
 use super::outbox::{Outgoing, delivery};
 use super::routes::Route;
@@ -41,6 +44,18 @@ pub(super) struct Prepared {
     pub(super) disconnects: Vec<(DeviceKey, String)>,
     pub(super) leaving: Vec<(MoveRow, Route)>,
     pub(super) arriving: Option<MoveRow>,
+    /// What it draws from budgets and gives back.
+    pub(super) draws: Draws,
+    /// What it takes from pools of unique codes and puts back.
+    pub(super) handed_out: HandedOut,
+}
+
+/// What a decision read beside the household and the input.
+pub(super) struct Read {
+    /// The version of the rules.
+    pub(super) rules: u64,
+    /// What the purse answered.
+    pub(super) answers: Vec<Answer>,
 }
 
 /// How a household after an input goes to the disk.
@@ -163,8 +178,8 @@ impl Prepared {
                 Effect::Disconnect { device, reason } => {
                     self.disconnects.push((device.clone(), reason.clone()));
                 }
-                // Taken up by `move_on`.
-                Effect::Move { .. } => {}
+                // Taken up by `move_on` and `follow_budgets`.
+                Effect::Move { .. } | Effect::GiveBack { .. } => {}
             }
         }
     }
@@ -199,14 +214,15 @@ impl Prepared {
         &mut self,
         facts: &Arc<Household>,
         input: Input,
-        rules: u64,
+        read: Read,
         decision: Decision,
         snapshot: bool,
     ) {
         let verdict = log::verdict(&decision);
         let mut candidates = decision.trace.candidates;
         candidates.truncate(log::TRACES_PER_INPUT_MAX);
-        let row = LogRow { seq: facts.seq, input, rules, verdict, candidates };
+        let Read { rules, answers } = read;
+        let row = LogRow { seq: facts.seq, input, rules, verdict, candidates, answers };
         let snapshot = snapshot.then(|| LogItem::Snapshot(Arc::clone(facts)));
         for item in std::iter::once(LogItem::Input(Box::new(row))).chain(snapshot) {
             self.writes.push(Write::Append(keys::log(self.household), codec::encode(Schema::Log, &item)));

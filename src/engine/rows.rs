@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use hearthway_core::budget::Answer;
 use hearthway_core::code::{Code, Refusal};
 use hearthway_core::id::{DeviceKey, HouseholdId, MoveId, OfferId, OrderId};
 use hearthway_core::input::{Input, Join};
-use hearthway_core::model::{Device, Few, Household, Offer, Order};
+use hearthway_core::model::{CodeState, Device, Few, Household, Offer, Order};
 use hearthway_core::time::Timestamp;
 use hearthway_core::trace::CandidateTrace;
 use hearthway_core::wire::DownMessage;
@@ -77,6 +78,8 @@ pub struct LogRow {
     pub verdict: LogVerdict,
     /// The steps of each candidate.
     pub candidates: Vec<CandidateTrace>,
+    /// What the decision was told of what homes share, in the order in which it asked.
+    pub answers: Vec<Answer>,
 }
 
 /// How an input ended, in short.
@@ -175,6 +178,15 @@ pub struct OrderRow {
     pub household: HouseholdId,
     /// The order.
     pub order: Order,
+}
+
+/// A unique code, as far as it went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeRow {
+    /// What has become of it.
+    pub state: CodeState,
+    /// The offer that carries it or did.
+    pub offer: Option<OfferId>,
 }
 
 /// Rows read in one page of a long scan: keeps the page small beside the caches.

@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use hearthway_core::budget::{Noting, Unasked};
 use hearthway_core::code::{Code, Refusal};
 use hearthway_core::decision::{Decision, Effect, Reply};
 use hearthway_core::id::{DeviceKey, HouseholdId, InputId};
@@ -19,12 +20,14 @@ use hearthway_core::model::Household;
 use hearthway_core::time::Timestamp;
 use hearthway_core::wire::DownMessage;
 
+use super::budget::{Asking, Draws};
+use super::codes::HandedOut;
 use super::facts::{Facts, read_household};
 use super::house::{House, MOVES_IN_FLIGHT_MAX};
 use super::job::{InputJob, Job, Queued, retry};
 use super::outbox::{Outgoing, delivery};
 use super::poison::{self, POISON_RETRY, Poisoned, guarded};
-use super::prepared::{Kept, Prepared};
+use super::prepared::{Kept, Prepared, Read};
 use super::routes::{Admitted, Route};
 use super::rows::{self, MoveRow, Told, ToldRow};
 use super::seen::{self, Mark, Remembered};
@@ -280,7 +283,8 @@ impl Shard {
             // answer is taken.
             Told::Sync => {
                 let rules = self.house.rules.current();
-                let decision = guarded(|| (self.house.decider.decide)(facts, input, &rules, input.received_at))?;
+                let decision =
+                    guarded(|| (self.house.decider.decide)(facts, input, &rules, input.received_at, &Unasked))?;
                 decision.effects.into_iter().find_map(|effect| match effect {
                     Effect::Down { message, .. } if matches!(*message, DownMessage::Sync(_)) => Some(*message),
                     _ => None,
@@ -297,7 +301,12 @@ impl Shard {
             Err(error) => return self.unreadable(waiter, &error),
         };
         let rules = self.house.rules.current();
-        let decided = guarded(|| (self.house.decider.decide)(&facts, &input, &rules, input.received_at));
+        let asking = Asking::new(&self.house);
+        let noting = Noting::new(&asking);
+        let decided = guarded(|| (self.house.decider.decide)(&facts, &input, &rules, input.received_at, &noting));
+        let answers = noting.into_answers();
+        // Whatever ends this before the commit gives back what was drawn.
+        let (taken, taken_codes) = asking.into_taken();
         let Some(decision) = decided else { return self.poisoned(&facts, &input, waiter) };
         if own && decision.changes.is_empty() && decision.effects.is_empty() && decision.trace.candidates.is_empty() {
             return Step::answer(waiter, Outcome::Committed(decision.reply));
@@ -336,12 +345,16 @@ impl Shard {
             disconnects: Vec::new(),
             leaving: Vec::new(),
             arriving: None,
+            draws: Draws::default(),
+            handed_out: HandedOut::default(),
         };
         prepared.move_on(&self.house, &input, &decision, leaving);
         prepared.follow_devices(&facts, &decision);
         prepared.follow_views(&decision);
         prepared.speak(&self.house, &facts, &input, &decision);
-        prepared.write_log(&facts, input, rules.version, decision, snapshot);
+        prepared.follow_budgets(taken, &decision);
+        prepared.follow_codes(taken_codes, &decision);
+        prepared.write_log(&facts, input, Read { rules: rules.version, answers }, decision, snapshot);
         self.house.timers.set(household, facts.next_deadline());
         Step { commit: Some(Box::new(prepared)), ..Step::default() }
     }
@@ -498,7 +511,11 @@ fn moves(decision: &Decision, from: HouseholdId) -> Vec<(MoveRow, Route)> {
             let route = Route::of(device, *to, join.as_ref().map(|join| &join.retailer));
             Some((row, route))
         }
-        Effect::Down { .. } | Effect::DropOffer { .. } | Effect::DropAll { .. } | Effect::Disconnect { .. } => None,
+        Effect::Down { .. }
+        | Effect::DropOffer { .. }
+        | Effect::DropAll { .. }
+        | Effect::Disconnect { .. }
+        | Effect::GiveBack { .. } => None,
     });
     moves.collect()
 }

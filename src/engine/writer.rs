@@ -163,7 +163,21 @@ impl Writer {
         let link = self.house.link();
         let repeats = self.repeats(&decided);
         for (prepared, repeats) in decided.into_iter().zip(repeats) {
-            let Prepared { waiter, outcome, routes, codes, outgoing, disconnects, leaving, arriving, .. } = prepared;
+            let Prepared {
+                waiter,
+                outcome,
+                routes,
+                codes,
+                outgoing,
+                disconnects,
+                leaving,
+                arriving,
+                draws,
+                handed_out,
+                ..
+            } = prepared;
+            draws.stand(&self.house.budgets);
+            handed_out.stands(&self.house.codes);
             for (device, route) in routes {
                 self.house.directory.set_route(&device, route);
             }
@@ -241,7 +255,9 @@ impl Writer {
             if let Err(error) = self.refresh(&prepared) {
                 tracing::warn!(%error, "Where devices live could not be read again; it is read at the next start");
             }
-            let Prepared { waiter, leaving, arriving, .. } = prepared;
+            let Prepared { waiter, leaving, arriving, draws, handed_out, .. } = prepared;
+            draws.failed(&*self.house.store);
+            handed_out.failed(&*self.house.store);
             self.fail(waiter);
             for (row, route) in leaving {
                 // A store may have kept what it said it had not: then the move goes on.

@@ -7,6 +7,7 @@ mod backup;
 mod broker;
 mod catalog;
 mod claims;
+mod codes;
 mod context;
 mod decisions;
 mod devices;

@@ -7,8 +7,8 @@ use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
 use super::{
-    Shared, backup, broker, catalog, claims, context, decisions, devices, offers, orders, profiles, quarantine, system,
-    tenants, triggers,
+    Shared, backup, broker, catalog, claims, codes, context, decisions, devices, offers, orders, profiles, quarantine,
+    system, tenants, triggers,
 };
 
 /// One route with what the document says of it.
@@ -159,6 +159,13 @@ pub(super) fn all() -> Vec<Entry> {
         post("/v1/triggers/{trigger}/rollback", triggers::roll_back_trigger, "Make an earlier version live again: the one before, or the one named")
             .body(r#"{"version":1}"#),
         get("/v1/triggers/{trigger}/versions", triggers::list_versions, "What was published, newest first"),
+        get("/v1/triggers/{trigger}/budget", triggers::get_budget, "What is drawn from a trigger's budget, and what is left")
+            .answer(200, r#"{"trigger":"filter-worn","budget":{"count":2000,"amount":null,"pace":"even_by_day","honour_shown":false},"spent":{"count":31,"amount":null},"left":{"count":1969,"amount":null},"until_today":{"count":66,"amount":null}}"#),
+        post("/v1/codes:import", codes::import_codes, "Add unique codes to a pool; those that it has stay as they are")
+            .body(r#"{"pool":"HEAT26","codes":["HEAT-7K4Q","HEAT-9XMP"]}"#)
+            .answer(200, r#"{"pool":"HEAT26","added":2,"known":0}"#),
+        get("/v1/codes/{pool}", codes::get_pool, "How many codes of a pool are left, on offers, seen and used")
+            .answer(200, r#"{"pool":"HEAT26","total":2,"left":1,"reserved":1,"shown":0,"used":0}"#),
         get("/v1/triggers/conflicts", triggers::list_conflicts, "What looks wrong about the live triggers together"),
         post("/v1/triggers:stop", triggers::stop_triggers, "Silence all live triggers at once")
             .body("{}")

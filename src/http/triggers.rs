@@ -142,6 +142,11 @@ pub(super) async fn list_versions(
     Ok(Json(views::whole_list(versions.iter().map(|version| views::version(version)).collect())).into_response())
 }
 
+pub(super) async fn get_budget(State(shared): State<Arc<Shared>>, Who(who): Who, Path(id): Path<String>) -> ApiResult {
+    let id = path_name(TriggerId::new(&id))?;
+    Ok(Json(shared.app.trigger_budget(&who, &id)?.to_json()).into_response())
+}
+
 pub(super) async fn list_conflicts(State(shared): State<Arc<Shared>>, Who(who): Who) -> ApiResult {
     let conflicts = shared.app.trigger_conflicts(&who)?;
     Ok(Json(views::whole_list(conflicts.iter().map(|conflict| json!(conflict)).collect())).into_response())

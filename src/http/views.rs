@@ -53,7 +53,8 @@ pub fn offer(household: HouseholdId, offer: &Offer) -> Value {
     let price = offer.price.as_ref().map(|price| {
         json!({
             "item": price.item, "delivery": price.delivery, "total": price.total,
-            "tax_incl": price.tax_incl, "lock_until": time(price.lock_until),
+            "was": price.was.filter(|was| *was != price.total), "tax_incl": price.tax_incl,
+            "lock_until": time(price.lock_until),
         })
     });
     json!({
@@ -88,6 +89,7 @@ pub fn whole_offer(household: HouseholdId, this: &Offer) -> Value {
         },
         "item": item.map(|item| json!({"product": item.product.as_str(), "name": item.name, "qty": item.qty})),
         "sold_by": this.sold_by,
+        "code": this.code.as_ref().map(|code| code.code.as_str()),
         "withdraw_days": this.withdraw_days,
         "fulfil": this.fulfil,
         "actions": this.actions.iter().map(|action| action.as_str()).collect::<Vec<_>>(),

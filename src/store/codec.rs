@@ -9,13 +9,14 @@
 //! names the key that the body is sealed with; 0 is not sealed, and no other id is written so far.
 //!
 //! To change a stored type: raise its version in [`Schema::version`], keep the old type beside an
-//! [`Upgrade`] in [`UPGRADES`], and leave the golden bytes of the old version in the tests.
+//! [`Upgrade`] in `upgrades.rs`, and leave the golden bytes of the old version in the tests.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::StoreError;
 use super::keys::Key;
+use super::upgrades::UPGRADES;
 
 /// The first byte of every value.
 pub const MAGIC: u8 = 0xA7;
@@ -51,11 +52,11 @@ macro_rules! schemas {
 
 schemas! {
     /// A household record.
-    Household = 1, version 1;
+    Household = 1, version 2;
     /// A page of message ids that were seen.
     Seen = 2, version 1;
     /// An item of the input log.
-    Log = 3, version 1;
+    Log = 3, version 2;
     /// What repeats of a message are told.
     Told = 4, version 1;
     /// Where a device lives.
@@ -65,9 +66,9 @@ schemas! {
     /// A move between households.
     Move = 7, version 1;
     /// An offer as other channels see it.
-    Offer = 8, version 1;
+    Offer = 8, version 2;
     /// An order as other channels see it.
-    Order = 9, version 1;
+    Order = 9, version 2;
     /// A tenant's document.
     Document = 10, version 1;
     /// A retailer's profile.
@@ -86,6 +87,10 @@ schemas! {
     Quarantine = 17, version 1;
     /// What happened to a household since its record was written, in pieces.
     Tail = 18, version 1;
+    /// What an order holds of a budget.
+    Draw = 19, version 1;
+    /// A unique code of a pool.
+    Code = 20, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -98,12 +103,6 @@ pub struct Upgrade {
     /// Reads the old body, writes the body of the next version.
     pub step: fn(&[u8]) -> postcard::Result<Vec<u8>>,
 }
-
-/// Every upgrade that reads know.
-pub const UPGRADES: &[Upgrade] = &[
-    // Version 2 says at its end what the rows add up to; 0 is `Unknown`.
-    Upgrade { schema: Schema::Engine, from: 1, step: |body| Ok([body, &[0]].concat()) },
-];
 
 /// A value in its envelope.
 ///
@@ -310,11 +309,11 @@ mod tests {
         Key(b"Hcup".to_vec())
     }
     fn cause(bytes: &[u8]) -> String {
-        decode::<Cup>(Schema::Household, &key(), bytes).unwrap_err().to_string()
+        decode::<Cup>(Schema::Seen, &key(), bytes).unwrap_err().to_string()
     }
     /// The same bytes with one changed and the checksum made right again.
     fn forged(at: usize, byte: u8) -> Vec<u8> {
-        let mut bytes = encode(Schema::Household, &cup());
+        let mut bytes = encode(Schema::Seen, &cup());
         bytes[at] = byte;
         seal(bytes)
     }
@@ -327,21 +326,21 @@ mod tests {
 
     #[test]
     fn the_bytes_of_version_1_stay_as_they_are() {
-        let golden = "a70101000000000" // magic, household, version 1, no flags, not sealed
+        let golden = "a70201000000000" // magic, seen, version 1, no flags, not sealed
             .to_owned()
             + "0ac0203637570" // 300, "cup"
             + "0101" // Some(-1), in zigzag
             + "020102" // [1, 2]
-            + "1813ca76";
-        assert_eq!(data_encoding::HEXLOWER.encode(&encode(Schema::Household, &cup())), golden);
-        assert_eq!(decode::<Cup>(Schema::Household, &key(), &encode(Schema::Household, &cup())).unwrap(), cup());
+            + "f2951714";
+        assert_eq!(data_encoding::HEXLOWER.encode(&encode(Schema::Seen, &cup())), golden);
+        assert_eq!(decode::<Cup>(Schema::Seen, &key(), &encode(Schema::Seen, &cup())).unwrap(), cup());
     }
 
     #[test]
     fn the_numbers_of_the_schemas_stay_as_they_are() {
         let kinds: Vec<_> = Schema::ALL.iter().map(|schema| (*schema as u8, format!("{schema:?}"))).collect();
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
-            Idempotency Provision Counter Engine Quarantine Tail";
+            Idempotency Provision Counter Engine Quarantine Tail Draw Code";
         let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {
@@ -352,8 +351,8 @@ mod tests {
     #[test]
     fn a_kept_buffer_holds_one_value_at_a_time() {
         let mut buffer = vec![9; 1_000];
-        encode_into(Schema::Household, &cup(), &mut buffer);
-        assert_eq!(buffer, encode(Schema::Household, &cup()));
+        encode_into(Schema::Seen, &cup(), &mut buffer);
+        assert_eq!(buffer, encode(Schema::Seen, &cup()));
     }
 
     #[test]
@@ -362,13 +361,13 @@ mod tests {
             (vec![], "it has 0 bytes, fewer than an envelope"),
             (vec![MAGIC; 11], "it has 11 bytes, fewer than an envelope"),
             (forged(0, b'{'), "it begins with 0x7b instead of 0xa7"),
-            (forged(1, 8), "it is a value of another kind: Offer instead of Household"),
-            (forged(1, 200), "it is a value of another kind: unknown schema 200 instead of Household"),
-            (forged(2, 2), "it is a Household of version 2, and this release reads up to 1"),
-            (forged(2, 0), "it is a Household of version 0"),
+            (forged(1, 8), "it is a value of another kind: Offer instead of Seen"),
+            (forged(1, 200), "it is a value of another kind: unknown schema 200 instead of Seen"),
+            (forged(2, 2), "it is a Seen of version 2, and this release reads up to 1"),
+            (forged(2, 0), "it is a Seen of version 0"),
             (forged(3, 1), "it carries the flags 0b00000001"),
             (forged(7, 5), "it is sealed with key 5"),
-            (forged(10, 0xff), "its body is not a Household of version 1"),
+            (forged(10, 0xff), "its body is not a Seen of version 1"),
         ] {
             let cause = cause(&bytes);
             assert!(cause.starts_with("the value at H cup cannot be read: ") && cause.contains(expected), "{cause}");
@@ -377,7 +376,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_noticed() {
-        let bytes = encode(Schema::Household, &cup());
+        let bytes = encode(Schema::Seen, &cup());
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
@@ -387,7 +386,7 @@ mod tests {
 
     #[test]
     fn bytes_behind_the_body_are_refused() {
-        let mut bytes = encode(Schema::Household, &cup());
+        let mut bytes = encode(Schema::Seen, &cup());
         bytes.insert(bytes.len() - CRC_BYTES, 0);
         assert!(cause(&seal(bytes)).contains("1 bytes follow its end"));
     }
@@ -400,13 +399,13 @@ mod tests {
             let n: u64 = postcard::from_bytes(body)?;
             postcard::to_stdvec(&Cup { n, name: String::new(), seen: None, sizes: vec![] })
         };
-        let upgrades = [Upgrade { schema: Schema::Household, from: 0, step }];
-        let read: Cup = upgrade_and_read(Schema::Household, 0, &body, &upgrades).unwrap();
+        let upgrades = [Upgrade { schema: Schema::Seen, from: 0, step }];
+        let read: Cup = upgrade_and_read(Schema::Seen, 0, &body, &upgrades).unwrap();
         assert_eq!(read, Cup { n: 7, name: String::new(), seen: None, sizes: vec![] });
-        let said = upgrade_and_read::<Cup>(Schema::Household, 0, &body, &[]).unwrap_err();
+        let said = upgrade_and_read::<Cup>(Schema::Seen, 0, &body, &[]).unwrap_err();
         assert!(said.contains("nothing upgrades version 0"), "{said}");
-        let said = upgrade_and_read::<Cup>(Schema::Household, 0, &[], &upgrades).unwrap_err();
-        assert!(said.contains("not a Household of version 0"), "{said}");
+        let said = upgrade_and_read::<Cup>(Schema::Seen, 0, &[], &upgrades).unwrap_err();
+        assert!(said.contains("not a Seen of version 0"), "{said}");
     }
 
     proptest! {
@@ -419,16 +418,16 @@ mod tests {
 
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
-            prop_assert!(decode::<Cup>(Schema::Household, &key(), &bytes).is_err());
+            prop_assert!(decode::<Cup>(Schema::Seen, &key(), &bytes).is_err());
         }
 
         /// Behind a right checksum too: a body from another release, or a hostile one.
         #[test]
         fn no_body_makes_it_panic(body: Vec<u8>) {
-            let mut bytes = vec![MAGIC, Schema::Household as u8, 1, 0, 0, 0, 0, 0];
+            let mut bytes = vec![MAGIC, Schema::Seen as u8, 1, 0, 0, 0, 0, 0];
             bytes.extend_from_slice(&body);
             bytes.extend_from_slice(&[0; CRC_BYTES]);
-            let _ = decode::<Cup>(Schema::Household, &key(), &seal(bytes));
+            let _ = decode::<Cup>(Schema::Seen, &key(), &seal(bytes));
         }
     }
 }

@@ -3,7 +3,9 @@
 //! Parts of variable length (names) are terminated by a zero byte, which no name contains;
 //! numbers are big-endian, so that order of keys is order of numbers.
 
-use hearthway_core::id::{DeviceKey, HouseholdId, MakerId, MoveId, OfferId, OrderId, RetailerId};
+use hearthway_core::id::{
+    DeviceKey, HouseholdId, MakerId, MoveId, OfferId, OrderId, PoolId, RetailerId, TriggerId, UniqueCode,
+};
 
 /// A key: its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +59,10 @@ pub mod table {
     pub const PROVISION: u8 = b'N';
     /// What could not be understood, kept for makers.
     pub const QUARANTINE: u8 = b'Q';
+    /// What orders hold of budgets.
+    pub const DRAW: u8 = b'G';
+    /// Unique codes of retailers' pools.
+    pub const CODE: u8 = b'C';
     /// A row that stands for a moment only, see [`super::probe`].
     pub const PROBE: u8 = b'Z';
 }
@@ -177,6 +183,37 @@ pub fn offer(retailer: &RetailerId, id: OfferId) -> Key {
 /// An order of a retailer.
 pub fn order(retailer: &RetailerId, id: OrderId) -> Key {
     KeyBuilder::table(table::ORDER).name(retailer.as_str()).fixed(id.bytes()).key()
+}
+/// What an order holds of a trigger's budget.
+pub fn draw(retailer: &RetailerId, trigger: &TriggerId, order: OrderId) -> Key {
+    KeyBuilder::table(table::DRAW).name(retailer.as_str()).name(trigger.as_str()).fixed(order.bytes()).key()
+}
+/// What all orders hold of all budgets.
+pub fn draws() -> Vec<u8> {
+    KeyBuilder::table(table::DRAW).prefix()
+}
+/// The retailer that a key of the table `DRAW` begins with.
+pub fn retailer_of(key: &Key) -> Option<RetailerId> {
+    let name = key.0.get(1..)?.split(|byte| *byte == 0).next()?;
+    RetailerId::new(std::str::from_utf8(name).ok()?).ok()
+}
+/// A unique code of a retailer's pool.
+pub fn code(retailer: &RetailerId, pool: &PoolId, code: &UniqueCode) -> Key {
+    KeyBuilder::table(table::CODE).name(retailer.as_str()).name(pool.as_str()).name(code.as_str()).key()
+}
+/// All codes of a pool.
+pub fn codes_of(retailer: &RetailerId, pool: &PoolId) -> Vec<u8> {
+    KeyBuilder::table(table::CODE).name(retailer.as_str()).name(pool.as_str()).prefix()
+}
+/// All codes of all pools.
+pub fn codes() -> Vec<u8> {
+    KeyBuilder::table(table::CODE).prefix()
+}
+/// The retailer, pool and code that a key of the table `CODE` is made of.
+pub fn code_of(key: &Key) -> Option<(RetailerId, PoolId, UniqueCode)> {
+    let mut parts = key.0.get(1..)?.split(|byte| *byte == 0).map(std::str::from_utf8);
+    let (retailer, pool, code) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
+    Some((RetailerId::new(retailer).ok()?, PoolId::new(pool).ok()?, UniqueCode::new(code).ok()?))
 }
 /// A tenant's document in one version.
 pub fn document(kind: &str, tenant: &str, id: &str, version: u64) -> Key {

@@ -17,6 +17,7 @@ pub mod memory;
 mod range;
 mod sled;
 mod tally;
+mod upgrades;
 
 use std::sync::Arc;
 

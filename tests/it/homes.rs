@@ -23,13 +23,29 @@ pub struct Device {
     said: u32,
     pub offers: BTreeSet<String>,
     pub orders: BTreeSet<String>,
+    /// Codes of refusals that it heard, each message's once.
+    pub errors: Vec<String>,
+    /// Whether it accepts what it is offered; who does not may be refused.
+    pub answers: bool,
+    refused: BTreeSet<String>,
+    may_be_refused: bool,
 }
 
 impl Device {
     fn new(name: String, secret: String, readings: u32) -> Device {
-        let (offers, orders) = (BTreeSet::new(), BTreeSet::new());
-        let mut device =
-            Device { name, secret, owes: VecDeque::new(), acknowledged: Vec::new(), said: 0, offers, orders };
+        let mut device = Device {
+            name,
+            secret,
+            owes: VecDeque::new(),
+            acknowledged: Vec::new(),
+            said: 0,
+            offers: BTreeSet::new(),
+            orders: BTreeSet::new(),
+            errors: Vec::new(),
+            answers: true,
+            refused: BTreeSet::new(),
+            may_be_refused: false,
+        };
         let slot = |used: u32| json!({"slot": "air_filter", "kind": "usage", "used": used, "unit": "h"});
         device.will_say("presence", json!({"state": "online", "epoch": 1}));
         device.will_say("up/slot", slot(590));
@@ -51,11 +67,32 @@ impl Device {
         self.owes.is_empty() && !self.orders.is_empty()
     }
 
+    /// It will accept an offer, and hear a refusal where that is the answer.
+    pub fn accept(&mut self, offer: &str) {
+        self.may_be_refused = true;
+        self.will_say("up/offer/answer", json!({"offer": offer, "rev": 1, "answer": "accept", "nonce": "n-1"}));
+    }
+
+    /// It has its order, or was refused one.
+    pub fn is_answered(&self) -> bool {
+        !self.orders.is_empty() || !self.errors.is_empty()
+    }
+
     /// Talks to the gateway until it is content, the connection ends, or `over`.
-    pub async fn live(mut self, address: (String, u16), mut over: watch::Receiver<bool>) -> Device {
+    pub async fn live(self, address: (String, u16), over: watch::Receiver<bool>) -> Device {
+        self.live_until(address, over, Device::is_content).await
+    }
+
+    /// The same until it is so.
+    pub async fn live_until(
+        mut self,
+        address: (String, u16),
+        mut over: watch::Receiver<bool>,
+        is_so: fn(&Device) -> bool,
+    ) -> Device {
         let (client, mut events) = self.connect(address);
         let mut sent = None;
-        while !self.is_content() {
+        while !is_so(&self) {
             if sent.is_none()
                 && let Some((id, topic, body)) = self.owes.front()
             {
@@ -100,7 +137,7 @@ impl Device {
         let body = &envelope["body"];
         if topic.ends_with("down/offer") && body["op"] == "put" {
             let offer = body["offer"]["id"].as_str().unwrap();
-            if self.offers.insert(offer.to_owned()) {
+            if self.offers.insert(offer.to_owned()) && self.answers {
                 let answer = json!({"offer": offer, "rev": 1, "answer": "accept", "nonce": "n-1"});
                 self.will_say("up/offer/answer", answer);
             }
@@ -108,7 +145,12 @@ impl Device {
         if topic.ends_with("down/order") {
             self.orders.insert(body["order"].as_str().unwrap().to_owned());
         }
-        assert!(!topic.ends_with("down/error"), "{}: {envelope}", self.name);
+        if topic.ends_with("down/error") {
+            assert!(self.may_be_refused, "{}: {envelope}", self.name);
+            if self.refused.insert(body["ref"]["id"].as_str().unwrap().to_owned()) {
+                self.errors.push(body["code"].as_str().unwrap().to_owned());
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod backtest;
 mod backup;
 mod broker;
+mod budgets;
 mod certificates;
 mod command_line;
 mod contract_session;

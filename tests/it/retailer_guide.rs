@@ -87,6 +87,7 @@ fn every_line_of_the_retailers_guide_works() {
         "Le message n'a pas d'identifiant.",
         r#""version":3"#,
         r#""stopped":"#,
+        r#""left":{"amount":null,"count":200}"#,
         "warm-filter (draft) ",
         ": would ",
         "warm-filter (brouillon) ",

@@ -99,6 +99,7 @@ fn every_seeded_world_keeps_every_promise() {
         assert!(counts.ends > many, "worlds in which nobody ends anything prove nothing about silence");
         assert!(counts.orders > many / 2, "worlds in which nothing is sold prove nothing about selling once");
         assert!(counts.claims > many / 4, "worlds in which no code is typed prove nothing about claims");
+        assert!(counts.exhausted > many / 20, "worlds whose budget nobody exhausts prove nothing about budgets");
         assert!(counts.explained > many, "worlds without traces explain nothing");
     }
 }

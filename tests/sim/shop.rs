@@ -28,6 +28,8 @@ actions = ["order", "snooze", "decline", "why"]
 [trigger.offer.text.fr]
 title = "Filtre bientôt usé"
 body = "{{ product.name }}, {{ price.total }}."
+[trigger.limits]
+budget = { count = 1 }
 
 [[trigger]]
 id = "cold-home"
@@ -47,6 +49,9 @@ body = "Fermez les volets."
 quiet = { from = "21:00", to = "08:00", when_quiet = "hold" }
 caps = [ { max = 3, per = "offer", scope = "household", within = "7d" } ]
 "#;
+
+/// Orders that the budget of `filter-worn` pays for: one, so that three devices come in each other's way.
+pub const BUDGET: usize = 1;
 
 pub fn retailer() -> RetailerId {
     RetailerId::new("shop-a").unwrap()

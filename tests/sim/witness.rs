@@ -11,13 +11,14 @@ use hearthway::store::codec::{self, Schema};
 use hearthway::store::faults::FaultyStore;
 use hearthway::store::keys::{self, Key, table};
 use hearthway::store::memory::MemoryStore;
-use hearthway_core::code::Refusal;
+use hearthway_core::code::{Code, Refusal};
 use hearthway_core::decision::Reply;
 use hearthway_core::id::{DERIVED_BYTES, DeviceKey, HouseholdId, MessageId, OfferId, OrderId};
 use hearthway_core::model::OrderState;
 use hearthway_core::trace::Verdict;
 
 use crate::log_index::LogIndex;
+use crate::shop;
 
 /// Each so many-th stored trace of a home is asked for by its time, the newest first. It is dear:
 /// where the clock went back, the home's log is decided again.
@@ -132,6 +133,8 @@ pub struct Counts {
     pub orders: u64,
     pub claims: u64,
     pub explained: u64,
+    /// Accepts that a budget had no room for.
+    pub exhausted: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -142,6 +145,7 @@ impl std::ops::AddAssign for Counts {
         self.orders += more.orders;
         self.claims += more.claims;
         self.explained += more.explained;
+        self.exhausted += more.exhausted;
     }
 }
 
@@ -212,8 +216,10 @@ impl Witness {
     }
 
     /// An acknowledgement leaves for a device: its message is on disk, or the promise is broken.
-    pub fn acknowledged(&mut self, device: &DeviceKey, id: &MessageId, _: &Result<Reply, Refusal>) {
+    pub fn acknowledged(&mut self, device: &DeviceKey, id: &MessageId, reply: &Result<Reply, Refusal>) {
         self.counts.acknowledgements += 1;
+        let is_exhausted = |refusal: &Refusal| refusal.code == Code::OfferBudgetExhausted;
+        self.counts.exhausted += u64::from(reply.as_ref().is_err_and(is_exhausted));
         assert!(self.log.holds(&self.store, id), "{id} of {device} was acknowledged and is not on disk");
         *self.acknowledged.entry((device.clone(), id.clone())).or_default() += 1;
     }
@@ -249,6 +255,18 @@ impl Witness {
         assert_eq!(known, order, "two orders of one offer");
     }
 
+    /// Never more orders than the budget pays for; and what a gateway that has just started thinks is
+    /// drawn is what they hold.
+    pub fn check_budget(&self, engine: &Engine) {
+        let rows = self.store.scan(&[table::ORDER], None, 10_000).unwrap();
+        let order = |(key, value): &(Key, Vec<u8>)| codec::decode::<OrderRow>(Schema::Order, key, value).unwrap().order;
+        let sold = rows.iter().map(order).filter(|order| !order.state.is_undone()).count();
+        assert!(sold <= shop::BUDGET, "{sold} orders on a budget of {}", shop::BUDGET);
+        let trigger = "filter-worn".parse().unwrap();
+        let spent = engine.spent(&shop::retailer(), &trigger, None).count;
+        assert_eq!(spent, sold as u64, "the ledger beside the orders");
+    }
+
     /// No promise is broken that shows at any time.
     pub fn check(&self) {
         assert_eq!(crate::errors(), 0, "an ERROR was logged");
@@ -265,6 +283,7 @@ impl Witness {
             assert!(!confirmed, "a cancel window that never closes");
         }
         self.check_orders();
+        self.check_budget(engine);
         let mut waiting = self.store.scan(&[table::OUTBOX], None, 10_000).unwrap();
         waiting.retain(|(key, _)| *key != keys::outbox_numbers());
         assert!(waiting.is_empty(), "the outbox does not drain: {} rows, the first {}", waiting.len(), waiting[0].0);

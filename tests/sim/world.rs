@@ -174,6 +174,7 @@ impl World {
             call.answer = None;
         }
         self.start();
+        self.witness.check_budget(&self.engine().clone());
     }
 
     fn hang_up(&mut self, at: usize) {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::budget::Purse;
 use crate::code::Refusal;
 use crate::decision::{Change, Decision, Effect, Reply};
 use crate::id::{DecisionId, DeviceKey};
@@ -23,6 +24,8 @@ pub(super) struct Draft<'a> {
     pub(super) rules: &'a RuleSet,
     /// The instant of the decision.
     pub(super) now: Timestamp,
+    /// What it asks of what homes share.
+    pub(super) purse: &'a dyn Purse,
     after: Option<Box<Household>>,
     applied: usize,
     moved_an_edge: bool,
@@ -36,12 +39,19 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(facts: &'a Household, input: &'a Input, rules: &'a RuleSet, now: Timestamp) -> Draft<'a> {
+    pub(super) fn new(
+        facts: &'a Household,
+        input: &'a Input,
+        rules: &'a RuleSet,
+        now: Timestamp,
+        purse: &'a dyn Purse,
+    ) -> Draft<'a> {
         Draft {
             facts,
             input,
             rules,
             now,
+            purse,
             after: None,
             applied: 0,
             moved_an_edge: false,

@@ -6,6 +6,7 @@
 //! holds the order of evaluation.
 
 mod apply;
+mod budget;
 mod claim;
 mod consent;
 mod context;
@@ -29,6 +30,7 @@ mod wake;
 mod watched;
 mod why_not;
 
+use crate::budget::{Purse, Unasked, Untouched};
 use crate::code::{Code, Refusal};
 use crate::decision::{Change, Decision, Reply};
 use crate::id::DeviceKey;
@@ -47,12 +49,18 @@ const REPLY_TTL: Span = Span::minutes(10);
 /// What a handler answers.
 type Answered = Result<Reply, Refusal>;
 
+/// Decides what follows from one input in a home by itself: nothing is drawn yet from any budget.
+pub fn decide(facts: &Household, input: &Input, rules: &RuleSet, now: Timestamp) -> Decision {
+    decide_with(facts, input, rules, now, &Untouched)
+}
+
 /// Decides what follows from one input.
 ///
-/// Pure: the same facts, input, rules and `now` give the same decision, byte for byte. The
-/// caller commits `changes` and `effects` together, and only then answers.
-pub fn decide(facts: &Household, input: &Input, rules: &RuleSet, now: Timestamp) -> Decision {
-    let mut draft = Draft::new(facts, input, rules, now);
+/// Pure: the same facts, input, rules, `now` and answers of the purse give the same decision, byte
+/// for byte. The caller commits `changes` and `effects` together, and only then answers; what the
+/// purse granted becomes true with that commit, or is given back.
+pub fn decide_with(facts: &Household, input: &Input, rules: &RuleSet, now: Timestamp, purse: &dyn Purse) -> Decision {
+    let mut draft = Draft::new(facts, input, rules, now, purse);
     let reply = match &input.what {
         What::Device(message) => from_device(&mut draft, message),
         What::Command(command) => from_command(&mut draft, command),
@@ -66,9 +74,20 @@ pub fn decide(facts: &Household, input: &Input, rules: &RuleSet, now: Timestamp)
 }
 
 /// Why a trigger would, or would not, send for an input that did not wake it: every step looked
-/// at, nothing changed.
+/// at, nothing changed or drawn.
 pub fn why_not_candidate(facts: &Household, input: &Input, rules: &RuleSet, trigger: &Trigger) -> CandidateTrace {
-    why_not::why_not(facts, input, rules, trigger)
+    why_not_with(facts, input, rules, trigger, &Unasked)
+}
+
+/// The same with what is left of budgets.
+pub fn why_not_with(
+    facts: &Household,
+    input: &Input,
+    rules: &RuleSet,
+    trigger: &Trigger,
+    purse: &dyn Purse,
+) -> CandidateTrace {
+    why_not::why_not(facts, input, rules, trigger, purse)
 }
 
 fn from_device(draft: &mut Draft<'_>, message: &DeviceMessage) -> Answered {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::budget::{self, Exhausted};
 use super::draft::Draft;
 use super::event_time::event_time;
 use super::pipeline::{self, Cause, Wake};
@@ -20,6 +21,9 @@ use crate::wire::{AnswerUp, DownMessage, ReceiptUp, ReceiptWord};
 const SNOOZE_DEFAULT: Span = Span::days(1);
 /// How many of a product one answer may order.
 const QTY_MAX: u32 = 20;
+
+/// Why an offer ended whose budget had nothing left at its accept.
+const BUDGET_EXHAUSTED: &str = "budget exhausted";
 
 /// Who answers, and from where.
 struct Answerer<'s> {
@@ -179,8 +183,14 @@ fn still_open(offer: &Offer, rev: u32, who: &Answerer<'_>, now: Timestamp) -> Re
     let expired = || Refusal::new(Code::OfferExpired, format!("the offer ended at {}", offer.expires_at));
     match offer.state {
         // Pressed in time on a device that was offline, by a clock that can be believed.
+        // Its code has gone back, and may be somebody else's by now.
+        OfferState::Expired if offer.code.is_some() && !offer.may_have_been_seen() => return Err(expired()),
         OfferState::Expired if who.pressed_at < offer.expires_at && who.pressed_at < now => {}
         OfferState::Expired => return Err(expired()),
+        // The same refusal to the same press that comes again.
+        OfferState::Withdrawn if offer.history.last().is_some_and(|last| *last.cause == *BUDGET_EXHAUSTED) => {
+            return Err(budget_exhausted());
+        }
         OfferState::Withdrawn | OfferState::Failed => {
             return Err(Refusal::new(Code::OfferWithdrawn, "the offer was withdrawn"));
         }
@@ -255,7 +265,9 @@ fn accept(
     let mut price = quoted.clone();
     if who.pressed_at >= quoted.lock_until {
         let lock = quoted.lock_until - offer.valid_from;
-        let fresh = render::price(product, item.qty, now + lock)
+        let live = rules.triggers.get(&offer.retailer, &offer.trigger);
+        let discount = live.and_then(|trigger| trigger.offer.discount.as_ref());
+        let fresh = render::price(product, discount, item.qty, now + lock)
             .ok_or_else(|| Refusal::new(Code::OfferOutOfStock, format!("`{}` has no price", item.product)))?;
         if fresh.total.currency != quoted.total.currency || fresh.total.minor > quoted.total.minor {
             return Err(requote(draft, offer, fresh));
@@ -267,7 +279,16 @@ fn accept(
         .times(qty)
         .and_then(|items| items.plus(price.delivery))
         .ok_or_else(|| Refusal::new(Code::PayloadInvalid, "the total is out of range").at("/body/choice/qty"))?;
-    let order = order::placed(draft, offer, qty, price.item, total, fulfil, who.profile, who.channel);
+    let mut order = order::placed(draft, offer, qty, price.item, total, fulfil, who.profile, who.channel);
+    // Last, when nothing else can refuse: what is drawn is ordered.
+    let amount = price.discount(item.qty, qty).unwrap_or(total);
+    match budget::draw(draft, offer, order.id, amount) {
+        Ok(drawn) => order.drawn = drawn,
+        Err(Exhausted) => {
+            withdraw(draft, offer.id, BUDGET_EXHAUSTED);
+            return Err(budget_exhausted());
+        }
+    }
     let mut accepted = moved(offer, OfferState::Accepted { order: order.id }, now, who.channel);
     accepted.price = Some(price);
     accepted.last_answer = Some((mark(&Answer::Accept { qty: None, fulfil: None }, who), now));
@@ -283,6 +304,10 @@ fn accept(
     super::drop_ended(draft);
     wake::by_moment(draft, &device, Moment::Order(order.state));
     Ok(Reply::Answered { offer: offer_id, state: "accepted".to_owned(), order: Some(order_id) })
+}
+
+fn budget_exhausted() -> Refusal {
+    Refusal::new(Code::OfferBudgetExhausted, "what the shop gives for this offer is used up; nothing was ordered")
 }
 
 /// The price has risen since its lock ended: a new revision with the new price, to be confirmed.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::draft::Draft;
 use super::{Answered, Refusal, wake};
 use crate::code::Code;
-use crate::decision::{Change, Reply};
+use crate::decision::{Change, Effect, Reply};
 use crate::id::{DeviceKey, OrderId, ProfileId};
 use crate::model::{Fulfil, Offer, Order, OrderLine, OrderState, Role, StateChange};
 use crate::money::Money;
@@ -55,6 +55,7 @@ pub(super) fn placed(
         test: offer.test,
         created_at: draft.now,
         history: vec![entry(state, draft, channel)],
+        drawn: None,
     }
 }
 
@@ -78,6 +79,11 @@ fn advance(draft: &mut Draft<'_>, order: &Order, state: OrderState, cause: &str,
     next.history.push(entry(state, draft, cause));
     if eta.is_some() {
         next.eta = eta.map(str::to_owned);
+    }
+    if state.is_undone()
+        && let Some(drawn) = next.drawn.take()
+    {
+        draft.effect(Effect::GiveBack { retailer: next.retailer.clone(), order: next.id, drawn });
     }
     let reply = Reply::OrderMoved { order: next.id, rev: next.rev, state };
     draft.change(Change::OrderSet(Box::new(next.clone())));

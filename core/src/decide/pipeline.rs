@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use super::budget;
 use super::draft::{Draft, description};
 use super::rank;
 use super::render::{self, Proposal};
-use super::said::{Steps, block, not_configured};
+use super::said::{Steps, block};
 use super::steps::{self, Look};
+use crate::budget::Purse;
 use crate::decision::{Change, Effect};
 use crate::id::{DecisionId, DeviceKey, OfferId, SlotId};
 use crate::input::Input;
@@ -126,14 +128,14 @@ pub(super) fn decision_id(
 
 /// Looks at a woken trigger, step by step, and does what follows.
 pub(super) fn consider(draft: &mut Draft<'_>, trigger: &Trigger, wake: &Wake<'_>) -> Considered {
-    let (input, rules, now) = (draft.input, draft.rules, draft.now);
+    let (input, rules, now, purse) = (draft.input, draft.rules, draft.now, draft.purse);
     let home = draft.home();
     let decision = decision_id(home, input, trigger, Some(wake.device));
     if draft.has_offered(decision) || !draft.may_look() {
         // A batch crossed the edge more than once: one message makes one offer.
         return Considered { waits: false };
     }
-    let evaluated = evaluate(draft.home(), rules, trigger, wake, input, now);
+    let evaluated = evaluate(draft.home(), rules, trigger, wake, input, now, purse);
     let first_block = evaluated.first_block();
     let considered = Considered { waits: evaluated.waits() };
     let held_before = wake.cause.held();
@@ -203,6 +205,7 @@ pub(super) fn evaluate(
     wake: &Wake<'_>,
     input: &Input,
     now: Timestamp,
+    purse: &dyn Purse,
 ) -> Evaluated {
     let mut taken = Steps::new();
     let Some(device) = home.devices.get(wake.device) else {
@@ -225,20 +228,26 @@ pub(super) fn evaluate(
     taken.say(Step::Audience, steps::audience(&look));
     taken.say(Step::Conditions, steps::conditions(&look));
     let (said, product) = render::product(rules, trigger, wake.slot, device);
+    let price = product.as_deref().and_then(|product| render::price_of(trigger, product, 1, now));
     taken.say(Step::Suppression, steps::suppression(&look, product.as_ref().map(|product| &product.id)));
     taken.say(Step::Caps, steps::caps(&look));
     taken.say(Step::Offer, said);
-    let (said, text) = render::content(&look.scope(), trigger, product.as_deref(), rules);
+    // A code is taken only for what nothing stood in the way of so far; where a later step blocks, it
+    // is on no offer and goes back.
+    let code = budget::code(&look, taken.is_blocked(), purse);
+    let (said, text) = render::content(&look.scope(), trigger, product.as_deref().zip(price.as_ref()), &code, rules);
     taken.say(Step::Content, said);
     let (said, place) = render::placement(trigger, can, product.as_deref(), text.as_ref());
     let lost = place.as_ref().and_then(|place| rank::lost(&look, place.id()));
     taken.say(Step::Placement, lost.unwrap_or(said));
     let (said, hold_until) = steps::quiet(&look);
     taken.say(Step::Quiet, said);
-    taken.say(Step::Budget, not_configured(Reason::NoBudget));
+    taken.say(Step::Budget, budget::step(&look, rules, price.as_ref(), &code, purse));
     taken.say(Step::Holdout, steps::holdout(&look, hold_until));
     let proposal = match (text, place) {
-        (Some(text), Some(place)) => render::propose(rules, trigger, product.as_deref(), text, place, now),
+        (Some(text), Some(place)) => {
+            Some(render::propose(rules, trigger, product.as_deref().zip(price), text, place, code.into_offered()))
+        }
         _ => None,
     };
     let is_blocked = taken.is_blocked();

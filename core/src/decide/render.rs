@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use super::budget::Code;
 use super::pipeline::Wake;
 use super::said::{Said, fact, said, said_of, text as text_fact};
 use crate::id::{DecisionId, OfferId, PlacementId, SlotId};
 use crate::model::{
-    Action, Device, DeviceDescription, Offer, OfferItem, OfferPrice, OfferState, OfferText, Placement, Product,
-    locale_chain,
+    Action, Device, DeviceDescription, Offer, OfferCode, OfferItem, OfferPrice, OfferState, OfferText, Placement,
+    Product, locale_chain,
 };
+use crate::money::Money;
 use crate::rules::RuleSet;
 use crate::time::Timestamp;
 use crate::trace::{Fact, StepVerdict};
-use crate::trigger::{ProductChoice, Scope, TextVars, Trigger};
+use crate::trigger::{Discount, ProductChoice, Scope, TextVars, Trigger};
 use crate::words::Reason;
 
 /// What a step says, with what it found.
@@ -41,6 +43,7 @@ pub(super) struct Proposal {
     price: Option<OfferPrice>,
     sold_by: Option<String>,
     withdraw_days: Option<u32>,
+    code: Option<OfferCode>,
 }
 
 /// Which product, by the trigger's choice.
@@ -72,8 +75,15 @@ pub(super) fn product(
                 fact("price_minor", Fact::Int(product.price.minor)),
                 fact("seller", Fact::Text(product.seller.clone().into())),
             ];
-            if total(product, 1).is_none() {
+            if total(product.price, product.delivery, 1).is_none() {
                 return (said(StepVerdict::Block, Reason::NoPrice, numbers), None);
+            }
+            let mut numbers = numbers;
+            if let Some(discount) = &trigger.offer.discount {
+                let Some(off) = discount.off(product.price) else {
+                    return (said(StepVerdict::Block, Reason::DiscountCurrency, numbers), None);
+                };
+                numbers.push(fact("discount_minor", Fact::Int(off.minor)));
             }
             (said(StepVerdict::Pass, Reason::ProductFound, numbers), Some(Arc::clone(product)))
         }
@@ -81,18 +91,19 @@ pub(super) fn product(
 }
 
 /// What so many cost with delivery.
-pub(super) fn total(product: &Product, qty: u32) -> Option<crate::money::Money> {
-    product.price.times(qty)?.plus(product.delivery)
+fn total(item: Money, delivery: Money, qty: u32) -> Option<Money> {
+    item.times(qty)?.plus(delivery)
 }
 
 /// The words, in the nearest language that the customer reads and the device shows.
 pub(super) fn content(
     scope: &Scope<'_>,
     trigger: &Trigger,
-    product: Option<&Product>,
+    priced: Option<(&Product, &OfferPrice)>,
+    code: &Code,
     rules: &RuleSet,
 ) -> Found<OfferText> {
-    if trigger.offer.product.is_some() && product.is_none() {
+    if trigger.offer.product.is_some() && priced.is_none() {
         return (said(StepVerdict::Skipped, Reason::NothingToWrite, Vec::new()), None);
     }
     let home = scope.household;
@@ -108,7 +119,10 @@ pub(super) fn content(
         return (not_shown(scope, None), None);
     }
     let language = trigger.offer.texts.choose(&shown, default).unwrap_or(default);
-    let vars = vars(scope, trigger, product, language);
+    let mut vars = vars(scope, trigger, priced, language);
+    if let Some(code) = code.shown() {
+        vars = vars.with_code(&code);
+    }
     match trigger.offer.texts.render(&shown, default, &vars) {
         Ok(text) if !shows(scope.description, &text.locale) => (not_shown(scope, Some(text.locale)), None),
         Ok(text) => {
@@ -131,10 +145,13 @@ fn not_shown(scope: &Scope<'_>, written: Option<String>) -> Said {
 }
 
 /// What a text may name, in its language.
-fn vars(scope: &Scope<'_>, trigger: &Trigger, product: Option<&Product>, language: &str) -> TextVars {
+fn vars(scope: &Scope<'_>, trigger: &Trigger, priced: Option<(&Product, &OfferPrice)>, language: &str) -> TextVars {
     let mut vars = TextVars::default().with_telemetry(&trigger.offer.texts, &scope.device.reported, scope.description);
-    if let Some((product, total)) = product.and_then(|product| Some((product, total(product, 1)?))) {
-        vars = vars.with_product(product.name_in(language), total, language);
+    if let Some((product, price)) = priced {
+        vars = vars.with_product(product.name_in(language), price.total, language);
+        if let (Some(was), Some(discount)) = (price.was, price.discount(1, 1)) {
+            vars = vars.with_discount(was, discount, language);
+        }
     }
     if let Some(state) = scope.slot.and_then(|slot| scope.device.slots.get(slot)) {
         vars = vars.with_slot(state);
@@ -235,29 +252,27 @@ fn pay_label(locale: &str) -> &'static str {
 pub(super) fn propose(
     rules: &RuleSet,
     trigger: &Trigger,
-    product: Option<&Product>,
+    priced: Option<(&Product, OfferPrice)>,
     text: OfferText,
     place: Place,
-    now: Timestamp,
-) -> Option<Proposal> {
-    let price = match product {
-        Some(product) => Some(price(product, 1, now + trigger.offer.price_lock)?),
-        None => None,
-    };
+    code: Option<OfferCode>,
+) -> Proposal {
+    let (product, price) = priced.unzip();
     let item = product.map(|product| OfferItem {
         product: product.id.clone(),
         name: product.name_in(&text.locale).to_owned(),
         qty: 1,
     });
-    Some(Proposal {
+    Proposal {
         retailer: trigger.retailer.clone(),
         place,
         item,
         price,
         sold_by: product.map(|product| seller_name(rules, product)),
         withdraw_days: product.map(|product| product.withdraw_days),
+        code,
         text,
-    })
+    }
 }
 
 /// The seller as customers know it: the retailer's own name where it sells itself.
@@ -268,14 +283,35 @@ pub(super) fn seller_name(rules: &RuleSet, product: &Product) -> String {
         .map_or_else(|| product.seller.clone(), |retailer| retailer.name.clone())
 }
 
+/// What so many cost by a trigger's terms, from now on as long as it locks the price.
+pub(super) fn price_of(trigger: &Trigger, product: &Product, qty: u32, now: Timestamp) -> Option<OfferPrice> {
+    price(product, trigger.offer.discount.as_ref(), qty, now + trigger.offer.price_lock)
+}
+
 /// A price for so many, held until `lock_until`.
-pub(super) fn price(product: &Product, qty: u32, lock_until: Timestamp) -> Option<OfferPrice> {
+pub(super) fn price(
+    product: &Product,
+    discount: Option<&Discount>,
+    qty: u32,
+    lock_until: Timestamp,
+) -> Option<OfferPrice> {
+    let off = match discount {
+        Some(discount) => Some(discount.off(product.price)?),
+        None => None,
+    };
+    let minor = product.price.minor.checked_sub(off.map_or(0, |off| off.minor))?;
+    let item = Money { minor, ..product.price };
+    let was = match off {
+        Some(_) => Some(total(product.price, product.delivery, qty)?),
+        None => None,
+    };
     Some(OfferPrice {
-        item: product.price,
+        item,
         delivery: product.delivery,
-        total: total(product, qty)?,
+        total: total(item, product.delivery, qty)?,
         tax_incl: product.tax_incl,
         lock_until,
+        was,
     })
 }
 
@@ -321,6 +357,8 @@ impl Proposal {
             state: OfferState::Sent,
             history: Vec::new(),
             last_answer: None,
+            budget: trigger.budget.map(|budget| budget.limits),
+            code: self.code,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::draft::description;
 use super::pipeline::{self, Cause, Wake};
 use super::said::text;
 use super::watched::value_of;
+use crate::budget::Purse;
 use crate::id::DeviceKey;
 use crate::input::{Input, What};
 use crate::model::{Device, EdgeState, Household, Value};
@@ -14,7 +15,13 @@ use crate::trigger::{Crossing, Moment, Source, Trigger};
 use crate::wire::DeviceMessage;
 
 /// Every step for an input that did not wake the trigger, led by the reason why it did not.
-pub(super) fn why_not(facts: &Household, input: &Input, rules: &RuleSet, trigger: &Trigger) -> CandidateTrace {
+pub(super) fn why_not(
+    facts: &Household,
+    input: &Input,
+    rules: &RuleSet,
+    trigger: &Trigger,
+    purse: &dyn Purse,
+) -> CandidateTrace {
     let now = input.received_at;
     let device = input
         .device
@@ -29,7 +36,7 @@ pub(super) fn why_not(facts: &Household, input: &Input, rules: &RuleSet, trigger
             _ => None,
         };
         let wake = Wake { device: key, slot: trigger.on.slot(), event, at: now, cause: Cause::Edge };
-        steps = pipeline::evaluate(facts, rules, trigger, &wake, input, now).steps;
+        steps = pipeline::evaluate(facts, rules, trigger, &wake, input, now, purse).steps;
     }
     let (reason, numbers) = not_woken(facts, device, rules, trigger, now);
     let at = steps.iter().position(|step| step.step == Step::Age).unwrap_or(0);

@@ -6,6 +6,7 @@
 mod consent;
 mod device;
 mod few;
+pub mod former;
 mod household;
 mod offer;
 mod order;
@@ -20,7 +21,9 @@ pub use device::{
 };
 pub use few::Few;
 pub use household::{Contact, ContactState, Household};
-pub use offer::{Action, Fulfil, Offer, OfferItem, OfferPrice, OfferState, OfferText, StateChange};
+pub use offer::{
+    Action, CodeState, Fulfil, Offer, OfferCode, OfferItem, OfferPrice, OfferState, OfferText, StateChange,
+};
 pub use order::{Order, OrderLine, OrderState};
 pub use product::{Fit, LocalisedText, Product};
 pub use profile::{Link, Maker, Member, Profile, Retailer, Role, Tenant};

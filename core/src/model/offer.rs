@@ -3,7 +3,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Locale;
-use crate::id::{DecisionId, DeviceKey, OfferId, OrderId, PlacementId, ProductId, RetailerId, SlotId, TriggerId};
+use crate::budget::Budget;
+use crate::id::{
+    DecisionId, DeviceKey, OfferId, OrderId, PlacementId, PoolId, ProductId, RetailerId, SlotId, TriggerId, UniqueCode,
+};
 use crate::money::Money;
 use crate::time::{Span, Timestamp};
 
@@ -90,6 +93,17 @@ pub struct OfferPrice {
     pub tax_incl: bool,
     /// Until when the price holds.
     pub lock_until: Timestamp,
+    /// All together without the trigger's discount, where it has one.
+    pub was: Option<Money>,
+}
+
+impl OfferPrice {
+    /// What is taken off so many pieces; none where there is no discount. `of` is for how many the
+    /// price is.
+    pub fn discount(&self, of: u32, qty: u32) -> Option<Money> {
+        let off = self.was?.minor.checked_sub(self.total.minor)?.checked_div(of.into())?;
+        Money::new(off, self.total.currency).times(qty)
+    }
 }
 
 /// Where an offer stands.
@@ -228,4 +242,46 @@ pub struct Offer {
     pub history: Vec<StateChange>,
     /// The last answer's nonce and time, to recognise a repeated press.
     pub last_answer: Option<(String, Timestamp)>,
+    /// Out of what an order draws, as it was when the offer was made.
+    pub budget: Option<Budget>,
+    /// The unique code that it carries.
+    pub code: Option<OfferCode>,
+}
+
+/// A unique code of an offer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferCode {
+    /// From which pool.
+    pub pool: PoolId,
+    /// The code.
+    pub code: UniqueCode,
+}
+
+/// What has become of an offer's code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CodeState {
+    /// Nobody has it.
+    Free,
+    /// A live offer carries it.
+    Reserved,
+    /// It may have been seen, and the offer ended.
+    Shown,
+    /// It was bought with.
+    Used,
+}
+
+impl Offer {
+    /// What has become of the code of such an offer: it goes back where nobody can have seen it.
+    pub fn code_state(&self) -> CodeState {
+        match self.state {
+            OfferState::Accepted { .. } => CodeState::Used,
+            state if state.is_live() => CodeState::Reserved,
+            _ if self.may_have_been_seen() => CodeState::Shown,
+            _ => CodeState::Free,
+        }
+    }
+    /// Whether the device said that it has it, or somebody answered it.
+    pub fn may_have_been_seen(&self) -> bool {
+        self.last_answer.is_some() || self.history.iter().any(|change| matches!(&*change.state, "delivered" | "shown"))
+    }
 }

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Fulfil, StateChange};
+use crate::budget::Drawn;
 use crate::id::{DeviceKey, OfferId, OrderId, ProductId, ProfileId, RetailerId};
 use crate::money::Money;
 use crate::time::Timestamp;
@@ -73,6 +74,10 @@ impl OrderState {
     pub fn is_final(self) -> bool {
         self.rank() == 7
     }
+    /// Whether nothing of the sale is left: what it drew from a budget goes back.
+    pub fn is_undone(self) -> bool {
+        matches!(self, OrderState::Cancelled | OrderState::Refused | OrderState::Refunded)
+    }
     /// Whether goods are still owed: such an order silences further offers of the same product.
     pub fn is_open(self) -> bool {
         self.rank() < 5
@@ -125,4 +130,6 @@ pub struct Order {
     pub created_at: Timestamp,
     /// How it got here.
     pub history: Vec<StateChange>,
+    /// What it drew from a budget and still holds.
+    pub drawn: Option<Drawn>,
 }

@@ -1,6 +1,7 @@
 //! Definition to trigger: names are resolved against models and products, defaults are filled
 //! in, and everything that cannot work is told.
 
+mod budget;
 mod edge;
 mod offer;
 mod on;
@@ -47,6 +48,10 @@ pub(super) fn compile(
     let offer = definition.offer.as_ref().and_then(|offer| offer::compile(offer, &context, findings));
     let limits = definition.limits.clone().unwrap_or_default();
     let quiet = quiet(&limits, findings);
+    let valid = valid(definition, findings);
+    let sold = offer.as_ref().and_then(|offer| offer.product.as_ref());
+    let sold = sold.map(|choice| offer::currencies(Some(choice), &context));
+    let budget = limits.budget.as_ref().and_then(|budget| budget::compile(budget, valid, sold.as_ref(), findings));
     not_served_yet(definition, findings);
     let id = TriggerId::new(definition.id.as_deref()?).ok()?;
     let holdout = definition.rollout.as_ref().and_then(|rollout| rollout.holdout.as_ref());
@@ -57,7 +62,7 @@ pub(super) fn compile(
         version: world.version,
         kind: kind?,
         priority: definition.priority.unwrap_or(PRIORITY_DEFAULT),
-        valid: valid(definition, findings),
+        valid,
         max_event_age: span(definition.max_event_age.as_deref()).unwrap_or(MAX_EVENT_AGE_DEFAULT),
         on: on?,
         when: when?,
@@ -71,6 +76,7 @@ pub(super) fn compile(
         caps: caps(&limits, findings),
         after: after(&limits),
         quiet,
+        budget,
     })
 }
 

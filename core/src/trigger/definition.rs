@@ -172,9 +172,9 @@ written! {
     }
     /// What is taken off.
     DiscountDefinition {
-        /// Of the price.
+        /// Of the price of a piece.
         percent: f64,
-        /// At most.
+        /// At most so much for a piece.
         max: String,
         /// Where codes come from.
         code_pool: String,
@@ -250,12 +250,14 @@ written! {
     }
     /// What may be spent.
     BudgetDefinition {
-        /// Money.
+        /// Money: what the discounts of all orders give; without a discount, what the orders cost.
         amount: String,
-        /// Offers.
+        /// Orders.
         count: u32,
-        /// How evenly.
+        /// `even_by_day`: each day of `valid` has an even share; `none` where not said.
         pace: String,
+        /// Whether an offer that was shown is honoured also when the budget is used up.
+        honour_shown: bool,
     }
     /// How it replenishes.
     ReplenishDefinition {

@@ -8,6 +8,7 @@ mod compile;
 pub mod condition;
 mod conflicts;
 pub mod definition;
+mod discount;
 mod holdout;
 mod nearest;
 mod on;
@@ -22,7 +23,8 @@ mod tree;
 
 use jiff::civil::Date;
 
-use crate::id::{PlacementId, ProductId, RetailerId, TriggerId};
+use crate::budget::{Budget, EvenByDay};
+use crate::id::{PlacementId, PoolId, ProductId, RetailerId, TriggerId};
 use crate::model::{Action, Fulfil, Purpose, Role};
 use crate::time::{DailyWindow, Span};
 
@@ -31,13 +33,14 @@ pub use check::{Checked, FILE_BYTES_MAX, SourceFile, World, check, check_json, c
 pub use condition::{Condition, Evaluation, Leaf, Scope, Truth};
 pub use conflicts::{CONFLICTS_MAX, Conflict, conflicts};
 pub use definition::TriggerDefinition;
+pub use discount::Discount;
 pub use holdout::{BUCKETS, Holdout};
 pub use on::{Count, Crossing, EdgeRule, Hour, Moment, On, Source};
 pub use problem::{NOT_SERVED_YET, Problem, ProblemReport, Severity};
 pub use quantity::{parse_quantity, quantity_text};
 pub use schema::file_schema;
 pub use set::{Concerned, IndexKey, TriggerSet, Watched};
-pub use text::{HouseholdVars, PriceVars, ProductVars, TextError, TextVars, Texts, money_text};
+pub use text::{HouseholdVars, PriceVars, ProductVars, ReducedVars, TextError, TextVars, Texts, money_text};
 
 /// One trigger of one retailer, checked and compiled.
 #[derive(Debug)]
@@ -80,6 +83,8 @@ pub struct Trigger {
     pub after: After,
     /// Quiet hours, in the household's zone.
     pub quiet: Option<DailyWindow>,
+    /// What may be drawn by all homes together.
+    pub budget: Option<BudgetPlan>,
     /// Who is left out, to compare with.
     pub holdout: Option<Holdout>,
 }
@@ -116,11 +121,24 @@ impl OfferKind {
     }
 }
 
+/// What all homes together may draw, and how fast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetPlan {
+    /// The bounds.
+    pub limits: Budget,
+    /// The days over which it is spread; none lets it go as it comes.
+    pub even: Option<EvenByDay>,
+}
+
 /// What is proposed, and on which terms.
 #[derive(Debug)]
 pub struct OfferPlan {
     /// How the product is found; none for a tip.
     pub product: Option<ProductChoice>,
+    /// What is taken off its price.
+    pub discount: Option<Discount>,
+    /// From which pool each offer takes a unique code.
+    pub code_pool: Option<PoolId>,
     /// How long the price holds.
     pub price_lock: Span,
     /// How long the offer lives.

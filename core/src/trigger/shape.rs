@@ -8,7 +8,7 @@ use super::nearest::suggestion;
 use super::problem::NOT_SERVED_YET;
 use super::quantity::parse_quantity;
 use super::tree::{Branch, Findings, Tree, pointer_part};
-use crate::id::{FieldName, KindId, ModelId, NameError, PlacementId, ProductId, SlotId, TriggerId};
+use crate::id::{FieldName, KindId, ModelId, NameError, PlacementId, PoolId, ProductId, SlotId, TriggerId};
 use crate::limits::TIMES_COUNTED_MAX;
 use crate::model::Purpose;
 use crate::money::Money;
@@ -94,6 +94,9 @@ fn slot_id(text: &str) -> Result<(), String> {
 }
 fn product_id(text: &str) -> Result<(), String> {
     name(ProductId::new(text))
+}
+fn code_pool(text: &str) -> Result<(), String> {
+    name(PoolId::new(text))
 }
 fn field_name(text: &str) -> Result<(), String> {
     name(FieldName::new(text))
@@ -228,10 +231,9 @@ const OFFER: Shape = Shape::Table(&[
         Shape::Table(&[
             key("percent", Shape::Number(0.0, 100.0)),
             key("max", Shape::Read(money)),
-            key("code_pool", LABEL),
+            key("code_pool", Shape::Read(code_pool)),
         ]),
-    )
-    .later("the price would be the full one"),
+    ),
     key("price_lock", DURATION),
     key("expires", DURATION),
     key("cancel_window", DURATION),
@@ -282,11 +284,11 @@ const LIMITS: Shape = Shape::Table(&[
         "budget",
         Shape::Table(&[
             key("amount", Shape::Read(money)),
-            key("count", Shape::Whole(0, u32::MAX)),
+            key("count", Shape::Whole(1, u32::MAX)),
             key("pace", Shape::OneOf(&["none", "even_by_day"])),
+            key("honour_shown", Shape::Bool),
         ]),
-    )
-    .later("nothing would stop at its end"),
+    ),
 ]);
 
 const REPLENISH: Shape = Shape::Table(&[

@@ -1,6 +1,6 @@
 //! What an offer says: small templates by language, compiled and tried out before they are live.
 //!
-//! A text may name `product.name`, `price.total`, `slot.used|remaining|capacity|on_hand|flag`,
+//! A text may name `product.name`, `price.total` (with a discount also `price.was` and `price.discount`, with a code pool `discount.code`), `slot.used|remaining|capacity|on_hand|flag`,
 //! `telemetry.<field>` and `household.name`, with the filters `upper`, `lower`, `title`, `trim`
 //! and `default`. There is no loader, no function and no file; fuel bounds the time that a text
 //! takes, and a variable that is not there is an error, never an empty place.
@@ -14,7 +14,7 @@ use super::definition::TextDefinition;
 use super::nearest::suggestion;
 use super::plain::Plain;
 use super::quantity::quantity_text;
-use crate::id::FieldName;
+use crate::id::{FieldName, UniqueCode};
 use crate::model::{
     DeviceDescription, Evidence, Few, FieldType, Locale, OfferText, Reading, SlotState, Value, locale_chain,
 };
@@ -76,6 +76,8 @@ pub struct TextVars {
     pub telemetry: BTreeMap<String, String>,
     /// The home.
     pub household: Option<HouseholdVars>,
+    /// The offer's unique code.
+    pub code: Option<String>,
 }
 
 /// The product as a text names it.
@@ -90,6 +92,17 @@ pub struct ProductVars {
 pub struct PriceVars {
     /// All together, such as `19.90 EUR`.
     pub total: String,
+    /// Where something is taken off: what it would be, and how much that is.
+    pub reduced: Option<ReducedVars>,
+}
+
+/// What is taken off the price, as a text names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReducedVars {
+    /// All together without the discount.
+    pub was: String,
+    /// The discount.
+    pub discount: String,
 }
 
 /// The home as a text names it.
@@ -103,7 +116,15 @@ impl TextVars {
     /// With a product and its total price.
     pub fn with_product(mut self, name: impl Into<String>, total: Money, locale: &str) -> TextVars {
         self.product = Some(ProductVars { name: name.into() });
-        self.price = Some(PriceVars { total: money_text(total, locale) });
+        self.price = Some(PriceVars { total: money_text(total, locale), reduced: None });
+        self
+    }
+    /// With what the total was before a discount.
+    pub fn with_discount(mut self, was: Money, discount: Money, locale: &str) -> TextVars {
+        if let Some(price) = &mut self.price {
+            let (was, discount) = (money_text(was, locale), money_text(discount, locale));
+            price.reduced = Some(ReducedVars { was, discount });
+        }
         self
     }
     /// One value.
@@ -111,11 +132,22 @@ impl TextVars {
         match (group, field) {
             ("product", "name") => self.product.as_ref().map(|product| product.name.as_str()),
             ("price", "total") => self.price.as_ref().map(|price| price.total.as_str()),
+            ("price", "was") => self.reduced().map(|reduced| reduced.was.as_str()),
+            ("price", "discount") => self.reduced().map(|reduced| reduced.discount.as_str()),
+            ("discount", "code") => self.code.as_deref(),
             ("household", "name") => self.household.as_ref().map(|household| household.name.as_str()),
             ("slot", field) => self.slot.get(field).map(String::as_str),
             ("telemetry", field) => self.telemetry.get(field).map(String::as_str),
             _ => None,
         }
+    }
+    /// With the offer's unique code.
+    pub fn with_code(mut self, code: &UniqueCode) -> TextVars {
+        self.code = Some(code.as_str().to_owned());
+        self
+    }
+    fn reduced(&self) -> Option<&ReducedVars> {
+        self.price.as_ref()?.reduced.as_ref()
     }
     /// With the waking slot.
     pub fn with_slot(mut self, state: &SlotState) -> TextVars {
@@ -246,7 +278,7 @@ impl Texts {
     }
 
     /// Whether some text names a variable.
-    fn name(&self, group: &str, field: &str) -> bool {
+    pub(super) fn name(&self, group: &str, field: &str) -> bool {
         let is_it = |name: &String| name.split_once('.') == Some((group, field));
         self.named.iter().any(is_it)
     }
@@ -321,7 +353,11 @@ impl TextVars {
         };
         let mut groups = vec![("slot", all(&self.slot)), ("telemetry", all(&self.telemetry))];
         groups.extend(self.product.as_ref().map(|product| ("product", one("name", &product.name))));
-        groups.extend(self.price.as_ref().map(|price| ("price", one("total", &price.total))));
+        groups.extend(self.price.as_ref().map(|price| {
+            let reduced = price.reduced.iter().flat_map(|it| [("was", &*it.was), ("discount", &*it.discount)]);
+            ("price", minijinja::Value::from_pairs([("total", &*price.total)].into_iter().chain(reduced)))
+        }));
+        groups.extend(self.code.as_ref().map(|code| ("discount", one("code", code))));
         groups.extend(self.household.as_ref().map(|household| ("household", one("name", &household.name))));
         minijinja::Value::from_pairs(groups)
     }
@@ -330,6 +366,9 @@ impl TextVars {
         let mut names = BTreeSet::new();
         names.extend(self.product.is_some().then(|| "product.name".to_owned()));
         names.extend(self.price.is_some().then(|| "price.total".to_owned()));
+        let reduced = self.reduced().is_some();
+        names.extend(["price.was", "price.discount"].into_iter().filter(|_| reduced).map(str::to_owned));
+        names.extend(self.code.is_some().then(|| "discount.code".to_owned()));
         names.extend(self.household.is_some().then(|| "household.name".to_owned()));
         names.extend(self.slot.keys().map(|field| format!("slot.{field}")));
         names.extend(self.telemetry.keys().map(|field| format!("telemetry.{field}")));

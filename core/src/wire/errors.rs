@@ -135,7 +135,10 @@ pub fn cause_and_cure(code: Code) -> (&'static str, &'static str) {
             "Show the offer's new revision and let the person confirm again.",
         ),
         Code::OfferOutOfStock => ("The product is sold out.", "Take the card down; nothing was ordered."),
-        Code::OfferBudgetExhausted => ("The campaign's budget is used up.", "Take the card down; nothing was ordered."),
+        Code::OfferBudgetExhausted => (
+            "What the shop gives for this offer is used up: other homes were faster.",
+            "Take the card down (a withdrawal of it comes too); nothing was ordered. The shop may raise `limits.budget`.",
+        ),
         Code::OfferNotAllowed => (
             "The answer is not among the offer's `actions`, or this person may not give it.",
             "Offer only the buttons that `actions` lists; a buyer or owner of the household accepts.",

@@ -175,7 +175,7 @@ impl PriceShown {
             item: price.item,
             delivery: price.delivery,
             total: price.total,
-            was: None,
+            was: price.was.filter(|was| *was != price.total),
             tax_incl: price.tax_incl,
             lock_until: price.lock_until.0,
         }

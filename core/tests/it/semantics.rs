@@ -1,8 +1,7 @@
 //! The semantics that must be right, one test each, in the order of the contract. Details of each are
 //! told beside it: edges and caps in `triggers`, time in `by_time`, clocks in `clock_jumps`.
-//!
-//! Budgets (11) are not served yet: a trigger that asks for one is refused.
 
+use hearthway_core::code::Code;
 use hearthway_core::decide::decide;
 use hearthway_core::id::{HouseholdId, ProfileId, RetailerId};
 use hearthway_core::input::{Command, What};
@@ -12,6 +11,7 @@ use hearthway_core::trace::{Step, Verdict};
 use hearthway_core::trigger::{BUCKETS, Holdout};
 use hearthway_core::words::Tongue;
 
+use crate::budgets::{self, accept, budgeted, homes, wear_out};
 use crate::by_time::{each_ten_minutes, home, home_with, offers, temperature, tip};
 use crate::triggers::QUIET;
 use crate::world::{World, set_triggers, thermostat};
@@ -233,6 +233,26 @@ fn s10_quiet_hours_hold_and_the_held_offer_leaves_only_if_it_is_still_eligible()
     nowhere.homes.get_mut(&id).unwrap().zone = None;
     each_ten_minutes(&mut nowhere, &[19.0, 16.0]);
     assert_eq!(nowhere.last_trace().first_block, Some(Step::Quiet), "an unknown zone is quiet");
+}
+
+#[test]
+fn s11_a_budget_is_one_for_all_homes_and_its_last_unit_is_sold_once() {
+    let trigger = budgeted("{ count = 3 }", "", "");
+    let mut world = homes(&trigger, 10);
+    let offers: Vec<_> = (0..10).map(|n| wear_out(&mut world, &budgets::home(n)).unwrap().id).collect();
+    let mut sold = 0;
+    for (n, offer) in offers.into_iter().enumerate() {
+        // A new version in between goes on where the old one was.
+        if n == 2 {
+            world.rules.version += 1;
+            set_triggers(&mut world.rules, &trigger.replace("count = 3", "count = 4"));
+        }
+        match accept(&mut world, &budgets::home(n), offer) {
+            Ok(_) => sold += 1,
+            Err(code) => assert_eq!(code, Code::OfferBudgetExhausted),
+        }
+    }
+    assert_eq!((sold, budgets::live_orders(&world)), (4, 4));
 }
 
 #[test]

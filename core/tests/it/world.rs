@@ -2,11 +2,13 @@
 //! once, in memory. What an engine does with queues and disks happens here in a few lines, so
 //! that the rules can be told as stories on virtual time.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hearthway_core::budget::{Ledger, Noting, Recalling};
 use hearthway_core::code::Code;
-use hearthway_core::decide::decide;
+use hearthway_core::decide::decide_with;
 use hearthway_core::decision::{Decision, Effect, Reply};
 use hearthway_core::id::{DeviceKey, HouseholdId, InputId, LinkId, ProfileId, RetailerId};
 use hearthway_core::input::{Command, Input, Join, Sender, What};
@@ -48,6 +50,8 @@ pub struct World {
     pub traces: Vec<CandidateTrace>,
     /// Everything that happened, for replays.
     pub log: Vec<(HouseholdId, Input)>,
+    /// What is drawn from budgets.
+    pub ledger: RefCell<Ledger>,
     count: u64,
 }
 
@@ -63,6 +67,7 @@ impl World {
             ever_said: Vec::new(),
             traces: Vec::new(),
             log: Vec::new(),
+            ledger: RefCell::default(),
             count: 0,
         }
     }
@@ -171,8 +176,11 @@ impl World {
     /// decision.
     pub fn run_in(&mut self, id: HouseholdId, input: Input) -> Result<Reply, hearthway_core::code::Refusal> {
         let home = self.homes.entry(id).or_insert_with(|| Household::empty(id));
-        let decision: Decision = decide(home, &input, &self.rules, self.now);
-        assert_eq!(decision, decide(home, &input, &self.rules, self.now), "a decision is a function of its arguments");
+        let asked = Noting::new(&self.ledger);
+        let decision: Decision = decide_with(home, &input, &self.rules, self.now, &asked);
+        let answers = asked.into_answers();
+        let again = decide_with(home, &input, &self.rules, self.now, &Recalling::new(&answers));
+        assert_eq!(decision, again, "a decision is a function of its arguments");
         for change in &decision.changes {
             home.apply(change);
         }
@@ -194,6 +202,7 @@ impl World {
                 }),
                 Effect::DropAll { device } => self.said.retain(|(to, _)| *to != device),
                 Effect::Disconnect { .. } => {}
+                Effect::GiveBack { retailer, drawn, .. } => self.ledger.get_mut().give_back(&retailer, &drawn),
                 Effect::Move { id: move_id, to, device, join } => {
                     self.routes.insert(device.key.clone(), to);
                     let arrive = Command::Arrive { id: move_id, from: id, device: device.clone(), join };

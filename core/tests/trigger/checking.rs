@@ -177,9 +177,7 @@ fn each_mistake_is_told_at_its_key() {
 fn what_is_not_served_yet_is_refused_and_never_silently_ignored() {
     for (on, rest) in [
         ("on_activate = true", ""),
-        ("", "[trigger.offer.discount]\npercent = 10"),
         ("", "[trigger.offer.sellers]\nmax_alternatives = 2"),
-        ("", "[trigger.limits.budget]\ncount = 3"),
         ("", "[trigger.channel]\norder = [\"device:home.card\", \"webhook:app_push\"]"),
         ("", "[trigger.channel]\nfallback = { if_not = \"shown\", after = \"24h\" }"),
         ("", "[trigger.rollout]\nramp = [1, 10, 100]"),
@@ -386,4 +384,52 @@ fn no_trigger_of_a_file_with_broken_syntax_counts_as_sound() {
     let checked = |text: String| check(&[SourceFile { name: "t.toml".into(), text }], &world(&rules)).triggers.len();
     assert_eq!(checked(with(WARM, "")), 1);
     assert_eq!(checked(with(WARM, "[trigger.limits]\ncaps = = 3")), 0);
+}
+
+#[test]
+fn budgets_and_discounts_that_cannot_work_are_told() {
+    let valid = "valid = { from = 2026-09-01 }\n";
+    for (rest, code) in [
+        ("[trigger.limits.budget]\npace = \"none\"", "trigger.missing_key"),
+        ("[trigger.limits.budget]\ncount = 0", "trigger.value"),
+        ("[trigger.limits.budget]\namount = \"0.00 EUR\"", "trigger.value"),
+        ("[trigger.limits.budget]\namount = \"500.00 USD\"", "trigger.currency"),
+        ("[trigger.limits.budget]\ncount = 3\npace = \"even_by_day\"", "trigger.missing_key"),
+        ("[trigger.limits.budget]\ncount = 3\npace = \"even\"", "trigger.value"),
+        ("[trigger.offer.discount]\nmax = \"4.00 EUR\"", "trigger.missing_key"),
+        ("[trigger.offer.discount]\npercent = 0", "trigger.value"),
+        ("[trigger.offer.discount]\npercent = 12.345", "trigger.value"),
+        ("[trigger.offer.discount]\npercent = 101", "trigger.value"),
+        ("[trigger.offer.discount]\npercent = 10\nmax = \"4.00 USD\"", "trigger.currency"),
+    ] {
+        let text = with(WARM, rest).replace("kind = \"offer\"", &format!("kind = \"offer\"\n{valid}"));
+        let found = problems(&text);
+        assert_eq!(found.iter().map(|problem| problem.code).collect::<Vec<_>>(), [code], "{text}\n{found:#?}");
+        assert!(found[0].is_error(), "{found:#?}");
+    }
+    for sound in [
+        "[trigger.limits.budget]\ncount = 3\namount = \"500.00 EUR\"\nhonour_shown = true",
+        "[trigger.offer.discount]\npercent = 12.5\nmax = \"4.00 EUR\"",
+    ] {
+        assert!(problems(&with(WARM, sound)).is_empty(), "{sound}");
+    }
+}
+
+#[test]
+fn what_is_taken_off_can_be_named_where_something_is() {
+    let reduced = |discount: &str| {
+        let text = with(WARM, discount);
+        let at = text.find("body = ").unwrap() + "body = ".len();
+        let end = at + text[at..].find('\n').unwrap_or(text.len() - at);
+        format!("{}\"{{{{ price.was }}}} {{{{ price.discount }}}}\"{}", &text[..at], &text[end..])
+    };
+    assert_eq!(problems(&reduced("[trigger.offer.discount]\npercent = 10")), []);
+    let pool = "[trigger.offer.discount]\ncode_pool = \"HEAT26\"";
+    assert_eq!(problems(&with(WARM, pool).replace("\"b\"", "\"{{ discount.code }}\"")), []);
+    let found = problems(&with(WARM, pool));
+    assert!(found[0].message.contains("no text shows the code") && !found[0].is_error(), "{found:#?}");
+    let found = problems(&with(WARM, "").replace("\"b\"", "\"{{ discount.code }}\""));
+    assert!(found[0].message.contains("no variable `discount.code`"), "{found:#?}");
+    let found = problems(&reduced(""));
+    assert!(found[0].message.contains("no variable `price."), "{found:#?}");
 }

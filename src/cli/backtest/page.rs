@@ -1,8 +1,9 @@
 //! A backtest's report for people at a terminal, and as a table for programs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use hearthway_core::money::Money;
+use hearthway_core::money::{Currency, Money};
 
 use crate::engine::backtest::{Counts, Report};
 
@@ -34,13 +35,21 @@ fn head(page: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(page, "  inputs   {} in {homes} {}", report.inputs, plural(homes, "home"))?;
     let contacted = report.households_contacted;
     write!(page, "  sent     {sent} {} to {contacted} {}", plural(*sent, "offer"), plural(contacted, "home"))?;
-    let worth = report.worth.iter().map(|(currency, minor)| Money { minor: *minor, currency: *currency }.to_string());
-    let worth = worth.collect::<Vec<_>>().join(" and ");
+    let worth = sums(&report.worth);
     if !worth.is_empty() {
         write!(page, ", {worth} if all are accepted")?;
     }
     writeln!(page, "\n  held     {held} for a better hour\n  blocked  {blocked}")?;
-    writeln!(page, "  cost     none: discounts and budgets are not served yet")
+    match sums(&report.discounts) {
+        none if none.is_empty() => writeln!(page, "  cost     none: nothing is taken off"),
+        discounts => writeln!(page, "  cost     {discounts} of discounts if all are accepted"),
+    }
+}
+
+/// Sums of money, one per currency.
+fn sums(of: &BTreeMap<Currency, i64>) -> String {
+    let each = of.iter().map(|(currency, minor)| Money { minor: *minor, currency: *currency }.to_string());
+    each.collect::<Vec<_>>().join(" and ")
 }
 
 fn days(page: &mut String, report: &Report) -> std::fmt::Result {

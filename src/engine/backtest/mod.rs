@@ -5,6 +5,9 @@
 //! the candidate triggers are the only ones, over the models, products and prices of today.
 //! What people did is what they did: an offer that was made live as well is seen and answered as
 //! it was; one that was not made live counts as seen and is not answered.
+//!
+//! Budgets are untouched at the start of the window, and orders draw from them as home follows home:
+//! who comes first by the order of the homes, and not by the clock, gets the last unit.
 
 mod rerun;
 mod segments;
@@ -12,9 +15,11 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use hearthway_core::budget::Ledger;
 use hearthway_core::id::{HouseholdId, RetailerId, TriggerId};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::{Span, Timestamp};
@@ -106,10 +111,11 @@ impl Backtest {
         let until = self.window.until.map_or(end, |until| until.min(end));
         let window = Window { from: self.window.from, until: Some(until) };
         let mut report = Report::new(&self.retailer, &self.rules, &self.live, window);
+        let ledger = RefCell::default();
         let mut goes_on = true;
         self.past.households(|household| {
             if goes_on {
-                let home = self.home(household, window, listener)?;
+                let home = self.home(household, window, &ledger, listener)?;
                 progress.households += 1;
                 progress.inputs += home.inputs;
                 report.add(household, home);
@@ -124,11 +130,12 @@ impl Backtest {
         &self,
         household: HouseholdId,
         window: Window,
+        ledger: &RefCell<Ledger>,
         listener: &mut dyn Listener,
     ) -> Result<HomeTally, StoreError> {
         let mut segments = Segments::of(&self.past, household, window)?;
         let Some(start) = segments.take_start() else { return Ok(HomeTally::default()) };
-        let mut rerun = Rerun::new(&self.past, &self.rules, start, window);
+        let mut rerun = Rerun::new(&self.past, &self.rules, start, window, ledger);
         while let Some(rows) = segments.next()? {
             rerun.take(&rows, listener)?;
         }

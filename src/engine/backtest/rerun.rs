@@ -1,9 +1,12 @@
 //! One household on virtual time: up to the window as it was, from there with the candidates.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hearthway_core::decision::{Change, Decision};
-use hearthway_core::id::{HouseholdId, InputId};
+use hearthway_core::budget::Ledger;
+use hearthway_core::decision::{Change, Decision, Effect};
+use hearthway_core::id::{HouseholdId, InputId, OrderId};
 use hearthway_core::input::{Input, Sender, What};
 use hearthway_core::model::{Contact, ContactState, Household, Offer};
 use hearthway_core::rules::RuleSet;
@@ -33,14 +36,25 @@ pub(super) struct Rerun<'p> {
     /// A deadline that its own input left standing is tried again, but not at once.
     not_before: Timestamp,
     tally: HomeTally,
+    /// What is drawn from budgets on virtual time, by this home and those before it.
+    ledger: &'p RefCell<Ledger>,
+    /// Orders of this home that drew there.
+    drew: BTreeSet<OrderId>,
 }
 
 impl<'p> Rerun<'p> {
-    pub(super) fn new(past: &'p Past, rules: &'p RuleSet, start: Arc<Household>, window: Window) -> Rerun<'p> {
+    pub(super) fn new(
+        past: &'p Past,
+        rules: &'p RuleSet,
+        start: Arc<Household>,
+        window: Window,
+        ledger: &'p RefCell<Ledger>,
+    ) -> Rerun<'p> {
         let home = Household::empty(start.id);
         let (now, not_before) = (Timestamp(i64::MIN), Timestamp(i64::MIN));
         let before = Some(Recording::new(past, &start));
-        Rerun { past, rules, window, before, home, now, not_before, tally: HomeTally::default() }
+        let (tally, drew) = (HomeTally::default(), BTreeSet::new());
+        Rerun { past, rules, window, before, home, now, not_before, tally, ledger, drew }
     }
 
     pub(super) fn household(&self) -> &Household {
@@ -109,10 +123,30 @@ impl<'p> Rerun<'p> {
 
     fn decide(&mut self, input: &Input, live: &[CandidateTrace], listener: &mut dyn Listener) {
         let decider = self.past.decider;
-        let decision = (decider.decide)(&self.home, input, self.rules, input.received_at);
+        let decision = (decider.decide)(&self.home, input, self.rules, input.received_at, self.ledger);
         decider.advance(&mut self.home, &decision);
+        self.follow_budgets(&decision);
         if !decision.trace.candidates.is_empty() {
             self.note(&decision, input.received_at, live, listener);
+        }
+    }
+
+    /// What an order drew live, before the window, was not drawn here and is not given back here.
+    fn follow_budgets(&mut self, decision: &Decision) {
+        for change in &decision.changes {
+            if let Change::OrderSet(order) = change
+                && order.drawn.is_some()
+                && order.rev == 1
+            {
+                self.drew.insert(order.id);
+            }
+        }
+        for effect in &decision.effects {
+            if let Effect::GiveBack { retailer, order, drawn } = effect
+                && self.drew.remove(order)
+            {
+                self.ledger.borrow_mut().give_back(retailer, drawn);
+            }
         }
     }
 
@@ -125,8 +159,8 @@ impl<'p> Rerun<'p> {
             listener.looked(&Looked { household: self.home.id, at, candidate });
             let sent = candidate.offer.filter(|_| candidate.verdict == Verdict::Sent);
             let offer = sent.and_then(|id| offer_of(decision, id));
-            let total = offer.and_then(|offer| offer.price.as_ref()).map(|price| price.total);
-            self.tally.add(candidate, Outcome::of(candidate), day, total);
+            let price = offer.and_then(|offer| offer.price.as_ref());
+            self.tally.add(candidate, Outcome::of(candidate), day, price);
             let Some(offer) = offer else { continue };
             let was_made = |made: &CandidateTrace| made.offer == Some(offer.id) && made.verdict == Verdict::Sent;
             if !live.iter().any(was_made) {

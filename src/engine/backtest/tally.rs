@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearthway_core::id::{HouseholdId, RetailerId, TriggerId};
+use hearthway_core::model::OfferPrice;
 use hearthway_core::money::{Currency, Money};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Timestamp;
@@ -125,6 +126,9 @@ pub struct Report {
     pub households_contacted: u64,
     /// What all offers would have come to, had everybody accepted: minor units by currency.
     pub worth: BTreeMap<Currency, i64>,
+    /// What the discounts of all offers would give if all are accepted, in minor units.
+    #[serde(default)]
+    pub discounts: BTreeMap<Currency, i64>,
     /// Looks that ended at a step, by `step:reason`.
     pub blocked_by: BTreeMap<String, u64>,
     /// By trigger.
@@ -171,24 +175,31 @@ pub(super) struct HomeTally {
     looks: BTreeMap<TriggerId, Looks>,
     days: BTreeMap<Date, Counts>,
     worth: BTreeMap<Currency, i64>,
+    discounts: BTreeMap<Currency, i64>,
 }
 
 impl HomeTally {
-    pub(super) fn add(&mut self, candidate: &CandidateTrace, outcome: Outcome, day: Date, total: Option<Money>) {
+    pub(super) fn add(&mut self, candidate: &CandidateTrace, outcome: Outcome, day: Date, price: Option<&OfferPrice>) {
         let looks = self.looks.entry(candidate.trigger.clone()).or_default();
         looks.counts.add(&outcome);
         day_of(&mut self.days, day).add(&outcome);
         match outcome {
             Outcome::Sent => {
-                if let Some(total) = total {
-                    let worth = self.worth.entry(total.currency).or_default();
-                    *worth = worth.saturating_add(total.minor);
+                if let Some(price) = price {
+                    add_up(&mut self.worth, price.total);
+                    price.discount(1, 1).into_iter().for_each(|discount| add_up(&mut self.discounts, discount));
                 }
             }
             Outcome::Held => {}
             Outcome::Blocked(step, code) => *looks.blocked_by.entry((step, code)).or_default() += 1,
         }
     }
+}
+
+/// Adds an amount to the sum of its currency.
+fn add_up(sums: &mut BTreeMap<Currency, i64>, amount: Money) {
+    let sum = sums.entry(amount.currency).or_default();
+    *sum = sum.saturating_add(amount.minor);
 }
 
 /// The counts of a day.
@@ -210,6 +221,7 @@ impl Report {
             counts: Counts::default(),
             households_contacted: 0,
             worth: BTreeMap::new(),
+            discounts: BTreeMap::new(),
             blocked_by: BTreeMap::new(),
             triggers: rules.triggers.iter().map(|trigger| (trigger.id.clone(), tally(&trigger.id))).collect(),
             days: BTreeMap::new(),
@@ -239,8 +251,10 @@ impl Report {
             day_of(&mut self.days, day.to_string()).add_all(counts);
         }
         for (currency, minor) in home.worth {
-            let worth = self.worth.entry(currency).or_default();
-            *worth = worth.saturating_add(minor);
+            add_up(&mut self.worth, Money { minor, currency });
+        }
+        for (currency, minor) in home.discounts {
+            add_up(&mut self.discounts, Money { minor, currency });
         }
         if sent > 0 {
             self.households_contacted += 1;

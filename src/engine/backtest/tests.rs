@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hearthway_core::decide::decide;
-use hearthway_core::id::{DeviceKey, InputId, LinkId, ModelId, ProfileId, RetailerId};
-use hearthway_core::input::{Command, Input, Join, Sender, What};
-use hearthway_core::model::{ConsentRecord, ConsentSource, Few, Household, Member, Purpose, Role};
+use hearthway_core::id::{DeviceKey, InputId, LinkId, ModelId, OrderId, ProfileId, RetailerId};
+use hearthway_core::input::{Answer, Command, Input, Join, Sender, What};
+use hearthway_core::model::{ConsentRecord, ConsentSource, Few, Household, Member, OrderState, Purpose, Role};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::{Span, Timestamp, Zone};
 use hearthway_core::trace::Verdict;
@@ -119,10 +119,12 @@ impl Log {
         };
         let decision = decide(&self.home, &input, &self.rules, self.now);
         let verdict = crate::engine::log::verdict(&decision);
-        assert_eq!(verdict, LogVerdict::Accepted { sent: 0, held: 0 }, "live there is no trigger");
+        let is_silent = verdict == LogVerdict::Accepted { sent: 0, held: 0 };
+        assert!(is_silent || !self.rules.triggers.is_empty(), "live there is no trigger");
         decision.changes.iter().for_each(|change| self.home.apply(change));
         self.home.seq = seq;
-        let row = LogRow { seq, input, rules: 1, verdict, candidates: Vec::new() };
+        let candidates = decision.trace.candidates;
+        let row = LogRow { seq, input, rules: 1, verdict, candidates, answers: Vec::new() };
         self.items.push(LogItem::Input(Box::new(row)));
     }
 
@@ -138,6 +140,19 @@ impl Log {
         self.items.push(LogItem::Snapshot(Arc::new(self.home.clone())));
     }
 
+    fn checked(&self, triggers: &str) -> TriggerSet {
+        let world = World {
+            retailer: shop(),
+            version: 1,
+            models: &self.rules.models,
+            products: &self.rules.products,
+            default_locale: "fr-FR",
+        };
+        let checked = check(&[SourceFile { name: "t.toml".into(), text: triggers.into() }], &world);
+        assert!(checked.is_sound(), "{:#?}", checked.problems);
+        TriggerSet::build(checked.triggers)
+    }
+
     /// A backtest of triggers over the log.
     fn with(&self, triggers: &str, window: Window) -> (Report, Vec<(Timestamp, Verdict)>) {
         self.of(&shop(), triggers, window)
@@ -151,18 +166,10 @@ impl Log {
         let log = keys::log(self.home.id);
         writes.extend(self.items.iter().map(|item| Write::Append(log.clone(), codec::encode(Schema::Log, item))));
         store.commit(&[Commit { preconditions: Vec::new(), writes }]).unwrap();
-        let world = World {
-            retailer: shop(),
-            version: 1,
-            models: &self.rules.models,
-            products: &self.rules.products,
-            default_locale: "fr-FR",
-        };
-        let checked = check(&[SourceFile { name: "t.toml".into(), text: triggers.into() }], &world);
-        assert!(checked.is_sound(), "{:#?}", checked.problems);
+        let triggers = self.checked(triggers);
         let past = Past::at_rest(Arc::new(store), Arc::new(OneBook(Arc::clone(&self.rules))));
         let mut looks = Looks::default();
-        let backtest = Backtest::new(past, retailer.clone(), TriggerSet::build(checked.triggers), window);
+        let backtest = Backtest::new(past, retailer.clone(), triggers, window);
         (backtest.run(&mut looks).unwrap().unwrap(), looks.0)
     }
 }
@@ -191,6 +198,41 @@ fn a_cap_counts_offers_that_were_never_made() {
     let (report, _) = log.with(&capped, Window::default());
     assert_eq!((report.counts.sent, report.counts.blocked), (1, 1), "{report:#?}");
     assert_eq!(report.blocked_by.get("caps:cap_reached"), Some(&1));
+}
+
+#[test]
+fn orders_draw_from_a_budget_of_virtual_time_and_discounts_are_the_cost() {
+    let mut log = Log::begin();
+    let terms = "cancel_window = \"0 s\"\nproduct =";
+    let triggers = log.checked(&WORN.replace("product =", terms));
+    log.rules = Arc::new(RuleSet { triggers, ..(*log.rules).clone() });
+    for _ in 0..3 {
+        log.used(Span::hours(1), 590);
+        log.used(Span::hours(1), 612);
+        let made = log.home.offers.values().find(|offer| offer.state.is_live()).map(|offer| offer.id);
+        let offer = made.expect("live there is no budget");
+        let (answer, channel) = (Answer::Accept { qty: None, fulfil: None }, "app".to_owned());
+        log.happens(What::Command(Command::AnswerOffer { offer, rev: 1, answer, channel, profile: None }));
+        let (order, rev, state) = (OrderId::derived(&[offer.bytes()]), 2, OrderState::Refused);
+        log.happens(What::Command(Command::SetOrderStatus { order, rev, state, eta: None }));
+        log.used(Span::days(7), 5);
+    }
+    assert_eq!(log.home.orders.len(), 3);
+    let budgeted = WORN.replace("product =", &format!("discount = {{ percent = 10 }}\n{terms}"))
+        + "[trigger.limits]\nbudget = { count = 1 }\n";
+    let (report, _) = log.with(&budgeted, Window::default());
+    assert_eq!(report.counts.sent, 3, "the shop refused each, so that each gave back what it drew: {report:#?}");
+    assert_eq!(report.discounts.values().sum::<i64>(), 3 * 199);
+    for item in &mut log.items {
+        if let LogItem::Input(row) = item
+            && let What::Command(Command::SetOrderStatus { state, .. }) = &mut row.input.what
+        {
+            *state = OrderState::Delivered;
+        }
+    }
+    let (report, _) = log.with(&budgeted, Window::default());
+    assert_eq!(report.counts.sent, 1, "{report:#?}");
+    assert_eq!(report.blocked_by.get("budget:budget_exhausted"), Some(&2), "{report:#?}");
 }
 
 #[test]

@@ -2,7 +2,10 @@
 //! the core, and offers by decree (an event `put` or `put_urgent` makes one).
 #![allow(clippy::unwrap_used)]
 
+mod budgets;
+mod codes;
 mod durable;
+mod former;
 mod moving;
 mod poison;
 mod remembering;
@@ -15,6 +18,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use hearthway_core::budget::Purse;
 use hearthway_core::decision::{Change, Decision, Effect, Reply};
 use hearthway_core::id::*;
 use hearthway_core::input::{Command, Input, Join, Sender, What};
@@ -299,8 +303,8 @@ fn decider() -> Decider {
     Decider { decide, apply, ..Decider::core() }
 }
 
-fn decide(facts: &Household, input: &Input, rules: &RuleSet, now: Timestamp) -> Decision {
-    let mut decision = hearthway_core::decide::decide(facts, input, rules, now);
+fn decide(facts: &Household, input: &Input, rules: &RuleSet, now: Timestamp, purse: &dyn Purse) -> Decision {
+    let mut decision = hearthway_core::decide::decide_with(facts, input, rules, now, purse);
     let fails = |event: &EventUp| event.r#type == "poison";
     assert!(!matches!(&input.what, What::Device(DeviceMessage::Event(event)) if fails(event)), "a defect, on purpose");
     let Some(device) = input.device.clone() else { return decision };
@@ -367,6 +371,8 @@ fn put(device: &DeviceKey, id: OfferId) -> Effect {
         state: OfferState::Sent,
         history: vec![],
         last_answer: None,
+        budget: None,
+        code: None,
     };
     let expires_at = Some(offer.expires_at);
     Effect::Down {

@@ -1,6 +1,6 @@
 //! What a trigger proposes: product, terms, answers, texts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::check::World;
@@ -9,10 +9,12 @@ use super::super::nearest::suggestion;
 use super::super::quantity::quantity_text;
 use super::super::text::{TextError, TextVars, Texts};
 use super::super::tree::{Findings, pointer_part};
-use super::super::{OfferKind, OfferPlan, On, ProductChoice};
+use super::super::{Discount, OfferKind, OfferPlan, On, ProductChoice};
 use super::{CANCEL_WINDOW_DEFAULT, EXPIRES_DEFAULT, span};
-use crate::id::{PlacementId, ProductId, SlotId};
+use crate::budget::sample_code;
+use crate::id::{PlacementId, PoolId, ProductId, SlotId};
 use crate::model::{Action, DeviceDescription, FieldType, Fulfil, Placement, Product, SlotKind, locale_chain};
+use crate::money::Currency;
 
 /// What a text may say of a slot, whatever its kind.
 const SLOT_VARIABLES: [&str; 5] = ["used", "remaining", "capacity", "on_hand", "flag"];
@@ -51,13 +53,24 @@ pub(super) fn compile(
     let product = product(offer.product.as_ref(), context, findings);
     let actions = actions(offer, product.is_some(), context, findings);
     confirm(offer, context, findings);
+    let discount = discount(offer, product.as_ref(), context, findings);
+    let written_pool = offer.discount.as_ref().and_then(|discount| discount.code_pool.as_deref());
+    let code_pool = written_pool.and_then(|pool| PoolId::new(pool).ok());
     let texts = texts(offer, product.as_ref(), context, findings);
+    if let (Some(_), Some(texts)) = (&code_pool, &texts)
+        && !texts.name("discount", "code")
+    {
+        let help = Some("write {{ discount.code }} where the customer should find it".to_owned());
+        findings.warning("trigger.no_effect", "/offer/discount/code_pool", "no text shows the code", help);
+    }
     let expires = span(offer.expires.as_deref()).unwrap_or(EXPIRES_DEFAULT);
     if expires.0 == 0 {
         findings.error("trigger.value", "/offer/expires", "an offer without life can never be answered", None);
     }
     Some(OfferPlan {
         product,
+        discount,
+        code_pool,
         price_lock: span(offer.price_lock.as_deref()).unwrap_or(expires),
         expires,
         cancel_window: span(offer.cancel_window.as_deref()).unwrap_or(CANCEL_WINDOW_DEFAULT),
@@ -147,6 +160,38 @@ fn by_slot(rule: &ProductRule, context: &Context<'_>, findings: &mut Findings<'_
     Some(ProductChoice::SlotCompatible { fallback })
 }
 
+fn discount(
+    offer: &OfferDefinition,
+    choice: Option<&ProductChoice>,
+    context: &Context<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Discount> {
+    let written = offer.discount.as_ref()?;
+    if choice.is_none() && !findings.blamed("/offer/product") {
+        let message = "there is no product whose price it could reduce";
+        findings.warning("trigger.no_effect", "/offer/discount", message, None);
+    }
+    let products = proposed(choice, context);
+    super::super::discount::compile(written, products.into_iter().map(|product| &**product), findings)
+}
+
+/// The currencies of the products that may be proposed.
+pub(super) fn currencies(choice: Option<&ProductChoice>, context: &Context<'_>) -> BTreeSet<Currency> {
+    proposed(choice, context).into_iter().map(|product| product.price.currency).collect()
+}
+
+/// The products that may be proposed.
+fn proposed<'c>(choice: Option<&ProductChoice>, context: &'c Context<'_>) -> Vec<&'c Arc<Product>> {
+    match choice {
+        Some(ProductChoice::Fixed(id)) => context.product(id.as_str()).into_iter().collect(),
+        Some(ProductChoice::SlotCompatible { fallback }) => {
+            let fallback = fallback.as_ref().and_then(|id| context.product(id.as_str()));
+            context.fitting().into_iter().chain(fallback).collect()
+        }
+        None => Vec::new(),
+    }
+}
+
 fn actions(
     offer: &OfferDefinition,
     has_product: bool,
@@ -210,7 +255,13 @@ fn texts(
         findings.warning("trigger.default_locale", "/offer/text", message, help);
     }
     let wants_product = offer.product.is_some();
-    let sample = |locale: &str| sample(locale, product, wants_product, context);
+    let discount = offer.discount.as_ref();
+    let is_reduced = discount.is_some_and(|discount| discount.percent.is_some());
+    let has_code = discount.is_some_and(|discount| discount.code_pool.is_some());
+    let sample = |locale: &str| {
+        let vars = sample(locale, product, wants_product, is_reduced, context);
+        if has_code { vars.with_code(&sample_code()) } else { vars }
+    };
     match Texts::compile(written, sample) {
         Ok(texts) => {
             too_long(&texts, written, &sample, context, findings);
@@ -226,25 +277,29 @@ fn texts(
 }
 
 /// Values for every variable that there will be, as long as they will usually get.
-fn sample(locale: &str, choice: Option<&ProductChoice>, wants_product: bool, context: &Context<'_>) -> TextVars {
-    let mut products = match choice {
-        Some(ProductChoice::Fixed(id)) => vec![context.product(id.as_str())],
-        Some(ProductChoice::SlotCompatible { fallback }) => {
-            let fallback = fallback.as_ref().and_then(|id| context.product(id.as_str()));
-            context.fitting().into_iter().map(Some).chain([fallback]).collect()
-        }
-        None => Vec::new(),
-    };
-    products.retain(Option::is_some);
-    let longest = products.into_iter().flatten().max_by_key(|product| product.name_in(locale).chars().count());
+fn sample(
+    locale: &str,
+    choice: Option<&ProductChoice>,
+    wants_product: bool,
+    is_reduced: bool,
+    context: &Context<'_>,
+) -> TextVars {
+    let products = proposed(choice, context).into_iter();
+    let longest = products.max_by_key(|product| product.name_in(locale).chars().count());
     let euro = crate::money::Money::parse("19.90 EUR");
     let mut vars = TextVars::default();
     if let Some(product) = longest {
         let total = product.price.plus(product.delivery).unwrap_or(product.price);
         vars = vars.with_product(product.name_in(locale), total, locale);
+        if is_reduced {
+            vars = vars.with_discount(total, product.price, locale);
+        }
     } else if let (true, Ok(euro)) = (wants_product || choice.is_some(), euro) {
         // The product is not known yet, or wrong and told: its variables are still variables.
         vars = vars.with_product("?", euro, locale);
+        if is_reduced {
+            vars = vars.with_discount(euro, euro, locale);
+        }
     }
     if context.link_required {
         vars = vars.with_household("?");

@@ -63,6 +63,7 @@ fn offer() -> Offer {
             total: eur(1990),
             tax_incl: true,
             lock_until: Timestamp(1_774_083_600_000),
+            was: None,
         }),
         sold_by: Some("Enseigne X".to_owned()),
         withdraw_days: Some(14),
@@ -74,6 +75,8 @@ fn offer() -> Offer {
         state: OfferState::Sent,
         history: vec![],
         last_answer: None,
+        budget: None,
+        code: None,
     }
 }
 
@@ -94,6 +97,7 @@ fn order(state: OrderState) -> Order {
         test: false,
         created_at: T,
         history: vec![],
+        drawn: None,
     }
 }
 

@@ -1,0 +1,91 @@
+//! What a purse answered, noted so that the same decision can be made again.
+
+use std::cell::{Cell, RefCell};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Draw, Purse, Spent, TakenCode};
+use crate::id::{OfferId, PoolId, RetailerId, TriggerId};
+use crate::money::Currency;
+
+/// One answer of a purse. Stored: new ones go at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// What is drawn.
+    Spent(Option<Spent>),
+    /// Whether a draw was granted.
+    Draw(bool),
+    /// What became of the wish for a code.
+    Code(TakenCode),
+}
+
+/// A purse that notes what another one answers.
+pub struct Noting<'p> {
+    purse: &'p dyn Purse,
+    answers: RefCell<Vec<Answer>>,
+}
+
+impl<'p> Noting<'p> {
+    /// Over a purse.
+    pub fn new(purse: &'p dyn Purse) -> Noting<'p> {
+        Noting { purse, answers: RefCell::default() }
+    }
+    /// All answers, in order.
+    pub fn into_answers(self) -> Vec<Answer> {
+        self.answers.into_inner()
+    }
+}
+
+impl Purse for Noting<'_> {
+    fn spent(&self, retailer: &RetailerId, trigger: &TriggerId, currency: Option<Currency>) -> Option<Spent> {
+        let spent = self.purse.spent(retailer, trigger, currency);
+        self.answers.borrow_mut().push(Answer::Spent(spent));
+        spent
+    }
+    fn draw(&self, draw: &Draw<'_>) -> bool {
+        let granted = self.purse.draw(draw);
+        self.answers.borrow_mut().push(Answer::Draw(granted));
+        granted
+    }
+    fn take_code(&self, retailer: &RetailerId, pool: &PoolId, offer: OfferId) -> TakenCode {
+        let taken = self.purse.take_code(retailer, pool, offer);
+        self.answers.borrow_mut().push(Answer::Code(taken.clone()));
+        taken
+    }
+}
+
+/// A purse that answers as another one did. Who asks it otherwise gets nothing: the decision comes
+/// out otherwise, and that is seen.
+pub struct Recalling<'a> {
+    answers: &'a [Answer],
+    next: Cell<usize>,
+}
+
+impl<'a> Recalling<'a> {
+    /// With these answers, in order.
+    pub fn new(answers: &'a [Answer]) -> Recalling<'a> {
+        Recalling { answers, next: Cell::new(0) }
+    }
+    fn next(&self) -> Option<&Answer> {
+        let at = self.next.replace(self.next.get() + 1);
+        self.answers.get(at)
+    }
+}
+
+impl Purse for Recalling<'_> {
+    fn spent(&self, _: &RetailerId, _: &TriggerId, _: Option<Currency>) -> Option<Spent> {
+        match self.next() {
+            Some(Answer::Spent(spent)) => *spent,
+            Some(Answer::Draw(_) | Answer::Code(_)) | None => None,
+        }
+    }
+    fn draw(&self, _: &Draw<'_>) -> bool {
+        matches!(self.next(), Some(Answer::Draw(true)))
+    }
+    fn take_code(&self, _: &RetailerId, _: &PoolId, _: OfferId) -> TakenCode {
+        match self.next() {
+            Some(Answer::Code(taken)) => taken.clone(),
+            Some(Answer::Spent(_) | Answer::Draw(_)) | None => TakenCode::Unknown,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! How offers and orders were stored before they knew of discounts and budgets: read once from what
+//! an older release wrote, and never written.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::{
+    Action, Contact, Device, Few, Fulfil, Household, Link, Locale, Member, Offer, OfferItem, OfferPrice, OfferState,
+    OfferText, Order, OrderLine, OrderState, StateChange,
+};
+use crate::id::{
+    DecisionId, DeviceKey, HouseholdId, LinkId, MoveId, OfferId, OrderId, PlacementId, ProfileId, RetailerId, SlotId,
+    TriggerId,
+};
+use crate::money::Money;
+use crate::time::{Span, Timestamp, Zone};
+
+/// A household of version 1, of the same fields in the same order as [`Household`].
+#[derive(Deserialize)]
+pub struct HouseholdV1 {
+    id: HouseholdId,
+    seq: u64,
+    retailer: Option<RetailerId>,
+    zone: Option<Zone>,
+    locale: Option<Locale>,
+    members: Few<ProfileId, Box<Member>>,
+    devices: Few<DeviceKey, Box<Device>>,
+    links: Few<LinkId, Link>,
+    paused_until: Option<Timestamp>,
+    offers: Few<OfferId, OfferV1>,
+    orders: Few<OrderId, OrderV1>,
+    contacts: Vec<Contact>,
+    arrived: Vec<MoveId>,
+}
+
+/// An offer of version 1.
+#[derive(Deserialize)]
+pub struct OfferV1 {
+    id: OfferId,
+    rev: u32,
+    retailer: RetailerId,
+    trigger: TriggerId,
+    trigger_version: u64,
+    decision: DecisionId,
+    #[serde(deserialize_with = "crate::shared::deserialize")]
+    kind: Arc<str>,
+    device: DeviceKey,
+    slot: Option<SlotId>,
+    placement: PlacementId,
+    priority: u8,
+    valid_from: Timestamp,
+    expires_at: Timestamp,
+    text: OfferText,
+    item: Option<OfferItem>,
+    price: Option<OfferPriceV1>,
+    sold_by: Option<String>,
+    withdraw_days: Option<u32>,
+    fulfil: Vec<Fulfil>,
+    actions: Vec<Action>,
+    confirm: Option<(String, String)>,
+    cancel_window: Span,
+    test: bool,
+    state: OfferState,
+    history: Vec<StateChange>,
+    last_answer: Option<(String, Timestamp)>,
+}
+
+/// A price of version 1.
+#[derive(Deserialize)]
+struct OfferPriceV1 {
+    item: Money,
+    delivery: Money,
+    total: Money,
+    tax_incl: bool,
+    lock_until: Timestamp,
+}
+
+/// An order of version 1.
+#[derive(Deserialize)]
+pub struct OrderV1 {
+    id: OrderId,
+    offer: OfferId,
+    retailer: RetailerId,
+    device: DeviceKey,
+    profile: Option<ProfileId>,
+    rev: u32,
+    state: OrderState,
+    total: Money,
+    cancel_until: Option<Timestamp>,
+    fulfil: Fulfil,
+    lines: Vec<OrderLine>,
+    eta: Option<String>,
+    test: bool,
+    created_at: Timestamp,
+    history: Vec<StateChange>,
+}
+
+impl From<HouseholdV1> for Household {
+    fn from(old: HouseholdV1) -> Household {
+        let HouseholdV1 { id, seq, retailer, zone, locale, members, devices, links, paused_until, .. } = old;
+        let HouseholdV1 { offers, orders, contacts, arrived, .. } = old;
+        let offers = offers.into_iter().map(|(id, offer)| (id, Box::new(offer.into()))).collect();
+        let orders = orders.into_iter().map(|(id, order)| (id, Box::new(order.into()))).collect();
+        Household {
+            id,
+            seq,
+            retailer,
+            zone,
+            locale,
+            members,
+            devices,
+            links,
+            paused_until,
+            offers,
+            orders,
+            contacts,
+            arrived,
+        }
+    }
+}
+
+impl From<OfferV1> for Offer {
+    fn from(old: OfferV1) -> Offer {
+        let price = old.price.map(|OfferPriceV1 { item, delivery, total, tax_incl, lock_until }| OfferPrice {
+            item,
+            delivery,
+            total,
+            tax_incl,
+            lock_until,
+            was: None,
+        });
+        Offer {
+            id: old.id,
+            rev: old.rev,
+            retailer: old.retailer,
+            trigger: old.trigger,
+            trigger_version: old.trigger_version,
+            decision: old.decision,
+            kind: old.kind,
+            device: old.device,
+            slot: old.slot,
+            placement: old.placement,
+            priority: old.priority,
+            valid_from: old.valid_from,
+            expires_at: old.expires_at,
+            text: old.text,
+            item: old.item,
+            price,
+            sold_by: old.sold_by,
+            withdraw_days: old.withdraw_days,
+            fulfil: old.fulfil,
+            actions: old.actions,
+            confirm: old.confirm,
+            cancel_window: old.cancel_window,
+            test: old.test,
+            state: old.state,
+            history: old.history,
+            last_answer: old.last_answer,
+            budget: None,
+            code: None,
+        }
+    }
+}
+
+impl From<OrderV1> for Order {
+    fn from(old: OrderV1) -> Order {
+        Order {
+            id: old.id,
+            offer: old.offer,
+            retailer: old.retailer,
+            device: old.device,
+            profile: old.profile,
+            rev: old.rev,
+            state: old.state,
+            total: old.total,
+            cancel_until: old.cancel_until,
+            fulfil: old.fulfil,
+            lines: old.lines,
+            eta: old.eta,
+            test: old.test,
+            created_at: old.created_at,
+            history: old.history,
+            drawn: None,
+        }
+    }
+}

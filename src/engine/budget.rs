@@ -1,0 +1,225 @@
+//! The budgets of all triggers: one ledger in memory for all shards, and a row per order that holds
+//! something of it.
+//!
+//! A draw is counted the moment it is granted, under one lock, so that two shards never sell the same
+//! unit. Its row is part of the commit that makes the order; where that commit does not come to be,
+//! the draw is given back. What an order gives back is free only when that is on disk. So at every
+//! instant the ledger holds at least what the rows say, and a start that adds the rows up finds what
+//! was sold: a kill neither loses a unit nor sells one twice.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex};
+
+use hearthway_core::budget::{Budget, Draw, Drawn, Ledger, Purse, Spent, TakenCode};
+use hearthway_core::decision::{Change, Decision, Effect};
+use hearthway_core::id::{OfferId, OrderId, PoolId, RetailerId, TriggerId};
+use hearthway_core::money::Currency;
+use metrics::Counter;
+
+use super::codes::{Codes, TakenFromPool};
+use super::house::{House, lock};
+use super::metrics as names;
+use super::prepared::Prepared;
+use super::rows;
+use crate::store::codec::{self, Schema};
+use crate::store::{Store, StoreError, Write, keys};
+
+/// How full a budget is when somebody should look, in percent: in time to raise it, and when it ends.
+const THRESHOLDS_PERCENT: [u64; 2] = [90, 100];
+
+/// All budgets.
+pub(super) struct Budgets {
+    ledger: Mutex<Ledger>,
+    draws: Counter,
+    refusals: Counter,
+    returns: Counter,
+}
+
+impl Budgets {
+    /// Adds up what orders hold.
+    pub(super) fn open(store: &dyn Store) -> Result<Arc<Budgets>, StoreError> {
+        let mut ledger = Ledger::default();
+        rows::walk(store, &keys::draws(), |key, bytes| {
+            if let Some(retailer) = keys::retailer_of(key) {
+                ledger.add(&retailer, &codec::decode::<Drawn>(Schema::Draw, key, bytes)?);
+            }
+            Ok(true)
+        })?;
+        Ok(Arc::new(Budgets {
+            ledger: Mutex::new(ledger),
+            draws: metrics::counter!(names::BUDGET_DRAWS),
+            refusals: metrics::counter!(names::BUDGET_REFUSALS),
+            returns: metrics::counter!(names::BUDGET_RETURNS),
+        }))
+    }
+
+    /// What is drawn from a trigger's budget, by orders on disk and on their way to it.
+    pub(super) fn spent(&self, retailer: &RetailerId, trigger: &TriggerId, currency: Option<Currency>) -> Spent {
+        lock(&self.ledger).spent(retailer, trigger, currency)
+    }
+}
+
+/// The purse of one decision: what it draws is given back unless somebody keeps it.
+pub(super) struct Asking {
+    budgets: Arc<Budgets>,
+    codes: Arc<Codes>,
+    taken: RefCell<Vec<Taken>>,
+    taken_codes: RefCell<Vec<TakenFromPool>>,
+}
+
+impl Asking {
+    pub(super) fn new(house: &House) -> Asking {
+        let (budgets, codes) = (Arc::clone(&house.budgets), Arc::clone(&house.codes));
+        Asking { budgets, codes, taken: RefCell::default(), taken_codes: RefCell::default() }
+    }
+    pub(super) fn into_taken(self) -> (Vec<Taken>, Vec<TakenFromPool>) {
+        (self.taken.into_inner(), self.taken_codes.into_inner())
+    }
+}
+
+impl Purse for Asking {
+    fn spent(&self, retailer: &RetailerId, trigger: &TriggerId, currency: Option<Currency>) -> Option<Spent> {
+        Some(self.budgets.spent(retailer, trigger, currency))
+    }
+
+    fn draw(&self, draw: &Draw<'_>) -> bool {
+        let Some((before, after)) = lock(&self.budgets.ledger).draw(draw) else {
+            self.budgets.refusals.increment(1);
+            return false;
+        };
+        self.taken.borrow_mut().push(Taken {
+            budgets: Arc::clone(&self.budgets),
+            retailer: draw.retailer.clone(),
+            order: draw.order,
+            drawn: Drawn { trigger: draw.trigger.clone(), amount: draw.amount },
+            budget: draw.budget,
+            before,
+            after,
+            is_kept: false,
+        });
+        true
+    }
+
+    fn take_code(&self, retailer: &RetailerId, pool: &PoolId, offer: OfferId) -> TakenCode {
+        let Some(taken) = Codes::take(&self.codes, retailer, pool, offer) else { return TakenCode::Empty };
+        let code = taken.code().clone();
+        self.taken_codes.borrow_mut().push(taken);
+        TakenCode::Code(code)
+    }
+}
+
+/// The thresholds that a draw reached.
+fn thresholds_crossed(budget: &Budget, before: Spent, after: Spent) -> impl Iterator<Item = u64> {
+    let (before, after) = (budget.percent_used(before), budget.percent_used(after));
+    THRESHOLDS_PERCENT.into_iter().filter(move |percent| before < *percent && *percent <= after)
+}
+
+/// A draw that is counted and not yet on disk. Dropping it gives it back.
+pub(super) struct Taken {
+    budgets: Arc<Budgets>,
+    retailer: RetailerId,
+    order: OrderId,
+    drawn: Drawn,
+    budget: Budget,
+    before: Spent,
+    after: Spent,
+    is_kept: bool,
+}
+
+impl Taken {
+    /// It is on disk.
+    pub(super) fn keep(mut self) {
+        self.is_kept = true;
+        self.budgets.draws.increment(1);
+        for percent in thresholds_crossed(&self.budget, self.before, self.after) {
+            tracing::info!(
+                event = "budget.threshold",
+                retailer = %self.retailer,
+                trigger = %self.drawn.trigger,
+                percent,
+                orders = self.after.count,
+                "The budget of `{}` is used to {percent} %",
+                self.drawn.trigger
+            );
+        }
+    }
+
+    /// Its commit failed. A store may have kept what it said it had not: then the order is made, and
+    /// so it is taken to be where nobody can say.
+    fn settle(mut self, store: &dyn Store) {
+        let row = store.get(&keys::draw(&self.retailer, &self.drawn.trigger, self.order));
+        self.is_kept = !matches!(row, Ok(None));
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            lock(&self.budgets.ledger).give_back(&self.retailer, &self.drawn);
+        }
+    }
+}
+
+/// What one input does to budgets, once it is on disk.
+#[derive(Default)]
+pub(super) struct Draws {
+    taken: Vec<Taken>,
+    given_back: Vec<(RetailerId, Drawn)>,
+}
+
+impl Prepared {
+    /// Rows of what orders draw and give back.
+    pub(super) fn follow_budgets(&mut self, taken: Vec<Taken>, decision: &Decision) {
+        for taken in taken {
+            let holds = |change: &Change| matches!(change, Change::OrderSet(order) if order.id == taken.order && order.drawn.is_some());
+            // What no order holds is given back here and now.
+            if decision.changes.iter().any(holds) {
+                let key = keys::draw(&taken.retailer, &taken.drawn.trigger, taken.order);
+                self.writes.push(rows::put(Schema::Draw, key, &taken.drawn));
+                self.draws.taken.push(taken);
+            }
+        }
+        for effect in &decision.effects {
+            if let Effect::GiveBack { retailer, order, drawn } = effect {
+                self.writes.push(Write::Delete(keys::draw(retailer, &drawn.trigger, *order)));
+                self.draws.given_back.push((retailer.clone(), drawn.clone()));
+            }
+        }
+    }
+}
+
+impl Draws {
+    /// It is on disk.
+    pub(super) fn stand(self, budgets: &Budgets) {
+        self.taken.into_iter().for_each(Taken::keep);
+        if self.given_back.is_empty() {
+            return;
+        }
+        budgets.returns.increment(self.given_back.len() as u64);
+        let mut ledger = lock(&budgets.ledger);
+        self.given_back.iter().for_each(|(retailer, drawn)| ledger.give_back(retailer, drawn));
+    }
+
+    /// It is not on disk, as far as the store says. What would have been given back stays drawn: should
+    /// the store have kept that after all, the next start knows, and until then one fewer is sold.
+    pub(super) fn failed(self, store: &dyn Store) {
+        self.taken.into_iter().for_each(|taken| taken.settle(store));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threshold_is_told_by_the_draw_that_reaches_it_and_by_no_other() {
+        let budget = Budget { count: Some(10), amount: None, honour_shown: false };
+        let spent = |count| Spent { count, minor: 0 };
+        let crossed: Vec<_> = (0..12)
+            .flat_map(|n| thresholds_crossed(&budget, spent(n), spent(n + 1)).map(move |percent| (n + 1, percent)))
+            .collect();
+        assert_eq!(crossed, [(9, 90), (10, 100)]);
+        let one = Budget { count: Some(1), ..budget };
+        assert_eq!(thresholds_crossed(&one, spent(0), spent(1)).collect::<Vec<_>>(), THRESHOLDS_PERCENT);
+    }
+}

@@ -1,0 +1,258 @@
+//! The last unit of a budget, wanted by homes on several shards while the disk works, fails and lies.
+
+use std::path::Path;
+
+use hearthway_core::code::Code;
+use hearthway_core::input::Answer;
+
+use super::*;
+use crate::config::samples::Catalog;
+
+const WORN: &str = r#"
+[[trigger]]
+id = "filter-worn"
+kind = "offer"
+[trigger.on]
+event = "slot"
+device = { kind = "thermostat" }
+slot = "air_filter"
+field = "used"
+rises_above = "600 h"
+rearm = "50 h"
+[trigger.offer]
+product = "flt-20x25"
+cancel_window = "30 min"
+[trigger.offer.text.fr]
+title = "Filtre usé"
+body = "{{ product.name }}"
+[trigger.limits]
+budget = { count = 1 }
+"#;
+
+pub(super) fn shop() -> RetailerId {
+    join().retailer
+}
+
+pub(super) fn rules(triggers: &str) -> Arc<dyn RuleBook> {
+    let catalog = Catalog::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config/catalog")).unwrap();
+    let (models, products) = (catalog.models, catalog.products);
+    let mut rules = RuleSet { version: 1, models, products, ..RuleSet::default() };
+    let world =
+        World { retailer: shop(), version: 1, models: &rules.models, products: &rules.products, default_locale: "fr" };
+    let checked = check(&[SourceFile { name: "worn.toml".into(), text: triggers.into() }], &world);
+    assert!(checked.is_sound(), "{:#?}", checked.problems);
+    rules.triggers = TriggerSet::build(checked.triggers);
+    Arc::new(OneBook(Arc::new(rules)))
+}
+
+/// Homes that share a shop.
+pub(super) struct Street {
+    pub(super) home: Home,
+    triggers: &'static str,
+    /// With an offer on the screen.
+    offers: Vec<(DeviceKey, OfferId)>,
+}
+
+impl Street {
+    /// So many homes with an offer on the screen of each.
+    fn new(homes: usize) -> Street {
+        let mut street = Street::of(WORN);
+        for n in 0..homes {
+            let device = street.moves_in(n);
+            street.offers.push((device.clone(), street.wears_out(&device).expect("there is budget left").id));
+        }
+        street
+    }
+
+    pub(super) fn of(triggers: &'static str) -> Street {
+        let settings = Settings { shards: 4, ..Settings::default() };
+        let (store, clock) = (Arc::new(TestStore::default()), Arc::new(TestClock(AtomicI64::new(START.0))));
+        let engine =
+            Engine::unmanned(settings.clone(), clock.clone(), store.clone(), rules(triggers), Decider::core()).unwrap();
+        let home = Home { engine, store, clock, link: Arc::default(), settings, causes: AtomicU64::new(0) };
+        Street { home, triggers, offers: Vec::new() }
+    }
+
+    /// A home with its device.
+    pub(super) fn moves_in(&self, n: usize) -> DeviceKey {
+        let device = self.home.registered(&format!("acme/d-{n}"));
+        self.link(&device, &format!("p{n}"));
+        device
+    }
+
+    fn link(&self, device: &DeviceKey, profile: &str) {
+        let granted = ConsentRecord {
+            granted: true,
+            at: START,
+            source: ConsentSource::Shop,
+            method: None,
+            text_id: None,
+            expires_at: None,
+        };
+        let profile = ProfileId::new(profile).unwrap();
+        let household = HouseholdId::of_profile(&shop(), &profile);
+        let consents = [(Purpose::OffersDevice, granted)].into_iter().collect();
+        let member = Member { profile, locale: Some("fr-FR".into()), consents, ..join().member };
+        let join = Join { household, link: LinkId::derived(&[household.bytes()]), member, ..join() };
+        self.home.command(device, Command::LinkDirectly { join });
+        self.home.settle();
+    }
+
+    /// Its filter wears out; decided and written. Its offer, if there is one.
+    pub(super) fn wears_out(&self, device: &DeviceKey) -> Option<Offer> {
+        self.wears(device);
+        self.home.settle();
+        self.offer_of(device)
+    }
+
+    /// Its filter wears out; decided.
+    pub(super) fn wears(&self, device: &DeviceKey) {
+        for used in [590, 612] {
+            let body = format!(r#"{{"body":{{"slot":"air_filter","kind":"usage","used":{used},"unit":"h"}}}}"#);
+            let topic = format!("chan/v1/{device}/up/slot");
+            let message = hearthway_core::wire::decode(&topic, body.as_bytes()).unwrap().message;
+            self.home.say(device, &format!("u-{used}"), message);
+        }
+        self.home.decide_all();
+    }
+
+    pub(super) fn offer_of(&self, device: &DeviceKey) -> Option<Offer> {
+        let household = self.home.engine.route(device).unwrap().household;
+        let facts = self.home.facts(household).unwrap();
+        facts.offers.values().next().map(|offer| (**offer).clone())
+    }
+
+    /// Home `n` accepts; decided, and not yet on disk.
+    fn accepts(&self, n: usize) -> oneshot::Receiver<Outcome> {
+        let (device, offer) = self.offers[n].clone();
+        let answer = Answer::Accept { qty: None, fulfil: None };
+        let channel = "app".to_owned();
+        let outcome =
+            self.home.command(&device, Command::AnswerOffer { offer, rev: 1, answer, channel, profile: None });
+        self.home.decide_all();
+        outcome
+    }
+
+    fn cancels(&self, n: usize) -> oneshot::Receiver<Outcome> {
+        let (device, offer) = self.offers[n].clone();
+        let order = OrderId::derived(&[offer.bytes()]);
+        let outcome = self.home.command(&device, Command::CancelOrder { order, channel: "app".into() });
+        self.home.decide_all();
+        outcome
+    }
+
+    fn spent(&self) -> u64 {
+        self.home.engine.spent(&shop(), &TriggerId::new("filter-worn").unwrap(), None).count
+    }
+
+    /// Starts again on what is on disk.
+    pub(super) fn again(&mut self) {
+        let Home { settings, clock, store, .. } = &self.home;
+        let engine =
+            Engine::unmanned(settings.clone(), clock.clone(), store.clone(), rules(self.triggers), Decider::core());
+        self.home.engine = engine.unwrap();
+    }
+}
+
+fn code(outcome: oneshot::Receiver<Outcome>) -> Option<Code> {
+    match taken(outcome) {
+        Outcome::Committed(reply) => reply.err().map(|refusal| refusal.code),
+        Outcome::Duplicate(reply) => panic!("{reply:?}"),
+        Outcome::Failed(refusal) => Some(refusal.code),
+    }
+}
+
+#[test]
+fn the_last_unit_is_taken_when_it_is_granted_and_not_when_it_is_on_disk() {
+    let street = Street::new(2);
+    let (first, second) = (street.accepts(0), street.accepts(1));
+    assert_eq!(street.spent(), 1, "nothing is written yet");
+    street.home.settle();
+    assert_eq!((code(first), code(second)), (None, Some(Code::OfferBudgetExhausted)));
+    assert_eq!(street.home.count(&keys::draws()), 1);
+}
+
+#[test]
+fn a_commit_that_failed_gives_back_what_it_drew() {
+    let mut street = Street::new(2);
+    let first = street.accepts(0);
+    street.home.store.fails.store(true, Ordering::Relaxed);
+    street.home.engine.step_writer();
+    assert_eq!((code(first), street.spent()), (Some(Code::InternalRetry), 0));
+    street.home.store.fails.store(false, Ordering::Relaxed);
+    let second = street.accepts(1);
+    street.home.settle();
+    assert_eq!((code(second), street.spent()), (None, 1));
+    street.again();
+    assert_eq!(street.spent(), 1);
+}
+
+#[test]
+fn what_a_store_kept_though_it_said_it_had_not_stays_drawn() {
+    let street = Street::new(2);
+    let first = street.accepts(0);
+    street.home.store.lies.store(true, Ordering::Relaxed);
+    street.home.engine.step_writer();
+    assert_eq!((code(first), street.spent()), (Some(Code::InternalRetry), 1));
+    street.home.store.lies.store(false, Ordering::Relaxed);
+    let second = street.accepts(1);
+    street.home.settle();
+    assert_eq!(code(second), Some(Code::OfferBudgetExhausted), "it was sold, and who bought it will come again");
+    let again = street.accepts(0);
+    street.home.settle();
+    assert_eq!(code(again), Some(Code::OfferAlreadyAccepted));
+}
+
+#[test]
+fn what_is_cancelled_is_there_again_when_that_is_on_disk() {
+    let mut street = Street::new(4);
+    street.accepts(0);
+    street.home.settle();
+    let cancelled = street.cancels(0);
+    let early = street.accepts(1);
+    assert_eq!(street.spent(), 1, "the cancellation may still fail");
+    street.home.settle();
+    assert_eq!((code(cancelled), code(early)), (None, Some(Code::OfferBudgetExhausted)));
+    assert_eq!((street.spent(), street.home.count(&keys::draws())), (0, 0));
+    street.cancels(0);
+    street.home.settle();
+    let (one, other) = (street.accepts(2), street.accepts(3));
+    street.home.settle();
+    assert_eq!((code(one), code(other)), (None, Some(Code::OfferBudgetExhausted)), "given back once");
+    street.again();
+    assert_eq!(street.spent(), 1);
+}
+
+#[test]
+fn an_accept_and_its_cancellation_that_fail_together_leave_nothing_drawn_twice_or_free_twice() {
+    let mut street = Street::new(3);
+    let (accepted, cancelled) = (street.accepts(0), street.cancels(0));
+    street.home.store.fails.store(true, Ordering::Relaxed);
+    street.home.engine.step_writer();
+    assert_eq!((code(accepted), code(cancelled)), (Some(Code::InternalRetry), Some(Code::InternalRetry)));
+    assert_eq!(street.spent(), 0);
+    street.home.store.fails.store(false, Ordering::Relaxed);
+    let (one, other) = (street.accepts(1), street.accepts(2));
+    street.home.settle();
+    assert_eq!((code(one), code(other)), (None, Some(Code::OfferBudgetExhausted)));
+    street.again();
+    assert_eq!(street.spent(), 1);
+}
+
+#[test]
+fn the_log_says_what_was_left_and_decides_the_same_again() {
+    let street = Street::new(3);
+    for n in 0..3 {
+        street.accepts(n);
+    }
+    street.home.settle();
+    let mut answers = Vec::new();
+    for (device, _) in &street.offers {
+        let household = street.home.engine.route(device).unwrap().household;
+        assert_eq!(street.home.engine.replay(household).unwrap().differences, []);
+        answers.extend(street.home.log(household).into_iter().flat_map(|row| row.answers));
+    }
+    use hearthway_core::budget::Answer::Draw;
+    let draws: Vec<_> = answers.into_iter().filter(|answer| matches!(answer, Draw(_))).collect();
+    assert_eq!(draws, [Draw(true), Draw(false), Draw(false)]);
+}

@@ -1,0 +1,44 @@
+//! How values of older releases become values of this one, body by body.
+
+use hearthway_core::id::HouseholdId;
+use hearthway_core::model::former::{HouseholdV1, OfferV1, OrderV1};
+use hearthway_core::model::{Household, Offer, Order};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::codec::{Schema, Upgrade};
+
+/// Every upgrade that reads know.
+pub const UPGRADES: &[Upgrade] = &[
+    // Version 2 says at its end what the rows add up to; 0 is `Unknown`.
+    Upgrade { schema: Schema::Engine, from: 1, step: |body| Ok([body, &[0]].concat()) },
+    // Version 2 knows discounts and budgets, of offers and of orders.
+    Upgrade { schema: Schema::Household, from: 1, step: first::<HouseholdV1, Household> },
+    Upgrade { schema: Schema::Offer, from: 1, step: second::<OfferV1, Offer> },
+    Upgrade { schema: Schema::Order, from: 1, step: second::<OrderV1, Order> },
+    Upgrade { schema: Schema::Log, from: 1, step: log_item },
+];
+
+/// A body that begins with an old type, and goes on as it did.
+fn first<Old: DeserializeOwned, New: From<Old> + Serialize>(body: &[u8]) -> postcard::Result<Vec<u8>> {
+    let (old, rest) = postcard::take_from_bytes::<Old>(body)?;
+    let mut new = postcard::to_allocvec(&New::from(old))?;
+    new.extend_from_slice(rest);
+    Ok(new)
+}
+
+/// The same behind the household that the value belongs to.
+fn second<Old: DeserializeOwned, New: From<Old> + Serialize>(body: &[u8]) -> postcard::Result<Vec<u8>> {
+    let (_, rest) = postcard::take_from_bytes::<HouseholdId>(body)?;
+    let (household, _) = body.split_at(body.len() - rest.len());
+    Ok([household, &first::<Old, New>(rest)?].concat())
+}
+
+/// An item of a log: an input, which had nothing to ask of budgets, or a household.
+fn log_item(body: &[u8]) -> postcard::Result<Vec<u8>> {
+    match body.split_first() {
+        Some((0, _)) => Ok([body, &[0]].concat()),
+        Some((1, household)) => Ok([&[1], &*first::<HouseholdV1, Household>(household)?].concat()),
+        Some(_) | None => Err(postcard::Error::DeserializeBadEnum),
+    }
+}
