@@ -13,6 +13,7 @@
 //! | `outbox`, `speak` | what waits for devices, and its rendering |
 //! | `seen`, `log`, `rows` | message ids, the input log, the types on disk |
 //! | `tail` | what happened to a household since its record was written |
+//! | `ledgers`, `reports` | what reports count, and what they tell |
 //! | `poison`, `quarantine`, `excerpt` | what nobody understood or what failed us, redacted, for its maker |
 //! | `timers` | deadlines of households |
 //! | `explain` | why, also of silence |
@@ -26,6 +27,7 @@ pub mod explain;
 mod facts;
 mod house;
 mod job;
+mod ledgers;
 mod log;
 pub mod metrics;
 mod outbox;
@@ -34,6 +36,7 @@ mod poison;
 mod prepared;
 pub mod quarantine;
 pub mod replay;
+pub mod reports;
 pub mod routes;
 pub mod rows;
 mod seen;

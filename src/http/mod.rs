@@ -19,6 +19,7 @@ mod openapi;
 mod orders;
 mod profiles;
 mod quarantine;
+mod reports;
 mod request;
 mod routes;
 mod serve;

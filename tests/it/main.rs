@@ -25,6 +25,7 @@ mod mqtt_rules;
 mod protection_flood;
 mod protection_house;
 mod protection_limits;
+mod reports;
 mod retailer_guide;
 mod stock_clients;
 mod sync_order;
