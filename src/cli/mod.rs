@@ -13,6 +13,7 @@ pub mod explain;
 mod gateway_client;
 pub mod openapi;
 pub mod pki;
+pub mod reach;
 pub mod replay;
 pub mod report;
 pub mod restore;

@@ -3,12 +3,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use anyhow::Context;
 use hearthway_core::id::{RetailerId, TriggerId};
 use hearthway_core::rules::RuleSet;
-use hearthway_core::trigger::{self, CaseOutcome, Checked, Conflict, Problem, SourceFile, World};
+use hearthway_core::trigger::{self, CaseOutcome, Checked, Conflict, Problem, SourceFile, Trigger, World};
 
 use crate::config::samples::{Catalog, SampleError};
+use crate::engine::Past;
 
 /// The code of a case that did not come out.
 const CASE_FAILED: &str = "trigger.case_failed";
@@ -23,6 +26,8 @@ pub enum Triggers {
     Check(Check),
     /// Says what a trigger would do about an input in a household; nothing is written or sent.
     Try(super::explain::Try),
+    /// Says whom triggers would reach of a retailer's homes, and what they would have sent lately.
+    Reach(super::reach::Reach),
     /// Prints the JSON Schema of trigger files, which editors use.
     Schema,
 }
@@ -33,6 +38,7 @@ impl Triggers {
         match self {
             Triggers::Check(check) => check.run(),
             Triggers::Try(trial) => trial.run(),
+            Triggers::Reach(reach) => reach.run(),
             Triggers::Schema => {
                 super::say(&trigger::file_schema());
                 ExitCode::SUCCESS
@@ -193,6 +199,43 @@ fn read_source(path: &Path) -> Result<SourceFile, CheckError> {
     }
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     Ok(SourceFile { name: path.display().to_string(), text })
+}
+
+/// The triggers of files, checked against a gateway's own models and products.
+pub(super) fn sound_triggers(
+    past: &Past,
+    retailer: &RetailerId,
+    paths: &[PathBuf],
+) -> anyhow::Result<Vec<Arc<Trigger>>> {
+    let (sources, rules) = (read_sources(paths)?, past.rules());
+    let world = World {
+        default_locale: rules.retailers.get(retailer).map_or("en", |retailer| &retailer.default_locale),
+        retailer: retailer.clone(),
+        version: 1,
+        models: &rules.models,
+        products: &rules.products,
+    };
+    let checked = trigger::check(&sources, &world);
+    if !checked.is_sound() {
+        tell_problems(&sources, &checked);
+        anyhow::bail!("the triggers have errors; mend them first");
+    }
+    Ok(checked.triggers)
+}
+
+/// The triggers of files as JSON. A running gateway checks them against its own models and products.
+pub(super) fn definitions(paths: &[PathBuf]) -> anyhow::Result<Vec<serde_json::Value>> {
+    let mut all = Vec::new();
+    let sources = if paths.is_empty() { Vec::new() } else { read_sources(paths)? };
+    for source in sources {
+        let file: serde_json::Value =
+            toml::from_str(&source.text).with_context(|| format!("reading `{}`", source.name))?;
+        match file.get("trigger").and_then(serde_json::Value::as_array) {
+            Some(triggers) => all.extend(triggers.iter().cloned()),
+            None => anyhow::bail!("`{}` has no [[trigger]]", source.name),
+        }
+    }
+    Ok(all)
 }
 
 impl Examined {

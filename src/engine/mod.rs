@@ -18,6 +18,7 @@
 //! | `timers` | deadlines of households |
 //! | `explain` | why, also of silence |
 //! | `past`, `replay`, `backtest` | the log decided again: as it was, and with other triggers |
+//! | `reach` | whom a trigger would reach |
 
 pub mod backtest;
 mod decider;
@@ -35,6 +36,7 @@ pub mod past;
 mod poison;
 mod prepared;
 pub mod quarantine;
+pub mod reach;
 pub mod replay;
 pub mod reports;
 pub mod routes;

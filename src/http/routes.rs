@@ -164,6 +164,13 @@ pub(super) fn all() -> Vec<Entry> {
         get("/v1/backtests/{backtest}", triggers::get_backtest, "How far a backtest is, and its report")
             .answer(200, r#"{"backtest":"bt_…","state":"done","report":{"sent":31}}"#),
     ];
+    let forecasts = [
+        post("/v1/triggers:reach", triggers::begin_reach, "Whom this trigger would reach of the shop's homes, and what it would have sent in the last days")
+            .body(r#"{"trigger":{"id":"filter-worn","kind":"offer"},"days":14}"#)
+            .answer(202, r#"{"reach":"re_…","state":"running"}"#),
+        get("/v1/triggers:reach/{reach}", triggers::get_reach, "How far a forecast of reach is, and its report")
+            .answer(200, r#"{"reach":"re_…","state":"done","report":{"trigger":"filter-worn","stages":[{"stage":"homes","households":120},{"stage":"device","households":96},{"stage":"consent","households":61}],"blocked_by":[{"reason":"consent:no_consent","households":35}],"conditions_hold":61,"held_out":6,"history":{"days":14.0,"sent":43,"households":41,"sent_per_day":3.07}}}"#),
+    ];
     let customers = [
         post("/v1/claims/preview", claims::preview, "What a claim code would link")
             .body(r#"{"code":"7K4Q-9XMP"}"#)
@@ -269,6 +276,7 @@ pub(super) fn all() -> Vec<Entry> {
     group("Operator", operator)
         .chain(group("Makers", maker))
         .chain(group("Catalogue and triggers", shop))
+        .chain(group("Catalogue and triggers", forecasts))
         .chain(group("Customers", customers))
         .chain(group("Devices", fleet))
         .chain(group("Offers, orders, decisions", sales))

@@ -1,99 +1,25 @@
 //! Reports beside what they are about: the stored traces and offers of a week of homes, counted
 //! here once more and by other means.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
-use hearthway::engine::Past;
-use hearthway::engine::backtest::Outcome;
+use hearthway::clock::SystemClock;
+use hearthway::config::{Config, Data, OperatorToken};
 use hearthway::engine::reports::{Found, Question, Report, ReportKind};
-use hearthway::engine::rows::{OfferRow, OrderRow};
+use hearthway::engine::{Engine, Outcome, Past, Target};
 use hearthway::store::Store;
-use hearthway::store::codec::{self, Schema};
-use hearthway_core::id::{HouseholdId, RetailerId};
-use hearthway_core::report::{Asked, FunnelReport, Stage};
+use hearthway_core::id::{DeviceKey, RetailerId};
+use hearthway_core::input::{Answer, Command as Asks, Input, What};
+use hearthway_core::model::OfferState;
+use hearthway_core::report::{Asked, Stage};
 use hearthway_core::time::Timestamp;
-use hearthway_core::trace::{CandidateTrace, Step};
-use serde_json::Value;
+use hearthway_core::wire::{DeviceMessage, EventUp};
+use serde_json::{Value, json};
 
-/// By trigger and what was counted: how often, and in which homes.
-type Counted = BTreeMap<(String, String), (u64, BTreeSet<HouseholdId>)>;
-
-fn count(counted: &mut Counted, trigger: &str, what: &str, home: HouseholdId) {
-    let (times, homes) = counted.entry((trigger.to_owned(), what.to_owned())).or_default();
-    *times += 1;
-    homes.insert(home);
-}
-
-/// Whether the look was at a home of a retailer's customers: what this shop's reports count.
-fn is_of_a_customer(candidate: &CandidateTrace) -> bool {
-    let link = candidate.steps.iter().find(|step| step.step == Step::Link);
-    link.is_some_and(|step| !matches!(step.code(), "not_linked" | "other_retailer"))
-}
-
-/// The funnel by the traces in the log and the offers and orders that other channels see.
-fn by_the_log(past: &Past, store: &dyn Store) -> Counted {
-    let mut counted = Counted::new();
-    past.households(|home| {
-        past.traces(home, |_, candidate| {
-            if !is_of_a_customer(&candidate) {
-                return;
-            }
-            let trigger = candidate.trigger.as_str();
-            count(&mut counted, trigger, "matched", home);
-            match Outcome::of(&candidate) {
-                Outcome::Sent => count(&mut counted, trigger, "sent", home),
-                Outcome::Held => count(&mut counted, trigger, "held", home),
-                Outcome::Blocked(Step::Holdout, _) => count(&mut counted, trigger, "held_out", home),
-                Outcome::Blocked(step, reason) => {
-                    count(&mut counted, trigger, "blocked", home);
-                    count(&mut counted, trigger, &format!("{step}:{reason}"), home);
-                }
-            }
-        })
-    })
-    .unwrap();
-    for (key, bytes) in store.scan(b"Fshop-a\0", None, 10_000).unwrap() {
-        let row: OfferRow = codec::decode(Schema::Offer, &key, &bytes).unwrap();
-        let states: BTreeSet<&str> = row.offer.history.iter().map(|change| &*change.state).collect();
-        let trigger = row.offer.trigger.as_str();
-        if states.contains("delivered") || states.contains("shown") {
-            count(&mut counted, trigger, "delivered", row.household);
-        }
-        for state in ["shown", "accepted", "declined", "expired", "withdrawn"] {
-            if states.contains(state) {
-                count(&mut counted, trigger, state, row.household);
-            }
-        }
-    }
-    let offers: BTreeMap<_, _> = store
-        .scan(b"Fshop-a\0", None, 10_000)
-        .unwrap()
-        .into_iter()
-        .map(|(key, bytes)| codec::decode::<OfferRow>(Schema::Offer, &key, &bytes).unwrap().offer)
-        .map(|offer| (offer.id, offer.trigger))
-        .collect();
-    for (key, bytes) in store.scan(b"Bshop-a\0", None, 10_000).unwrap() {
-        let row: OrderRow = codec::decode(Schema::Order, &key, &bytes).unwrap();
-        if !["cancelled", "refused"].contains(&row.order.state.as_str()) {
-            count(&mut counted, offers[&row.order.offer].as_str(), "ordered", row.household);
-        }
-    }
-    counted
-}
-
-/// The same as the report has it.
-fn by_the_report(funnel: &FunnelReport) -> BTreeMap<(String, String), (u64, u64)> {
-    let mut told = BTreeMap::new();
-    for of in &funnel.triggers {
-        let stages = of.stages.iter().map(|at| (at.stage.as_str().to_owned(), (at.decisions, at.households)));
-        let reasons = of.blocked_by.iter().map(|by| (by.reason.clone(), (by.decisions, by.households)));
-        told.extend(stages.chain(reasons).map(|(what, count)| ((of.trigger.clone(), what), count)));
-    }
-    told.retain(|_, (decisions, _)| *decisions > 0);
-    told
-}
+use crate::gateway::{Gateway, OPERATOR};
+use crate::recount::{recounted, told};
 
 /// A week's funnel counts what its log and its offers hold, and nothing else.
 pub fn a_funnel_is_what_the_log_has(past: &Past, store: &dyn Store) -> Report {
@@ -101,9 +27,7 @@ pub fn a_funnel_is_what_the_log_has(past: &Past, store: &dyn Store) -> Report {
     let question = Question { kind: ReportKind::Funnel, asked: Asked::default(), window: None };
     let report = past.report(&shop, &question, Timestamp(0)).unwrap();
     let Found::Funnel(funnel) = &report.found else { panic!("another report: {report:?}") };
-    let log: BTreeMap<_, _> =
-        by_the_log(past, store).into_iter().map(|(key, (n, homes))| (key, (n, homes.len() as u64))).collect();
-    assert_eq!(by_the_report(funnel), log);
+    assert_eq!(told(funnel), recounted(past, store, &shop));
     for stage in [Stage::Sent, Stage::Shown, Stage::Accepted, Stage::Ordered, Stage::Blocked] {
         let sum: u64 = funnel.triggers.iter().map(|of| of.count(stage).decisions).sum();
         assert!(sum > 0, "no `{}` in the week: it proves nothing", stage.as_str());
@@ -143,4 +67,114 @@ pub fn the_command_tells_the_same(data: &Path, report: &Report) {
     }
     assert!(run(&["channel"]).contains("thermostat th-200"));
     assert!(run(&["funnel", "--from", "2001-01-01", "--until", "2001-01-02"]).contains("Nothing was counted"));
+}
+
+/// Homes of the shop that sells filters.
+const HOMES: u64 = 400;
+
+/// What a filter's trigger is: `asked` holds a quarter of the homes out, `shelf` nobody.
+fn on_event(id: &str, event: &str, holdout: Option<Value>) -> Value {
+    let mut trigger = json!({
+        "id": id, "kind": "offer", "on": {"event": "event", "type": event},
+        "offer": {"product": "flt-20x25", "cancel_window": "0 s", "actions": ["order", "decline"],
+                  "text": {"fr": {"title": "Un filtre ?", "body": "{{ product.name }}"}}},
+    });
+    if let Some(holdout) = holdout {
+        trigger["rollout"] = json!({"holdout": holdout});
+    }
+    trigger
+}
+
+async fn happens(engine: &Engine, device: &DeviceKey, what: &str) {
+    let event = EventUp { r#type: what.into(), t: None, data: vec![] };
+    let input = engine.command(Some(device.clone()), &[device.to_string().as_bytes(), what.as_bytes()], Asks::Resume);
+    let input = Input { what: What::Device(DeviceMessage::Event(event)), ..input };
+    let outcome = engine.call(Target::Device(device.clone()), input).await;
+    assert!(matches!(outcome, Outcome::Committed(Ok(_))), "{outcome:?}");
+}
+
+/// Accepts the latest live offer, if there is one.
+async fn accepts(engine: &Engine, device: &DeviceKey) -> bool {
+    let household = engine.route(device).unwrap().household;
+    let home = engine.facts(household).await.unwrap().unwrap();
+    let Some(offer) = home.offers.values().find(|offer| offer.state == OfferState::Sent) else { return false };
+    let answer = Answer::Accept { qty: None, fulfil: None };
+    let answer = Asks::AnswerOffer { offer: offer.id, rev: 1, answer, channel: "app".into(), profile: None };
+    let input = engine.command(Some(device.clone()), &[b"accept", offer.id.bytes()], answer);
+    let outcome = engine.call(Target::Household(household), input).await;
+    assert!(matches!(outcome, Outcome::Committed(Ok(_))), "{outcome:?}");
+    true
+}
+
+/// A tenth buys a filter in any case; of those who are asked one in five does because of it, and one
+/// in ten withdraws the consent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shop_sees_what_its_trigger_sells_and_whom_it_drives_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Data { dir: folder.path().to_owned(), ..Data::default() };
+    let token = OperatorToken::new(OPERATOR).unwrap();
+    let mut config = Config { data, operator_token: Some(token), ..Config::default() };
+    config.http.bind = "127.0.0.1:0".parse().unwrap();
+    config.mqtt.bind = "127.0.0.1:0".parse().unwrap();
+    let inside = hearthway::gateway::Gateway::open(&config, Arc::new(SystemClock)).await.unwrap();
+    let gateway = Gateway::inside_of_this_process(&inside);
+    let shop = crate::stock_clients::load_the_sample_shop(&gateway).await;
+    for (id, event, holdout) in [("asked", "worn", Some(json!({"percent": 25, "salt": "s"}))), ("shelf", "looks", None)]
+    {
+        let path = format!("/v1/triggers/{id}");
+        gateway.ask(&shop, "PUT", &path, Some(&on_event(id, event, holdout))).await;
+        gateway.ask(&shop, "POST", &format!("{path}/publish"), Some(&json!({}))).await;
+    }
+    let homes = crate::homes::new_homes(&gateway, &shop, 0, HOMES as usize, 0).await;
+    let engine = inside.engine();
+    let (mut asked, mut bought, mut held_out, mut bought_anyway, mut left) = (0, 0, 0, 0, 0);
+    for (n, home) in (0_u64..).zip(&homes) {
+        let device: DeviceKey = format!("acme/{}", home.name).parse().unwrap();
+        let household = engine.route(&device).unwrap().household;
+        happens(engine, &device, "worn").await;
+        let is_asked = engine.facts(household).await.unwrap().unwrap().offers.len() == 1;
+        let does = if is_asked && n % 5 == 0 {
+            accepts(engine, &device).await
+        } else if n % 10 == 3 {
+            happens(engine, &device, "looks").await;
+            accepts(engine, &device).await
+        } else {
+            false
+        };
+        let leaves = is_asked && n % 10 == 7;
+        if leaves {
+            let no = json!({"consents": [{"purpose": "offers.device", "granted": false}]});
+            gateway.ask(&shop, "PUT", &format!("/v1/profiles/p-{}/consents", home.name), Some(&no)).await;
+            left += 1;
+        }
+        *(if is_asked { &mut asked } else { &mut held_out }) += 1;
+        *(if is_asked { &mut bought } else { &mut bought_anyway }) += u64::from(does);
+    }
+    let report = gateway.ask(&shop, "GET", "/v1/reports/uplift", None).await;
+    let of = &report["triggers"][0];
+    let side = |name: &str| ["households", "ordered"].map(|what| of[name][what].as_u64().unwrap());
+    assert_eq!((side("treated"), side("held_out")), ([asked, bought], [held_out, bought_anyway]), "{report:#}");
+    assert!(asked > 250 && held_out > 60 && bought_anyway > 0 && left > 0, "too few to prove anything");
+    assert!(of["uplift"]["low"].as_f64().unwrap() > 0.0, "{report:#}");
+    let opt_outs = gateway.ask(&shop, "GET", "/v1/reports/opt-outs?trigger=asked", None).await;
+    let of = &opt_outs["triggers"][0];
+    assert_eq!((&of["spoken_to"]["consent_withdrawn"], &of["held_out"]["opted_out"]), (&json!(left), &json!(0)));
+    assert_eq!(of["drives_opt_outs"], true, "it sells, and drives homes away: {opt_outs:#}");
+
+    inside.drain().await;
+    for (kind, over_http) in [("uplift", &report), ("opt-outs", &opt_outs)] {
+        let arguments = ["report", kind, "--trigger", "asked", "--format"];
+        let shown = |format: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_hearthway"));
+            let output = command.args(arguments).arg(format).arg("--data").arg(folder.path()).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let at_rest: Value = serde_json::from_str(&shown("json")).unwrap();
+        assert_eq!(at_rest, *over_http, "the same from the directory");
+        let page = shown("table");
+        println!("{page}");
+        let wanted = if kind == "uplift" { "it sells more than would have been bought anyway" } else { "FLAG" };
+        assert!(page.contains(wanted), "{page}");
+    }
 }

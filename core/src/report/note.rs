@@ -5,7 +5,7 @@ use crate::id::{OfferId, OrderId, ProductId, RetailerId, TriggerId};
 use crate::model::{Household, Offer, OfferState, Order, OrderState};
 use crate::rules::RuleSet;
 use crate::time::{Timestamp, Zone};
-use crate::trace::{CandidateTrace, Fact, Step, StepTrace, StepVerdict, Verdict};
+use crate::trace::{CandidateTrace, Fact, Step, StepVerdict, Verdict};
 
 use super::ledger::{Group, Spoken};
 use super::period::{Day, Month};
@@ -209,17 +209,11 @@ impl Notes<'_> {
         self.add(&retailer, self.now, what);
     }
 
-    /// Whose trigger was looked at. A trace names its trigger alone, and two retailers may use one id.
+    /// Whose trigger was looked at: in a customer's home its retailer's; at a device that nobody has
+    /// claimed only that of a trigger that needs no link.
     fn owner(&self, candidate: &CandidateTrace) -> Option<RetailerId> {
-        let link = candidate.steps.iter().find(|step| step.step == Step::Link).map(StepTrace::code);
-        match &self.home.retailer {
-            Some(_) if link == Some("other_retailer") => None,
-            Some(retailer) => Some(retailer.clone()),
-            None if link == Some("link_not_asked") => {
-                self.rules.triggers.known(None, &candidate.trigger).map(|trigger| trigger.retailer.clone())
-            }
-            None => None,
-        }
+        let known = self.rules.triggers.known(self.home.retailer.as_ref(), &candidate.trigger);
+        known.map(|trigger| trigger.retailer.clone())
     }
 
     fn hour(&self, retailer: &RetailerId) -> u8 {

@@ -15,6 +15,7 @@ use hearthway_core::model::{
     Retailer, Role,
 };
 use hearthway_core::money::{Currency, Money};
+use hearthway_core::report::{Counts, Ledger, Month, notes};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::{Span, Timestamp, Zone};
 use hearthway_core::trace::CandidateTrace;
@@ -46,6 +47,8 @@ pub struct World {
     pub ever_said: Vec<(Timestamp, DownMessage)>,
     /// Every decision's candidates, in order.
     pub traces: Vec<CandidateTrace>,
+    /// What reports count, as the engine keeps it.
+    pub ledgers: BTreeMap<(HouseholdId, RetailerId, Month), Ledger>,
     /// Everything that happened, for replays.
     pub log: Vec<(HouseholdId, Input)>,
     count: u64,
@@ -62,6 +65,7 @@ impl World {
             said: Vec::new(),
             ever_said: Vec::new(),
             traces: Vec::new(),
+            ledgers: BTreeMap::new(),
             log: Vec::new(),
             count: 0,
         }
@@ -173,6 +177,9 @@ impl World {
         let home = self.homes.entry(id).or_insert_with(|| Household::empty(id));
         let decision: Decision = decide(home, &input, &self.rules, self.now);
         assert_eq!(decision, decide(home, &input, &self.rules, self.now), "a decision is a function of its arguments");
+        for note in notes(home, &decision, &self.rules) {
+            self.ledgers.entry((id, note.retailer, note.month)).or_default().take(&note.what);
+        }
         for change in &decision.changes {
             home.apply(change);
         }
@@ -236,6 +243,19 @@ impl World {
                 _ => None,
             })
             .collect()
+    }
+
+    /// What a report counts of a retailer's homes, each with its months in order.
+    pub fn counted<C: Counts>(&self, retailer: &RetailerId, mut counts: C) -> C {
+        for id in self.homes.keys() {
+            let months =
+                self.ledgers.range((*id, retailer.clone(), Month(0))..=(*id, retailer.clone(), Month(u32::MAX)));
+            let months: Vec<Ledger> = months.map(|(_, ledger)| ledger.clone()).collect();
+            if !months.is_empty() {
+                counts.add(&months).unwrap();
+            }
+        }
+        counts
     }
 
     pub fn home_of(&self, device: &DeviceKey) -> &Household {

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow, bail};
 use hearthway_core::id::RetailerId;
 use hearthway_core::time::Timestamp;
-use hearthway_core::trigger::{self, TriggerSet};
+use hearthway_core::trigger::TriggerSet;
 
 use super::{at_rest, bar, triggers};
 use crate::engine::backtest::{Backtest, Listener, Progress, Report};
@@ -108,21 +108,9 @@ impl BacktestCommand {
         if self.paths.is_empty() {
             return Ok(TriggerSet::build(live));
         }
-        let sources = triggers::read_sources(&self.paths)?;
-        let world = trigger::World {
-            default_locale: rules.retailers.get(retailer).map_or("en", |retailer| &retailer.default_locale),
-            retailer: retailer.clone(),
-            version: 1,
-            models: &rules.models,
-            products: &rules.products,
-        };
-        let checked = trigger::check(&sources, &world);
-        if !checked.is_sound() {
-            triggers::tell_problems(&sources, &checked);
-            bail!("the triggers have errors; mend them first");
-        }
+        let named = triggers::sound_triggers(past, retailer, &self.paths)?;
         // Of two with one id the later stands.
-        Ok(TriggerSet::build(live.into_iter().chain(checked.triggers)))
+        Ok(TriggerSet::build(live.into_iter().chain(named)))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{BacktestCommand, Report};
 use crate::cli::gateway_client::GatewayClient;
@@ -15,7 +15,7 @@ const ASKED_EVERY: Duration = Duration::from_millis(300);
 pub(super) async fn run(command: &BacktestCommand, url: &str) -> anyhow::Result<Report> {
     let gateway = GatewayClient::new(url)?;
     let body = json!({
-        "triggers": definitions(command)?,
+        "triggers": triggers::definitions(&command.paths)?,
         "live": command.live,
         "from": command.from.map(|from| from.to_string()),
         "to": command.to.map(|to| to.to_string()),
@@ -36,18 +36,4 @@ pub(super) async fn run(command: &BacktestCommand, url: &str) -> anyhow::Result<
     };
     bar.finish_and_clear();
     serde_json::from_value(report).context("reading the report")
-}
-
-/// The triggers of the files as JSON. The gateway checks them against its own models and products.
-fn definitions(command: &BacktestCommand) -> anyhow::Result<Vec<Value>> {
-    let mut all = Vec::new();
-    let sources = if command.paths.is_empty() { Vec::new() } else { triggers::read_sources(&command.paths)? };
-    for source in sources {
-        let file: Value = toml::from_str(&source.text).with_context(|| format!("reading `{}`", source.name))?;
-        match file.get("trigger").and_then(Value::as_array) {
-            Some(triggers) => all.extend(triggers.iter().cloned()),
-            None => bail!("`{}` has no [[trigger]]", source.name),
-        }
-    }
-    Ok(all)
 }

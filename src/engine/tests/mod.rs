@@ -2,6 +2,7 @@
 //! the core, and offers by decree (an event `put` or `put_urgent` makes one).
 #![allow(clippy::unwrap_used)]
 
+mod counting;
 mod durable;
 mod moving;
 mod poison;
