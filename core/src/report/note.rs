@@ -242,12 +242,8 @@ impl Notes<'_> {
             OfferState::Expired => Fate::Expired,
             OfferState::Withdrawn | OfferState::Failed => Fate::Withdrawn,
         };
-        // An offer that is held from the start has not left: its look says so.
-        let is_held_from_the_start = fate == Fate::PutBack && !self.home.offers.contains_key(&offer.id);
-        if !is_held_from_the_start {
-            let what = Noted::Became { offer: short(offer.id.bytes()), fate };
-            self.add(&offer.retailer, offer.valid_from, what);
-        }
+        // Of one that is held from the start no ledger knows: nothing comes of it there.
+        self.add(&offer.retailer, offer.valid_from, Noted::Became { offer: short(offer.id.bytes()), fate });
     }
 
     fn sent(&mut self, offer: &Offer, candidate: &CandidateTrace) {

@@ -2,11 +2,11 @@
 
 use hearthway_core::decision::Change;
 use hearthway_core::id::{OfferId, RetailerId, TriggerId};
-use hearthway_core::input::{Answer, Command};
+use hearthway_core::input::{Answer, Command, What};
 use hearthway_core::model::{OrderState, Purpose};
 use hearthway_core::report::{
-    Asked, Channel, Day, Funnel, FunnelTrigger, Ledger, Noted, OptOutKind, OptOuts, OptOutsTrigger, Period, Stage,
-    Uplift, UpliftTrigger, notes,
+    Asked, Channel, Counts, Day, Funnel, FunnelTrigger, Group, Ledger, Noted, OptOutKind, OptOuts, OptOutsTrigger,
+    Period, Spoken, Stage, Uplift, UpliftTrigger, notes,
 };
 use hearthway_core::time::{Span, Timestamp};
 use hearthway_core::trigger::{SourceFile, TriggerSet, World as Catalogue, check};
@@ -142,8 +142,36 @@ fn an_offer_that_waits_for_the_morning_is_held_then_and_sent_later() {
     assert_eq!(stages(&funnel(&world)), [("matched", 1), ("held", 1)]);
     world.pass(Span::hours(12));
     assert_eq!(stages(&funnel(&world)), [("matched", 2), ("held", 1), ("sent", 1)]);
+    assert_eq!(funnel(&world).count(Stage::Matched).households, 1, "the same home");
     let days: Vec<_> = funnel(&world).days.iter().map(|day| day.day.clone()).collect();
     assert_eq!(days, ["2026-03-18", "2026-03-19"]);
+}
+
+#[test]
+fn an_offer_that_comes_back_before_it_reached_the_device_is_held_and_sent_anew() {
+    let mut world = World::at_home(&format!("{FILTER_WORN}{QUIET}"));
+    wear(&mut world);
+    let waiting = vec![world.offers_put(&thermostat())[0].id];
+    // The device was away until the evening: what waits for it is looked at again.
+    world.pass(Span::hours(12));
+    world.input(&thermostat(), What::Reachable { waiting }).unwrap();
+    assert_eq!(stages(&funnel(&world)), [("matched", 1), ("held", 1)]);
+    world.pass(Span::hours(12));
+    assert_eq!(stages(&funnel(&world)), [("matched", 2), ("held", 1), ("sent", 1)]);
+    let offer = world.offers_put(&thermostat())[0].id;
+    receipt(&mut world, offer, "shown");
+    assert_eq!(stages(&funnel(&world))[2..], [("sent", 1), ("delivered", 1), ("shown", 1)]);
+}
+
+#[test]
+fn a_silent_look_counts_on_the_retailers_day() {
+    let mut world = World::with(FILTER_WORN);
+    world.register(&thermostat());
+    world.link(&thermostat(), "p1", &[]);
+    world.pass(Timestamp::parse_rfc3339("2026-03-18T23:30:00Z").unwrap() - world.now);
+    wear(&mut world);
+    let days: Vec<_> = funnel(&world).days.into_iter().map(|day| day.day).collect();
+    assert_eq!(days, ["2026-03-19"], "it is past midnight in Paris");
 }
 
 #[test]
@@ -267,6 +295,42 @@ fn an_order_of_the_product_counts_within_the_window_and_while_it_stands() {
 }
 
 #[test]
+fn homes_of_a_trigger_that_holds_nobody_out_are_not_compared() {
+    let world = worn(FILTER_WORN);
+    let report = world.counted(&shop(), Uplift::new(Asked::default(), Span::days(14), world.now)).report();
+    assert!(report.triggers.is_empty(), "{report:?}");
+}
+
+#[test]
+fn an_order_of_another_product_is_not_what_the_trigger_sells() {
+    let mut ledger = Ledger::default();
+    let at = Timestamp(0);
+    let said = |group: Group| Spoken {
+        offer: 1,
+        trigger: "worn".to_owned(),
+        product: Some("filter".to_owned()),
+        kind: None,
+        model: None,
+        at,
+        day: Day(0),
+        hour: 0,
+        group,
+        fates: 0,
+    };
+    ledger.take(&Noted::Spoke(said(Group::Treated)));
+    let ordered = |product: &str, order: u64| {
+        let product = product.to_owned().try_into().unwrap();
+        Noted::Ordered { order, offer: 9, product, at: at + Span::days(1), stands: true }
+    };
+    for (product, bought) in [("beans", 0), ("filter", 1)] {
+        ledger.take(&ordered(product, bought));
+        let mut uplift = Uplift::new(Asked::default(), Span::days(14), at);
+        uplift.add(std::slice::from_ref(&ledger)).unwrap();
+        assert_eq!(uplift.report().triggers[0].treated.ordered, bought, "{product}");
+    }
+}
+
+#[test]
 fn who_is_compared_stays_on_the_side_of_the_first_draw() {
     let mut world = drawn(true);
     // Nobody is held out any more; the filter is changed, and worn again.
@@ -303,6 +367,14 @@ fn a_withdrawal_soon_after_an_offer_is_put_down_to_it() {
 }
 
 #[test]
+fn a_no_to_what_was_never_granted_is_no_withdrawal() {
+    let mut world = worn(FILTER_WORN);
+    let no = r#"{"set":[{"purpose":"profiling.usage","granted":false}]}"#;
+    world.up(&thermostat(), "up/consent", no).unwrap();
+    assert_eq!(opt_outs(&world).spoken_to.opted_out, 0);
+}
+
+#[test]
 fn a_pause_and_a_release_are_opt_outs_of_one_home() {
     let mut world = drawn(false);
     let until = world.now + Span::days(30);
@@ -330,7 +402,7 @@ fn full() -> Ledger {
         let day = Day(20_000 + i32::try_from(n / 60).unwrap());
         let stopped_by = Some(format!("conditions:{:0>50}", n % 60));
         ledger.take(&Noted::Looked { trigger: trigger(n), day, stopped_by });
-        ledger.take(&Noted::Spoke(hearthway_core::report::Spoken {
+        ledger.take(&Noted::Spoke(Spoken {
             offer: u64::MAX,
             trigger: name(n % 60),
             product: Some(name(n)),
@@ -339,7 +411,7 @@ fn full() -> Ledger {
             at: Timestamp(i64::MAX),
             day,
             hour: 23,
-            group: hearthway_core::report::Group::HeldOut,
+            group: Group::HeldOut,
             fates: u16::MAX,
         }));
         let product = name(n).try_into().unwrap();

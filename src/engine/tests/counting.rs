@@ -126,3 +126,34 @@ fn a_ledger_beyond_the_months_that_are_kept_goes_with_the_next_of_its_home() {
     let late = Noted::Became { offer: 7, fate: hearthway_core::report::Fate::Expired };
     assert_eq!(take(Note { what: late, ..note(month(0)) }), 1);
 }
+
+#[test]
+fn the_bytes_of_a_ledger_of_version_1_stay_as_they_are() {
+    let mut ledger = hearthway_core::report::Ledger::default();
+    let trigger = TriggerId::new("t").unwrap();
+    let day = hearthway_core::report::Day(20_000);
+    ledger.take(&Noted::Looked { trigger, day, stopped_by: Some("age:old".into()) });
+    ledger.take(&Noted::Spoke(hearthway_core::report::Spoken {
+        offer: 7,
+        trigger: "t".into(),
+        product: Some("p".into()),
+        kind: None,
+        model: Some("m".into()),
+        at: START,
+        day,
+        hour: 9,
+        group: hearthway_core::report::Group::Treated,
+        fates: 0,
+    }));
+    let product = ProductId::new("p").unwrap();
+    ledger.take(&Noted::Ordered { order: 3, offer: 7, product, at: START, stands: true });
+    ledger.take(&Noted::OptedOut { at: START, kind: hearthway_core::report::OptOutKind::Paused });
+    let bytes = codec::encode(Schema::Ledger, &ledger);
+    assert_eq!(
+        data_encoding::HEXLOWER.encode(&bytes),
+        "a713010000000000040174076167653a6f6c640170016d01000101c0b80201010700010200010380b09eaaa167c0b8020901000103070280b09eaaa167010180b09eaaa16701009de591aa"
+    );
+    let key = keys::ledger(&join().retailer, join().household, hearthway_core::report::Month(1));
+    let read: hearthway_core::report::Ledger = codec::decode(Schema::Ledger, &key, &bytes).unwrap();
+    assert_eq!(read, ledger);
+}
