@@ -17,6 +17,7 @@
 //! | [`words`] | the reasons of a trace, in people's languages |
 //! | [`input`], [`decision`], [`trace`] | what happened; what follows; why, step by step |
 //! | [`decide`] | the one entry and the pipeline |
+//! | [`report`] | what became of triggers: what is counted of a decision, and what is told of it |
 //!
 //! Invariants of this package: no I/O, no clock, no randomness, no async (see `clippy.toml`
 //! and `Cargo.toml`); time and entropy are arguments; ids are derived from their cause;
@@ -31,6 +32,7 @@ pub mod input;
 pub mod limits;
 pub mod model;
 pub mod money;
+pub mod report;
 pub mod rules;
 pub mod shared;
 pub mod time;

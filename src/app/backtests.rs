@@ -1,4 +1,5 @@
-//! Backtests that the gateway makes while it works: asked for, watched, fetched when done.
+//! Backtests and forecasts of reach that the gateway makes while it works: asked for, watched,
+//! fetched when done.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +14,9 @@ use super::tokens::{Caller, Scope};
 use super::triggers::{compiled, name_trigger};
 use super::{App, Failure};
 use crate::engine::backtest::{Backtest, Listener, Progress, Report};
+use crate::engine::reach::{DAYS_DEFAULT, DAYS_MAX, ReachReport};
 use crate::engine::{Engine, Window, entropy};
+use crate::store::StoreError;
 
 /// Backtests at work at once: each takes a core.
 const AT_WORK_MAX: usize = 1;
@@ -21,6 +24,11 @@ const AT_WORK_MAX: usize = 1;
 const KEPT_MAX: usize = 16;
 /// Triggers of one backtest: what one body can hold.
 const TRIGGERS_MAX: usize = 1_000;
+
+/// What the id of a backtest begins with.
+const BACKTEST: &str = "bt";
+/// What the id of a forecast of reach begins with.
+const REACH: &str = "re";
 
 /// What is to be tested.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +53,8 @@ pub enum Standing {
     Running(Progress),
     /// Done.
     Done(Box<Report>),
+    /// A forecast of reach is done.
+    Reached(Box<ReachReport>),
     /// It could not be made.
     Failed(String),
 }
@@ -125,13 +135,42 @@ impl App {
         }
         let window = Window { from: wanted.from, until: wanted.until };
         let backtest = Backtest::new(self.engine.past(), retailer.clone(), TriggerSet::build(all), window);
-        let work = self.backtests.enter(retailer)?;
+        let made = move |listener: &mut dyn Listener| {
+            Ok(backtest.run(listener)?.map(|report| Standing::Done(Box::new(report))))
+        };
+        self.begin(BACKTEST, retailer, made)
+    }
+
+    /// Begins a forecast of whom a trigger would reach, and of what it would send in a day by the
+    /// last `days`; gives its id.
+    pub fn begin_reach(&self, who: &Caller, trigger: &Value, days: Option<u32>) -> Result<String, Failure> {
+        let retailer = who.retailer(Scope::TriggersWrite)?;
+        let days = days.unwrap_or(DAYS_DEFAULT);
+        if !(1..=DAYS_MAX).contains(&days) {
+            return Err(Failure::invalid("/days", format!("takes 1 to {DAYS_MAX}")));
+        }
+        let trigger = compiled(trigger, retailer, &self.engine.rules())?;
+        let (past, now) = (self.engine.past(), self.now());
+        let made = move |listener: &mut dyn Listener| {
+            let report = past.reach(&trigger, now, days, listener)?;
+            Ok(report.map(|report| Standing::Reached(Box::new(report))))
+        };
+        self.begin(REACH, retailer, made)
+    }
+
+    /// Begins a job on a thread of its own: it takes as long as the log is long, and nobody waits.
+    fn begin(
+        &self,
+        kind: &str,
+        retailer: &RetailerId,
+        made: impl FnOnce(&mut dyn Listener) -> Result<Option<Standing>, StoreError> + Send + 'static,
+    ) -> Result<String, Failure> {
+        let work = self.backtests.enter(kind, retailer)?;
         let (id, engine) = (work.job().id.clone(), self.engine.clone());
-        // A thread of its own: it takes as long as the log is long, and nobody waits for it.
         let at_work = std::thread::Builder::new().name("backtest".to_owned()).spawn(move || {
-            let ended = backtest.run(&mut Watching { job: work.job(), engine: &engine });
+            let ended = made(&mut Watching { job: work.job(), engine: &engine });
             work.ends(match ended {
-                Ok(Some(report)) => Standing::Done(Box::new(report)),
+                Ok(Some(standing)) => standing,
                 Ok(None) => Standing::Failed("the gateway is stopping".to_owned()),
                 Err(error) => Standing::Failed(error.to_string()),
             });
@@ -158,19 +197,29 @@ impl App {
 
     /// How a backtest of the caller's stands.
     pub fn backtest(&self, who: &Caller, id: &str) -> Result<Standing, Failure> {
+        self.job(who, "backtest", BACKTEST, id)
+    }
+
+    /// How a forecast of reach of the caller's stands.
+    pub fn reach(&self, who: &Caller, id: &str) -> Result<Standing, Failure> {
+        self.job(who, "forecast of reach", REACH, id)
+    }
+
+    fn job(&self, who: &Caller, what: &'static str, kind: &str, id: &str) -> Result<Standing, Failure> {
         let retailer = who.retailer(Scope::TriggersWrite)?;
-        let missing = || Failure::not_found("backtest", id.chars().take(80).collect::<String>());
-        self.backtests.get(retailer, id).map(|job| job.standing()).ok_or_else(missing)
+        let missing = || Failure::not_found(what, id.chars().take(80).collect::<String>());
+        let found = self.backtests.get(retailer, id).filter(|job| job.id.starts_with(kind));
+        found.map(|job| job.standing()).ok_or_else(missing)
     }
 }
 
 impl Backtests {
-    fn enter(&self, retailer: &RetailerId) -> Result<AtWork, Failure> {
+    fn enter(&self, kind: &str, retailer: &RetailerId) -> Result<AtWork, Failure> {
         let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if jobs.iter().filter(|job| job.is_at_work()).count() >= AT_WORK_MAX {
             return Err(Failure::Conflict("another backtest is at work; ask again when it is done".to_owned()));
         }
-        let id = format!("bt_{}", base32(&entropy::draw().to_be_bytes()));
+        let id = format!("{kind}_{}", base32(&entropy::draw().to_be_bytes()));
         let job = Arc::new(Job { id, retailer: retailer.clone(), standing: Mutex::default() });
         jobs.push_back(Arc::clone(&job));
         if jobs.len() > KEPT_MAX {
@@ -205,22 +254,22 @@ mod tests {
     #[test]
     fn a_backtest_whose_thread_panics_has_failed_and_makes_room_for_the_next() {
         let (backtests, retailer) = (Backtests::default(), RetailerId::new("shop").unwrap());
-        let work = backtests.enter(&retailer).unwrap();
+        let work = backtests.enter(BACKTEST, &retailer).unwrap();
         let id = work.job().id.clone();
-        assert!(backtests.enter(&retailer).is_err(), "one is at work");
+        assert!(backtests.enter(BACKTEST, &retailer).is_err(), "one is at work");
         let thread = std::thread::spawn(move || {
             work.job().stands(Standing::Running(Progress::default()));
             panic!("the backtest breaks");
         });
         assert!(thread.join().is_err());
         assert!(matches!(backtests.get(&retailer, &id).unwrap().standing(), Standing::Failed(_)));
-        backtests.enter(&retailer).expect("there is room again");
+        backtests.enter(BACKTEST, &retailer).expect("there is room again");
     }
 
     #[test]
     fn a_backtest_that_ended_keeps_how_it_ended() {
         let (backtests, retailer) = (Backtests::default(), RetailerId::new("shop").unwrap());
-        let work = backtests.enter(&retailer).unwrap();
+        let work = backtests.enter(BACKTEST, &retailer).unwrap();
         let id = work.job().id.clone();
         work.ends(Standing::Failed("the log cannot be read".to_owned()));
         let standing = backtests.get(&retailer, &id).unwrap().standing();

@@ -28,6 +28,7 @@ pub mod profiles;
 pub mod provisioning;
 pub mod quarantine;
 pub mod registry;
+pub mod reports;
 pub mod roles;
 pub mod rows;
 /// Retailers and makers.
@@ -110,6 +111,7 @@ pub struct App {
     watched: RwLock<Vec<Watched>>,
     brokers: broker::Brokers,
     backtests: backtests::Backtests,
+    reports: reports::Reports,
     backups: std::sync::OnceLock<backups::Backups>,
     telemetry_s: u32,
     calls_per_second: u32,
@@ -151,6 +153,7 @@ impl App {
             watched: RwLock::default(),
             brokers: broker::Brokers::default(),
             backtests: backtests::Backtests::default(),
+            reports: reports::Reports::default(),
             backups: std::sync::OnceLock::new(),
             telemetry_s: settings.telemetry_s,
             calls_per_second: settings.calls_per_second,

@@ -66,6 +66,8 @@ scopes! {
     BackupsRead = "backups.read";
     /// Say what surrounds homes: weather, tariff, season.
     ContextWrite = "context.write";
+    /// Read reports: counts of the retailer's own homes.
+    ReportsRead = "reports.read";
 }
 
 /// What a token is for.
@@ -129,7 +131,7 @@ impl TokenRole {
             ],
             TokenRole::Maker => &[KeysWrite, ModelsRead, ModelsWrite, DevicesRegister, DevicesRead, DevicesSuspend],
             TokenRole::RetailerAdmin => &RETAILER_SCOPES,
-            TokenRole::Marketer => &[ModelsRead, ProductsRead, TriggersRead, TriggersWrite],
+            TokenRole::Marketer => &[ModelsRead, ProductsRead, TriggersRead, TriggersWrite, ReportsRead],
             TokenRole::Support => &[
                 ModelsRead,
                 DevicesRead,
@@ -148,7 +150,7 @@ impl TokenRole {
 }
 
 /// What a retailer's tokens can do at all; a service's listed scopes are among them.
-pub(super) const RETAILER_SCOPES: [Scope; 19] = {
+pub(super) const RETAILER_SCOPES: [Scope; 20] = {
     use Scope::*;
     [
         ModelsRead,
@@ -170,5 +172,6 @@ pub(super) const RETAILER_SCOPES: [Scope; 19] = {
         OrdersCancel,
         DecisionsRead,
         ContextWrite,
+        ReportsRead,
     ]
 };

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{anyhow, bail};
+use hearthway_core::id::RetailerId;
 
 use crate::app::Rulebook;
 use crate::config::Config;
@@ -36,6 +37,19 @@ impl Place {
         let (store, _) = open(&config, when_it_runs)?;
         let rulebook = Rulebook::open(store.clone())?;
         Ok(Past::at_rest(store, rulebook))
+    }
+}
+
+/// The retailer that is meant: the one that is named, or the only one.
+pub(super) fn retailer_of(past: &Past, named: Option<&RetailerId>) -> anyhow::Result<RetailerId> {
+    let rules = past.rules();
+    let known: Vec<&str> = rules.retailers.keys().map(RetailerId::as_str).collect();
+    match (named, known.as_slice()) {
+        (Some(named), _) if rules.retailers.contains_key(named) => Ok(named.clone()),
+        (Some(named), _) => bail!("there is no retailer `{named}`; there is {}", known.join(", ")),
+        (None, [only]) => Ok(RetailerId::new(only)?),
+        (None, []) => bail!("this gateway has no retailer"),
+        (None, _) => bail!("say which retailer is meant by `--retailer`: {}", known.join(", ")),
     }
 }
 

@@ -14,7 +14,9 @@ mod gateway_client;
 pub mod openapi;
 pub mod pki;
 pub mod publish;
+pub mod reach;
 pub mod replay;
+pub mod report;
 pub mod restore;
 pub mod serve;
 pub mod triggers;
@@ -57,6 +59,8 @@ pub enum Command {
     Replay(replay::Replay),
     /// Runs the input log through other triggers: what would have been sent, and what not.
     Backtest(backtest::BacktestCommand),
+    /// Tells what became of triggers: how far they came, what they sold, whom they drove away.
+    Report(report::ReportCommand),
     /// Says why a trigger did or did not send in a household.
     Explain(explain::Explain),
     /// Prints the OpenAPI document of the HTTP API.
@@ -75,6 +79,7 @@ pub fn run() -> ExitCode {
         Command::Restore(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Backtest(command) => command.run(),
+        Command::Report(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Openapi(command) => command.run(),
     }

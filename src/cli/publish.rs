@@ -69,7 +69,7 @@ impl Publish {
 
     async fn publish(&self, gateway: &GatewayClient, files: &Result<Vec<SourceFile>, String>) -> anyhow::Result<()> {
         let files = files.as_ref().map_err(|error| anyhow!("{error}"))?;
-        let definitions = triggers::definitions(files)?;
+        let definitions = triggers::definitions_of(files)?;
         let lines: String = definitions.iter().map(|(_, definition)| format!("{definition}\n")).collect();
         let others = if self.pause_others { "pause" } else { "keep" };
         match gateway.post_lines(&format!("/v1/triggers:publish?others={others}"), lines).await? {

@@ -3,15 +3,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use hearthway_core::id::{RetailerId, TriggerId};
 use hearthway_core::rules::RuleSet;
-use hearthway_core::trigger::{self, CaseOutcome, Checked, Conflict, Problem, SourceFile, World};
+use hearthway_core::trigger::{self, CaseOutcome, Checked, Conflict, Problem, SourceFile, Trigger, World};
 
 use serde_json::Value;
 
 use crate::config::samples::{Catalog, SampleError};
+use crate::engine::Past;
 
 /// The code of a case that did not come out.
 const CASE_FAILED: &str = "trigger.case_failed";
@@ -28,6 +30,8 @@ pub enum Triggers {
     Publish(super::publish::Publish),
     /// Says what a trigger would do about an input in a household; nothing is written or sent.
     Try(super::explain::Try),
+    /// Says whom triggers would reach of a retailer's homes, and what they would have sent lately.
+    Reach(super::reach::Reach),
     /// Prints the JSON Schema of trigger files, which editors use.
     Schema,
 }
@@ -39,6 +43,7 @@ impl Triggers {
             Triggers::Check(check) => check.run(),
             Triggers::Publish(publish) => publish.run(),
             Triggers::Try(trial) => trial.run(),
+            Triggers::Reach(reach) => reach.run(),
             Triggers::Schema => {
                 super::say(&trigger::file_schema());
                 ExitCode::SUCCESS
@@ -159,7 +164,7 @@ struct Examined {
 
 /// The triggers of the files as JSON, each with the name of its file. What a case names as a file of
 /// its own is put in its place: a gateway reads none.
-pub(super) fn definitions(sources: &[SourceFile]) -> anyhow::Result<Vec<(String, Value)>> {
+pub(super) fn definitions_of(sources: &[SourceFile]) -> anyhow::Result<Vec<(String, Value)>> {
     let mut all = Vec::new();
     for source in sources {
         let file: Value = toml::from_str(&source.text).with_context(|| format!("reading `{}`", source.name))?;
@@ -241,6 +246,34 @@ fn read_source(path: &Path) -> Result<SourceFile, CheckError> {
     }
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     Ok(SourceFile { name: path.display().to_string(), text })
+}
+
+/// The triggers of files, checked against a gateway's own models and products.
+pub(super) fn sound_triggers(
+    past: &Past,
+    retailer: &RetailerId,
+    paths: &[PathBuf],
+) -> anyhow::Result<Vec<Arc<Trigger>>> {
+    let (sources, rules) = (read_sources(paths)?, past.rules());
+    let world = World {
+        default_locale: rules.retailers.get(retailer).map_or("en", |retailer| &retailer.default_locale),
+        retailer: retailer.clone(),
+        version: 1,
+        models: &rules.models,
+        products: &rules.products,
+    };
+    let checked = trigger::check(&sources, &world);
+    if !checked.is_sound() {
+        tell_problems(&sources, &checked);
+        anyhow::bail!("the triggers have errors; mend them first");
+    }
+    Ok(checked.triggers)
+}
+
+/// The triggers of files and directories as JSON. A gateway checks them against its own models and products.
+pub(super) fn definitions(paths: &[PathBuf]) -> anyhow::Result<Vec<Value>> {
+    let sources = if paths.is_empty() { Vec::new() } else { read_sources(paths)? };
+    Ok(definitions_of(&sources)?.into_iter().map(|(_, definition)| definition).collect())
 }
 
 impl Examined {

@@ -1,16 +1,16 @@
-//! The budgets of all triggers: one ledger in memory for all shards, and a row per order that holds
+//! The budgets of all triggers: one sum of draws in memory for all shards, and a row per order that holds
 //! something of it.
 //!
 //! A draw is counted the moment it is granted, under one lock, so that two shards never sell the same
 //! unit. Its row is part of the commit that makes the order; where that commit does not come to be,
 //! the draw is given back. What an order gives back is free only when that is on disk. So at every
-//! instant the ledger holds at least what the rows say, and a start that adds the rows up finds what
+//! instant the sum holds at least what the rows say, and a start that adds the rows up finds what
 //! was sold: a kill neither loses a unit nor sells one twice.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 
-use hearthway_core::budget::{Budget, Draw, Drawn, Ledger, Purse, Spent, TakenCode};
+use hearthway_core::budget::{AllDrawn, Budget, Draw, Drawn, Purse, Spent, TakenCode};
 use hearthway_core::decision::{Change, Decision, Effect};
 use hearthway_core::id::{OfferId, OrderId, PoolId, RetailerId, TriggerId};
 use hearthway_core::money::Currency;
@@ -29,7 +29,7 @@ const THRESHOLDS_PERCENT: [u64; 2] = [90, 100];
 
 /// All budgets.
 pub(super) struct Budgets {
-    ledger: Mutex<Ledger>,
+    held: Mutex<AllDrawn>,
     draws: Counter,
     refusals: Counter,
     returns: Counter,
@@ -38,15 +38,15 @@ pub(super) struct Budgets {
 impl Budgets {
     /// Adds up what orders hold.
     pub(super) fn open(store: &dyn Store) -> Result<Arc<Budgets>, StoreError> {
-        let mut ledger = Ledger::default();
+        let mut held = AllDrawn::default();
         rows::walk(store, &keys::draws(), |key, bytes| {
             if let Some(retailer) = keys::retailer_of(key) {
-                ledger.add(&retailer, &codec::decode::<Drawn>(Schema::Draw, key, bytes)?);
+                held.add(&retailer, &codec::decode::<Drawn>(Schema::Draw, key, bytes)?);
             }
             Ok(true)
         })?;
         Ok(Arc::new(Budgets {
-            ledger: Mutex::new(ledger),
+            held: Mutex::new(held),
             draws: metrics::counter!(names::BUDGET_DRAWS),
             refusals: metrics::counter!(names::BUDGET_REFUSALS),
             returns: metrics::counter!(names::BUDGET_RETURNS),
@@ -55,7 +55,7 @@ impl Budgets {
 
     /// What is drawn from a trigger's budget, by orders on disk and on their way to it.
     pub(super) fn spent(&self, retailer: &RetailerId, trigger: &TriggerId, currency: Option<Currency>) -> Spent {
-        lock(&self.ledger).spent(retailer, trigger, currency)
+        lock(&self.held).spent(retailer, trigger, currency)
     }
 }
 
@@ -83,7 +83,7 @@ impl Purse for Asking {
     }
 
     fn draw(&self, draw: &Draw<'_>) -> bool {
-        let Some((before, after)) = lock(&self.budgets.ledger).draw(draw) else {
+        let Some((before, after)) = lock(&self.budgets.held).draw(draw) else {
             self.budgets.refusals.increment(1);
             return false;
         };
@@ -155,7 +155,7 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         if !self.is_kept {
-            lock(&self.budgets.ledger).give_back(&self.retailer, &self.drawn);
+            lock(&self.budgets.held).give_back(&self.retailer, &self.drawn);
         }
     }
 }
@@ -196,8 +196,8 @@ impl Draws {
             return;
         }
         budgets.returns.increment(self.given_back.len() as u64);
-        let mut ledger = lock(&budgets.ledger);
-        self.given_back.iter().for_each(|(retailer, drawn)| ledger.give_back(retailer, drawn));
+        let mut held = lock(&budgets.held);
+        self.given_back.iter().for_each(|(retailer, drawn)| held.give_back(retailer, drawn));
     }
 
     /// It is not on disk, as far as the store says. What would have been given back stays drawn: should

@@ -7,6 +7,7 @@ use hearthway_core::id::HouseholdId;
 use hearthway_core::model::{Few, Household};
 
 use super::decider::Decider;
+use super::ledgers::Ledgers;
 use super::rows::{HouseholdRow, LastSnapshot};
 use super::seen::Pages;
 use super::tail::Tail;
@@ -19,6 +20,8 @@ pub(super) struct Known {
     pub(super) row: HouseholdRow,
     /// Older message ids of its devices, as far as they were asked for.
     pub(super) pages: Pages,
+    /// What reports count of it, as far as it was asked for.
+    pub(super) ledgers: Ledgers,
     /// Decisions of this household that are not yet on disk.
     pub(super) in_flight: usize,
     /// Bytes of its record when last written.
@@ -57,7 +60,8 @@ impl Facts {
                 Stored { row, record_bytes: 0, tail: Tail::default() }
             });
             self.make_room();
-            let known = Known { row, pages: Pages::default(), in_flight: 0, record_bytes, tail, used: false };
+            let (pages, ledgers) = (Pages::default(), Ledgers::default());
+            let known = Known { row, pages, ledgers, in_flight: 0, record_bytes, tail, used: false };
             self.known.insert(id, known);
             self.order.push_back(id);
         }

@@ -15,10 +15,12 @@
 //! | `budget` | what orders of all homes draw from budgets |
 //! | `codes` | unique codes of pools, each for one offer |
 //! | `tail` | what happened to a household since its record was written |
+//! | `ledgers`, `reports` | what reports count, and what they tell |
 //! | `poison`, `quarantine`, `excerpt` | what nobody understood or what failed us, redacted, for its maker |
 //! | `timers` | deadlines of households |
 //! | `explain` | why, also of silence |
 //! | `past`, `replay`, `backtest` | the log decided again: as it was, and with other triggers |
+//! | `reach` | whom a trigger would reach |
 
 pub mod backtest;
 mod budget;
@@ -30,6 +32,7 @@ pub mod explain;
 mod facts;
 mod house;
 mod job;
+mod ledgers;
 mod log;
 pub mod metrics;
 mod outbox;
@@ -37,7 +40,9 @@ pub mod past;
 mod poison;
 mod prepared;
 pub mod quarantine;
+pub mod reach;
 pub mod replay;
+pub mod reports;
 pub mod routes;
 pub mod rows;
 mod seen;

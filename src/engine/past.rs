@@ -79,6 +79,16 @@ impl Past {
         })
     }
 
+    /// When the newest input of all came; none where all logs are empty.
+    pub fn newest(&self) -> Result<Option<Timestamp>, StoreError> {
+        let mut newest = None;
+        self.households(|household| {
+            newest = newest.max(self.newest_input(household)?.map(|(_, at)| at));
+            Ok(())
+        })?;
+        Ok(newest)
+    }
+
     /// The number and the time of a household's newest input; none where its log is empty.
     pub(super) fn newest_input(&self, household: HouseholdId) -> Result<Option<(u64, Timestamp)>, StoreError> {
         let mut newest = None;

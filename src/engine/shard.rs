@@ -17,6 +17,7 @@ use hearthway_core::id::{DeviceKey, HouseholdId, InputId};
 use hearthway_core::input::{Command, Input, What};
 use hearthway_core::limits::PAYLOAD_BYTES_MAX;
 use hearthway_core::model::Household;
+use hearthway_core::report;
 use hearthway_core::time::Timestamp;
 use hearthway_core::wire::DownMessage;
 
@@ -108,6 +109,7 @@ impl Shard {
             known.in_flight = known.in_flight.saturating_sub(1);
             if known.in_flight == 0 {
                 known.pages.settle();
+                known.ledgers.settle();
             }
         }
         prepared.mark.as_ref().and_then(|mark| self.in_flight.remove(mark)).unwrap_or_default()
@@ -316,7 +318,11 @@ impl Shard {
         if !leaving.is_empty() && self.house.moves.load(Ordering::Relaxed) >= MOVES_IN_FLIGHT_MAX {
             return Step::answer(waiter, retry("many devices are moving"));
         }
+        let notes = report::notes(&facts, &decision, &rules);
         drop(facts);
+        if let Err(error) = self.open_ledgers(household, &notes) {
+            return self.unreadable(waiter, &error);
+        }
         let told = mark.as_ref().and_then(|_| seen::told(&input, &decision));
         let remembered = mark.as_ref().map(|mark| (mark, told.as_ref()));
         let applied = match guarded(|| self.apply(household, &input, &decision, remembered, &leaving)) {
@@ -328,7 +334,10 @@ impl Shard {
         if let Some(mark) = &mark {
             self.in_flight.entry(mark.clone()).or_default();
         }
-        let Applied { facts, kept, writes, snapshot } = applied;
+        let Applied { facts, kept, mut writes, snapshot } = applied;
+        if let Some(known) = self.facts.get_mut(household).filter(|_| !notes.is_empty()) {
+            known.ledgers.write(household, &notes, &mut writes);
+        }
         let mut prepared = Prepared {
             shard: self.index,
             epoch: self.epoch,
@@ -407,6 +416,14 @@ impl Shard {
         self.load(household)?;
         let known = self.facts.get_mut(household).expect("its facts were just read");
         known.pages.find(&known.row, mark, &*self.house.store)
+    }
+
+    /// Has the ledgers at hand that reports count into.
+    fn open_ledgers(&mut self, household: HouseholdId, notes: &[report::Note]) -> Result<(), StoreError> {
+        match self.facts.get_mut(household).filter(|_| !notes.is_empty()) {
+            Some(known) => known.ledgers.open(household, notes, &*self.house.store),
+            None => Ok(()),
+        }
     }
 
     /// The household after a decision, and its record. A household that would outgrow its record

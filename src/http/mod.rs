@@ -20,6 +20,7 @@ mod openapi;
 mod orders;
 mod profiles;
 mod quarantine;
+mod reports;
 mod request;
 mod routes;
 mod serve;

@@ -8,7 +8,7 @@ use axum::routing::{self, MethodRouter};
 
 use super::{
     Shared, backup, broker, catalog, claims, codes, context, decisions, devices, offers, orders, profiles, quarantine,
-    system, tenants, triggers,
+    reports, system, tenants, triggers,
 };
 
 /// One route with what the document says of it.
@@ -182,6 +182,13 @@ pub(super) fn all() -> Vec<Entry> {
         get("/v1/backtests/{backtest}", triggers::get_backtest, "How far a backtest is, and its report")
             .answer(200, r#"{"backtest":"bt_…","state":"done","report":{"sent":31}}"#),
     ];
+    let forecasts = [
+        post("/v1/triggers:reach", triggers::begin_reach, "Whom this trigger would reach of the shop's homes, and what it would have sent in the last days")
+            .body(r#"{"trigger":{"id":"filter-worn","kind":"offer"},"days":14}"#)
+            .answer(202, r#"{"reach":"re_…","state":"running"}"#),
+        get("/v1/triggers:reach/{reach}", triggers::get_reach, "How far a forecast of reach is, and its report")
+            .answer(200, r#"{"reach":"re_…","state":"done","report":{"trigger":"filter-worn","stages":[{"stage":"homes","households":120},{"stage":"device","households":96},{"stage":"consent","households":61}],"blocked_by":[{"reason":"consent:no_consent","households":35}],"conditions_hold":61,"held_out":6,"history":{"days":14.0,"sent":43,"households":41,"sent_per_day":3.07}}}"#),
+    ];
     let customers = [
         post("/v1/claims/preview", claims::preview, "What a claim code would link")
             .body(r#"{"code":"7K4Q-9XMP"}"#)
@@ -239,6 +246,25 @@ pub(super) fn all() -> Vec<Entry> {
             "limit",
         ]),
     ];
+    let days: &[&str] = &["from", "until", "trigger", "format"];
+    let window: &[&str] = &["from", "until", "trigger", "window", "format"];
+    let told = [
+        get("/v1/reports/funnel", reports::funnel, "From woken triggers to orders, by trigger and day, and what stood in the way; `format=csv` for a table")
+            .query(days)
+            .answer(200, r#"{"report":"funnel","retailer":"shop-a","zone":"Europe/Paris","from":"2026-11-01","until":null,"households":120,"uncounted":0,"triggers":[{"trigger":"filter-worn","stages":[{"stage":"matched","decisions":340,"households":96},{"stage":"sent","decisions":41,"households":38}],"blocked_by":[{"reason":"consent:no_consent","decisions":12,"households":9}],"days":[{"day":"2026-11-10","stages":[{"stage":"sent","decisions":3,"households":3}]}]}]}"#),
+        get("/v1/reports/uplift", reports::uplift, "What triggers sell beside the homes that they hold out, with its 95 % interval")
+            .query(window)
+            .answer(200, r#"{"report":"uplift","retailer":"shop-a","zone":"Europe/Paris","from":null,"until":null,"households":2000,"uncounted":0,"window_s":1209600,"method":"Newcombe 1998, method 10 (hybrid score), 95 %","triggers":[{"trigger":"filter-worn","treated":{"households":1810,"ordered":272,"rate":0.1503,"still_open":0},"held_out":{"households":190,"ordered":19,"rate":0.1,"still_open":0},"uplift":{"difference":0.0503,"low":-0.0024,"high":0.0887},"changed_side":0}]}"#),
+        get("/v1/reports/opt-outs", reports::opt_outs, "Homes that withdrew soon after an offer, beside those that were held out")
+            .query(window)
+            .answer(200, r#"{"report":"opt-outs","retailer":"shop-a","zone":"Europe/Paris","from":null,"until":null,"households":2000,"uncounted":0,"within_s":604800,"triggers":[{"trigger":"filter-worn","spoken_to":{"households":1810,"opted_out":31,"rate":0.0171,"consent_withdrawn":20,"paused":8,"released":4},"held_out":{"households":190,"opted_out":2,"rate":0.0105,"consent_withdrawn":2,"paused":0,"released":0},"more":{"difference":0.0066,"low":-0.0212,"high":0.0171},"drives_opt_outs":false,"ordered":250}]}"#),
+        get("/v1/reports/blocked-reasons", reports::blocked_reasons, "What stopped triggers, by step and reason")
+            .query(days)
+            .answer(200, r#"{"report":"blocked-reasons","retailer":"shop-a","zone":"Europe/Paris","from":null,"until":null,"households":120,"uncounted":0,"triggers":[{"trigger":"filter-worn","matched":{"decisions":340,"households":96},"blocked":{"decisions":299,"households":90},"blocked_by":[{"reason":"consent:no_consent","decisions":12,"households":9}]}]}"#),
+        get("/v1/reports/channel", reports::channel, "What was said and answered, by kind and model of device and hour of day")
+            .query(days)
+            .answer(200, r#"{"report":"channel","retailer":"shop-a","zone":"Europe/Paris","from":null,"until":null,"households":120,"uncounted":0,"rows":[{"kind":"thermostat","model":"th-200","hour":18,"sent":12,"shown":11,"answered":7,"accepted":4}]}"#),
+    ];
     let brokers = [
         post(
             "/broker/auth",
@@ -268,9 +294,11 @@ pub(super) fn all() -> Vec<Entry> {
     group("Operator", operator)
         .chain(group("Makers", maker))
         .chain(group("Catalogue and triggers", shop))
+        .chain(group("Catalogue and triggers", forecasts))
         .chain(group("Customers", customers))
         .chain(group("Devices", fleet))
         .chain(group("Offers, orders, decisions", sales))
+        .chain(group("Reports", told))
         .chain(group("Brokers", brokers))
         .chain(group("System", house))
         .collect()

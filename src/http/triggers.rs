@@ -230,14 +230,41 @@ pub(super) async fn get_backtest(
     Who(who): Who,
     Path(id): Path<String>,
 ) -> ApiResult {
-    let progress = |state: &str, households: u64, total: u64, inputs: u64| json!({"backtest": id, "state": state, "households": households, "households_total": total, "inputs": inputs});
-    Ok(Json(match shared.app.backtest(&who, &id)? {
+    Ok(standing("backtest", &id, shared.app.backtest(&who, &id)?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReachBody {
+    trigger: Value,
+    days: Option<u32>,
+}
+
+pub(super) async fn begin_reach(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Body(body): Body<ReachBody>,
+) -> ApiResult {
+    let id = shared.app.begin_reach(&who, &body.trigger, body.days)?;
+    Ok((StatusCode::ACCEPTED, Json(json!({"reach": id, "state": "running"}))).into_response())
+}
+
+pub(super) async fn get_reach(State(shared): State<Arc<Shared>>, Who(who): Who, Path(id): Path<String>) -> ApiResult {
+    Ok(standing("reach", &id, shared.app.reach(&who, &id)?))
+}
+
+/// How a job stands; `name` is what its id is called.
+fn standing(name: &str, id: &str, standing: Standing) -> Response {
+    let progress = |state: &str, households: u64, total: u64, inputs: u64| json!({"state": state, "households": households, "households_total": total, "inputs": inputs});
+    let mut told = match standing {
         Standing::Begun => progress("running", 0, 0, 0),
         Standing::Running(at) => progress("running", at.households, at.households_total, at.inputs),
-        Standing::Done(report) => json!({"backtest": id, "state": "done", "report": report}),
-        Standing::Failed(detail) => json!({"backtest": id, "state": "failed", "detail": detail}),
-    })
-    .into_response())
+        Standing::Done(report) => json!({"state": "done", "report": report}),
+        Standing::Reached(report) => json!({"state": "done", "report": report}),
+        Standing::Failed(detail) => json!({"state": "failed", "detail": detail}),
+    };
+    told[name] = id.into();
+    Json(told).into_response()
 }
 
 fn begun(id: &str) -> Response {

@@ -91,6 +91,8 @@ schemas! {
     Draw = 19, version 1;
     /// A unique code of a pool.
     Code = 20, version 1;
+    /// What reports count of a home in a month.
+    Ledger = 21, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -340,7 +342,7 @@ mod tests {
     fn the_numbers_of_the_schemas_stay_as_they_are() {
         let kinds: Vec<_> = Schema::ALL.iter().map(|schema| (*schema as u8, format!("{schema:?}"))).collect();
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
-            Idempotency Provision Counter Engine Quarantine Tail Draw Code";
+            Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger";
         let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {

@@ -4,8 +4,9 @@
 //! numbers are big-endian, so that order of keys is order of numbers.
 
 use hearthway_core::id::{
-    DeviceKey, HouseholdId, MakerId, MoveId, OfferId, OrderId, PoolId, RetailerId, TriggerId, UniqueCode,
+    DERIVED_BYTES, DeviceKey, HouseholdId, MakerId, MoveId, OfferId, OrderId, PoolId, RetailerId, TriggerId, UniqueCode,
 };
+use hearthway_core::report::Month;
 
 /// A key: its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +64,8 @@ pub mod table {
     pub const DRAW: u8 = b'G';
     /// Unique codes of retailers' pools.
     pub const CODE: u8 = b'C';
+    /// What reports count, by retailer, home and month.
+    pub const LEDGER: u8 = b'T';
     /// A row that stands for a moment only, see [`super::probe`].
     pub const PROBE: u8 = b'Z';
 }
@@ -230,6 +233,25 @@ pub fn quarantine_of(maker: &MakerId) -> Vec<u8> {
 /// All entries of all makers.
 pub fn quarantines() -> Vec<u8> {
     KeyBuilder::table(table::QUARANTINE).prefix()
+}
+/// What is counted of a home in a month for a retailer. A home's months stand side by side.
+pub fn ledger(retailer: &RetailerId, household: HouseholdId, month: Month) -> Key {
+    let home = KeyBuilder::table(table::LEDGER).name(retailer.as_str()).fixed(household.bytes());
+    home.fixed(&month.0.to_be_bytes()).key()
+}
+/// All months of a home.
+pub fn ledgers_of_home(retailer: &RetailerId, household: HouseholdId) -> Vec<u8> {
+    KeyBuilder::table(table::LEDGER).name(retailer.as_str()).fixed(household.bytes()).prefix()
+}
+/// All months of all homes of a retailer.
+pub fn ledgers(retailer: &RetailerId) -> Vec<u8> {
+    KeyBuilder::table(table::LEDGER).name(retailer.as_str()).prefix()
+}
+/// The home and the month that a ledger's key ends with.
+pub fn home_and_month(key: &Key) -> Option<(HouseholdId, Month)> {
+    let (rest, month) = key.0.split_last_chunk::<4>()?;
+    let household = rest.last_chunk::<DERIVED_BYTES>()?;
+    Some((HouseholdId(*household), Month(u32::from_be_bytes(*month))))
 }
 /// A retailer's profile.
 pub fn profile(retailer: &RetailerId, profile: &str) -> Key {

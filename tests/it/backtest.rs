@@ -114,8 +114,7 @@ fn store_in(data: &Path) -> Arc<EmbeddedStore> {
     Arc::new(EmbeddedStore::open(&data.join("store"), EmbeddedOptions::default()).unwrap())
 }
 
-fn past_in(data: &Path) -> Past {
-    let store = store_in(data);
+fn past_of(store: Arc<EmbeddedStore>) -> Past {
     let rulebook = Rulebook::open(store.clone()).unwrap();
     Past::at_rest(store, rulebook)
 }
@@ -155,7 +154,9 @@ async fn a_week_replays_and_a_backtest_of_its_triggers_decides_what_was_decided(
     let data = folder.path();
     a_week_is_lived(data).await;
 
-    let past = past_in(data);
+    let store = store_in(data);
+    let past = past_of(store.clone());
+    let funnel = crate::reports::a_funnel_is_what_the_log_has(&past, &*store);
     let live = decided_live(&past);
     let (report, again) = backtested(&past, Window::default());
     assert!(report.counts.sent >= 3 && report.counts.held + report.counts.blocked > 0, "too little: {report:#?}");
@@ -169,8 +170,9 @@ async fn a_week_replays_and_a_backtest_of_its_triggers_decides_what_was_decided(
     let (half, later) = backtested(&past, Window { from: Some(middle), until: None });
     assert!(half.inputs < report.inputs && half.inputs > 0 && half.shorter_history == 0, "{half:#?}");
     assert!(later.is_subset(&live), "made up: {:#?}", differs(&later, &live));
-    drop(past);
+    drop((past, store));
 
+    crate::reports::the_command_tells_the_same(data, &funnel);
     the_commands_say_the_same_twice(data, &report);
     a_changed_past_is_found(data);
 }

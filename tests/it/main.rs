@@ -26,6 +26,9 @@ mod mqtt_rules;
 mod protection_flood;
 mod protection_house;
 mod protection_limits;
+#[path = "../sim/recount.rs"]
+mod recount;
+mod reports;
 mod retailer_guide;
 mod stock_clients;
 mod sync_order;

@@ -91,6 +91,13 @@ fn every_line_of_the_retailers_guide_works() {
         "warm-filter (draft) ",
         ": would ",
         "warm-filter (brouillon) ",
+        "Reach of warm-filter: homes that are left",
+        "Funnel of shop-a, the beginning to the end (Europe/Paris)",
+        "Blocked reasons of shop-a",
+        "thermostat th-200",
+        "Uplift of shop-a",
+        "Opt-outs of shop-a",
+        "trigger,treated,treated_ordered,treated_rate",
     ] {
         assert!(said.contains(wanted), "`{wanted}` is not in:\n{said}\n{shown}");
     }

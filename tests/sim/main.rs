@@ -6,6 +6,7 @@
 
 mod log_index;
 mod random;
+mod recount;
 mod seams;
 mod shop;
 mod witness;
@@ -101,5 +102,6 @@ fn every_seeded_world_keeps_every_promise() {
         assert!(counts.claims > many / 4, "worlds in which no code is typed prove nothing about claims");
         assert!(counts.exhausted > many / 20, "worlds whose budget nobody exhausts prove nothing about budgets");
         assert!(counts.explained > many, "worlds without traces explain nothing");
+        assert!(counts.reported > many, "worlds without looks report nothing");
     }
 }

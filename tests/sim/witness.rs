@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hearthway::engine::Engine;
+use hearthway::engine::reports::{Found, Question, ReportKind};
 use hearthway::engine::rows::OrderRow;
 use hearthway::store::Store;
 use hearthway::store::codec::{self, Schema};
@@ -15,9 +16,12 @@ use hearthway_core::code::{Code, Refusal};
 use hearthway_core::decision::Reply;
 use hearthway_core::id::{DERIVED_BYTES, DeviceKey, HouseholdId, MessageId, OfferId, OrderId};
 use hearthway_core::model::OrderState;
+use hearthway_core::report::Asked;
+use hearthway_core::time::Timestamp;
 use hearthway_core::trace::Verdict;
 
 use crate::log_index::LogIndex;
+use crate::recount::{recounted, told};
 use crate::shop;
 
 /// Each so many-th stored trace of a home is asked for by its time, the newest first. It is dear:
@@ -135,6 +139,7 @@ pub struct Counts {
     pub explained: u64,
     /// Accepts that a budget had no room for.
     pub exhausted: u64,
+    pub reported: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -146,6 +151,7 @@ impl std::ops::AddAssign for Counts {
         self.claims += more.claims;
         self.explained += more.explained;
         self.exhausted += more.exhausted;
+        self.reported += more.reported;
     }
 }
 
@@ -264,7 +270,7 @@ impl Witness {
         assert!(sold <= shop::BUDGET, "{sold} orders on a budget of {}", shop::BUDGET);
         let trigger = "filter-worn".parse().unwrap();
         let spent = engine.spent(&shop::retailer(), &trigger, None).count;
-        assert_eq!(spent, sold as u64, "the ledger beside the orders");
+        assert_eq!(spent, sold as u64, "what is drawn beside the orders");
     }
 
     /// No promise is broken that shows at any time.
@@ -317,6 +323,19 @@ impl Witness {
             assert!(replayed.differences.is_empty(), "{id} does not replay: {:#?}", replayed.differences);
             self.check_explains(engine, id);
         }
+        self.check_report(engine);
+    }
+
+    /// The funnel counts what the log, the offers and the orders have, each once: whatever crashed.
+    fn check_report(&mut self, engine: &Engine) {
+        let (past, shop) = (engine.past(), crate::shop::retailer());
+        let recounted = recounted(&past, &*self.store, &shop);
+        let question = Question { kind: ReportKind::Funnel, asked: Asked::default(), window: None };
+        let report = past.report(&shop, &question, Timestamp(0)).unwrap();
+        let Found::Funnel(funnel) = &report.found else { unreachable!("another report") };
+        assert_eq!(report.uncounted, 0);
+        assert_eq!(told(funnel), recounted);
+        self.counts.reported += recounted.values().map(|(decisions, _)| decisions).sum::<u64>();
     }
 
     /// Asked for the latest word on a trigger, and for the word at the time of some traces, the

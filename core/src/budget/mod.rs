@@ -5,8 +5,8 @@
 //! other. What it answered is part of what the decision read; with the same answers the decision
 //! comes out the same.
 
+mod all_drawn;
 mod answers;
-mod ledger;
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::id::{OfferId, OrderId, PoolId, RetailerId, TriggerId, UniqueCode};
 use crate::money::{Currency, Money};
 
+pub use all_drawn::AllDrawn;
 pub use answers::{Answer, Noting, Recalling};
-pub use ledger::Ledger;
 
 /// What may be drawn at most. An offer carries that of the trigger that made it, for the time when
 /// the trigger is paused.
@@ -132,7 +132,7 @@ pub struct Draw<'d> {
 pub trait Purse {
     /// What is drawn from a trigger's budget, where anybody knows.
     fn spent(&self, retailer: &RetailerId, trigger: &TriggerId, currency: Option<Currency>) -> Option<Spent>;
-    /// Draws, or refuses because there is no room. What is granted is the order's; who asked gives
+    /// AllDrawn, or refuses because there is no room. What is granted is the order's; who asked gives
     /// it back where the order does not come to be.
     fn draw(&self, draw: &Draw<'_>) -> bool;
     /// Takes a unique code from a pool for an offer. Who asked gives it back where no offer carries it.

@@ -101,7 +101,7 @@ fn a_cancelled_and_a_refused_order_give_back_once_what_they_drew() {
     assert!(world.command(&home(1), refuse(3)).is_err());
     assert!(of_home(&world, 1).drawn.is_none());
     accept(&mut world, &home(2), offers[2]).unwrap();
-    let spent = world.ledger.borrow().spent(&shop(), &"filter-worn".to_owned().try_into().unwrap(), None);
+    let spent = world.draws.borrow().spent(&shop(), &"filter-worn".to_owned().try_into().unwrap(), None);
     assert_eq!((spent.count, live_orders(&world)), (1, 1));
 }
 
@@ -243,6 +243,6 @@ fn a_timer_and_a_reading_draw_nothing() {
     wear_out(&mut world, &home(0)).unwrap();
     world.pass(Span::days(3));
     world.input(&home(0), What::ConnectionLost).unwrap();
-    let spent = world.ledger.borrow().spent(&shop(), &"filter-worn".to_owned().try_into().unwrap(), None);
+    let spent = world.draws.borrow().spent(&shop(), &"filter-worn".to_owned().try_into().unwrap(), None);
     assert_eq!(spent.count, 0, "an offer that ended unanswered had drawn nothing");
 }

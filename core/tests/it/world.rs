@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hearthway_core::budget::{Ledger, Noting, Recalling};
+use hearthway_core::budget::{AllDrawn, Noting, Recalling};
 use hearthway_core::code::Code;
 use hearthway_core::decide::decide_with;
 use hearthway_core::decision::{Decision, Effect, Reply};
@@ -17,6 +17,7 @@ use hearthway_core::model::{
     Retailer, Role,
 };
 use hearthway_core::money::{Currency, Money};
+use hearthway_core::report::{Counts, Ledger, Month, notes};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::{Span, Timestamp, Zone};
 use hearthway_core::trace::CandidateTrace;
@@ -48,10 +49,12 @@ pub struct World {
     pub ever_said: Vec<(Timestamp, DownMessage)>,
     /// Every decision's candidates, in order.
     pub traces: Vec<CandidateTrace>,
+    /// What reports count, as the engine keeps it.
+    pub ledgers: BTreeMap<(HouseholdId, RetailerId, Month), Ledger>,
     /// Everything that happened, for replays.
     pub log: Vec<(HouseholdId, Input)>,
     /// What is drawn from budgets.
-    pub ledger: RefCell<Ledger>,
+    pub draws: RefCell<AllDrawn>,
     count: u64,
 }
 
@@ -66,8 +69,9 @@ impl World {
             said: Vec::new(),
             ever_said: Vec::new(),
             traces: Vec::new(),
+            ledgers: BTreeMap::new(),
             log: Vec::new(),
-            ledger: RefCell::default(),
+            draws: RefCell::default(),
             count: 0,
         }
     }
@@ -176,11 +180,14 @@ impl World {
     /// decision.
     pub fn run_in(&mut self, id: HouseholdId, input: Input) -> Result<Reply, hearthway_core::code::Refusal> {
         let home = self.homes.entry(id).or_insert_with(|| Household::empty(id));
-        let asked = Noting::new(&self.ledger);
+        let asked = Noting::new(&self.draws);
         let decision: Decision = decide_with(home, &input, &self.rules, self.now, &asked);
         let answers = asked.into_answers();
         let again = decide_with(home, &input, &self.rules, self.now, &Recalling::new(&answers));
         assert_eq!(decision, again, "a decision is a function of its arguments");
+        for note in notes(home, &decision, &self.rules) {
+            self.ledgers.entry((id, note.retailer, note.month)).or_default().take(&note.what);
+        }
         for change in &decision.changes {
             home.apply(change);
         }
@@ -202,7 +209,7 @@ impl World {
                 }),
                 Effect::DropAll { device } => self.said.retain(|(to, _)| *to != device),
                 Effect::Disconnect { .. } => {}
-                Effect::GiveBack { retailer, drawn, .. } => self.ledger.get_mut().give_back(&retailer, &drawn),
+                Effect::GiveBack { retailer, drawn, .. } => self.draws.get_mut().give_back(&retailer, &drawn),
                 Effect::Move { id: move_id, to, device, join } => {
                     self.routes.insert(device.key.clone(), to);
                     let arrive = Command::Arrive { id: move_id, from: id, device: device.clone(), join };
@@ -245,6 +252,19 @@ impl World {
                 _ => None,
             })
             .collect()
+    }
+
+    /// What a report counts of a retailer's homes, each with its months in order.
+    pub fn counted<C: Counts>(&self, retailer: &RetailerId, mut counts: C) -> C {
+        for id in self.homes.keys() {
+            let months =
+                self.ledgers.range((*id, retailer.clone(), Month(0))..=(*id, retailer.clone(), Month(u32::MAX)));
+            let months: Vec<Ledger> = months.map(|(_, ledger)| ledger.clone()).collect();
+            if !months.is_empty() {
+                counts.add(&months).unwrap();
+            }
+        }
+        counts
     }
 
     pub fn home_of(&self, device: &DeviceKey) -> &Household {

@@ -6,6 +6,8 @@
 //! (all numbers are floating-point here), quantities with units, division by zero (unknown here,
 //! infinite there), and `&&`, `||` with an error on one side, where CEL lets an interpreter choose.
 
+#![allow(clippy::disallowed_types, reason = "the oracle takes no other map")]
+
 use std::collections::HashMap;
 
 use cel::{Context, Program, Value as CelValue};

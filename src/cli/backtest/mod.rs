@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow, bail};
 use hearthway_core::id::RetailerId;
 use hearthway_core::time::Timestamp;
-use hearthway_core::trigger::{self, TriggerSet};
+use hearthway_core::trigger::TriggerSet;
 
 use super::{at_rest, bar, triggers};
 use crate::engine::backtest::{Backtest, Listener, Progress, Report};
@@ -91,26 +91,13 @@ impl BacktestCommand {
     }
 
     fn at_rest(&self, past: Past, window: Window) -> anyhow::Result<Report> {
-        let retailer = self.retailer_of(&past)?;
+        let retailer = at_rest::retailer_of(&past, self.retailer.as_ref())?;
         let candidates = self.candidates(&past, &retailer)?;
         let bar = bar::counted("decided", 0, "households");
         let mut on_bar = OnBar(bar.clone());
         let report = Backtest::new(past, retailer, candidates, window).run(&mut on_bar)?;
         bar.finish_and_clear();
         report.ok_or_else(|| anyhow!("it was ended early"))
-    }
-
-    /// The retailer that is meant.
-    fn retailer_of(&self, past: &Past) -> anyhow::Result<RetailerId> {
-        let rules = past.rules();
-        let known: Vec<&str> = rules.retailers.keys().map(RetailerId::as_str).collect();
-        match (&self.retailer, known.as_slice()) {
-            (Some(named), _) if rules.retailers.contains_key(named) => Ok(named.clone()),
-            (Some(named), _) => bail!("there is no retailer `{named}`; there is {}", known.join(", ")),
-            (None, [only]) => Ok(RetailerId::new(only)?),
-            (None, []) => bail!("this gateway has no retailer"),
-            (None, _) => bail!("say whose triggers they are by `--retailer`: {}", known.join(", ")),
-        }
     }
 
     /// The triggers of the files, checked against the gateway's own models and products.
@@ -121,21 +108,9 @@ impl BacktestCommand {
         if self.paths.is_empty() {
             return Ok(TriggerSet::build(live));
         }
-        let sources = triggers::read_sources(&self.paths)?;
-        let world = trigger::World {
-            default_locale: rules.retailers.get(retailer).map_or("en", |retailer| &retailer.default_locale),
-            retailer: retailer.clone(),
-            version: 1,
-            models: &rules.models,
-            products: &rules.products,
-        };
-        let checked = trigger::check(&sources, &world);
-        if !checked.is_sound() {
-            triggers::tell_problems(&sources, &checked);
-            bail!("the triggers have errors; mend them first");
-        }
+        let named = triggers::sound_triggers(past, retailer, &self.paths)?;
         // Of two with one id the later stands.
-        Ok(TriggerSet::build(live.into_iter().chain(checked.triggers)))
+        Ok(TriggerSet::build(live.into_iter().chain(named)))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{BacktestCommand, Report};
 use crate::cli::gateway_client::GatewayClient;
@@ -15,7 +15,7 @@ const ASKED_EVERY: Duration = Duration::from_millis(300);
 pub(super) async fn run(command: &BacktestCommand, url: &str) -> anyhow::Result<Report> {
     let gateway = GatewayClient::new(url)?;
     let body = json!({
-        "triggers": definitions(command)?,
+        "triggers": triggers::definitions(&command.paths)?,
         "live": command.live,
         "from": command.from.map(|from| from.to_string()),
         "to": command.to.map(|to| to.to_string()),
@@ -36,13 +36,4 @@ pub(super) async fn run(command: &BacktestCommand, url: &str) -> anyhow::Result<
     };
     bar.finish_and_clear();
     serde_json::from_value(report).context("reading the report")
-}
-
-/// The triggers of the files as JSON. The gateway checks them against its own models and products.
-fn definitions(command: &BacktestCommand) -> anyhow::Result<Vec<Value>> {
-    if command.paths.is_empty() {
-        return Ok(Vec::new());
-    }
-    let sources = triggers::read_sources(&command.paths)?;
-    Ok(triggers::definitions(&sources)?.into_iter().map(|(_, definition)| definition).collect())
 }

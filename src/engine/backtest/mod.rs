@@ -19,7 +19,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hearthway_core::budget::Ledger;
+use hearthway_core::budget::AllDrawn;
 use hearthway_core::id::{HouseholdId, RetailerId, TriggerId};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::{Span, Timestamp};
@@ -111,11 +111,11 @@ impl Backtest {
         let until = self.window.until.map_or(end, |until| until.min(end));
         let window = Window { from: self.window.from, until: Some(until) };
         let mut report = Report::new(&self.retailer, &self.rules, &self.live, window);
-        let ledger = RefCell::default();
+        let draws = RefCell::default();
         let mut goes_on = true;
         self.past.households(|household| {
             if goes_on {
-                let home = self.home(household, window, &ledger, listener)?;
+                let home = self.home(household, window, &draws, listener)?;
                 progress.households += 1;
                 progress.inputs += home.inputs;
                 report.add(household, home);
@@ -130,12 +130,12 @@ impl Backtest {
         &self,
         household: HouseholdId,
         window: Window,
-        ledger: &RefCell<Ledger>,
+        draws: &RefCell<AllDrawn>,
         listener: &mut dyn Listener,
     ) -> Result<HomeTally, StoreError> {
         let mut segments = Segments::of(&self.past, household, window)?;
         let Some(start) = segments.take_start() else { return Ok(HomeTally::default()) };
-        let mut rerun = Rerun::new(&self.past, &self.rules, start, window, ledger);
+        let mut rerun = Rerun::new(&self.past, &self.rules, start, window, draws);
         while let Some(rows) = segments.next()? {
             rerun.take(&rows, listener)?;
         }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hearthway_core::budget::Ledger;
+use hearthway_core::budget::AllDrawn;
 use hearthway_core::decision::{Change, Decision, Effect};
 use hearthway_core::id::{HouseholdId, InputId, OrderId};
 use hearthway_core::input::{Input, Sender, What};
@@ -37,7 +37,7 @@ pub(super) struct Rerun<'p> {
     not_before: Timestamp,
     tally: HomeTally,
     /// What is drawn from budgets on virtual time, by this home and those before it.
-    ledger: &'p RefCell<Ledger>,
+    draws: &'p RefCell<AllDrawn>,
     /// Orders of this home that drew there.
     drew: BTreeSet<OrderId>,
 }
@@ -48,13 +48,13 @@ impl<'p> Rerun<'p> {
         rules: &'p RuleSet,
         start: Arc<Household>,
         window: Window,
-        ledger: &'p RefCell<Ledger>,
+        draws: &'p RefCell<AllDrawn>,
     ) -> Rerun<'p> {
         let home = Household::empty(start.id);
         let (now, not_before) = (Timestamp(i64::MIN), Timestamp(i64::MIN));
         let before = Some(Recording::new(past, &start));
         let (tally, drew) = (HomeTally::default(), BTreeSet::new());
-        Rerun { past, rules, window, before, home, now, not_before, tally, ledger, drew }
+        Rerun { past, rules, window, before, home, now, not_before, tally, draws, drew }
     }
 
     pub(super) fn household(&self) -> &Household {
@@ -123,7 +123,7 @@ impl<'p> Rerun<'p> {
 
     fn decide(&mut self, input: &Input, live: &[CandidateTrace], listener: &mut dyn Listener) {
         let decider = self.past.decider;
-        let decision = (decider.decide)(&self.home, input, self.rules, input.received_at, self.ledger);
+        let decision = (decider.decide)(&self.home, input, self.rules, input.received_at, self.draws);
         decider.advance(&mut self.home, &decision);
         self.follow_budgets(&decision);
         if !decision.trace.candidates.is_empty() {
@@ -145,7 +145,7 @@ impl<'p> Rerun<'p> {
             if let Effect::GiveBack { retailer, order, drawn } = effect
                 && self.drew.remove(order)
             {
-                self.ledger.borrow_mut().give_back(retailer, drawn);
+                self.draws.borrow_mut().give_back(retailer, drawn);
             }
         }
     }

@@ -4,6 +4,7 @@
 
 mod budgets;
 mod codes;
+mod counting;
 mod durable;
 mod former;
 mod moving;

@@ -3,6 +3,7 @@
 
 mod context;
 mod conventions;
+mod reports;
 mod session;
 mod tenants;
 

@@ -9,7 +9,7 @@ use crate::money::Currency;
 
 /// What orders hold of budgets, by trigger across its versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ledger(BTreeMap<RetailerId, BTreeMap<TriggerId, Held>>);
+pub struct AllDrawn(BTreeMap<RetailerId, BTreeMap<TriggerId, Held>>);
 
 /// What orders hold of one budget.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ struct Held {
     minor: BTreeMap<Currency, i64>,
 }
 
-impl Ledger {
+impl AllDrawn {
     /// What is drawn from a trigger's budget.
     pub fn spent(&self, retailer: &RetailerId, trigger: &TriggerId, currency: Option<Currency>) -> Spent {
         let held = self.0.get(retailer).and_then(|triggers| triggers.get(trigger));
@@ -28,7 +28,7 @@ impl Ledger {
         })
     }
 
-    /// Draws where there is room: what was drawn before, and what is now. None where there is none.
+    /// AllDrawn where there is room: what was drawn before, and what is now. None where there is none.
     pub fn draw(&mut self, draw: &Draw<'_>) -> Option<(Spent, Spent)> {
         let currency = Some(draw.amount.currency);
         let before = self.spent(draw.retailer, draw.trigger, currency);
@@ -58,7 +58,7 @@ impl Ledger {
 }
 
 /// For worlds without threads: a backtest, a story.
-impl Purse for RefCell<Ledger> {
+impl Purse for RefCell<AllDrawn> {
     fn spent(&self, retailer: &RetailerId, trigger: &TriggerId, currency: Option<Currency>) -> Option<Spent> {
         Some(self.borrow().spent(retailer, trigger, currency))
     }
