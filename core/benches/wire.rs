@@ -89,7 +89,7 @@ fn matching(bencher: divan::Bencher<'_, '_>) {
 
 #[divan::bench]
 fn rendering_an_offer(bencher: divan::Bencher<'_, '_>) {
-    let message = DownMessage::OfferPut(Box::new(offer()));
+    let message = DownMessage::OfferPut(offer().into());
     let head = DownHead {
         device: device(),
         id: "ob-1".to_owned(),

@@ -1,6 +1,8 @@
 //! What follows from an input: changes of the household, effects on the world, the caller's
 //! answer and the trace.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Drawn;
@@ -79,7 +81,7 @@ pub enum Change {
     /// The home as such: whose, where, which language.
     HomeSet { retailer: Option<RetailerId>, zone: Option<Zone>, locale: Option<Locale> },
     /// A person as they are.
-    MemberSet(Box<Member>),
+    MemberSet(Arc<Member>),
     /// A person left.
     MemberLeft(ProfileId),
     /// A device as it is: registered or arrived.
@@ -113,11 +115,11 @@ pub enum Change {
     /// Silence until then.
     PauseSet { until: Option<Timestamp> },
     /// An offer as it is.
-    OfferSet(Box<Offer>),
+    OfferSet(Arc<Offer>),
     /// An ended offer leaves the record.
     OfferDropped(OfferId),
     /// An order as it is.
-    OrderSet(Box<Order>),
+    OrderSet(Arc<Order>),
     /// An ended order leaves the record.
     OrderDropped(OrderId),
     /// The household was spoken to.

@@ -1,5 +1,7 @@
 //! What happened: the one shape in which everything reaches a household's single writer.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
@@ -122,7 +124,7 @@ pub enum Command {
     /// The profile changed; the household keeps what decisions read.
     ProfileChanged {
         /// The person, with role and consents ignored.
-        member: Box<Member>,
+        member: Arc<Member>,
         /// Their zone, where they have one.
         zone: Option<Zone>,
     },

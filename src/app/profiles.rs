@@ -164,7 +164,7 @@ impl App {
             if !home.members.contains_key(&profile.id) {
                 continue;
             }
-            let member = Box::new(member_of(profile, Role::Viewer));
+            let member = Arc::new(member_of(profile, Role::Viewer));
             let what = Command::ProfileChanged { member, zone: profile.zone.clone() };
             let input = self.command(None, "profile", id.bytes(), what);
             settled(self.engine.call(Target::Household(*id), input).await)?;

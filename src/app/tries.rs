@@ -52,7 +52,7 @@ pub struct Tried {
     /// What every step says.
     pub candidate: CandidateTrace,
     /// The offer that would be made.
-    pub offer: Option<Box<Offer>>,
+    pub offer: Option<Arc<Offer>>,
 }
 
 impl App {

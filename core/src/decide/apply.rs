@@ -1,5 +1,7 @@
 //! How a change becomes part of the household: the only writer of its record.
 
+use std::sync::Arc;
+
 use crate::decision::Change;
 use crate::id::DeviceKey;
 use crate::limits::{CONTACTS_MAX, HISTORY_ENTRIES_MAX};
@@ -78,21 +80,25 @@ impl Household {
             }
             Change::ConsentSet { profile, purpose, record } => {
                 if let Some(member) = self.members.get_mut(profile) {
-                    member.consents.insert(*purpose, record.clone());
+                    Arc::make_mut(member).consents.insert(*purpose, record.clone());
                 }
             }
             Change::PauseSet { until } => self.paused_until = *until,
             Change::OfferSet(offer) => {
-                let mut offer = offer.clone();
-                bound(&mut offer.history);
+                let mut offer = Arc::clone(offer);
+                if offer.history.len() > HISTORY_ENTRIES_MAX {
+                    bound(&mut Arc::make_mut(&mut offer).history);
+                }
                 self.offers.insert(offer.id, offer);
             }
             Change::OfferDropped(id) => {
                 self.offers.remove(id);
             }
             Change::OrderSet(order) => {
-                let mut order = order.clone();
-                bound(&mut order.history);
+                let mut order = Arc::clone(order);
+                if order.history.len() > HISTORY_ENTRIES_MAX {
+                    bound(&mut Arc::make_mut(&mut order).history);
+                }
                 self.orders.insert(order.id, order);
             }
             Change::OrderDropped(id) => {

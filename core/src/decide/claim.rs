@@ -1,5 +1,7 @@
 //! Who a device belongs to: registration, the claim code, the move to its household.
 
+use std::sync::Arc;
+
 use super::draft::Draft;
 use super::{Answered, Refusal, deadline, leave, wake};
 use crate::code::Code;
@@ -169,7 +171,7 @@ fn settle(draft: &mut Draft<'_>, key: &DeviceKey, join: &Join) -> Answered {
     let (zone, locale) =
         (home.zone.clone().unwrap_or_else(|| join.zone.clone()), home.locale.clone().or_else(|| join.locale.clone()));
     draft.change(Change::HomeSet { retailer: Some(join.retailer.clone()), zone: Some(zone), locale });
-    draft.change(Change::MemberSet(Box::new(member)));
+    draft.change(Change::MemberSet(Arc::new(member)));
     draft.change(Change::LinkSet(join.link_for(key, now)));
     draft.note("linked");
     let is_seen = draft.device(key).is_some_and(|device| device.presence.state != PresenceState::Unseen);

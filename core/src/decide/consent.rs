@@ -1,6 +1,8 @@
 //! Consents: given and withdrawn on the device or through the shop; a withdrawal reaches
 //! everything that was decided under the old word.
 
+use std::sync::Arc;
+
 use super::draft::Draft;
 use super::event_time::event_time;
 use super::offer::{self, Welcome};
@@ -126,6 +128,6 @@ pub(super) fn profile_changed(draft: &mut Draft<'_>, changed: &Member, zone: Opt
         draft.note("the home's time zone changed");
         draft.change(Change::HomeSet { retailer: home.retailer.clone(), zone, locale: home.locale.clone() });
     }
-    draft.change(Change::MemberSet(Box::new(member)));
+    draft.change(Change::MemberSet(Arc::new(member)));
     Ok(Reply::Done)
 }

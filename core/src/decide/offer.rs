@@ -74,7 +74,7 @@ pub(super) fn receipt(draft: &mut Draft<'_>, key: &DeviceKey, said: &ReceiptUp) 
         draft.change(Change::ContactReleased(offer.id));
     }
     let now = draft.now;
-    draft.change(Change::OfferSet(Box::new(moved(offer, state, now, cause))));
+    draft.change(Change::OfferSet(Arc::new(moved(offer, state, now, cause))));
     super::drop_ended(draft);
     Ok(Reply::Done)
 }
@@ -294,8 +294,8 @@ fn accept(
     accepted.last_answer = Some((mark(&Answer::Accept { qty: None, fulfil: None }, who), now));
     let (offer_id, order_id, device) = (offer.id, order.id, offer.device.clone());
     pipeline::drop_waiting(draft, &device, offer_id);
-    draft.change(Change::OfferSet(Box::new(accepted)));
-    draft.change(Change::OrderSet(Box::new(order.clone())));
+    draft.change(Change::OfferSet(Arc::new(accepted)));
+    draft.change(Change::OrderSet(Arc::new(order.clone())));
     if who.channel != "device" {
         let withdraw = DownMessage::OfferWithdraw { offer: offer_id, reason: "accepted".to_owned() };
         draft.say(&device, withdraw, Some(offer.expires_at));
@@ -317,10 +317,10 @@ fn requote(draft: &mut Draft<'_>, offer: &Offer, fresh: crate::model::OfferPrice
     let mut next = moved(offer, OfferState::Sent, now, "price changed");
     next.rev += 1;
     next.price = Some(fresh);
-    let expires_at = next.expires_at;
+    let (next, expires_at) = (Arc::new(next), offer.expires_at);
     pipeline::drop_waiting(draft, &offer.device, offer.id);
-    draft.say(&offer.device, DownMessage::OfferPut(Box::new(next.clone())), Some(expires_at));
-    draft.change(Change::OfferSet(Box::new(next)));
+    draft.say(&offer.device, DownMessage::OfferPut(Arc::clone(&next)), Some(expires_at));
+    draft.change(Change::OfferSet(next));
     Refusal::new(Code::OfferPriceChanged, message)
 }
 
@@ -333,7 +333,7 @@ fn close(draft: &mut Draft<'_>, offer: &Offer, state: OfferState, cause: &str, w
     };
     closed.last_answer = Some((mark(&said, who), now));
     pipeline::drop_waiting(draft, &offer.device, offer.id);
-    draft.change(Change::OfferSet(Box::new(closed)));
+    draft.change(Change::OfferSet(Arc::new(closed)));
     if who.channel != "device" {
         let withdraw = DownMessage::OfferWithdraw { offer: offer.id, reason: cause.to_owned() };
         draft.say(&offer.device, withdraw, Some(offer.expires_at));
@@ -381,7 +381,7 @@ fn end(draft: &mut Draft<'_>, id: OfferId, state: OfferState, reason: &str) {
         let message = DownMessage::OfferWithdraw { offer: id, reason: reason.to_owned() };
         draft.say(&offer.device, message, Some(offer.expires_at));
     }
-    draft.change(Change::OfferSet(Box::new(moved(&offer, state, now, reason))));
+    draft.change(Change::OfferSet(Arc::new(moved(&offer, state, now, reason))));
     super::drop_ended(draft);
 }
 
@@ -456,7 +456,7 @@ pub(super) fn reachable(draft: &mut Draft<'_>, key: &DeviceKey, waiting: &[Offer
             Welcome::Later(until) => {
                 pipeline::drop_waiting(draft, key, *id);
                 draft.change(Change::ContactReleased(*id));
-                draft.change(Change::OfferSet(Box::new(moved(
+                draft.change(Change::OfferSet(Arc::new(moved(
                     &offer,
                     OfferState::Queued { until },
                     now,

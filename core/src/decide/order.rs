@@ -68,7 +68,7 @@ pub(super) fn tell(draft: &mut Draft<'_>, order: &Order) {
     let home = draft.home();
     if home.devices.contains_key(&order.device) && home.link_of(&order.device).is_some() {
         let until = draft.now + TELL_TTL;
-        draft.say(&order.device, DownMessage::Order(Box::new(order.clone())), Some(until));
+        draft.say(&order.device, DownMessage::Order(Arc::new(order.clone())), Some(until));
     }
 }
 
@@ -86,7 +86,7 @@ fn advance(draft: &mut Draft<'_>, order: &Order, state: OrderState, cause: &str,
         draft.effect(Effect::GiveBack { retailer: next.retailer.clone(), order: next.id, drawn });
     }
     let reply = Reply::OrderMoved { order: next.id, rev: next.rev, state };
-    draft.change(Change::OrderSet(Box::new(next.clone())));
+    draft.change(Change::OrderSet(Arc::new(next.clone())));
     tell(draft, &next);
     super::drop_ended(draft);
     wake::by_moment(draft, &next.device, Moment::Order(state));

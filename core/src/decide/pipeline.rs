@@ -179,6 +179,7 @@ fn give(draft: &mut Draft<'_>, mut offer: Offer, hold_until: Option<Timestamp>, 
     };
     offer.state = state;
     offer.history.push(StateChange { state: Arc::from(state.as_str()), at: now, cause: Arc::from(cause) });
+    let offer = Arc::new(offer);
     if hold_until.is_none() {
         let contact = Contact {
             offer: id,
@@ -189,9 +190,9 @@ fn give(draft: &mut Draft<'_>, mut offer: Offer, hold_until: Option<Timestamp>, 
         };
         draft.change(Change::ContactSet(contact));
         let expires_at = offer.expires_at;
-        draft.say(&device, DownMessage::OfferPut(Box::new(offer.clone())), Some(expires_at));
+        draft.say(&device, DownMessage::OfferPut(Arc::clone(&offer)), Some(expires_at));
     }
-    draft.change(Change::OfferSet(Box::new(offer)));
+    draft.change(Change::OfferSet(offer));
     super::drop_ended(draft);
     id
 }

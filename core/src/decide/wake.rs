@@ -39,8 +39,7 @@ pub(super) fn by_edge(draft: &mut Draft<'_>, key: &DeviceKey, watched: Watched<'
     let Some(can) = description(device, rules) else { return };
     let previous = seen.previous.map(|(value, _)| value);
     let crossed_now = rules.triggers.crossed(concerned(home, device, can), watched, previous, seen.value);
-    let now = draft.now;
-    for trigger in best_first(draft.home(), now, crossed_now, |trigger| Some(*trigger)) {
+    for trigger in best_first(home, draft.now, crossed_now, |trigger| Some(*trigger)) {
         let state = draft.device(key).map_or(EdgeState::Ready, |device| device.edge(&trigger.id));
         if !state.is_ready() || made.contains(&trigger.id) {
             continue;
@@ -235,8 +234,7 @@ pub(super) fn by_event(draft: &mut Draft<'_>, key: &DeviceKey, event: &EventUp, 
     let Some(device) = home.devices.get(key) else { return };
     let Some(can) = description(device, rules) else { return };
     let awaiting = rules.triggers.on_event(concerned(home, device, can), &event.r#type);
-    let now = draft.now;
-    for trigger in best_first(draft.home(), now, awaiting, |trigger| Some(*trigger)) {
+    for trigger in best_first(home, draft.now, awaiting, |trigger| Some(*trigger)) {
         let Some(count) = trigger.on.count() else {
             fire(draft, key, trigger, Some(event), at, Cause::Event);
             continue;

@@ -24,7 +24,7 @@ pub struct HouseholdV1 {
     retailer: Option<RetailerId>,
     zone: Option<Zone>,
     locale: Option<Locale>,
-    members: Few<ProfileId, Box<Member>>,
+    members: Few<ProfileId, Arc<Member>>,
     devices: Few<DeviceKey, Box<Device>>,
     links: Few<LinkId, Link>,
     paused_until: Option<Timestamp>,
@@ -100,8 +100,8 @@ impl From<HouseholdV1> for Household {
     fn from(old: HouseholdV1) -> Household {
         let HouseholdV1 { id, seq, retailer, zone, locale, members, devices, links, paused_until, .. } = old;
         let HouseholdV1 { offers, orders, contacts, arrived, .. } = old;
-        let offers = offers.into_iter().map(|(id, offer)| (id, Box::new(offer.into()))).collect();
-        let orders = orders.into_iter().map(|(id, order)| (id, Box::new(order.into()))).collect();
+        let offers = offers.into_iter().map(|(id, offer)| (id, Arc::new(offer.into()))).collect();
+        let orders = orders.into_iter().map(|(id, order)| (id, Arc::new(order.into()))).collect();
         Household {
             id,
             seq,

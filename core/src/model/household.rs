@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Device, Few, Link, Locale, Member, Offer, Order, Purpose, Role};
@@ -28,8 +30,8 @@ pub struct Contact {
     pub state: ContactState,
 }
 
-/// All that is known about one home: the facts that a decision reads. Large values are boxed,
-/// so that adding one moves little.
+/// All that is known about one home: the facts that a decision reads. Large values that change
+/// seldom are shared: a decision that looks at the home as it will be copies none of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Household {
     /// Its id.
@@ -43,7 +45,7 @@ pub struct Household {
     /// Its language.
     pub locale: Option<Locale>,
     /// The people.
-    pub members: Few<ProfileId, Box<Member>>,
+    pub members: Few<ProfileId, Arc<Member>>,
     /// The devices.
     pub devices: Few<DeviceKey, Box<Device>>,
     /// Who is linked to what.
@@ -51,9 +53,9 @@ pub struct Household {
     /// Until when the people want silence.
     pub paused_until: Option<Timestamp>,
     /// Live offers, and the last few ended ones.
-    pub offers: Few<OfferId, Box<Offer>>,
+    pub offers: Few<OfferId, Arc<Offer>>,
     /// Open orders, and the last few ended ones.
-    pub orders: Few<OrderId, Box<Order>>,
+    pub orders: Few<OrderId, Arc<Order>>,
     /// The last times it was spoken to, oldest first.
     pub contacts: Vec<Contact>,
     /// Moves that have arrived, so that each is applied once; the last few, oldest first.

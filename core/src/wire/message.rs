@@ -1,5 +1,7 @@
 //! The messages of the device contract as types: what comes up and what goes down.
 
+use std::sync::Arc;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -304,7 +306,7 @@ pub enum LifecycleUp {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum DownMessage {
     /// `down/offer` put.
-    OfferPut(Box<Offer>),
+    OfferPut(Arc<Offer>),
     /// `down/offer` withdraw.
     OfferWithdraw {
         /// Which.
@@ -332,7 +334,7 @@ pub enum DownMessage {
         error: crate::code::Code,
     },
     /// `down/order`: the order as it is, with what can be done.
-    Order(Box<Order>),
+    Order(Arc<Order>),
     /// `down/consent`: the authoritative list.
     Consent {
         /// The latest word per purpose.

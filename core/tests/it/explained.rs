@@ -192,6 +192,7 @@ const HOMES: &[Home] = &[
         story: |world| {
             answered(world, "accept");
             world.homes.values_mut().flat_map(|home| home.orders.values_mut()).for_each(|order| {
+                let order = std::sync::Arc::make_mut(order);
                 order.state = hearthway_core::model::OrderState::Shipped;
                 order.id = hearthway_core::id::OrderId([7; hearthway_core::id::DERIVED_BYTES]);
             });

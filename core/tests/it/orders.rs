@@ -176,7 +176,7 @@ fn a_child_may_not_order() {
         .unwrap()
         .members
         .values_mut()
-        .for_each(|member| member.role = hearthway_core::model::Role::Child);
+        .for_each(|member| std::sync::Arc::make_mut(member).role = hearthway_core::model::Role::Child);
     assert_eq!(in_app(&mut world, offer, ACCEPT), Err(Code::OfferNotAllowed));
 }
 

@@ -1,5 +1,7 @@
 //! What reports count of stories.
 
+use std::sync::Arc;
+
 use hearthway_core::decision::Change;
 use hearthway_core::id::{OfferId, RetailerId, TriggerId};
 use hearthway_core::input::{Answer, Command, What};
@@ -233,7 +235,7 @@ fn test_offers_and_orders_are_not_counted() {
     let mut shown = (*home.offers[&offer]).clone();
     shown.state = hearthway_core::model::OfferState::Shown;
     for test in [false, true] {
-        decision.changes = vec![Change::OfferSet(Box::new(hearthway_core::model::Offer { test, ..shown.clone() }))];
+        decision.changes = vec![Change::OfferSet(Arc::new(hearthway_core::model::Offer { test, ..shown.clone() }))];
         assert_eq!(notes(&home, &decision, &world.rules).is_empty(), test);
     }
 }

@@ -248,7 +248,7 @@ impl World {
         self.heard(device)
             .into_iter()
             .filter_map(|message| match message {
-                DownMessage::OfferPut(offer) => Some(*offer),
+                DownMessage::OfferPut(offer) => Some((*offer).clone()),
                 _ => None,
             })
             .collect()

@@ -171,7 +171,7 @@ pub fn home() -> (Household, Device) {
         role: Role::Owner,
         since: now(),
     };
-    household.members.insert(profile, Box::new(member));
+    household.members.insert(profile, Arc::new(member));
     household.links.insert(link.id, link);
     household.devices.insert(key, Box::new(device.clone()));
     (household, device)

@@ -378,7 +378,7 @@ fn put(device: &DeviceKey, id: OfferId) -> Effect {
     let expires_at = Some(offer.expires_at);
     Effect::Down {
         device: device.clone(),
-        message: Box::new(DownMessage::OfferPut(Box::new(offer))),
+        message: Box::new(DownMessage::OfferPut(Arc::new(offer))),
         expires_at,
         corr: None,
     }

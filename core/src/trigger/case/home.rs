@@ -1,5 +1,7 @@
 //! The home and the input of a case.
 
+use std::sync::Arc;
+
 use std::collections::BTreeSet;
 
 use super::super::definition::{CaseDefinition, GivenDefinition, Scalar, SlotGiven};
@@ -297,7 +299,7 @@ fn household(
     home.retailer = Some(trigger.retailer.clone());
     home.zone = Some(zone);
     home.locale = given.locale.clone();
-    home.members.insert(profile, Box::new(member));
+    home.members.insert(profile, Arc::new(member));
     home.links.insert(id, link);
     home.devices.insert(device.key.clone(), Box::new(device));
     Ok(home)

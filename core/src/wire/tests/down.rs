@@ -139,7 +139,7 @@ fn an_offer_has_every_key_of_the_contracts_example() {
  "confirm":{"strength":"press2s","pay_label":"Commander avec obligation de paiement"},
  "legal":{"withdraw_days":14,"terms_id":"t-9","seller_id":"s-4"},
  "why":{"short":"Votre filtre a tourné 612 h"},"continue":"short code","test":false}"#).unwrap();
-    let body = body_of(&DownMessage::OfferPut(Box::new(offer())));
+    let body = body_of(&DownMessage::OfferPut(offer().into()));
     assert_eq!(body["op"], "put");
     let shown = &body["offer"];
     assert_eq!(keys(shown), keys(&example));
@@ -194,7 +194,7 @@ fn a_short_code_is_its_offers_own_and_easy_to_read_out() {
 
 #[test]
 fn an_order_can_be_cancelled_while_confirmed_only() {
-    let shown = body_of(&DownMessage::Order(Box::new(order(OrderState::Confirmed))));
+    let shown = body_of(&DownMessage::Order(order(OrderState::Confirmed).into()));
     let expected = json!({"order": OrderId([3; 15]).to_string(), "offer": OfferId([7; 15]).to_string(), "rev": 1, "state": "confirmed",
         "total": {"minor": 1990, "currency": "EUR"}, "cancel_until": 1774001800000i64, "can": ["cancel"]});
     assert_eq!(shown, expected);
