@@ -127,6 +127,14 @@ impl StepTrace {
     }
 }
 
+impl CandidateTrace {
+    /// Whether an edge that was crossed before was looked at again: with each input of its device,
+    /// for as long as it holds and waits.
+    pub fn is_another_look(&self) -> bool {
+        self.steps.iter().any(|step| step.says(Reason::EdgeHolds))
+    }
+}
+
 /// How the look at one trigger ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Verdict {

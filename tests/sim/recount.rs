@@ -63,8 +63,12 @@ pub fn recounted(past: &Past, store: &dyn Store, retailer: &RetailerId) -> Numbe
                 return;
             }
             let trigger = candidate.trigger.as_str();
+            let outcome = Outcome::of(&candidate);
+            if candidate.is_another_look() && matches!(outcome, Outcome::Blocked(step, _) if step != Step::Holdout) {
+                return;
+            }
             counted.add(trigger, "matched", home);
-            match Outcome::of(&candidate) {
+            match outcome {
                 // Told by its offer.
                 Outcome::Sent => {}
                 Outcome::Held => counted.add(trigger, "held", home),

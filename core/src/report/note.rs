@@ -108,6 +108,8 @@ pub(super) fn short(id: &[u8]) -> u64 {
 /// What reports count of a decision about a home as it was before. Nothing for a reading that woke
 /// nothing, at the cost of a look at what kind its changes are.
 ///
+/// An edge that was crossed and waits for its conditions counts once, and again where it then leaves.
+///
 /// What is looked at belongs to the retailer whose customers live in the home. A device that nobody
 /// has claimed is nobody's: only triggers that need no link are counted there. Test offers and
 /// orders are not counted.
@@ -189,7 +191,12 @@ impl Notes<'_> {
         };
         let day = Day::of(self.now, &self.zone_of(&retailer));
         let stop = candidate.steps.iter().find(|step| step.verdict == StepVerdict::Block);
-        let what = if stop.is_some_and(|step| step.step == Step::Holdout) {
+        let is_held_out = stop.is_some_and(|step| step.step == Step::Holdout);
+        // An edge that waits is looked at with every reading; it was counted when it was crossed.
+        if stop.is_some() && !is_held_out && candidate.is_another_look() {
+            return;
+        }
+        let what = if is_held_out {
             Noted::Spoke(Spoken {
                 offer: short(candidate.decision.bytes()),
                 trigger: candidate.trigger.to_string(),

@@ -104,6 +104,20 @@ fn what_stops_a_trigger_is_counted_by_its_first_reason() {
 }
 
 #[test]
+fn an_edge_that_waits_for_its_conditions_counts_once_and_again_when_it_leaves() {
+    let waiting =
+        FILTER_WORN.replace("[trigger.offer]", "[trigger.when]\nall = 'context.presence == \"home\"'\n[trigger.offer]");
+    let mut world = worn(&waiting);
+    for hours in 613..620 {
+        world.up(&thermostat(), "up/slot", &used(hours)).unwrap();
+    }
+    assert_eq!(world.traces.len(), 8, "it is looked at with each input");
+    assert_eq!(stages(&funnel(&world)), [("matched", 1), ("blocked", 1)]);
+    world.up(&thermostat(), "up/context", r#"{"presence":"home","ttl_s":900}"#).unwrap();
+    assert_eq!(stages(&funnel(&world)), [("matched", 2), ("blocked", 1), ("sent", 1)]);
+}
+
+#[test]
 fn a_device_that_nobody_claimed_is_nobodys_and_counts_nowhere() {
     let mut world = World::with(FILTER_WORN);
     world.register(&thermostat());
