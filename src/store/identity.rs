@@ -14,6 +14,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hearthway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,10 @@ const IDENTITY: &str = "identity.json";
 const IDENTITY_NEW: &str = "identity.json.new";
 const WATERMARK: &str = "watermark";
 const ROWS: &str = "rows";
+/// Tries for the lock, a second altogether.
+const LOCK_TRIES: usize = 50;
+/// Between two tries.
+const LOCK_AGAIN: Duration = Duration::from_millis(20);
 /// What a directory may hold and still count as empty.
 const NOTHING: [&str; 3] = [LOCK, IDENTITY_NEW, "lost+found"];
 
@@ -204,17 +209,20 @@ fn first_entry(path: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
 
+/// Takes the lock, waiting a moment for who is about to let go: a process that has ended, or one that
+/// was started by its holder and has not yet begun, with the holder's files still open.
 fn take_lock(path: &Path) -> Result<File, StoreError> {
     let lock = File::options().write(true).create(true).truncate(false).open(path.join(LOCK));
     let lock = lock.map_err(|error| unreadable(path, "opening the lock", &error))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => {
-            let help = "Stop the other process, or give this one a directory of its own";
-            Err(unusable(path, "another process has it open".to_owned(), help))
+    for _ in 0..LOCK_TRIES {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_AGAIN),
+            Err(TryLockError::Error(error)) => return Err(unreadable(path, "taking the lock", &error)),
         }
-        Err(TryLockError::Error(error)) => Err(unreadable(path, "taking the lock", &error)),
     }
+    let help = "Stop the other process, or give this one a directory of its own";
+    Err(unusable(path, "another process has it open".to_owned(), help))
 }
 
 fn read_identity(path: &Path) -> Result<Option<Identity>, StoreError> {

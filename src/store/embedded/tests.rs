@@ -178,6 +178,21 @@ fn a_store_is_open_once_at_a_time() {
 }
 
 #[test]
+fn who_lets_go_of_a_store_in_a_moment_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path()).unwrap();
+    // A process that its holder starts has the lock until it begins.
+    let lock = File::options().write(true).open(directory.path().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let holder = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        drop(lock);
+    });
+    open(directory.path()).unwrap();
+    holder.join().unwrap();
+}
+
+#[test]
 fn a_missing_directory_is_made_for_its_owner_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a/b");
