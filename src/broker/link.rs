@@ -268,15 +268,15 @@ impl Connection {
             Happening::Closed { why } => return Err(why),
             Happening::Open(_) | Happening::Subscribed(_) => return Ok(()),
         };
-        let Some(Flight { row, .. }) = self.flights.remove(&ticket) else { return Ok(()) };
+        let Some(Flight { row, since }) = self.flights.remove(&ticket) else { return Ok(()) };
         match fate {
             Fate::Taken | Fate::Written => self.delivered(row.as_ref()),
-            Fate::NobodyListens => self.unsettled(row.as_ref(), "nobody_listens"),
+            Fate::NobodyListens => self.unsettled(row.as_ref(), since, "nobody_listens"),
             Fate::Refused(why) => {
                 if row.is_some() {
                     tracing::warn!("The broker refuses what the gateway publishes: {why}; it stays in the outbox");
                 }
-                self.unsettled(row.as_ref(), "refused");
+                self.unsettled(row.as_ref(), since, "refused");
             }
         }
         Ok(())
@@ -289,12 +289,15 @@ impl Connection {
         self.let_go(row);
     }
 
-    /// The row stays in the outbox until its device says something again.
-    fn unsettled(&self, row: Option<&Row>, reason: &'static str) {
+    /// The row stays in the outbox until its device says something again, if it has not since.
+    fn unsettled(&self, row: Option<&Row>, sent: Instant, reason: &'static str) {
         let Some(Row { device, .. }) = row else { return };
         counter!(names::UNSETTLED, "reason" => reason).increment(1);
-        self.house.ways.found_nobody(device, Instant::now());
+        let has_come = self.house.ways.found_nobody(device, sent, Instant::now());
         self.let_go(row);
+        if has_come {
+            self.house.outgo.turn_away(device);
+        }
     }
 
     fn let_go(&self, row: Option<&Row>) {

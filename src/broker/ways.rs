@@ -17,8 +17,8 @@ const DEAF_FOR: Duration = Duration::from_secs(30);
 /// How a device stands to the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    /// It was heard and, as far as we know, listens.
-    Here,
+    /// It was heard and, as far as we know, listens: since then.
+    Here(Instant),
     /// It said that it goes, or its will said so.
     Away,
     /// The broker had nobody to give its message to, or would not take it.
@@ -54,12 +54,12 @@ impl Ways {
             (Sign::Left, _) => false,
             (Sign::Arrived, _) | (Sign::Spoke, None | Some(Standing::Away)) => true,
             (Sign::Spoke, Some(Standing::Deaf(since))) => now.saturating_duration_since(since) >= DEAF_FOR,
-            (Sign::Spoke, Some(Standing::Here)) => return false,
+            (Sign::Spoke, Some(Standing::Here(_))) => return false,
         };
         let standing = match (sign, begins, before) {
             (Sign::Left, ..) => Standing::Away,
             (_, false, Some(before)) => before,
-            _ => Standing::Here,
+            _ => Standing::Here(now),
         };
         ways.insert(device.clone(), standing);
         begins
@@ -70,18 +70,24 @@ impl Ways {
         self.lock().remove(device);
     }
 
-    /// A message to the device found no reader.
-    pub fn found_nobody(&self, device: &DeviceKey, now: Instant) {
-        if let Some(standing) = self.lock().get_mut(device)
-            && *standing == Standing::Here
-        {
-            *standing = Standing::Deaf(now);
+    /// A message that was sent to the device at an instant found no reader. `true` where the device
+    /// said later that it listens: its word may be heard before the broker's on the message.
+    pub fn found_nobody(&self, device: &DeviceKey, sent: Instant, now: Instant) -> bool {
+        let mut ways = self.lock();
+        let Some(standing) = ways.get_mut(device) else { return false };
+        match *standing {
+            Standing::Here(since) if since > sent => true,
+            Standing::Here(_) => {
+                *standing = Standing::Deaf(now);
+                false
+            }
+            Standing::Away | Standing::Deaf(_) => false,
         }
     }
 
     /// Whether a message to the device should go through the broker at this moment.
     pub fn is_here(&self, device: &DeviceKey) -> bool {
-        self.lock().get(device) == Some(&Standing::Here)
+        matches!(self.lock().get(device), Some(Standing::Here(_)))
     }
 }
 
@@ -110,12 +116,25 @@ mod tests {
         let (ways, now) = (Ways::default(), Instant::now());
         let device: DeviceKey = "acme/d-42".parse().unwrap();
         ways.heard(&device, Sign::Spoke, now);
-        ways.found_nobody(&device, now);
+        assert!(!ways.found_nobody(&device, now, now));
         assert!(!ways.is_here(&device));
         assert!(!ways.heard(&device, Sign::Spoke, now + DEAF_FOR / 2));
         assert!(!ways.is_here(&device));
         assert!(ways.heard(&device, Sign::Spoke, now + DEAF_FOR));
-        ways.found_nobody(&device, now);
+        assert!(!ways.found_nobody(&device, now + DEAF_FOR, now));
         assert!(ways.heard(&device, Sign::Arrived, now), "a birth says that it listens");
+    }
+
+    #[test]
+    fn what_found_nobody_before_a_birth_says_nothing_of_the_time_after_it() {
+        let (ways, sent) = (Ways::default(), Instant::now());
+        let device: DeviceKey = "acme/d-42".parse().unwrap();
+        ways.heard(&device, Sign::Arrived, sent);
+        let born = sent + Duration::from_millis(1);
+        ways.heard(&device, Sign::Arrived, born);
+        assert!(ways.found_nobody(&device, sent, born), "it may be sent again at once");
+        assert!(ways.is_here(&device));
+        assert!(!ways.found_nobody(&device, born, born), "what was sent after the birth");
+        assert!(!ways.is_here(&device));
     }
 }
