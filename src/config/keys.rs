@@ -105,7 +105,7 @@ pub const KEYS: &[Key] = &[
         name: "waiting_rows_mib_max",
         kind: Kind::Count { unit: "MiB", min: 1, max: 1024 },
         default: Some("32"),
-        meaning: "Memory for rows that are durable in the journal and not yet in the database. Once more\nas much is being written. More memory saves writing for homes that report often.",
+        meaning: "Rows that are durable in the journal and not yet in the database: beyond it they are written.\nMemory has their keys only, about a sixth. More saves writing for homes that report often.",
     },
     Key {
         section: "http",
