@@ -8,26 +8,30 @@ use hearthway_core::input::Answer;
 use super::*;
 use crate::config::samples::Catalog;
 
-const WORN: &str = r#"
+/// A worn filter's trigger: with these keys in its offer, this text, and what comes after.
+pub(super) fn worn(offer: &str, body: &str, more: &str) -> String {
+    format!(
+        r#"
 [[trigger]]
 id = "filter-worn"
 kind = "offer"
 [trigger.on]
 event = "slot"
-device = { kind = "thermostat" }
+device = {{ kind = "thermostat" }}
 slot = "air_filter"
 field = "used"
 rises_above = "600 h"
 rearm = "50 h"
 [trigger.offer]
 product = "flt-20x25"
-cancel_window = "30 min"
+{offer}
 [trigger.offer.text.fr]
 title = "Filtre usé"
-body = "{{ product.name }}"
-[trigger.limits]
-budget = { count = 1 }
-"#;
+body = "{body}"
+{more}
+"#
+    )
+}
 
 pub(super) fn shop() -> RetailerId {
     join().retailer
@@ -48,7 +52,7 @@ pub(super) fn rules(triggers: &str) -> Arc<dyn RuleBook> {
 /// Homes that share a shop.
 pub(super) struct Street {
     pub(super) home: Home,
-    triggers: &'static str,
+    triggers: String,
     /// With an offer on the screen.
     offers: Vec<(DeviceKey, OfferId)>,
 }
@@ -56,7 +60,11 @@ pub(super) struct Street {
 impl Street {
     /// So many homes with an offer on the screen of each.
     fn new(homes: usize) -> Street {
-        let mut street = Street::of(WORN);
+        let mut street = Street::of(worn(
+            "cancel_window = \"30 min\"",
+            "{{ product.name }}",
+            "[trigger.limits]\nbudget = { count = 1 }",
+        ));
         for n in 0..homes {
             let device = street.moves_in(n);
             street.offers.push((device.clone(), street.wears_out(&device).expect("there is budget left").id));
@@ -64,11 +72,12 @@ impl Street {
         street
     }
 
-    pub(super) fn of(triggers: &'static str) -> Street {
+    pub(super) fn of(triggers: String) -> Street {
         let settings = Settings { shards: 4, ..Settings::default() };
         let (store, clock) = (Arc::new(TestStore::default()), Arc::new(TestClock(AtomicI64::new(START.0))));
         let engine =
-            Engine::unmanned(settings.clone(), clock.clone(), store.clone(), rules(triggers), Decider::core()).unwrap();
+            Engine::unmanned(settings.clone(), clock.clone(), store.clone(), rules(&triggers), Decider::core())
+                .unwrap();
         let home = Home { engine, store, clock, link: Arc::default(), settings, causes: AtomicU64::new(0) };
         Street { home, triggers, offers: Vec::new() }
     }
@@ -149,7 +158,7 @@ impl Street {
     pub(super) fn again(&mut self) {
         let Home { settings, clock, store, .. } = &self.home;
         let engine =
-            Engine::unmanned(settings.clone(), clock.clone(), store.clone(), rules(self.triggers), Decider::core());
+            Engine::unmanned(settings.clone(), clock.clone(), store.clone(), rules(&self.triggers), Decider::core());
         self.home.engine = engine.unwrap();
     }
 }

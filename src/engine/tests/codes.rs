@@ -6,29 +6,10 @@ use hearthway_core::input::Answer;
 use hearthway_core::trace::Step;
 use hearthway_core::wire::{ReceiptUp, ReceiptWord};
 
-use super::budgets::{Street, shop};
+use super::budgets::{Street, shop, worn};
 use super::*;
 use crate::engine::codes::PoolCounts;
 use crate::engine::rows::{self, CodeRow};
-
-const WORN: &str = r#"
-[[trigger]]
-id = "filter-worn"
-kind = "offer"
-[trigger.on]
-event = "slot"
-device = { kind = "thermostat" }
-slot = "air_filter"
-field = "used"
-rises_above = "600 h"
-rearm = "50 h"
-[trigger.offer]
-product = "flt-20x25"
-discount = { code_pool = "HEAT26" }
-[trigger.offer.text.fr]
-title = "Filtre usé"
-body = "Votre code : {{ discount.code }}"
-"#;
 
 fn pool() -> PoolId {
     PoolId::new("HEAT26").unwrap()
@@ -36,7 +17,7 @@ fn pool() -> PoolId {
 
 impl Street {
     fn with_codes(codes: &[&str]) -> Street {
-        let street = Street::of(WORN);
+        let street = Street::of(worn("discount = { code_pool = \"HEAT26\" }", "Votre code : {{ discount.code }}", ""));
         let codes: Vec<_> = codes.iter().map(|code| UniqueCode::new(code).unwrap()).collect();
         let free = CodeRow { state: CodeState::Free, offer: None };
         let put = |code| rows::put(Schema::Code, keys::code(&shop(), &pool(), code), &free);
