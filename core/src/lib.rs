@@ -17,6 +17,7 @@
 //! | [`words`] | the reasons of a trace, in people's languages |
 //! | [`input`], [`decision`], [`trace`] | what happened; what follows; why, step by step |
 //! | [`decide`] | the one entry and the pipeline |
+//! | [`forecast`] | when something runs out, how sure that is, and when to order |
 //! | [`report`] | what became of triggers: what is counted of a decision, and what is told of it |
 //!
 //! Invariants of this package: no I/O, no clock, no randomness, no async (see `clippy.toml`
@@ -27,6 +28,7 @@ pub mod budget;
 pub mod code;
 pub mod decide;
 pub mod decision;
+pub mod forecast;
 pub mod id;
 pub mod input;
 pub mod limits;

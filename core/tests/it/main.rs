@@ -5,6 +5,7 @@ mod budgets;
 mod by_time;
 mod clock_jumps;
 mod explained;
+mod forecast;
 mod laws;
 mod orders;
 mod ownership;

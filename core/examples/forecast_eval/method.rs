@@ -1,0 +1,112 @@
+//! From rows to answers: fits on one track, follows another in the order of time.
+
+use hearthway_core::forecast::fit::{self, GapChoice, GapFit, GapSeries, LevelSeries, Report, Seasons, Slot};
+use hearthway_core::forecast::{Counter, GapState, LevelPrior, Moment, RunOut};
+
+use super::track::{Answer, Kind, Series, Track};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// The constants of the published reference.
+    Reference,
+    /// Those that this implementation chose.
+    Best,
+}
+
+/// The least quantity that counts as one.
+const QUANTITY_MIN: f64 = 1e-3;
+
+/// A wash of a device whose capacity nobody declared.
+const CAPACITY_UNKNOWN: f64 = 100.0;
+
+pub fn answers(method: Method, train: &Track, test: &Track, done: &dyn Fn(f64)) -> Vec<Answer> {
+    let devices =
+        |track: &Track| !track.series.iter().any(|series| series.has(Kind::Refill) || series.has(Kind::Purchase));
+    if devices(test) { of_levels(method, train, test, done) } else { of_gaps(method, train, test, done) }
+}
+
+fn of_gaps(method: Method, train: &Track, test: &Track, done: &dyn Fn(f64)) -> Vec<Answer> {
+    let series: Vec<GapSeries> = train.series.iter().map(Series::gaps).collect();
+    let tanks = train.series.iter().any(|series| series.has(Kind::Refill) && !series.has(Kind::Counter));
+    let seasons = if tanks { Seasons::Table } else { Seasons::Flat };
+    let fit: GapFit = match method {
+        Method::Reference | Method::Best => {
+            fit::gaps(&series, &GapChoice { seasons, ..GapChoice::default() }, &mut |share| done(0.8 * share))
+        }
+    };
+    let mut answers = Vec::new();
+    for (n, one) in test.series.iter().enumerate() {
+        let prior = fit.of(&one.product);
+        let mut state = GapState::new(prior);
+        let events = one.gaps().events;
+        let mut events = events.iter().peekable();
+        for (origin, asked) in one.origins.iter().enumerate() {
+            while let Some((day, quantity)) = events.next_if(|(day, _)| *day <= asked.day + 1e-9) {
+                state.update(prior, Moment::day(*day), *quantity);
+            }
+            answers.extend(state.run_out(prior).map(|law| answer(n, origin, asked.day, &law)));
+        }
+    }
+    done(1.0);
+    answers
+}
+
+fn of_levels(method: Method, train: &Track, test: &Track, done: &dyn Fn(f64)) -> Vec<Answer> {
+    let series: Vec<LevelSeries> = train.series.iter().map(Series::levels).collect();
+    let prior = match method {
+        Method::Reference | Method::Best => {
+            fit::levels(&series, &LevelPrior::default(), &mut |share| done(0.5 * share))
+        }
+    };
+    let mut answers = Vec::new();
+    for (n, one) in test.series.iter().enumerate() {
+        let levels = one.levels();
+        let mut slot = Slot::new(&prior, levels.counter);
+        let mut reports = levels.reports.iter().peekable();
+        for (origin, asked) in one.origins.iter().enumerate() {
+            while let Some((day, report)) = reports.next_if(|(day, _)| *day <= asked.day + 1e-7) {
+                slot.update(&prior, *day, *report);
+            }
+            answers.extend(slot.run_out(&prior).map(|law| answer(n, origin, asked.day, &law)));
+        }
+    }
+    done(1.0);
+    answers
+}
+
+fn answer(series: usize, origin: usize, day: f64, law: &RunOut<'_>) -> Answer {
+    let quantiles = law.quantiles(Moment::day(day));
+    Answer { series, origin, p10: quantiles.p10, p50: quantiles.p50, p90: quantiles.p90 }
+}
+
+impl Series {
+    fn has(&self, kind: Kind) -> bool {
+        self.rows.iter().any(|row| row.kind == kind)
+    }
+
+    /// Its refills where it has some, else its purchases.
+    fn gaps(&self) -> GapSeries {
+        let kind = if self.has(Kind::Refill) { Kind::Refill } else { Kind::Purchase };
+        let rows = self.rows.iter().filter(|row| row.kind == kind);
+        let events = rows.map(|row| (row.day, row.value.max(QUANTITY_MIN))).collect();
+        GapSeries { product: self.product.clone(), events }
+    }
+
+    fn levels(&self) -> LevelSeries {
+        let capacity = self.capacity.unwrap_or(CAPACITY_UNKNOWN);
+        let counter = self.has(Kind::Counter).then_some(Counter { capacity, wraps_at: None });
+        let reports = self.rows.iter().filter_map(|row| match row.kind {
+            Kind::Level => Some((row.day, Report::Level(row.value))),
+            Kind::Counter => Some((row.day, Report::Counter(row.value))),
+            Kind::Replaced => Some((row.day, Report::Replaced(row.value))),
+            Kind::Purchase | Kind::Refill | Kind::TruthRunOut | Kind::TruthOther => None,
+        });
+        LevelSeries {
+            product: self.product.clone(),
+            counter,
+            reports: reports.collect(),
+            empty: self.rows.iter().filter(|row| row.kind == Kind::TruthRunOut).map(|row| row.day).collect(),
+            asked: self.origins.iter().map(|origin| origin.day).collect(),
+        }
+    }
+}
