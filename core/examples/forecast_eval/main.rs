@@ -6,7 +6,7 @@
 //!
 //! Every `<name>.csv` with `<name>.meta.csv` and `<name>.origins.csv` beside it is a track; `docs/forecast.md` tells
 //! the layout. `--method reference` uses the constants of the published reference, `best` (the default) those that
-//! this implementation chose.
+//! this implementation chose; `--cross` fits on the other folds of the test directory instead.
 // An example is a program: it reads the files that it is asked to, and prints.
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros)]
 
@@ -21,18 +21,21 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::method::Method;
 
-const USAGE: &str = "usage: forecast_eval --train DIR --test DIR --out DIR [--method reference|best] [--detail]";
+const USAGE: &str =
+    "usage: forecast_eval --train DIR --test DIR --out DIR [--method reference|best] [--cross] [--detail]";
 
 struct Asked {
     train: PathBuf,
     test: PathBuf,
     out: PathBuf,
     method: Method,
+    cross: bool,
     detail: bool,
 }
 
 fn asked() -> Result<Asked, String> {
-    let (mut train, mut test, mut out, mut method, mut detail) = (None, None, None, Method::Best, false);
+    let (mut train, mut test, mut out, mut method) = (None, None, None, Method::Best);
+    let (mut cross, mut detail) = (false, false);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("`{word}` needs a value\n{USAGE}"));
@@ -47,6 +50,7 @@ fn asked() -> Result<Asked, String> {
                     other => return Err(format!("`{other}` is no method; write `reference` or `best`")),
                 }
             }
+            "--cross" => cross = true,
             "--detail" => detail = true,
             other => return Err(format!("`{other}` is not known\n{USAGE}")),
         }
@@ -57,6 +61,7 @@ fn asked() -> Result<Asked, String> {
         test: needed(test, "--test")?,
         out: needed(out, "--out")?,
         method,
+        cross,
         detail,
     })
 }
@@ -110,7 +115,11 @@ fn predict(
     lines: &mut Vec<String>,
 ) -> Result<(), String> {
     let test = track::read(&asked.test, name)?;
-    let answers = method::answers(asked.method, train, &test, done);
+    let (trained, tested): (Vec<_>, Vec<_>) = (train.series.iter().collect(), test.series.iter().collect());
+    let answers = match asked.cross {
+        true => method::crossed(asked.method, &test.series, done),
+        false => method::answers(asked.method, &trained, &tested, done),
+    };
     track::write(Path::new(&asked.out), name, &test, &answers)?;
     let (all, parts) = score::score(&test, &answers);
     lines.push(all.line(name));

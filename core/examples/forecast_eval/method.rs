@@ -1,9 +1,11 @@
 //! From rows to answers: fits on one track, follows another in the order of time.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use hearthway_core::forecast::fit::{self, GapChoice, GapFit, GapSeries, LevelSeries, Report, Seasons, Slot};
 use hearthway_core::forecast::{Counter, GapState, LevelPrior, Moment, RunOut};
 
-use super::track::{Answer, Kind, Series, Track};
+use super::track::{Answer, Kind, Series};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -19,15 +21,45 @@ const QUANTITY_MIN: f64 = 1e-3;
 /// A wash of a device whose capacity nobody declared.
 const CAPACITY_UNKNOWN: f64 = 100.0;
 
-pub fn answers(method: Method, train: &Track, test: &Track, done: &dyn Fn(f64)) -> Vec<Answer> {
-    let devices =
-        |track: &Track| !track.series.iter().any(|series| series.has(Kind::Refill) || series.has(Kind::Purchase));
-    if devices(test) { of_levels(method, train, test, done) } else { of_gaps(method, train, test, done) }
+pub fn answers(method: Method, train: &[&Series], test: &[&Series], done: &dyn Fn(f64)) -> Vec<Answer> {
+    let events = test.iter().any(|series| series.has(Kind::Refill) || series.has(Kind::Purchase));
+    if events { of_gaps(method, train, test, done) } else { of_levels(method, train, test, done) }
 }
 
-fn of_gaps(method: Method, train: &Track, test: &Track, done: &dyn Fn(f64)) -> Vec<Answer> {
-    let series: Vec<GapSeries> = train.series.iter().map(Series::gaps).collect();
-    let tanks = train.series.iter().any(|series| series.has(Kind::Refill) && !series.has(Kind::Counter));
+/// The same inside one track: each group of series is predicted with what the groups of other folds tell. A group is a
+/// home, a tank or a car; for devices it is their product, so that every prediction is of a product never seen.
+pub fn crossed<'t>(method: Method, track: &'t [Series], done: &dyn Fn(f64)) -> Vec<Answer> {
+    let events = track.iter().any(|series| series.has(Kind::Refill) || series.has(Kind::Purchase));
+    let first = |id: &str| id.split(':').next().unwrap_or_default().to_owned();
+    let kinds: BTreeSet<String> = track.iter().map(|series| first(&series.id)).collect();
+    let group = |series: &Series| match () {
+        () if !events => series.product.clone(),
+        () if kinds.len() > 1 => first(&series.id),
+        () => series.id.clone(),
+    };
+    let groups: BTreeSet<String> = track.iter().map(group).collect();
+    let folds = groups.len().min(FOLDS_MAX);
+    let fold: BTreeMap<&String, usize> = groups.iter().enumerate().map(|(n, group)| (group, n % folds)).collect();
+    let mut answers = Vec::new();
+    for own in 0..folds {
+        let (test, train): (Vec<_>, Vec<_>) =
+            track.iter().enumerate().partition(|(_, series)| fold[&group(series)] == own);
+        let only =
+            |part: &[(usize, &'t Series)]| -> Vec<&'t Series> { part.iter().map(|(_, series)| *series).collect() };
+        // Its own part of the bar.
+        let part = |share: f64| done((own as f64 + share) / folds as f64);
+        let found = self::answers(method, &only(&train), &only(&test), &part);
+        answers.extend(found.into_iter().map(|answer| Answer { series: test[answer.series].0, ..answer }));
+    }
+    answers
+}
+
+/// Folds of a cross-fit; homes are dealt to them in turn.
+const FOLDS_MAX: usize = 10;
+
+fn of_gaps(method: Method, train: &[&Series], test: &[&Series], done: &dyn Fn(f64)) -> Vec<Answer> {
+    let series: Vec<GapSeries> = train.iter().copied().map(Series::gaps).collect();
+    let tanks = train.iter().any(|series| series.has(Kind::Refill) && !series.has(Kind::Counter));
     let seasons = if tanks { Seasons::Table } else { Seasons::Flat };
     let fit: GapFit = match method {
         Method::Reference | Method::Best => {
@@ -35,7 +67,7 @@ fn of_gaps(method: Method, train: &Track, test: &Track, done: &dyn Fn(f64)) -> V
         }
     };
     let mut answers = Vec::new();
-    for (n, one) in test.series.iter().enumerate() {
+    for (n, one) in test.iter().enumerate() {
         let prior = fit.of(&one.product);
         let mut state = GapState::new(prior);
         let events = one.gaps().events;
@@ -51,15 +83,15 @@ fn of_gaps(method: Method, train: &Track, test: &Track, done: &dyn Fn(f64)) -> V
     answers
 }
 
-fn of_levels(method: Method, train: &Track, test: &Track, done: &dyn Fn(f64)) -> Vec<Answer> {
-    let series: Vec<LevelSeries> = train.series.iter().map(Series::levels).collect();
+fn of_levels(method: Method, train: &[&Series], test: &[&Series], done: &dyn Fn(f64)) -> Vec<Answer> {
+    let series: Vec<LevelSeries> = train.iter().copied().map(Series::levels).collect();
     let prior = match method {
         Method::Reference | Method::Best => {
             fit::levels(&series, &LevelPrior::default(), &mut |share| done(0.5 * share))
         }
     };
     let mut answers = Vec::new();
-    for (n, one) in test.series.iter().enumerate() {
+    for (n, one) in test.iter().enumerate() {
         let levels = one.levels();
         let mut slot = Slot::new(&prior, levels.counter);
         let mut reports = levels.reports.iter().peekable();
