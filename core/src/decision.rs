@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::budget::Drawn;
 use crate::code::Refusal;
 use crate::id::{
-    DeviceKey, FieldName, HouseholdId, LinkId, MoveId, OfferId, OrderId, ProfileId, RetailerId, SlotId, TriggerId,
+    DeviceKey, FieldName, HouseholdId, LinkId, MandateId, MoveId, OfferId, OrderId, ProductId, ProfileId, RetailerId,
+    SlotId, TriggerId,
 };
 use crate::input::Join;
 use crate::model::{
-    Claim, ClockState, ConsentRecord, Contact, ContextEntry, Device, DeviceDescription, Edge, Link, Locale, Member,
-    Offer, Order, OrderState, Presence, Purpose, Reading, SlotState,
+    Away, Claim, ClockState, ConsentRecord, Contact, ContextEntry, Device, DeviceDescription, Edge, Link, Locale,
+    Mandate, Member, Offer, Order, OrderState, Presence, Purpose, Reading, Shelf, SlotState, Track,
 };
 use crate::time::{Timestamp, Zone};
 use crate::trace::Trace;
@@ -134,9 +135,19 @@ pub enum Change {
     CredentialSet { device: DeviceKey, generation: u32, used: bool },
     /// The device's message sequence.
     SeqSet { device: DeviceKey, last: u64, gaps: u64 },
-    /// An entry of context that ended makes room for another. The last in the list: changes are
-    /// stored by their place in it.
+    /// An entry of context that ended makes room for another.
     ContextDropped { device: DeviceKey, name: String },
+    /// What stands on the shelf of a product.
+    ShelfSet { product: ProductId, shelf: Shelf },
+    /// A mandate as it is.
+    MandateSet(Box<Mandate>),
+    /// A mandate ended.
+    MandateEnded(MandateId),
+    /// What was learned of a slot; none forgets it.
+    TrackSet { device: DeviceKey, slot: SlotId, track: Option<Box<Track>> },
+    /// Somebody came home, or the last one left. The last in the list: changes are stored by their
+    /// place in it.
+    AwaySet(Away),
 }
 
 /// What the world must do.

@@ -160,6 +160,8 @@ names! {
     ProductId, "product", is_loose, LOOSE;
     /// A person as the retailer names them.
     ProfileId, "profile", is_loose, LOOSE;
+    /// A customer's standing permission to order.
+    MandateId, "mandate", is_loose, LOOSE;
     /// A pool of unique codes.
     PoolId, "code pool", is_loose, LOOSE;
     /// A code that is given to one customer.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    DeviceKey, FieldName, HouseholdId, InputId, LinkId, MessageId, ModelId, MoveId, OfferId, OrderId, ProfileId,
-    RetailerId,
+    DeviceKey, FieldName, HouseholdId, InputId, LinkId, MandateId, MessageId, ModelId, MoveId, OfferId, OrderId,
+    ProductId, ProfileId, RetailerId,
 };
-use crate::model::{ConsentRecord, Device, Fulfil, Link, Locale, Member, OrderState, Purpose, Role, Value};
+use crate::model::{
+    Bought, ConsentRecord, Device, Fulfil, Link, Locale, Mandate, Member, OrderState, Purpose, Role, Value,
+};
 use crate::time::{Timestamp, Zone};
 use crate::wire::DeviceMessage;
 
@@ -175,6 +177,17 @@ pub enum Command {
         /// When it stops being believed.
         until: Timestamp,
     },
+    /// Somebody of the home bought something elsewhere.
+    Purchased {
+        /// What.
+        product: ProductId,
+        /// When, how many, and by what it is known.
+        bought: Bought,
+    },
+    /// A customer gives a mandate, or another one in its place.
+    GiveMandate(Box<Mandate>),
+    /// A mandate ends. The last in the list: commands are stored by their place in it.
+    EndMandate(MandateId),
 }
 
 /// Where a device goes when it is linked, and for whom.

@@ -56,6 +56,18 @@ pub const LOOKS_PER_INPUT_MAX: usize = 1_000;
 /// A deadline kept later than this is called overdue: the timers look every second, a busy shard
 /// takes some more.
 pub const OVERDUE_AFTER: Span = Span::minutes(1);
+/// Products of which a home's shelf is counted.
+pub const SHELVES_MAX: usize = 32;
+/// Evidence of a slot older than this is too old to order by without asking: a device that reports
+/// at all does so daily, and a week covers a holiday of its network.
+pub const SLOT_STALE_AFTER: Span = Span::days(7);
+/// Slots of one home that are foreseen: each takes some 250 bytes of its record.
+pub const TRACKS_MAX: usize = 64;
+/// Mandates of one home.
+pub const MANDATES_MAX: usize = 32;
+/// Purchases of one product that are remembered: with a forgetting of 7 % a purchase, what is older
+/// weighs less than a third.
+pub const BOUGHT_KEPT_MAX: usize = 16;
 /// Entries kept in the history of one offer or order.
 pub const HISTORY_ENTRIES_MAX: usize = 32;
 /// Devices of one household.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::forecast::Priors;
 use crate::id::{MakerId, ModelId, ProductId, RetailerId, SlotId};
 use crate::model::{DeviceModel, Maker, Product, Retailer};
 use crate::trigger::TriggerSet;
@@ -23,6 +24,8 @@ pub struct RuleSet {
     pub makers: BTreeMap<MakerId, Arc<Maker>>,
     /// Live triggers of all retailers, compiled.
     pub triggers: TriggerSet,
+    /// What is known of products' use before anything is known of a home's.
+    pub priors: Arc<Priors>,
 }
 
 impl RuleSet {

@@ -149,6 +149,12 @@ impl Zone {
     pub fn local(&self, at: Timestamp) -> civil::DateTime {
         self.tz().to_datetime(at.jiff())
     }
+    /// The last instant of a local date.
+    pub fn end_of(&self, date: civil::Date) -> Timestamp {
+        let next = date.tomorrow().unwrap_or(date);
+        let midnight = self.tz().to_ambiguous_zoned(next.to_datetime(civil::Time::midnight())).compatible();
+        midnight.map_or(Timestamp(i64::MAX), |midnight| Timestamp(midnight.timestamp().as_millisecond() - 1))
+    }
     /// The first instant, strictly after `after`, at which the local clock shows `time`.
     /// A time that a clock change skips is taken as the instant of the change.
     pub fn next(&self, after: Timestamp, time: civil::Time) -> Timestamp {

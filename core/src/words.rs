@@ -77,6 +77,7 @@ reasons! {
     NotLinked = "not_linked", "The device belongs to no customer.", "L'appareil n'appartient à aucun client.";
     LinkNotAsked = "link_not_asked", "The device is not linked, and the trigger does not ask for it.", "L'appareil n'est pas lié, et le déclencheur ne le demande pas.";
     NoConsent = "no_consent", "The customer has not consented to {purpose}.", "Le client n'a pas consenti à : {purpose}.";
+    RunsOut = "runs_out", "The {slot} is expected to run out about {p50} (between {p10} and {p90}); order by {order_by}.", "Fin prévue de {slot} vers le {p50} (entre le {p10} et le {p90}) ; à commander avant le {order_by}.";
     ConsentGranted = "granted", "The customer consented.", "Le client a consenti.";
     Paused = "paused", "The customer asked for silence until {until}.", "Le client a demandé le silence jusqu'au {until}.";
     NoPause = "no_pause", "The customer did not ask for silence.", "Le client n'a pas demandé le silence.";
@@ -93,6 +94,15 @@ reasons! {
     JustOrdered = "just_ordered", "The product was ordered[ on {at}]: silence until {until}.", "Le produit a été commandé[ le {at}] : silence jusqu'au {until}.";
     JustRefused = "refused", "The customer refused this offer[ on {at}]: silence until {until}.", "Le client a refusé cette offre[ le {at}] : silence jusqu'au {until}.";
     NotNeeded = "not_needed", "The customer said it is not needed[ on {at}]: silence until {until}.", "Le client a dit ne pas en avoir besoin[ le {at}] : silence jusqu'au {until}.";
+    SparesAtHome = "spares_at_home", "There is enough at home: {spares} of {product}, not inserted yet.", "Il y en a assez à la maison : {spares} de {product}, pas encore en place.";
+    MandateMissing = "mandate_missing", "No mandate covers it: the customer is asked.", "Aucun mandat ne le couvre : on demande au client.";
+    MandateNoConsent = "mandate_no_consent", "Nobody consents to orders without asking: the customer is asked.", "Personne n'a consenti aux commandes automatiques : on demande au client.";
+    MandateEnded = "mandate_ended", "The mandate {mandate} ended[ on {at}]: the customer is asked.", "Le mandat {mandate} a pris fin[ le {at}] : on demande au client.";
+    MandateOtherProduct = "mandate_other_product", "The mandate {mandate} does not name {product}: the customer is asked.", "Le mandat {mandate} ne nomme pas {product} : on demande au client.";
+    MandatePrice = "mandate_price", "It costs {price}, the mandate {mandate} permits {max}: the customer is asked.", "Cela coûte {price}, le mandat {mandate} autorise {max} : on demande au client.";
+    MandateUsedUp = "mandate_used_up", "Under the mandate {mandate} {made} of {max} orders were made in 30 days: the customer is asked.", "Sous le mandat {mandate}, {made} commandes sur {max} ont été passées en 30 jours : on demande au client.";
+    MandateStale = "mandate_stale", "The level is too old to order by it: the customer is asked.", "Le niveau est trop ancien pour commander : on demande au client.";
+    MandatePermits = "mandate_permits", "The mandate {mandate} permits to order it without asking.", "Le mandat {mandate} autorise à le commander sans demander.";
     NothingLately = "nothing_lately", "Nothing was bought or refused lately, and no order is open.", "Rien n'a été acheté ou refusé récemment, et aucune commande n'est ouverte.";
     NoCap = "no_cap", "The trigger has no frequency cap.", "Le déclencheur n'a pas de plafond.";
     CapReached = "cap_reached", "The cap is reached: the {scope} was contacted {made} of {max} times {window}[; room again on {frees}].", "Le plafond est atteint : {scope} contacté {made} fois sur {max} {window}[ ; de nouveau possible le {frees}].";

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hearthway_core::id::{MakerId, ModelId, ProductId, SlotId};
-use hearthway_core::model::{DeviceModel, Product};
+use hearthway_core::model::{DeviceModel, LeadDays, Product};
 use hearthway_core::wire;
 use serde_json::{Value, json};
 
@@ -14,6 +14,8 @@ use super::{App, Failure, Page, PageQuery};
 
 /// Bytes of one document as kept: the store's values stay below 64 KiB, with room for the envelope.
 const DOCUMENT_BYTES_MAX: usize = 60 * 1024;
+/// Days that a delivery may take.
+const LEAD_DAYS_MAX: u16 = 180;
 /// Slots that one product may fit.
 const FITS_MAX: usize = 500;
 /// Languages of one name.
@@ -193,6 +195,12 @@ fn check_product(product: &Product) -> Result<(), Failure> {
     }
     if product.withdraw_days > WITHDRAW_DAYS_MAX {
         return Err(Failure::invalid("/withdraw_days", format!("at most {WITHDRAW_DAYS_MAX} days")));
+    }
+    if let Some(LeadDays { p10, p50, p90 }) = product.lead_days
+        && !(p10 <= p50 && p50 <= p90 && p90 <= LEAD_DAYS_MAX)
+    {
+        let message = format!("write `p10` <= `p50` <= `p90`, at most {LEAD_DAYS_MAX} days");
+        return Err(Failure::invalid("/lead_days", message));
     }
     if product.fits.len() > FITS_MAX {
         return Err(Failure::invalid("/fits", format!("a product fits at most {FITS_MAX} slots")));

@@ -18,10 +18,12 @@ pub mod context;
 pub mod decisions;
 pub mod devices;
 pub mod documents;
+pub mod events;
 /// Why something was not done.
 pub mod failure;
 pub mod idempotency;
 pub mod links;
+pub mod mandates;
 pub mod offers;
 pub mod orders;
 pub mod profiles;

@@ -68,6 +68,8 @@ scopes! {
     ContextWrite = "context.write";
     /// Read reports: counts of the retailer's own homes.
     ReportsRead = "reports.read";
+    /// Tell what happened elsewhere: a purchase in the store or in another shop.
+    EventsWrite = "events.write";
 }
 
 /// What a token is for.
@@ -150,7 +152,7 @@ impl TokenRole {
 }
 
 /// What a retailer's tokens can do at all; a service's listed scopes are among them.
-pub(super) const RETAILER_SCOPES: [Scope; 20] = {
+pub(super) const RETAILER_SCOPES: [Scope; 21] = {
     use Scope::*;
     [
         ModelsRead,
@@ -173,5 +175,6 @@ pub(super) const RETAILER_SCOPES: [Scope; 20] = {
         DecisionsRead,
         ContextWrite,
         ReportsRead,
+        EventsWrite,
     ]
 };

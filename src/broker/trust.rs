@@ -130,7 +130,7 @@ fn needs_signature(message: &DeviceMessage, is_linked: bool) -> Option<&'static 
         | DeviceMessage::Sync(_)
         | DeviceMessage::Receipt(_)
         | DeviceMessage::OfferGet { .. }
-        | DeviceMessage::Replenish { .. }
+        | DeviceMessage::Replenish(_)
         | DeviceMessage::Time { .. }
         | DeviceMessage::Doctor { .. } => None,
     }

@@ -139,6 +139,11 @@ impl Prepared {
                 | Change::ContactSet(_)
                 | Change::ContactReleased(_)
                 | Change::WipePending { .. }
+                | Change::ShelfSet { .. }
+                | Change::MandateSet(_)
+                | Change::MandateEnded(_)
+                | Change::TrackSet { .. }
+                | Change::AwaySet(_)
                 | Change::SeqSet { .. } => {}
             }
         }

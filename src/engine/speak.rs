@@ -89,6 +89,7 @@ pub(super) fn told_again(message: &DownMessage) -> Option<Told> {
         DownMessage::Order(order) => Some(Told::Order(order.id)),
         DownMessage::Sync(_) => Some(Told::Sync),
         DownMessage::OfferPut(_)
+        | DownMessage::Replenish { .. }
         | DownMessage::OfferWithdraw { .. }
         | DownMessage::Consent { .. }
         | DownMessage::Wipe
@@ -121,6 +122,7 @@ fn is_critical(message: &DownMessage) -> bool {
         DownMessage::OfferWithdraw { .. }
         | DownMessage::ClaimLinked { .. }
         | DownMessage::Order(_)
+        | DownMessage::Replenish { .. }
         | DownMessage::Consent { .. }
         | DownMessage::Wipe
         | DownMessage::Released { .. }

@@ -113,6 +113,11 @@ fn is_small(change: &Change) -> bool {
         | Change::OrderDropped(_)
         | Change::ContactSet(_)
         | Change::ContactReleased(_)
+        | Change::ShelfSet { .. }
+        | Change::MandateSet(_)
+        | Change::MandateEnded(_)
+        | Change::TrackSet { .. }
+        | Change::AwaySet(_)
         | Change::SeqSet { .. } => true,
         Change::HomeSet { .. }
         | Change::MemberSet(_)

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use hearthway_core::id::{ModelId, ProductId, SlotId};
-use hearthway_core::model::{Fit, LocalisedText, Product};
+use hearthway_core::model::{Fit, LeadDays, LocalisedText, Product};
 use hearthway_core::money::Money;
 use serde::Deserialize;
 use serde_json::Value;
@@ -46,6 +46,8 @@ pub(super) struct ProductBody {
     withdraw_days: u32,
     #[serde(default)]
     fits: Vec<Fit>,
+    /// Days from an order to its arrival.
+    lead_days: Option<LeadDays>,
 }
 
 /// Prices for people include tax.
@@ -83,6 +85,7 @@ pub(super) async fn put_product(
         seller: body.seller.unwrap_or(own),
         withdraw_days: body.withdraw_days,
         fits: body.fits,
+        lead_days: body.lead_days,
     };
     let document = shared.app.put_product(&who, &product, &condition).await?;
     Ok(written("product", id.as_str(), &document))

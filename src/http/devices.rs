@@ -52,7 +52,7 @@ pub(super) async fn get_state(State(shared): State<Arc<Shared>>, Who(who): Who, 
 }
 
 pub(super) async fn get_slots(State(shared): State<Arc<Shared>>, Who(who): Who, Path(name): Path<String>) -> ApiResult {
-    Ok(Json(views::device_slots(&shared.app.device(&who, &name).await?)).into_response())
+    Ok(Json(views::device_slots(&shared.app.device(&who, &name).await?, &shared.app.engine.rules())).into_response())
 }
 
 #[derive(Deserialize)]

@@ -117,7 +117,11 @@ impl ApiError {
     pub fn to_line(&self) -> Value {
         json!({"error": {"code": self.0.code, "message": self.0.detail, "pointer": self.0.pointer}})
     }
-    fn to_json(&self) -> Value {
+    /// Whether it is about what was sent, not about who sent it or about us.
+    pub(super) fn is_about_the_body(&self) -> bool {
+        matches!(self.0.status, 400 | 404 | 409 | 413 | 422)
+    }
+    pub(super) fn to_json(&self) -> Value {
         let mut body = json!({
             "type": self.0.kind,
             "title": self.0.title,

@@ -83,12 +83,19 @@ pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         return Err(ApiError::invalid("", format!("the body nests deeper than {JSON_DEPTH_MAX}")));
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let pointer: String = error.path().iter().map(pointer_part).collect();
-        ApiError::invalid(pointer, plain(&error.into_inner()))
-    })?;
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| misshapen(error, ""))?;
     json.end().map_err(|error| ApiError::invalid("", plain(&error)))?;
     Ok(value)
+}
+
+/// The same of a part that was read already; `within` is the pointer of that part.
+pub(super) fn read_part<T: DeserializeOwned>(part: serde_json::Value, within: &str) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(part).map_err(|error| misshapen(error, within))
+}
+
+fn misshapen(error: serde_path_to_error::Error<serde_json::Error>, within: &str) -> ApiError {
+    let pointer: String = error.path().iter().map(pointer_part).collect();
+    ApiError::invalid(format!("{within}{pointer}"), plain(&error.into_inner()))
 }
 
 fn pointer_part(segment: &Segment) -> String {
@@ -122,6 +129,12 @@ fn depth(bytes: &[u8]) -> usize {
         }
     }
     deepest
+}
+
+/// An instant at a place in a body, as RFC 3339 has it.
+pub(super) fn instant_at(pointer: &str, text: &str) -> Result<Timestamp, ApiError> {
+    Timestamp::parse_rfc3339(text)
+        .ok_or_else(|| ApiError::invalid(pointer, "write an instant as RFC 3339 has it, such as 2026-12-01T08:00:00Z"))
 }
 
 /// Query parameters in their exact shape.

@@ -7,8 +7,8 @@ use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
 use super::{
-    Shared, backup, broker, catalog, claims, codes, context, decisions, devices, offers, orders, profiles, quarantine,
-    reports, system, tenants, triggers,
+    Shared, backup, broker, catalog, claims, codes, context, decisions, devices, events, mandates, offers, orders,
+    profiles, quarantine, reports, system, tenants, triggers,
 };
 
 /// One route with what the document says of it.
@@ -210,6 +210,9 @@ pub(super) fn all() -> Vec<Entry> {
         post("/v1/context/{kind}", context::post_context, "What surrounds homes, such as `weather`, `tariff`, `season`: of one household, or of a region by its time zone")
             .body(r#"{"value":"rain","ttl_s":10800,"region":"Europe/Paris"}"#)
             .answer(200, r#"{"kind":"weather","homes":412,"until":"2026-11-10T20:00:00Z"}"#),
+        post("/v1/events", events::post_events, "What happened elsewhere, as CloudEvents 1.0, one or a batch: a `purchase`; each is taken once by its `source` and `id`")
+            .body(r#"[{"specversion":"1.0","id":"till-7-0042","source":"/stores/st-12","type":"purchase","time":"2026-11-10T17:04:00Z","data":{"profile":"p1","product":"flt-20x25","qty":2}}]"#)
+            .answer(200, r#"{"items":[{"id":"till-7-0042","result":"taken","household":"hh_…"}]}"#),
     ];
     let fleet = [
         get("/v1/devices", devices::list_devices, "Devices, by maker and name")
@@ -230,6 +233,10 @@ pub(super) fn all() -> Vec<Entry> {
         post("/v1/offers/{offer}/answer", offers::answer, "Answer an offer from another channel")
             .body(r#"{"rev":1,"answer":"accept","channel":"app","profile":"p1"}"#)
             .answer(200, r#"{"state":"accepted","order":"or_…"}"#),
+        put("/v1/mandates/{mandate}", mandates::put_mandate, "Give or replace a customer's permission to order for a device without asking; needs the consent `auto_order`")
+            .body(r#"{"profile":"p1","device":"d-42","slot":"air_filter","products":["flt-20x25"],"max_price":{"minor":2500,"currency":"EUR"},"max_per_30d":1,"expires_at":"2027-06-30T00:00:00Z"}"#),
+        get("/v1/mandates/{mandate}", mandates::get_mandate, "A mandate, with the orders of the last 30 days that were made under it"),
+        delete("/v1/mandates/{mandate}", mandates::delete_mandate, "End a mandate at once").empty_answer(),
         get("/v1/orders", orders::list_orders, "Orders").query(&["state", "limit", "cursor"]),
         get("/v1/orders/{order}", orders::get_order, "An order"),
         post("/v1/orders/{order}/status", orders::status, "Move an order on; `rev` is the order's plus one")

@@ -3,13 +3,16 @@
 use axum::Json;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use hearthway_core::id::HouseholdId;
+use hearthway_core::decide::foreseen;
+use hearthway_core::id::{HouseholdId, SlotId};
 use hearthway_core::model::{
-    ConsentRecord, ConsentSource, Evidence, FieldType, Household, Offer, Order, PresenceState, Purpose, SlotState,
-    StateChange,
+    ConsentRecord, ConsentSource, Evidence, FieldType, Household, Mandate, Offer, Order, PresenceState, Purpose,
+    SlotKey, SlotState, StateChange,
 };
+use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Timestamp;
 use hearthway_core::trace::{CandidateTrace, StepTrace, Verdict};
+use hearthway_core::trigger::Replenish;
 use serde_json::{Map, Value, json};
 
 use super::request::Language;
@@ -192,9 +195,56 @@ pub fn device_state(view: &DeviceView) -> Value {
     json!({"reported": reported, "desired": {}, "version": 0})
 }
 
-/// A device's consumables.
-pub fn device_slots(view: &DeviceView) -> Value {
-    whole_list(view.device.slots.iter().map(|(id, state)| slot(id.as_str(), state)).collect())
+/// A device's consumables: the evidence as it came, and for the retailer of its people what is
+/// foreseen.
+pub fn device_slots(view: &DeviceView, rules: &RuleSet) -> Value {
+    let slots = view.device.slots.iter().map(|(id, state)| {
+        let mut json = slot(id.as_str(), state);
+        if view.shows_link && view.home.retailer.is_some() {
+            extend(&mut json, slot_forecast(view, rules, id));
+        }
+        json
+    });
+    whole_list(slots.collect())
+}
+
+/// What is foreseen of a slot, and what that rests on.
+fn slot_forecast(view: &DeviceView, rules: &RuleSet, slot: &SlotId) -> Value {
+    let home = &*view.home;
+    let key = SlotKey { device: view.key.clone(), slot: slot.clone() };
+    let track = home.supply.tracks.get(&key);
+    let spares = track.and_then(|track| track.product.as_ref()).and_then(|product| home.supply.shelves.get(product));
+    let learned = track.map(|track| {
+        let days = Some(track.days_learned()).filter(|days| days.is_finite());
+        json!({
+            "product": track.product, "left_percent": track.points().map(tenths), "days_learned": days.map(tenths),
+            "verdict": track.verdict.map(|verdict| verdict.to_string()), "stuck": track.is_stuck(),
+        })
+    });
+    let (forecast, why) = match foreseen(home, rules, &view.key, slot, view.at) {
+        Ok(seen) => {
+            let forecast = json!({
+                "expected_empty": {
+                    "p10": time(seen.empty(0.1)), "p50": time(seen.empty(0.5)), "p90": time(seen.empty(0.9)),
+                },
+                "order_by": time(seen.order_by(&Replenish::DEFAULT)),
+                "cycle_days": seen.cycle_days().map(tenths),
+                "sure": seen.is_sure(),
+                "priors_version": rules.priors.version,
+            });
+            (Some(forecast), None)
+        }
+        Err(why) => (None, Some(why.as_str())),
+    };
+    json!({
+        "on_hand": spares.map_or(0, |shelf| shelf.spares), "learned": learned, "forecast": forecast,
+        "no_forecast": why,
+    })
+}
+
+/// To a tenth: more is not known of days and percents.
+fn tenths(x: f64) -> f64 {
+    (x * 10.0).round() / 10.0
 }
 
 fn slot(id: &str, state: &SlotState) -> Value {
@@ -218,6 +268,16 @@ fn slot(id: &str, state: &SlotState) -> Value {
     });
     extend(&mut json, more);
     json
+}
+
+/// A standing permission to order.
+pub fn mandate(mandate: &Mandate) -> Value {
+    let ordered: Vec<_> = mandate.ordered.iter().map(|(order, at)| json!({"order": order, "at": time(*at)})).collect();
+    json!({
+        "mandate": mandate.id, "profile": mandate.profile, "device": mandate.device.device, "slot": mandate.slot,
+        "products": mandate.products, "max_price": mandate.max_price, "max_per_30d": mandate.max_per_30d,
+        "given_at": time(mandate.given_at), "expires_at": time(mandate.expires_at), "ordered": ordered,
+    })
 }
 
 /// A whole number without its `.0`, as devices write it.

@@ -52,11 +52,11 @@ macro_rules! schemas {
 
 schemas! {
     /// A household record.
-    Household = 1, version 2;
+    Household = 1, version 3;
     /// A page of message ids that were seen.
     Seen = 2, version 1;
     /// An item of the input log.
-    Log = 3, version 2;
+    Log = 3, version 3;
     /// What repeats of a message are told.
     Told = 4, version 1;
     /// Where a device lives.
@@ -93,6 +93,8 @@ schemas! {
     Code = 20, version 1;
     /// What reports count of a home in a month.
     Ledger = 21, version 1;
+    /// In which home a mandate stands.
+    Mandate = 23, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -343,7 +345,8 @@ mod tests {
         let kinds: Vec<_> = Schema::ALL.iter().map(|schema| (*schema as u8, format!("{schema:?}"))).collect();
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
             Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger";
-        let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
+        let mut expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
+        expected.push((23, "Mandate".to_owned()));
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {
             assert_eq!(Schema::of_kind(*schema as u8), Some(*schema));

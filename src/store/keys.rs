@@ -4,7 +4,8 @@
 //! numbers are big-endian, so that order of keys is order of numbers.
 
 use hearthway_core::id::{
-    DERIVED_BYTES, DeviceKey, HouseholdId, MakerId, MoveId, OfferId, OrderId, PoolId, RetailerId, TriggerId, UniqueCode,
+    DERIVED_BYTES, DeviceKey, HouseholdId, MakerId, MandateId, MoveId, OfferId, OrderId, PoolId, RetailerId, TriggerId,
+    UniqueCode,
 };
 use hearthway_core::report::Month;
 
@@ -66,6 +67,8 @@ pub mod table {
     pub const CODE: u8 = b'C';
     /// What reports count, by retailer, home and month.
     pub const LEDGER: u8 = b'T';
+    /// In which home each mandate stands.
+    pub const MANDATE: u8 = b'A';
     /// A row that stands for a moment only, see [`super::probe`].
     pub const PROBE: u8 = b'Z';
 }
@@ -203,6 +206,10 @@ pub fn retailer_of(key: &Key) -> Option<RetailerId> {
 /// A unique code of a retailer's pool.
 pub fn code(retailer: &RetailerId, pool: &PoolId, code: &UniqueCode) -> Key {
     KeyBuilder::table(table::CODE).name(retailer.as_str()).name(pool.as_str()).name(code.as_str()).key()
+}
+/// In which home a mandate stands.
+pub fn mandate(retailer: &RetailerId, id: &MandateId) -> Key {
+    KeyBuilder::table(table::MANDATE).name(retailer.as_str()).name(id.as_str()).key()
 }
 /// All codes of a pool.
 pub fn codes_of(retailer: &RetailerId, pool: &PoolId) -> Vec<u8> {

@@ -86,6 +86,7 @@ pub fn rules() -> RuleSet {
             model: "th-200".to_owned().try_into().unwrap(),
             slot: "air_filter".to_owned().try_into().unwrap(),
         }],
+        lead_days: None,
     };
     rules.products.insert((retailer(), product.id.clone()), Arc::new(product));
     let world = World {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::decision::Change;
 use crate::id::DeviceKey;
 use crate::limits::{CONTACTS_MAX, HISTORY_ENTRIES_MAX};
-use crate::model::{Contact, Device, Household};
+use crate::model::{Contact, Device, Household, SlotKey};
 
 /// Moves remembered as applied. A move is delivered again only until its row is gone.
 const ARRIVED_KEPT_MAX: usize = 16;
@@ -30,6 +30,7 @@ impl Household {
             }
             Change::DeviceLeft { device, .. } => {
                 self.devices.remove(device);
+                self.supply.tracks.retain(|slot, _| slot.device != *device);
                 self.links.retain(|_, link| link.device != *device);
             }
             Change::Arrived(id) => {
@@ -112,6 +113,23 @@ impl Household {
                 d.generation = *generation;
                 d.credential_used = *used;
             }),
+            Change::ShelfSet { product, shelf } => {
+                self.supply.shelves.insert(product.clone(), shelf.clone());
+            }
+            Change::MandateSet(mandate) => {
+                self.supply.mandates.insert(mandate.id.clone(), mandate.clone());
+            }
+            Change::MandateEnded(id) => {
+                self.supply.mandates.remove(id);
+            }
+            Change::TrackSet { device, slot, track } => {
+                let key = SlotKey { device: device.clone(), slot: slot.clone() };
+                match track {
+                    Some(track) => self.supply.tracks.insert(key, track.clone()),
+                    None => self.supply.tracks.remove(&key),
+                };
+            }
+            Change::AwaySet(away) => self.supply.away = *away,
             Change::SeqSet { device, last, gaps } => self.with(device, |d| {
                 d.last_seq = Some(*last);
                 d.seq_gaps = *gaps;

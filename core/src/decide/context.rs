@@ -16,6 +16,10 @@ use crate::wire::ContextUp;
 /// Entries of context that one device may keep: people, activity, tariff, weather, and as many again.
 const CONTEXT_ENTRIES_MAX: usize = 16;
 
+/// The entry that says whether people are at home, and its word for nobody.
+const PRESENCE: &str = "presence";
+const AWAY: &str = "away";
+
 /// A device speaks of its surroundings.
 pub(super) fn of_device(draft: &mut Draft<'_>, key: &DeviceKey, said: &ContextUp) -> Answered {
     let Some(device) = draft.before().devices.get(key) else { return Ok(Reply::Unchanged) };
@@ -85,8 +89,22 @@ fn takes(
     draft.note(format!("context {name} = {value}"));
     let entry = ContextEntry { value: value.clone(), t: at, until };
     draft.change(Change::ContextSet { device: key.clone(), name: name.to_string(), entry });
+    count_absence(draft, name, value, at);
     let previous = known.map(|known| (&known.value, known.t));
     let seen = Seen { previous, value, at, fresh_until: known.map(|known| known.until) };
     wake::by_edge(draft, key, Watched::Context(name.as_str()), seen);
     true
+}
+
+/// Days of absence are days of little use: forecasts count them out.
+fn count_absence(draft: &mut Draft<'_>, name: &FieldName, value: &Value, at: Timestamp) {
+    let Value::Text(word) = value else { return };
+    if name.as_str() != PRESENCE {
+        return;
+    }
+    let before = draft.home().supply.away;
+    let after = before.turned(**word == *AWAY, at);
+    if after != before {
+        draft.change(Change::AwaySet(after));
+    }
 }

@@ -2,11 +2,11 @@
 //! Each is a deadline in the household's record, and so outlives the gateway that noted it.
 
 use super::draft::{Draft, description};
-use super::edge;
 use super::pipeline::Cause;
 use super::rank::best_first;
 use super::wake::{self, concerned, fire, set};
 use super::watched::still_stands;
+use super::{edge, forecast};
 use crate::decision::Change;
 use crate::id::{DeviceKey, FieldName, TriggerId};
 use crate::limits::OVERDUE_AFTER;
@@ -36,6 +36,9 @@ pub(super) fn due(draft: &mut Draft<'_>, key: &DeviceKey) {
                 silence(draft, key, trigger, edge, field.as_ref(), *after);
             }
             (EdgeState::Listening, Source::Schedule(_)) => hour(draft, key, trigger, edge),
+            (EdgeState::Listening | EdgeState::Spent, Source::Forecast { .. }) => {
+                forecast::due(draft, key, trigger, edge);
+            }
             // The trigger is about something else since its last version.
             (EdgeState::Listening, _)
             | (EdgeState::Ready | EdgeState::Spent | EdgeState::Unsure | EdgeState::Counting { .. }, _) => {

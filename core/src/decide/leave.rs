@@ -1,7 +1,7 @@
 //! The end of a link: reset on the device, release by the owner, take-over, decommission.
 
 use super::draft::Draft;
-use super::{Answered, REPLY_TTL, offer};
+use super::{Answered, REPLY_TTL, mandate, offer};
 use crate::decision::{Change, Effect, Reply};
 use crate::id::{DeviceKey, HouseholdId, MoveId, base32, derive_bytes};
 use crate::input::Join;
@@ -82,6 +82,7 @@ pub(super) fn depart(
     // First, so that what waits is gone and what is said from here on is not.
     draft.effect(Effect::DropAll { device: key.clone() });
     offer::withdraw_all_of(draft, key, "the device left");
+    mandate::end_all_of(draft, key);
     let device =
         if was_linked { without_history(&device, wipe) } else { Device { edges: Few::new(), claim: None, ..device } };
     let id = MoveId::derived(&[from.bytes(), &seq.to_be_bytes(), key.to_string().as_bytes()]);

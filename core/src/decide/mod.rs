@@ -15,7 +15,10 @@ mod device;
 mod draft;
 mod edge;
 mod event_time;
+mod forecast;
+mod foreseen;
 mod leave;
+mod mandate;
 mod offer;
 mod order;
 mod pipeline;
@@ -23,6 +26,7 @@ mod rank;
 mod render;
 mod said;
 mod steps;
+mod supply;
 mod sync;
 mod telemetry;
 mod timer;
@@ -42,6 +46,9 @@ use crate::trace::CandidateTrace;
 use crate::trigger::Trigger;
 use crate::wire::{DeviceMessage, OrderOp};
 use draft::Draft;
+
+pub use foreseen::{Foreseen, Unforeseen, foreseen};
+pub use supply::cause as purchase_cause;
 
 /// How long an answer to a device's own message is worth sending.
 const REPLY_TTL: Span = Span::minutes(10);
@@ -114,9 +121,7 @@ fn from_device(draft: &mut Draft<'_>, message: &DeviceMessage) -> Answered {
         DeviceMessage::Receipt(receipt) => offer::receipt(draft, &device, receipt),
         DeviceMessage::Answer(answer) => offer::answered_on_device(draft, &device, answer),
         DeviceMessage::OfferGet { .. } => sync::offers_now(draft, &device),
-        DeviceMessage::Replenish { .. } => {
-            Err(Refusal::new(Code::OrderNotCancellable, "there is no announced automatic order to answer"))
-        }
+        DeviceMessage::Replenish(said) => mandate::answered(draft, &device, said),
         DeviceMessage::Order(order) => match order.op {
             OrderOp::Cancel => order::cancelled_on_device(draft, &device, order),
             OrderOp::Withdraw | OrderOp::Problem => order::told_to_the_shop(draft, &device, order),
@@ -157,6 +162,9 @@ fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
         Command::CancelOrder { order, channel } => order::cancelled_elsewhere(draft, *order, channel),
         Command::WithdrawOffer { offer, reason } => offer::taken_back(draft, *offer, reason),
         Command::SetContext { name, value, until } => context::of_home(draft, name, value, *until),
+        Command::Purchased { product, bought } => supply::bought_elsewhere(draft, product, *bought),
+        Command::GiveMandate(given) => mandate::given(draft, given),
+        Command::EndMandate(id) => mandate::ended(draft, id),
     }
 }
 

@@ -6,15 +6,15 @@ use super::budget::{self, Exhausted};
 use super::draft::Draft;
 use super::event_time::event_time;
 use super::pipeline::{self, Cause, Wake};
-use super::{Answered, Refusal, order, render, wake};
+use super::{Answered, Refusal, mandate, order, render, supply, wake};
 use crate::code::Code;
 use crate::decision::{Change, Reply};
-use crate::id::{DeviceKey, OfferId, ProfileId};
+use crate::id::{DeviceKey, OfferId, ProfileId, SlotId};
 use crate::input::Answer;
 use crate::limits::ANSWER_BOUNCE;
-use crate::model::{Action, Contact, ContactState, Fulfil, Offer, OfferState, StateChange};
+use crate::model::{Action, Contact, ContactState, Fulfil, Offer, OfferState, Order, StateChange};
 use crate::time::{Span, Timestamp};
-use crate::trigger::Moment;
+use crate::trigger::{Moment, OfferKind};
 use crate::wire::{AnswerUp, DownMessage, ReceiptUp, ReceiptWord};
 
 /// How long a snooze lasts where the person did not say.
@@ -24,6 +24,9 @@ const QTY_MAX: u32 = 20;
 
 /// Why an offer ended whose budget had nothing left at its accept.
 const BUDGET_EXHAUSTED: &str = "budget exhausted";
+
+/// The reason of a "not needed" that says there is one at home.
+pub(super) const HAVE_SPARE: &str = "have_spare";
 
 /// Who answers, and from where.
 struct Answerer<'s> {
@@ -142,6 +145,11 @@ fn answer(draft: &mut Draft<'_>, id: OfferId, rev: u32, said: &Answer, who: &Ans
             if let Some(reason) = reason {
                 draft.note(format!("not needed: {reason}"));
             }
+            if reason.as_deref() == Some(HAVE_SPARE)
+                && let Some(item) = &offer.item
+            {
+                supply::has_spare(draft, &item.product);
+            }
             close(draft, offer, OfferState::Declined, "not needed", who)
         }
         Answer::Snooze { until } => {
@@ -237,6 +245,19 @@ fn allowed(draft: &Draft<'_>, offer: &Offer, said: &Answer, who: &Answerer<'_>) 
     Ok(())
 }
 
+/// Accepts an offer that nobody was shown, in the name of somebody who permitted it. None where it
+/// cannot be ordered.
+pub(super) fn accept_under(
+    draft: &mut Draft<'_>,
+    offer: &Offer,
+    profile: &ProfileId,
+    channel: &'static str,
+) -> Option<Order> {
+    let who = Answerer { channel, profile: Some(profile), pressed_at: draft.now, nonce: None };
+    let Ok(Reply::Answered { order: Some(order), .. }) = accept(draft, offer, None, None, &who) else { return None };
+    draft.home().orders.get(&order).map(|order| (**order).clone())
+}
+
 fn accept(
     draft: &mut Draft<'_>,
     offer: &Offer,
@@ -296,7 +317,8 @@ fn accept(
     pipeline::drop_waiting(draft, &device, offer_id);
     draft.change(Change::OfferSet(Arc::new(accepted)));
     draft.change(Change::OrderSet(Arc::new(order.clone())));
-    if who.channel != "device" {
+    supply::ordered(draft, &order);
+    if who.channel != "device" && who.channel != mandate::CHANNEL {
         let withdraw = DownMessage::OfferWithdraw { offer: offer_id, reason: "accepted".to_owned() };
         draft.say(&device, withdraw, Some(offer.expires_at));
     }
@@ -400,6 +422,18 @@ pub(super) fn withdraw_all_of(draft: &mut Draft<'_>, key: &DeviceKey, reason: &s
         .collect();
     for id in live {
         withdraw(draft, id, reason);
+    }
+}
+
+/// A slot was refilled: what was suggested for it is over.
+pub(super) fn withdraw_refilled(draft: &mut Draft<'_>, key: &DeviceKey, slot: &SlotId) {
+    let is_of_slot = |offer: &&Arc<Offer>| {
+        offer.device == *key && offer.slot.as_ref() == Some(slot) && *offer.kind == *OfferKind::Replenish.as_str()
+    };
+    let offers = draft.home().offers.values().filter(|offer| offer.state.is_live()).filter(is_of_slot);
+    let live: Vec<OfferId> = offers.map(|offer| offer.id).collect();
+    for id in live {
+        withdraw(draft, id, "refilled");
     }
 }
 

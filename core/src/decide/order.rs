@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::draft::Draft;
-use super::{Answered, Refusal, wake};
+use super::{Answered, Refusal, mandate, supply, wake};
 use crate::code::Code;
 use crate::decision::{Change, Effect, Reply};
 use crate::id::{DeviceKey, OrderId, ProfileId};
@@ -14,7 +14,7 @@ use crate::trigger::Moment;
 use crate::wire::{DownMessage, OrderUp};
 
 /// How long a change of an order is worth telling to a device that is away.
-const TELL_TTL: Span = Span::days(30);
+pub(super) const TELL_TTL: Span = Span::days(30);
 
 /// The order that an accept makes. Its id is derived from the offer, so there can be only one.
 #[allow(clippy::too_many_arguments, reason = "an order is the sum of these, and only `accept` makes one")]
@@ -87,6 +87,10 @@ fn advance(draft: &mut Draft<'_>, order: &Order, state: OrderState, cause: &str,
     }
     let reply = Reply::OrderMoved { order: next.id, rev: next.rev, state };
     draft.change(Change::OrderSet(Arc::new(next.clone())));
+    supply::order_moved(draft, order.state, &next);
+    if state.is_undone() {
+        mandate::gave_up(draft, next.id);
+    }
     tell(draft, &next);
     super::drop_ended(draft);
     wake::by_moment(draft, &next.device, Moment::Order(state));

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use super::budget;
 use super::draft::{Draft, description};
+use super::mandate::{self, Permission};
 use super::rank;
 use super::render::{self, Proposal};
 use super::said::{Steps, block};
 use super::steps::{self, Look};
+use super::supply;
 use crate::budget::Purse;
 use crate::decision::{Change, Effect};
 use crate::id::{DecisionId, DeviceKey, OfferId, SlotId};
@@ -38,6 +40,8 @@ pub(super) enum Cause {
     Silent(Span),
     /// An hour of local time.
     Hour,
+    /// The forecast of a slot came near.
+    Foreseen,
     /// An offer was held, or put off by its reader, and its hour has come.
     Held(OfferId),
 }
@@ -53,7 +57,8 @@ impl Cause {
             | Cause::Stayed(_)
             | Cause::Counted(_)
             | Cause::Silent(_)
-            | Cause::Hour => None,
+            | Cause::Hour
+            | Cause::Foreseen => None,
         }
     }
     /// Whether it is a deadline, which can be kept late.
@@ -85,6 +90,8 @@ pub(super) struct Evaluated {
     proposal: Option<Proposal>,
     /// When a held offer may leave.
     hold_until: Option<Timestamp>,
+    /// Whether it may be ordered without asking, where the trigger wants to.
+    permission: Option<Permission>,
 }
 
 /// What the caller of [`consider`] needs to know.
@@ -144,7 +151,15 @@ pub(super) fn consider(draft: &mut Draft<'_>, trigger: &Trigger, wake: &Wake<'_>
     } else {
         evaluated.proposal.map(|proposal| {
             let id = held_before.unwrap_or_else(|| OfferId::derived(&[decision.bytes()]));
-            let offer = proposal.into_offer(id, decision, trigger, wake, now);
+            let mut offer = proposal.into_offer(id, decision, trigger, wake, now);
+            if evaluated.hold_until.is_none()
+                && let Some(permission) = &evaluated.permission
+            {
+                if permission.order(draft, trigger, &offer) {
+                    return id;
+                }
+                permission.tell_why_asked(&mut offer);
+            }
             give(draft, offer, evaluated.hold_until, held_before.is_some())
         })
     };
@@ -211,13 +226,13 @@ pub(super) fn evaluate(
     let mut taken = Steps::new();
     let Some(device) = home.devices.get(wake.device) else {
         taken.say(Step::Link, block(Reason::NoDevice));
-        return Evaluated { steps: taken.0, proposal: None, hold_until: None };
+        return Evaluated { steps: taken.0, proposal: None, hold_until: None, permission: None };
     };
     let Some(can) = description(device, rules) else {
         taken.say(Step::Placement, block(Reason::NoDescription));
-        return Evaluated { steps: taken.0, proposal: None, hold_until: None };
+        return Evaluated { steps: taken.0, proposal: None, hold_until: None, permission: None };
     };
-    let look = Look { home, trigger, wake, input, now, device, can };
+    let look = Look { home, rules, trigger, wake, input, now, device, can };
 
     taken.say(Step::Dedup, steps::dedup(&look));
     taken.say(Step::Age, steps::age(&look));
@@ -229,7 +244,8 @@ pub(super) fn evaluate(
     taken.say(Step::Audience, steps::audience(&look));
     taken.say(Step::Conditions, steps::conditions(&look));
     let (said, product) = render::product(rules, trigger, wake.slot, device);
-    let price = product.as_deref().and_then(|product| render::price_of(trigger, product, 1, now));
+    let qty = product.as_deref().map_or(1, |product| supply::quantity(&look, product));
+    let price = product.as_deref().and_then(|product| render::price_of(trigger, product, qty, now));
     taken.say(Step::Suppression, steps::suppression(&look, product.as_ref().map(|product| &product.id)));
     taken.say(Step::Caps, steps::caps(&look));
     taken.say(Step::Offer, said);
@@ -247,13 +263,14 @@ pub(super) fn evaluate(
     taken.say(Step::Holdout, steps::holdout(&look, hold_until));
     let proposal = match (text, place) {
         (Some(text), Some(place)) => {
-            Some(render::propose(rules, trigger, product.as_deref().zip(price), text, place, code.into_offered()))
+            Some(render::propose(rules, trigger, product.as_deref().zip(price), qty, text, place, code.into_offered()))
         }
         _ => None,
     };
     let is_blocked = taken.is_blocked();
-    taken.say(Step::Send, steps::send(is_blocked, hold_until, proposal.as_ref()));
-    Evaluated { steps: taken.0, proposal: proposal.filter(|_| !is_blocked), hold_until }
+    let permission = mandate::permission(&look, proposal.as_ref());
+    taken.say(Step::Send, steps::send(is_blocked, hold_until, proposal.as_ref(), permission.as_ref()));
+    Evaluated { steps: taken.0, proposal: proposal.filter(|_| !is_blocked), hold_until, permission }
 }
 
 /// Takes whatever waits about an offer out of the outbox.

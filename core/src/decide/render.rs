@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::budget::Code;
+use super::foreseen::{Foreseen, foreseen};
 use super::pipeline::Wake;
 use super::said::{Said, fact, said, said_of, text as text_fact};
 use crate::id::{DecisionId, OfferId, PlacementId, SlotId};
@@ -120,6 +121,11 @@ pub(super) fn content(
     }
     let language = trigger.offer.texts.choose(&shown, default).unwrap_or(default);
     let mut vars = vars(scope, trigger, priced, language);
+    if let Some(slot) = scope.slot.filter(|_| trigger.offer.texts.name("slot", "expected_empty")) {
+        let seen = foreseen(home, rules, &scope.device.key, slot, scope.now).ok();
+        let sure = seen.filter(Foreseen::is_sure).map(|seen| seen.empty(0.5));
+        vars = vars.with_expected_empty(sure, home.zone.as_ref(), language);
+    }
     if let Some(code) = code.shown() {
         vars = vars.with_code(&code);
     }
@@ -253,6 +259,7 @@ pub(super) fn propose(
     rules: &RuleSet,
     trigger: &Trigger,
     priced: Option<(&Product, OfferPrice)>,
+    qty: u32,
     text: OfferText,
     place: Place,
     code: Option<OfferCode>,
@@ -261,7 +268,7 @@ pub(super) fn propose(
     let item = product.map(|product| OfferItem {
         product: product.id.clone(),
         name: product.name_in(&text.locale).to_owned(),
-        qty: 1,
+        qty,
     });
     Proposal {
         retailer: trigger.retailer.clone(),
@@ -316,6 +323,11 @@ pub(super) fn price(
 }
 
 impl Proposal {
+    /// What it would cost, and which product, where it sells one.
+    pub(super) fn sold(&self) -> Option<(&OfferItem, &OfferPrice)> {
+        self.item.as_ref().zip(self.price.as_ref())
+    }
+
     /// Where it would show.
     pub(super) fn placement(&self) -> &PlacementId {
         self.place.id()

@@ -1,20 +1,24 @@
 //! The steps of the pipeline that look at facts and rules, one function each. What is proposed, in
 //! which words and where, is for `render`.
 
+use super::foreseen::foreseen;
+use super::mandate::Permission;
 use super::pipeline::{Cause, Wake};
 use super::render::Proposal;
 use super::said::{Said, block, fact, not_configured, pass, said, said_of, seconds, skipped, text};
 use crate::input::Input;
-use crate::limits::{OVERDUE_AFTER, QUIET_END_JITTER};
+use crate::limits::{OVERDUE_AFTER, QUIET_END_JITTER, SLOT_STALE_AFTER};
 use crate::model::{Device, DeviceDescription, Household, OfferState, OrderState};
+use crate::rules::RuleSet;
 use crate::time::{Span, Timestamp};
 use crate::trace::{Fact, Phrase, StepVerdict};
-use crate::trigger::{Cap, CapPer, CapScope, CapWindow, Scope, Trigger, Truth};
+use crate::trigger::{Cap, CapPer, CapScope, CapWindow, OfferKind, Replenish, Scope, Trigger, Truth};
 use crate::words::Reason;
 
 /// What the steps look at.
 pub(super) struct Look<'l> {
     pub(super) home: &'l Household,
+    pub(super) rules: &'l RuleSet,
     pub(super) trigger: &'l Trigger,
     pub(super) wake: &'l Wake<'l>,
     pub(super) input: &'l Input,
@@ -24,6 +28,11 @@ pub(super) struct Look<'l> {
 }
 
 impl<'l> Look<'l> {
+    /// Whether the slot's evidence is too old to act on without asking.
+    pub(super) fn is_stale(&self) -> bool {
+        let state = self.wake.slot.and_then(|slot| self.device.slots.get(slot));
+        state.is_none_or(|state| self.now - state.t > SLOT_STALE_AFTER)
+    }
     pub(super) fn scope(&self) -> Scope<'l> {
         Scope {
             household: self.home,
@@ -55,6 +64,7 @@ pub(super) fn age(look: &Look<'_>) -> Said {
         _ if age > max => {
             return said_of(StepVerdict::Block, Reason::EventTooOld, format_args!("{age} of at most {max}"), numbers);
         }
+        Cause::Foreseen => return runs_out(look),
         Cause::Edge | Cause::Event => Reason::RecentEnough,
         Cause::Hour => Reason::ItsHour,
         Cause::Stayed(span) => {
@@ -74,6 +84,24 @@ pub(super) fn age(look: &Look<'_>) -> Said {
         numbers.push(seconds("overdue_s", age));
     }
     said(StepVerdict::Pass, reason, numbers)
+}
+
+/// The forecast that woke it, with its dates.
+fn runs_out(look: &Look<'_>) -> Said {
+    let slot = look.wake.slot.and_then(|slot| {
+        foreseen(look.home, look.rules, &look.device.key, slot, look.now).ok().map(|seen| (slot, seen))
+    });
+    let Some((slot, seen)) = slot else { return pass(Reason::HourHasCome) };
+    let plan = look.trigger.replenish.unwrap_or(Replenish::DEFAULT);
+    let mut numbers = vec![
+        text("slot", slot.to_string()),
+        fact("p10", Fact::At(seen.empty(0.1))),
+        fact("p50", Fact::At(seen.empty(0.5))),
+        fact("p90", Fact::At(seen.empty(0.9))),
+        fact("order_by", Fact::At(seen.order_by(&plan))),
+    ];
+    numbers.extend(zone_of(look));
+    said(StepVerdict::Pass, Reason::RunsOut, numbers)
 }
 
 pub(super) fn validity(look: &Look<'_>) -> Said {
@@ -206,6 +234,12 @@ pub(super) fn conditions(look: &Look<'_>) -> Said {
 
 pub(super) fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId>) -> Said {
     if let Some(product) = product {
+        let shelf = look.home.supply.shelves.get(product).filter(|_| look.trigger.kind == OfferKind::Replenish);
+        let keep = look.trigger.replenish.map_or(0, |plan| plan.keep);
+        if let Some(shelf) = shelf.filter(|shelf| shelf.spares > keep) {
+            let numbers = vec![fact("spares", Fact::Int(shelf.spares.into())), text("product", product.to_string())];
+            return said_of(StepVerdict::Block, Reason::SparesAtHome, shelf.spares, numbers);
+        }
         let bought = |order: &crate::model::Order| order.lines.iter().any(|line| line.product == *product);
         if let Some(order) = look.home.orders.values().filter(|order| bought(order)).find(|order| order.state.is_open())
         {
@@ -352,8 +386,18 @@ pub(super) fn holdout(look: &Look<'_>, hold_until: Option<Timestamp>) -> Said {
     }
 }
 
-pub(super) fn send(is_blocked: bool, hold_until: Option<Timestamp>, proposal: Option<&Proposal>) -> Said {
+pub(super) fn send(
+    is_blocked: bool,
+    hold_until: Option<Timestamp>,
+    proposal: Option<&Proposal>,
+    permission: Option<&Permission>,
+) -> Said {
     match (is_blocked, hold_until, proposal) {
+        (false, None, Some(proposal)) if permission.is_some() => {
+            let mut told = permission.map(|permission| permission.said.clone()).unwrap_or_else(|| pass(Reason::SentTo));
+            told.2.push(text("placement", proposal.placement().to_string()));
+            told
+        }
         (true, _, _) => skipped(Reason::BlockedBefore),
         (false, Some(until), Some(_)) => {
             said(StepVerdict::Hold, Reason::HeldUntil, vec![fact("until", Fact::At(until))])

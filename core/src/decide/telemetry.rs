@@ -3,7 +3,7 @@
 use super::draft::{Draft, description};
 use super::edge::Seen;
 use super::event_time::{event_time, is_older};
-use super::{Answered, Refusal, deadline, wake};
+use super::{Answered, Refusal, deadline, forecast, supply, wake};
 use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, FieldName};
@@ -138,6 +138,9 @@ fn no_model(model: &crate::id::ModelId) -> Refusal {
     Refusal::new(Code::DescInvalid, message)
 }
 
+/// How much above its capacity a slot may be said to hold: a heaped hopper, a sensor's noise.
+const OVERFULL_MAX: f64 = 1.1;
+
 pub(super) fn slot(draft: &mut Draft<'_>, key: &DeviceKey, said: &SlotUp) -> Answered {
     let Some(device) = draft.before().devices.get(key) else { return Ok(Reply::Unchanged) };
     let Some(can) = description(device, draft.rules) else { return Err(no_model(&device.model)) };
@@ -158,6 +161,18 @@ pub(super) fn slot(draft: &mut Draft<'_>, key: &DeviceKey, said: &SlotUp) -> Ans
         let message = format!("slot `{}` is measured in {unit}, not {said_unit}", said.slot);
         return Err(Refusal::new(Code::UnitMismatch, message).at("/body/unit"));
     }
+    let capacity = said.capacity.or(schema.capacity);
+    if let (Evidence::Level { remaining } | Evidence::Countdown { remaining }, Some(capacity)) =
+        (&said.evidence, capacity)
+        && *remaining > capacity * OVERFULL_MAX
+    {
+        let unit = schema.unit.map_or(String::new(), |unit| format!(" {unit}"));
+        let message = format!(
+            "slot `{}` holds {capacity}{unit}, and {remaining}{unit} is more; check the unit, or send `capacity`",
+            said.slot
+        );
+        return Err(Refusal::new(Code::PayloadInvalid, message).at("/body/remaining"));
+    }
     let at = event_time(device, &draft.input.sender, said.t, draft.now).at;
     let previous = device.slots.get(&said.slot);
     if previous.is_some_and(|previous| is_older(at, previous.t, draft.now)) {
@@ -166,20 +181,25 @@ pub(super) fn slot(draft: &mut Draft<'_>, key: &DeviceKey, said: &SlotUp) -> Ans
     }
     let state = SlotState {
         evidence: said.evidence.clone(),
-        capacity: said.capacity.or(schema.capacity),
+        capacity,
         unit: schema.unit,
         t: at,
         changed_at: said.changed_at.or(previous.and_then(|previous| previous.changed_at)),
         on_hand: said.on_hand.or(previous.and_then(|previous| previous.on_hand)),
     };
-    draft.note(format!(
-        "slot {}: {} → {}",
-        said.slot,
-        previous.map_or("unknown".to_owned(), in_words),
-        in_words(&state)
-    ));
+    let learned = forecast::reported(draft, key, &said.slot, previous, &state);
+    let verdict = learned.verdict.map_or(String::new(), |verdict| format!("; {verdict}"));
+    let before = previous.map_or("unknown".to_owned(), in_words);
+    draft.note(format!("slot {}: {before} → {}{verdict}", said.slot, in_words(&state)));
+    if learned.is_held {
+        return Ok(Reply::Done);
+    }
     draft.change(Change::SlotSet { device: key.clone(), slot: said.slot.clone(), state: Box::new(state.clone()) });
+    if let Some(spares) = said.on_hand {
+        supply::counted_by_device(draft, key, &said.slot, spares);
+    }
     wake::by_slot(draft, key, &said.slot, previous, &state, at);
+    forecast::look(draft, key, &said.slot);
     Ok(Reply::Done)
 }
 

@@ -13,7 +13,11 @@ pub(super) fn value_of(device: &Device, on: &On) -> Option<Value> {
         Source::Slot { slot, field, .. } => device.slots.get(slot)?.value(field.as_str()),
         Source::Presence { .. } => Some(Value::Text(Arc::from(device.presence.state.as_str()))),
         Source::Context { name, .. } => device.context.get(name.as_str()).map(|entry| entry.value.clone()),
-        Source::Event { .. } | Source::Moment(_) | Source::Silence { .. } | Source::Schedule(_) => None,
+        Source::Event { .. }
+        | Source::Moment(_)
+        | Source::Silence { .. }
+        | Source::Schedule(_)
+        | Source::Forecast { .. } => None,
     }
 }
 

@@ -83,7 +83,11 @@ fn edge_value(device: &Device, trigger: &Trigger) -> Option<(String, Option<Valu
         Source::Slot { slot, field, .. } => format!("{slot} {field}"),
         Source::Presence { .. } => "presence".to_owned(),
         Source::Context { name, .. } => name.to_string(),
-        Source::Silence { .. } | Source::Event { .. } | Source::Moment(_) | Source::Schedule(_) => return None,
+        Source::Silence { .. }
+        | Source::Event { .. }
+        | Source::Moment(_)
+        | Source::Schedule(_)
+        | Source::Forecast { .. } => return None,
     };
     Some((what, value_of(device, &trigger.on)))
 }
@@ -134,6 +138,7 @@ fn other_source(device: &Device, trigger: &Trigger) -> String {
         Source::Moment(Moment::Linked) => "the device was not linked just then".to_owned(),
         Source::Moment(Moment::Order(state)) => format!("no order came to `{}`", state.as_str()),
         Source::Schedule(hour) => format!("it was not {hour}"),
+        Source::Forecast { slot, field, ahead, .. } => format!("the forecast {field} of {slot} is not within {ahead}"),
     }
 }
 

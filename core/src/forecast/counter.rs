@@ -87,6 +87,20 @@ impl CounterState {
         kind.unwrap_or(verdict)
     }
 
+    /// A cartridge that is known from here on, of which so much is used: the first report of a counter that counts
+    /// since the last replacement, or the first after one.
+    pub fn begin(&mut self, counter: &Counter, at: Moment, used: f64) -> Verdict {
+        if let Some(wrong) = Self::wrong(counter, at, used) {
+            return Verdict::Wrong(wrong);
+        }
+        let left = (100.0 - 100.0 * used / counter.capacity).max(0.0);
+        let verdict = self.level.replaced_to(at, left);
+        if verdict.changed() {
+            (self.used, self.value, self.known) = (used as f32, used, true);
+        }
+        verdict
+    }
+
     /// A full cartridge, and the counter at that moment.
     pub fn replaced(&mut self, counter: &Counter, at: Moment, value: f64) -> Verdict {
         if let Some(wrong) = Self::wrong(counter, at, value) {

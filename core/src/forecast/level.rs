@@ -230,6 +230,29 @@ impl LevelState {
         self.filter(prior, at, points)
     }
 
+    /// Another cartridge by the word of the device or its owner, of which so much is left, in points.
+    pub fn replaced_to(&mut self, at: Moment, points: f64) -> Verdict {
+        if !(-NOISE_POINTS_MAX..=100.0 + NOISE_POINTS_MAX).contains(&points) {
+            return Verdict::Wrong(if points.is_nan() { Wrong::NotANumber } else { Wrong::AboveCapacity });
+        }
+        let is_first = !self.known;
+        let verdict = self.replaced(at);
+        if verdict == Verdict::Replaced {
+            self.restart(at, points.clamp(0.0, 100.0));
+            self.last = points as f32;
+            if is_first {
+                self.refills = 0;
+                return Verdict::First;
+            }
+        }
+        verdict
+    }
+
+    /// Days of own use that the rate was learned from, the old ones faded.
+    pub fn days(&self) -> f64 {
+        f64::from(self.days)
+    }
+
     /// A full slot by the word of the device or its owner.
     pub fn replaced(&mut self, at: Moment) -> Verdict {
         if let Some(wrong) = at.wrong() {

@@ -8,11 +8,14 @@ mod device;
 mod few;
 pub mod former;
 mod household;
+mod mandate;
 mod offer;
 mod order;
 mod product;
 mod profile;
 mod slot;
+mod supply;
+mod track;
 
 pub use consent::{ConsentRecord, ConsentSource, Purpose};
 pub use device::{
@@ -21,13 +24,16 @@ pub use device::{
 };
 pub use few::Few;
 pub use household::{Contact, ContactState, Household};
+pub use mandate::{MANDATE_WINDOW, Mandate};
 pub use offer::{
     Action, CodeState, Fulfil, Offer, OfferCode, OfferItem, OfferPrice, OfferState, OfferText, StateChange,
 };
 pub use order::{Order, OrderLine, OrderState};
-pub use product::{Fit, LocalisedText, Product};
+pub use product::{Fit, LeadDays, LocalisedText, Product};
 pub use profile::{Link, Maker, Member, Profile, Retailer, Role, Tenant};
 pub use slot::{Evidence, SlotKind, SlotSchema, SlotState, Unit};
+pub use supply::{Away, Bought, Shelf, SlotKey, Supply};
+pub use track::{Cycle, Foresight, Learned, Report, Track};
 
 /// A language tag such as `fr-FR`, kept as given.
 pub type Locale = String;

@@ -40,6 +40,21 @@ pub struct Product {
     pub withdraw_days: u32,
     /// The slots it fits.
     pub fits: Vec<Fit>,
+    /// Days from an order to its arrival; 3 where not said.
+    #[serde(default)]
+    pub lead_days: Option<LeadDays>,
+}
+
+/// How many days a delivery takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeadDays {
+    /// At most so many in one of ten deliveries.
+    pub p10: u16,
+    /// In one of two.
+    pub p50: u16,
+    /// In nine of ten.
+    pub p90: u16,
 }
 
 impl Product {

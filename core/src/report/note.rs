@@ -153,6 +153,11 @@ fn is_counted(change: &Change) -> bool {
         | Change::SlotSet { .. }
         | Change::ContextSet { .. }
         | Change::ContextDropped { .. }
+        | Change::ShelfSet { .. }
+        | Change::MandateSet(_)
+        | Change::MandateEnded(_)
+        | Change::TrackSet { .. }
+        | Change::AwaySet(_)
         | Change::EdgeSet { .. }
         | Change::ClaimSet { .. }
         | Change::LinkSet(_)

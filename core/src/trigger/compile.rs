@@ -10,12 +10,12 @@ use jiff::civil::Date;
 
 use super::check::World;
 use super::condition::{Condition, Schema};
-use super::definition::{LimitsDefinition, TriggerDefinition};
+use super::definition::{LimitsDefinition, ReplenishDefinition, TriggerDefinition};
 use super::holdout::Holdout;
 use super::nearest::suggestion;
 use super::problem::NOT_SERVED_YET;
 use super::tree::Findings;
-use super::{After, Cap, CapPer, CapScope, CapWindow, OfferKind, On, Trigger};
+use super::{After, Cap, CapPer, CapScope, CapWindow, OfferKind, On, Replenish, Trigger};
 use crate::id::{PlacementId, TriggerId};
 use crate::model::{DeviceDescription, Purpose, Role};
 use crate::time::{DailyWindow, Span};
@@ -52,7 +52,7 @@ pub(super) fn compile(
     let sold = offer.as_ref().and_then(|offer| offer.product.as_ref());
     let sold = sold.map(|choice| offer::currencies(Some(choice), &context));
     let budget = limits.budget.as_ref().and_then(|budget| budget::compile(budget, valid, sold.as_ref(), findings));
-    not_served_yet(definition, findings);
+    let replenish = replenish(definition, kind, findings);
     let id = TriggerId::new(definition.id.as_deref()?).ok()?;
     let holdout = definition.rollout.as_ref().and_then(|rollout| rollout.holdout.as_ref());
     Some(Trigger {
@@ -77,6 +77,7 @@ pub(super) fn compile(
         after: after(&limits),
         quiet,
         budget,
+        replenish,
     })
 }
 
@@ -123,7 +124,8 @@ fn condition(
     let slot = match on {
         Some(on) => on.slot().cloned(),
         None => {
-            let named = definition.on.as_ref().and_then(|on| on.slot.as_deref()).filter(|_| event == Some("slot"));
+            let is_of_slot = matches!(event, Some("slot" | "forecast"));
+            let named = definition.on.as_ref().and_then(|on| on.slot.as_deref()).filter(|_| is_of_slot);
             named.and_then(|slot| crate::id::SlotId::new(slot).ok())
         }
     };
@@ -247,14 +249,36 @@ fn quiet(limits: &LimitsDefinition, findings: &mut Findings<'_>) -> Option<Daily
     Some(window)
 }
 
-/// What is not served depending on its value; keys that are not served at all are told by shape.
-fn not_served_yet(definition: &TriggerDefinition, findings: &mut Findings<'_>) {
-    let mode = definition.replenish.as_ref().and_then(|replenish| replenish.mode.as_deref());
-    if mode == Some("auto") {
-        let help = Some("write \"ask\": the customer confirms each order".to_owned());
-        findings.error(NOT_SERVED_YET, "/replenish/mode", "ordering without asking is not served yet", help);
+/// How it replenishes, with the defaults for what is not said.
+fn replenish(
+    definition: &TriggerDefinition,
+    kind: Option<OfferKind>,
+    findings: &mut Findings<'_>,
+) -> Option<Replenish> {
+    let written = definition.replenish.clone();
+    if kind != Some(OfferKind::Replenish) {
+        if written.is_some() && kind.is_some() {
+            findings.warning("trigger.no_effect", "/replenish", "only a trigger of kind `replenish` reads this", None);
+        }
+        return None;
     }
-    if definition.replenish.is_some() && definition.kind.as_deref().is_some_and(|kind| kind != "replenish") {
-        findings.warning("trigger.no_effect", "/replenish", "only a trigger of kind `replenish` reads this", None);
+    let ReplenishDefinition { mode, safety, quantity, notice, cost, keep } = written.unwrap_or_default();
+    let quantity = quantity.unwrap_or_default();
+    let default = Replenish::DEFAULT;
+    let (min, max) = (quantity.min.unwrap_or(default.min), quantity.max.unwrap_or(default.max));
+    if min > max {
+        let help = Some(format!("write `max` as {min} or more"));
+        findings.error("trigger.value", "/replenish/quantity/min", format!("`min` {min} is above `max` {max}"), help);
     }
+    let cost = cost.unwrap_or_default();
+    Some(Replenish {
+        auto: mode.as_deref() == Some("auto"),
+        safety: span(safety.as_deref()).unwrap_or(default.safety),
+        cover: span(quantity.cover.as_deref()),
+        min,
+        max,
+        notice: span(notice.as_deref()).unwrap_or(default.notice),
+        cost_without: cost.without.unwrap_or(default.cost_without) / cost.early.unwrap_or(1.0),
+        keep: keep.unwrap_or(default.keep),
+    })
 }

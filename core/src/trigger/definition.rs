@@ -67,11 +67,12 @@ written! {
     }
     /// What wakes a trigger.
     OnDefinition {
-        /// `telemetry`, `slot`, `event`, `presence`, `context`, `link`, `order` or `schedule`.
+        /// `telemetry`, `slot`, `forecast`, `event`, `presence`, `context`, `link`, `order` or `schedule`.
         event: String,
         /// On which devices.
         device: DeviceFilter,
-        /// The watched field of telemetry or slot, or the entry of context.
+        /// The watched field of telemetry or slot, or the entry of context; of a forecast
+        /// `expected_empty.p10` to `expected_empty.p90`, or `order_by`.
         field: String,
         /// The watched slot.
         slot: String,
@@ -269,6 +270,17 @@ written! {
         quantity: QuantityDefinition,
         /// How long before an automatic order it is announced.
         notice: String,
+        /// What being without costs against having it too early.
+        cost: CostDefinition,
+        /// Spares that the home keeps: it is asked when no more than these are left; 0 where not said.
+        keep: u32,
+    }
+    /// What being without costs against having it too early.
+    CostDefinition {
+        /// A day without; 9 where not said.
+        without: f64,
+        /// A day too early; 1 where not said.
+        early: f64,
     }
     /// How much is ordered.
     QuantityDefinition {

@@ -35,7 +35,7 @@ pub use conflicts::{CONFLICTS_MAX, Conflict, conflicts};
 pub use definition::TriggerDefinition;
 pub use discount::Discount;
 pub use holdout::{BUCKETS, Holdout};
-pub use on::{Count, Crossing, EdgeRule, Hour, Moment, On, Source};
+pub use on::{Count, Crossing, EdgeRule, ForecastField, Hour, Moment, On, Source};
 pub use problem::{NOT_SERVED_YET, Problem, ProblemReport, Severity};
 pub use quantity::{parse_quantity, quantity_text};
 pub use schema::file_schema;
@@ -87,6 +87,44 @@ pub struct Trigger {
     pub budget: Option<BudgetPlan>,
     /// Who is left out, to compare with.
     pub holdout: Option<Holdout>,
+    /// How it replenishes; with the defaults where a `replenish` trigger says nothing, none for
+    /// other kinds.
+    pub replenish: Option<Replenish>,
+}
+
+/// How a trigger replenishes a slot.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Replenish {
+    /// Whether it may order under a mandate without asking.
+    pub auto: bool,
+    /// Slack before the run-out.
+    pub safety: Span,
+    /// For how long an order should last; none orders the least.
+    pub cover: Option<Span>,
+    /// Pieces at least.
+    pub min: u32,
+    /// Pieces at most.
+    pub max: u32,
+    /// How long before an automatic order it is announced, and can be cancelled.
+    pub notice: Span,
+    /// What a day without costs, in days too early.
+    pub cost_without: f64,
+    /// Spares that the home wants to keep: it is asked when no more than these are left.
+    pub keep: u32,
+}
+
+impl Replenish {
+    /// Where nothing is said: ask, one piece, nine days too early for one without, a day of notice.
+    pub const DEFAULT: Replenish = Replenish {
+        auto: false,
+        safety: Span::ZERO,
+        cover: None,
+        min: 1,
+        max: 20,
+        notice: Span::days(1),
+        cost_without: 9.0,
+        keep: 0,
+    };
 }
 
 /// What a trigger proposes.

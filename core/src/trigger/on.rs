@@ -68,6 +68,48 @@ pub enum Source {
     Moment(Moment),
     /// An hour of the home's local time.
     Schedule(Hour),
+    /// The forecast of a slot comes near.
+    Forecast {
+        /// The slot.
+        slot: SlotId,
+        /// Which instant of its forecast.
+        field: ForecastField,
+        /// How long before that instant.
+        ahead: Span,
+        /// How far ahead it must be again to be ready for the next time.
+        rearm: Span,
+    },
+}
+
+/// An instant of a slot's forecast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ForecastField {
+    /// By when it is empty with a probability of so many percent, 1 to 99.
+    ExpectedEmpty(u8),
+    /// By when to order, weighing days without against days too early.
+    OrderBy,
+}
+
+impl ForecastField {
+    /// Reads `expected_empty.p80` or `order_by`, also with `slot.` before it.
+    pub fn parse(text: &str) -> Option<ForecastField> {
+        let text = text.strip_prefix("slot.").unwrap_or(text);
+        if text == "order_by" {
+            return Some(ForecastField::OrderBy);
+        }
+        let percent = text.strip_prefix("expected_empty.p")?;
+        let percent = percent.parse().ok().filter(|percent| (1..=99).contains(percent))?;
+        Some(ForecastField::ExpectedEmpty(percent))
+    }
+}
+
+impl fmt::Display for ForecastField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ForecastField::ExpectedEmpty(percent) => write!(f, "expected_empty.p{percent}"),
+            ForecastField::OrderBy => f.write_str("order_by"),
+        }
+    }
 }
 
 /// A moment in the life of a link or an order.
@@ -145,13 +187,17 @@ impl On {
             | Source::Slot { edge, .. }
             | Source::Presence { edge }
             | Source::Context { edge, .. } => Some(edge),
-            Source::Silence { .. } | Source::Event { .. } | Source::Moment(_) | Source::Schedule(_) => None,
+            Source::Silence { .. }
+            | Source::Event { .. }
+            | Source::Moment(_)
+            | Source::Schedule(_)
+            | Source::Forecast { .. } => None,
         }
     }
     /// The slot that it watches, where it watches one.
     pub fn slot(&self) -> Option<&SlotId> {
         match &self.source {
-            Source::Slot { slot, .. } => Some(slot),
+            Source::Slot { slot, .. } | Source::Forecast { slot, .. } => Some(slot),
             Source::Telemetry { .. }
             | Source::Presence { .. }
             | Source::Context { .. }
@@ -172,7 +218,7 @@ impl On {
     /// and is quiet until it comes back.
     pub fn holds_on(&self) -> bool {
         match &self.source {
-            Source::Silence { .. } => true,
+            Source::Silence { .. } | Source::Forecast { .. } => true,
             Source::Event { .. } | Source::Moment(_) | Source::Schedule(_) => false,
             _ => self.edge().is_some_and(|edge| edge.crossing != Crossing::Changes),
         }

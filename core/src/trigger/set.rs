@@ -53,6 +53,8 @@ struct Index {
     listens: bool,
     /// Whether any waits for a moment of a link or an order.
     awaits_moments: bool,
+    /// Whether any watches a forecast.
+    foresees: bool,
     /// Triggers of all retailers that need no link.
     of_anyone: Watchers,
     /// The same by their ids; of two retailers' with the same id the first one's.
@@ -77,6 +79,7 @@ struct Fields {
     events: BTreeMap<String, Vec<Arc<Trigger>>>,
     moments: BTreeMap<Moment, Vec<Arc<Trigger>>>,
     schedule: Vec<Arc<Trigger>>,
+    forecasts: BTreeMap<SlotId, Vec<Arc<Trigger>>>,
 }
 
 /// The triggers on one value.
@@ -108,6 +111,7 @@ impl TriggerSet {
         let mut index = Index::default();
         for trigger in by_id.values() {
             index.listens |= matches!(trigger.on.source, Source::Silence { .. } | Source::Schedule(_));
+            index.foresees |= matches!(trigger.on.source, Source::Forecast { .. });
             index.awaits_moments |= matches!(trigger.on.source, Source::Moment(_));
             index.of_retailer.entry(trigger.retailer.clone()).or_default().add(trigger);
             if !trigger.link_required {
@@ -176,6 +180,18 @@ impl TriggerSet {
     pub fn on_schedule<'a>(&'a self, device: Concerned<'a>) -> impl Iterator<Item = &'a Arc<Trigger>> {
         self.about(device, |fields| Some(fields.schedule.as_slice()))
     }
+    /// Whether there is any trigger that watches a forecast.
+    pub fn foresees(&self) -> bool {
+        self.index.foresees
+    }
+    /// The triggers that watch the forecast of a slot.
+    pub fn on_forecast<'a>(
+        &'a self,
+        device: Concerned<'a>,
+        slot: &'a SlotId,
+    ) -> impl Iterator<Item = &'a Arc<Trigger>> {
+        self.about(device, move |fields| fields.forecasts.get(slot).map(Vec::as_slice))
+    }
     /// Of [`TriggerSet::watching`], those whose crossing lies between the previous value and this
     /// one; without a previous value, those that fire on a first report.
     pub fn crossed<'a>(
@@ -237,6 +253,9 @@ impl Fields {
             Source::Event { r#type, .. } => self.events.entry(r#type.clone()).or_default().push(trigger.clone()),
             Source::Moment(moment) => self.moments.entry(*moment).or_default().push(trigger.clone()),
             Source::Schedule(_) => self.schedule.push(trigger.clone()),
+            Source::Forecast { slot, .. } => {
+                self.forecasts.entry(slot.clone()).or_default().push(trigger.clone());
+            }
         }
     }
     fn watch(&self, watched: Watched<'_>) -> Option<&Watch> {
@@ -335,6 +354,7 @@ impl On {
             Source::Moment(Moment::Linked) => "link linked".to_owned(),
             Source::Moment(Moment::Order(state)) => format!("order {}", state.as_str()),
             Source::Schedule(hour) => format!("schedule {hour}"),
+            Source::Forecast { slot, field, ahead, .. } => format!("forecast {slot} {field}, {ahead} ahead"),
         };
         let names = |names: Vec<&str>| names.join(", ");
         let whose = if !self.models.is_empty() {

@@ -134,8 +134,6 @@ const LABEL: Shape = Shape::Text(128);
 const LONG: Shape = Shape::Text(16 * 1024);
 const DURATION: Shape = Shape::Read(duration);
 
-const FORECAST: &str = "forecasts are not served yet";
-
 /// A trigger.
 pub(super) const TRIGGER: Shape = Shape::Table(&[
     key("id", Shape::Read(trigger_id)).required(),
@@ -293,13 +291,17 @@ const LIMITS: Shape = Shape::Table(&[
 
 const REPLENISH: Shape = Shape::Table(&[
     key("mode", Shape::OneOf(&["ask", "auto"])),
-    key("safety", DURATION).later(FORECAST),
+    key("safety", DURATION),
     key(
         "quantity",
         Shape::Table(&[key("cover", DURATION), key("min", Shape::Whole(1, 100)), key("max", Shape::Whole(1, 100))]),
-    )
-    .later("one piece is offered"),
-    key("notice", DURATION).later("nothing is ordered without asking"),
+    ),
+    key("notice", DURATION),
+    key(
+        "cost",
+        Shape::Table(&[key("without", Shape::Number(0.1, 1_000.0)), key("early", Shape::Number(0.1, 1_000.0))]),
+    ),
+    key("keep", Shape::Whole(0, 20)),
 ]);
 
 const ROLLOUT: Shape = Shape::Table(&[

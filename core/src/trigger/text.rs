@@ -19,6 +19,7 @@ use crate::model::{
     DeviceDescription, Evidence, Few, FieldType, Locale, OfferText, Reading, SlotState, Value, locale_chain,
 };
 use crate::money::Money;
+use crate::time::{Timestamp, Zone};
 
 /// Bytes of one template: a card shows a tenth of it.
 pub const TEMPLATE_BYTES_MAX: usize = 2 * 1024;
@@ -164,6 +165,12 @@ impl TextVars {
         }
         self
     }
+    /// With about when the slot is empty; where that is not sure, or not known, without a date.
+    pub fn with_expected_empty(mut self, at: Option<Timestamp>, zone: Option<&Zone>, locale: &str) -> TextVars {
+        let local = at.map(|at| zone.cloned().unwrap_or_else(Zone::utc).local(at).date());
+        self.slot.insert("expected_empty".to_owned(), about_date(local, locale));
+        self
+    }
     /// With what the device last reported, as far as `texts` name it.
     pub fn with_telemetry(
         mut self,
@@ -191,6 +198,49 @@ impl TextVars {
     pub fn with_household(mut self, display_name: impl Into<String>) -> TextVars {
         self.household = Some(HouseholdVars { name: display_name.into() });
         self
+    }
+}
+
+/// "around 29 March", in French "vers le 29 mars"; without a date "soon".
+fn about_date(date: Option<jiff::civil::Date>, locale: &str) -> String {
+    const EN: [&str; 12] = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ];
+    const FR: [&str; 12] = [
+        "janvier",
+        "février",
+        "mars",
+        "avril",
+        "mai",
+        "juin",
+        "juillet",
+        "août",
+        "septembre",
+        "octobre",
+        "novembre",
+        "décembre",
+    ];
+    let is_french = locale_chain(locale).last() == Some("fr");
+    let named = |names: [&'static str; 12], date: jiff::civil::Date| {
+        names[usize::from(date.month().unsigned_abs().clamp(1, 12)) - 1]
+    };
+    match (date, is_french) {
+        (Some(date), true) if date.day() == 1 => format!("vers le 1er {}", named(FR, date)),
+        (Some(date), true) => format!("vers le {} {}", date.day(), named(FR, date)),
+        (Some(date), false) => format!("around {} {}", date.day(), named(EN, date)),
+        (None, true) => "bientôt".to_owned(),
+        (None, false) => "soon".to_owned(),
     }
 }
 
@@ -278,7 +328,7 @@ impl Texts {
     }
 
     /// Whether some text names a variable.
-    pub(super) fn name(&self, group: &str, field: &str) -> bool {
+    pub(crate) fn name(&self, group: &str, field: &str) -> bool {
         let is_it = |name: &String| name.split_once('.') == Some((group, field));
         self.named.iter().any(is_it)
     }

@@ -87,7 +87,7 @@ fn read_body(below: &str, fields: Fields<'_>, opened: &Opened<'_>) -> Result<Dev
         "up/offer/receipt" => sold::receipt(fields).map(DeviceMessage::Receipt),
         "up/offer/answer" => sold::answer(fields).map(DeviceMessage::Answer),
         "up/offer/get" => sold::get(fields).map(|placement| DeviceMessage::OfferGet { placement }),
-        "up/replenish" => sold::replenish(fields).map(|op| DeviceMessage::Replenish { op }),
+        "up/replenish" => sold::replenish(fields).map(DeviceMessage::Replenish),
         "up/order" => sold::order(fields).map(DeviceMessage::Order),
         "up/consent" => body::consent(fields).map(DeviceMessage::Consent),
         "up/lifecycle" => body::lifecycle(fields).map(DeviceMessage::Lifecycle),

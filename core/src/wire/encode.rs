@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::errors::doc_anchor;
-use super::shown::{ConsentShown, OfferShown, OrderShown, hyphenated};
+use super::shown::{AnnouncementShown, ConsentShown, OfferShown, OrderShown, hyphenated};
 use super::{DownMessage, SyncDown, device_topic};
 use crate::code::Refusal;
 use crate::id::{DeviceKey, MessageId};
@@ -55,6 +55,7 @@ pub fn down_topic(message: &DownMessage) -> &'static str {
         DownMessage::Doctor { .. } => "down/doctor",
         DownMessage::Reply { .. } => "down/reply",
         DownMessage::Error { .. } => "down/error",
+        DownMessage::Replenish { .. } => "down/replenish",
     }
 }
 
@@ -89,6 +90,7 @@ pub fn encode(message: &DownMessage, head: &DownHead) -> Down {
         DownMessage::Error { refusal, reference, topic } => {
             enveloped(head, ErrorShown::of(refusal, reference.as_ref(), device_topic(&head.device, topic)))
         }
+        DownMessage::Replenish { order, text, mandate } => enveloped(head, AnnouncementShown::of(order, text, mandate)),
     };
     Down { topic: down_topic(message), payload }
 }

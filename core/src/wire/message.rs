@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::code::Refusal;
-use crate::id::{FieldName, HouseholdId, MessageId, OfferId, OrderId, PlacementId, ProductId, SlotId};
+use crate::id::{FieldName, HouseholdId, MandateId, MessageId, OfferId, OrderId, PlacementId, ProductId, SlotId};
 use crate::input::Answer;
-use crate::model::{ConsentRecord, DeviceDescription, Evidence, Offer, Order, Purpose, Value};
+use crate::model::{ConsentRecord, DeviceDescription, Evidence, Offer, OfferText, Order, Purpose, Value};
 use crate::time::{Timestamp, Zone};
 
 /// A message from a device, understood.
@@ -43,10 +43,7 @@ pub enum DeviceMessage {
         placement: Option<PlacementId>,
     },
     /// `up/replenish`: an answer to an announced automatic order.
-    Replenish {
-        /// `cancel`, `later` or `not_needed`.
-        op: String,
-    },
+    Replenish(ReplenishUp),
     /// `up/order`: cancel, withdraw, problem.
     Order(OrderUp),
     /// `up/consent`: set on the device.
@@ -81,7 +78,7 @@ impl DeviceMessage {
             DeviceMessage::Receipt(_) => "up/offer/receipt",
             DeviceMessage::Answer(_) => "up/offer/answer",
             DeviceMessage::OfferGet { .. } => "up/offer/get",
-            DeviceMessage::Replenish { .. } => "up/replenish",
+            DeviceMessage::Replenish(_) => "up/replenish",
             DeviceMessage::Order(_) => "up/order",
             DeviceMessage::Consent(_) => "up/consent",
             DeviceMessage::Lifecycle(_) => "up/lifecycle",
@@ -240,6 +237,34 @@ pub struct AnswerUp {
     pub t: Option<Timestamp>,
 }
 
+/// `up/replenish`: what the person says to an order that was made under a mandate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplenishUp {
+    /// Which order; the device's newest announced one where not said.
+    pub order: Option<OrderId>,
+    /// What.
+    pub op: ReplenishOp,
+    /// Makes a repeated press harmless.
+    pub nonce: Option<String>,
+}
+
+/// What is said to an announced order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReplenishOp {
+    /// No.
+    Cancel,
+    /// Not now.
+    Later {
+        /// Until when; the forecast decides where not said.
+        until: Option<Timestamp>,
+    },
+    /// Not needed, with the reason such as `have_spare`.
+    NotNeeded {
+        /// Why.
+        reason: Option<String>,
+    },
+}
+
 /// What the person does with an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderUp {
@@ -385,6 +410,16 @@ pub enum DownMessage {
         reference: Option<MessageId>,
         /// The topic it came on, below the device's root.
         topic: String,
+    },
+    /// `down/replenish`: an order was made under a mandate, and can be cancelled. The last in the
+    /// list: messages that wait are stored by their place in it.
+    Replenish {
+        /// The order.
+        order: Arc<Order>,
+        /// What is said about it.
+        text: OfferText,
+        /// The mandate.
+        mandate: MandateId,
     },
 }
 

@@ -2,8 +2,10 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::id::{OfferId, OrderId, derive_bytes};
-use crate::model::{Action, ConsentRecord, Fulfil, Offer, OfferItem, OfferPrice, Order, OrderState, Purpose};
+use crate::id::{MandateId, OfferId, OrderId, derive_bytes};
+use crate::model::{
+    Action, ConsentRecord, Fulfil, Offer, OfferItem, OfferPrice, OfferText, Order, OrderState, Purpose,
+};
 use crate::money::Money;
 
 /// What claim codes and short codes are written in: no 0, 1, I and O, which people confuse.
@@ -209,6 +211,49 @@ impl<'o> OrderShown<'o> {
             cancel_until: order.cancel_until.map(|t| t.0),
             can: order_can(order.state),
             eta: order.eta.as_deref(),
+        }
+    }
+}
+
+/// An order that was made under a mandate, as a device sees it.
+#[derive(Serialize)]
+pub(super) struct AnnouncementShown<'a> {
+    #[serde(serialize_with = "as_text")]
+    order: OrderId,
+    rev: u32,
+    mandate: &'a str,
+    text: &'a OfferText,
+    lines: Vec<LineShown<'a>>,
+    total: Money,
+    cancel_until: Option<i64>,
+    can: &'static [&'static str],
+}
+
+#[derive(Serialize)]
+struct LineShown<'a> {
+    product: &'a str,
+    name: &'a str,
+    qty: u32,
+    price: Money,
+}
+
+impl<'a> AnnouncementShown<'a> {
+    pub(super) fn of(order: &'a Order, text: &'a OfferText, mandate: &'a MandateId) -> AnnouncementShown<'a> {
+        let lines = order.lines.iter().map(|line| LineShown {
+            product: line.product.as_str(),
+            name: &line.name,
+            qty: line.qty,
+            price: line.price,
+        });
+        AnnouncementShown {
+            order: order.id,
+            rev: order.rev,
+            mandate: mandate.as_str(),
+            text,
+            lines: lines.collect(),
+            total: order.total,
+            cancel_until: order.cancel_until.map(|t| t.0),
+            can: &["cancel", "later", "not_needed"],
         }
     }
 }

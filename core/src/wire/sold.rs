@@ -2,9 +2,9 @@
 
 use super::fields::{Fields, INSTANT, NONCE, REVISION, Within, count, instant, invalid, some, text, word};
 use super::read::shortened;
-use super::{AnswerUp, OrderOp, OrderUp, ReceiptUp, ReceiptWord};
+use super::{AnswerUp, OrderOp, OrderUp, ReceiptUp, ReceiptWord, ReplenishOp, ReplenishUp};
 use crate::code::{Code, Refusal};
-use crate::id::{OfferId, PlacementId};
+use crate::id::{OfferId, OrderId, PlacementId};
 use crate::input::Answer;
 use crate::model::Fulfil;
 
@@ -87,18 +87,34 @@ pub(super) fn get(body: Fields<'_>) -> Result<Option<PlacementId>, Refusal> {
 }
 
 /// `up/replenish`.
-pub(super) fn replenish(body: Fields<'_>) -> Result<String, Refusal> {
+pub(super) fn replenish(body: Fields<'_>) -> Result<ReplenishUp, Refusal> {
+    let order = match body.get("order") {
+        Some(_) => Some(order_id(body, "the order's id as it came in `down/replenish`")?),
+        None => None,
+    };
     let words = [("cancel", "cancel"), ("later", "later"), ("not_needed", "not_needed")];
-    body.need_word("op", &words).map(str::to_owned)
+    let op = match body.need_word("op", &words)? {
+        "later" => ReplenishOp::Later { until: body.may("until", instant, INSTANT)? },
+        "not_needed" => {
+            let reason = body.may("reason", word, "a word such as `have_spare`")?;
+            ReplenishOp::NotNeeded { reason: reason.map(str::to_owned) }
+        }
+        _ => ReplenishOp::Cancel,
+    };
+    Ok(ReplenishUp { order, op, nonce: nonce(body)? })
 }
 
 /// `up/order`.
 pub(super) fn order(body: Fields<'_>) -> Result<OrderUp, Refusal> {
-    let given = body.need("order", text, "the order's id as it came in `down/order`")?;
-    let order = given.parse().map_err(|_| {
-        let message = format!("`{}` is no order's id; repeat it as it came in `down/order`", shortened(given));
-        invalid(message).at("/order")
-    })?;
+    let order = order_id(body, "the order's id as it came in `down/order`")?;
     let ops = [("cancel", OrderOp::Cancel), ("withdraw", OrderOp::Withdraw), ("problem", OrderOp::Problem)];
     Ok(OrderUp { order, op: body.need_word("op", &ops)?, nonce: nonce(body)? })
+}
+
+fn order_id(body: Fields<'_>, expected: &'static str) -> Result<OrderId, Refusal> {
+    let given = body.need("order", text, expected)?;
+    given.parse().map_err(|_| {
+        let message = format!("`{}` is no order's id; write {expected}", shortened(given));
+        invalid(message).at("/order")
+    })
 }

@@ -321,6 +321,7 @@ pub fn rules(triggers: &str) -> RuleSet {
             model: "th-200".to_owned().try_into().unwrap(),
             slot: "air_filter".to_owned().try_into().unwrap(),
         }],
+        lead_days: None,
     };
     rules.products.insert((shop(), product.id.clone()), Arc::new(product));
     set_triggers(&mut rules, triggers);

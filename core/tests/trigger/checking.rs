@@ -188,12 +188,34 @@ fn what_is_not_served_yet_is_refused_and_never_silently_ignored() {
         assert_eq!(problems.len(), 1, "{text}\n{problems:#?}");
         assert!(problems[0].is_not_served_yet() && problems[0].is_error(), "{problems:#?}");
     }
-    for event in ["forecast", "channel"] {
+    for event in ["channel"] {
         let problems = problems(&with(&format!("event = \"{event}\""), ""));
         assert!(problems.iter().any(Problem::is_not_served_yet), "{event}: {problems:#?}");
     }
-    let auto = with(WARM, "[trigger.replenish]\nmode = \"auto\"").replace("\"offer\"", "\"replenish\"");
-    assert!(problems(&auto)[0].is_not_served_yet());
+}
+
+#[test]
+fn what_a_forecast_wakes_is_told_when_it_cannot_work() {
+    const FORECAST: &str = "event = \"forecast\"\nslot = \"air_filter\"";
+    for (on, code) in [
+        ("event = \"forecast\"\nfield = \"order_by\"".to_owned(), "trigger.missing_key"),
+        (FORECAST.to_owned(), "trigger.missing_key"),
+        (format!("{FORECAST}\nfield = \"expected_empty.p100\"\nfalls_below = \"7 d\""), "trigger.unknown_field"),
+        (format!("{FORECAST}\nfield = \"expected_empty.p80\""), "trigger.missing_key"),
+        (format!("{FORECAST}\nfield = \"order_by\"\nfalls_below = \"2 years\""), "trigger.value"),
+        (format!("{FORECAST}\nfield = \"order_by\"\nfalls_below = \"3 d\"\nrearm = \"2 d\""), "trigger.value"),
+        (format!("{FORECAST}\nfield = \"order_by\"\nrises_above = 3"), "trigger.no_effect"),
+        (format!("{FORECAST}\nfield = \"order_by\"").replace("air_filter", "air_filtre"), "trigger.unknown_slot"),
+    ] {
+        let problems = problems(&with(&on, ""));
+        assert_eq!(problems.iter().map(|problem| problem.code).collect::<Vec<_>>(), [code], "{on}\n{problems:#?}");
+    }
+    let sound = with(&format!("{FORECAST}\nfield = \"slot.expected_empty.p80\"\nfalls_below = \"7 d\""), "");
+    assert!(problems(&sound).is_empty(), "{:#?}", problems(&sound));
+    let wrong =
+        with(&format!("{FORECAST}\nfield = \"order_by\""), "[trigger.replenish]\nquantity = { min = 3, max = 2 }");
+    let wrong = problems(&wrong.replace("\"offer\"", "\"replenish\""));
+    assert_eq!(wrong[0].pointer, "/trigger/0/replenish/quantity/min", "{wrong:#?}");
 }
 
 #[test]

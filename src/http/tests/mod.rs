@@ -5,6 +5,7 @@ mod context;
 mod conventions;
 mod reports;
 mod session;
+mod supply;
 mod tenants;
 
 use std::sync::Arc;

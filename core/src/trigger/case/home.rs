@@ -216,7 +216,8 @@ fn ready(device: &mut Device, trigger: &Trigger, description: &DeviceDescription
         | Source::Silence { .. }
         | Source::Event { .. }
         | Source::Moment(_)
-        | Source::Schedule(_) => {}
+        | Source::Schedule(_)
+        | Source::Forecast { .. } => {}
     }
 }
 

@@ -15,9 +15,10 @@ use crate::budget::sample_code;
 use crate::id::{PlacementId, PoolId, ProductId, SlotId};
 use crate::model::{Action, DeviceDescription, FieldType, Fulfil, Placement, Product, SlotKind, locale_chain};
 use crate::money::Currency;
+use crate::time::Timestamp;
 
 /// What a text may say of a slot, whatever its kind.
-const SLOT_VARIABLES: [&str; 5] = ["used", "remaining", "capacity", "on_hand", "flag"];
+const SLOT_VARIABLES: [&str; 6] = ["used", "remaining", "capacity", "on_hand", "flag", "expected_empty"];
 
 /// What the offer is compiled beside.
 pub(super) struct Context<'a> {
@@ -315,6 +316,8 @@ fn sample(
             Some(SlotKind::Life) | None => &["on_hand"],
         };
         vars.slot = fields.iter().map(|field| ((*field).to_owned(), full.clone())).collect();
+        // The longest that it can be in a language is not much longer than this.
+        vars = vars.with_expected_empty(Some(Timestamp(1_790_000_000_000)), None, locale);
     } else if context.on.is_none() {
         // What wakes it is wrong and told: which slot there will be is not known yet.
         vars.slot = SLOT_VARIABLES.iter().map(|field| ((*field).to_owned(), "?".to_owned())).collect();

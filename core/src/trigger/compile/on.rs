@@ -2,19 +2,26 @@
 
 use super::super::check::World;
 use super::super::condition::WEEKDAYS;
-use super::super::definition::{DeviceFilter, OnDefinition};
+use super::super::definition::{Amount, DeviceFilter, OnDefinition};
 use super::super::nearest::suggestion;
 use super::super::problem::NOT_SERVED_YET;
 use super::super::tree::Findings;
-use super::super::{Hour, Moment, On, Source};
+use super::super::{ForecastField, Hour, Moment, On, Source};
 use super::edge::{Watched, count, edge, lasting};
 use crate::id::{FieldName, KindId, ModelId, SlotId};
 use crate::model::{DeviceDescription, FieldType, OrderState, SlotKind, SlotSchema, Unit};
-use crate::time::DailyWindow;
+use crate::time::{DailyWindow, Span};
 use std::collections::BTreeSet;
 
 /// Fields of a slot that a trigger can watch.
 const SLOT_FIELDS: [&str; 5] = ["used", "remaining", "capacity", "on_hand", "flag"];
+
+/// What a forecast has.
+const FORECAST_FIELDS: &str = "`order_by`, or `expected_empty.p50` with any percent from p1 to p99";
+/// How much further ahead a forecast must be to be ready for the next time, where nothing is said.
+const FORECAST_REARM: Span = Span::days(3);
+/// How far ahead a forecast is looked at.
+const FORECAST_AHEAD_MAX: Span = Span::days(365);
 
 /// The keys of an edge.
 macro_rules! edge_keys {
@@ -27,9 +34,10 @@ const NO_EDGE: &str = "an event has no value that crosses anything";
 const NO_TYPE: &str = "only an event, a link and an order have a type";
 
 /// What can wake a trigger, the keys that each takes beside `event` and `device`, and why no others.
-const TAKEN: [(&str, &[&str], &str); 8] = [
+const TAKEN: [(&str, &[&str], &str); 9] = [
     ("telemetry", edge_keys!("field", "absent_for"), "telemetry has fields only"),
     ("slot", edge_keys!("slot", "field"), "a slot has evidence only"),
+    ("forecast", &["slot", "field", "falls_below", "rearm"], "a forecast comes nearer, and nothing else crosses"),
     ("presence", edge_keys!(), "a device is there or not, nothing more"),
     ("context", edge_keys!("field"), "context has entries only, each named by `field`"),
     ("event", &["type", "count", "within"], NO_EDGE),
@@ -81,6 +89,7 @@ pub(super) fn compile<'a>(
         Some("telemetry") if on.absent_for.is_some() => silence(on, &models, findings),
         Some("telemetry") => telemetry(on, &models, findings),
         Some("slot") => slot(on, &models, findings),
+        Some("forecast") => forecast(on, &models, findings),
         Some("presence") => presence(on, findings),
         Some("context") => context(on, findings),
         Some("event") => event(on, findings),
@@ -261,6 +270,73 @@ fn slot(on: &OnDefinition, models: &[&DeviceDescription], findings: &mut Finding
     };
     let edge = edge(on, &watched, findings)?;
     Some(Source::Slot { slot, field: FieldName::new(field).ok()?, edge })
+}
+
+/// The forecast of a slot comes nearer than `falls_below`.
+fn forecast(on: &OnDefinition, models: &[&DeviceDescription], findings: &mut Findings<'_>) -> Option<Source> {
+    let slot = on.slot.as_deref().and_then(|slot| SlotId::new(slot).ok());
+    if on.slot.is_none() {
+        missing("slot", "of which slot", findings);
+    }
+    let field = match on.field.as_deref() {
+        None => {
+            missing("field", FORECAST_FIELDS, findings);
+            None
+        }
+        Some(written) => {
+            let field = ForecastField::parse(written);
+            if field.is_none() {
+                let message = format!("a forecast has no `{written}`");
+                findings.error("trigger.unknown_field", "/on/field", message, Some(FORECAST_FIELDS.to_owned()));
+            }
+            field
+        }
+    };
+    let ahead = match (&on.falls_below, field) {
+        (Some(amount), _) => ahead(amount, "/on/falls_below", findings)?,
+        (None, Some(ForecastField::OrderBy)) => Span::ZERO,
+        (None, Some(ForecastField::ExpectedEmpty(_))) => {
+            missing("falls_below", "how long before, such as `7 d`", findings);
+            return None;
+        }
+        (None, None) => return None,
+    };
+    let rearm = match &on.rearm {
+        None => Span(ahead.0 + FORECAST_REARM.0),
+        Some(amount) => ahead_of(amount, ahead, findings)?,
+    };
+    let (slot, field) = (slot?, field?);
+    if !models.is_empty() && !models.iter().any(|model| model.slots.contains_key(&slot)) {
+        let known: BTreeSet<&str> = models.iter().flat_map(|model| model.slots.keys()).map(|s| s.as_str()).collect();
+        let message = format!("no model has a slot `{slot}`");
+        findings.error("trigger.unknown_slot", "/on/slot", message, suggestion(slot.as_str(), known));
+        return None;
+    }
+    Some(Source::Forecast { slot, field, ahead, rearm })
+}
+
+/// A length of time before an instant: in days where it is a bare number.
+fn ahead(amount: &Amount, pointer: &str, findings: &mut Findings<'_>) -> Option<Span> {
+    let span = match amount {
+        Amount::Number(days) => Some(Span((days * 86_400_000.0) as i64)),
+        Amount::Text(text) => Span::parse(text).ok(),
+    };
+    let span = span.filter(|span| (Span::ZERO..=FORECAST_AHEAD_MAX).contains(span));
+    if span.is_none() {
+        let message = format!("a length of time up to {FORECAST_AHEAD_MAX}");
+        findings.error("trigger.value", pointer, message, Some("write it as `7 d`".to_owned()));
+    }
+    span
+}
+
+fn ahead_of(amount: &Amount, threshold: Span, findings: &mut Findings<'_>) -> Option<Span> {
+    let rearm = ahead(amount, "/on/rearm", findings)?;
+    if rearm <= threshold {
+        let message = format!("it is ready again further ahead than {threshold}, not at {rearm}");
+        findings.error("trigger.value", "/on/rearm", message, None);
+        return None;
+    }
+    Some(rearm)
 }
 
 /// Silence of a field, or of all telemetry, while the device is connected.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::*;
+
 use super::{OFFER, ORDER, enveloped, examples, message, on};
 use crate::id::{FieldName, ModelId, PlacementId, SlotId};
 use crate::input::Answer;
@@ -247,7 +248,14 @@ fn the_other_messages_are_what_they_say() {
         DeviceMessage::Order(OrderUp { order: ORDER.parse().unwrap(), op: OrderOp::Problem, nonce: None })
     );
     assert_eq!(message("up/offer/get", r#"{"placement":null}"#), DeviceMessage::OfferGet { placement: None });
-    assert_eq!(message("up/replenish", r#"{"op":"cancel"}"#), DeviceMessage::Replenish { op: "cancel".to_owned() });
+    let op = |body| match message("up/replenish", body) {
+        DeviceMessage::Replenish(said) => said.op,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(op(r#"{"op":"cancel"}"#), ReplenishOp::Cancel);
+    assert_eq!(op(r#"{"op":"later","until":1774000000000}"#), ReplenishOp::Later { until: Some(T) });
+    let reason = Some("have_spare".to_owned());
+    assert_eq!(op(r#"{"op":"not_needed","reason":"have_spare"}"#), ReplenishOp::NotNeeded { reason });
     assert_eq!(
         message("up/state", r#"{"reported":{"setpoint":20.5},"version":3}"#),
         DeviceMessage::State(StateUp { reported: vec![(name("setpoint"), Value::Number(20.5))], version: Some(3) })

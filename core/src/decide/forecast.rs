@@ -1,0 +1,171 @@
+//! What a slot's reports teach, and the triggers that its forecast wakes as it comes nearer.
+
+use super::draft::{Draft, description};
+use super::edge;
+use super::foreseen::{Foreseen, foreseen, moment, prior_of};
+use super::pipeline::Cause;
+use super::rank::best_first;
+use super::wake::{concerned, fire, set};
+use super::{offer, supply};
+use crate::decision::Change;
+use crate::forecast::Verdict;
+use crate::id::{DeviceKey, SlotId};
+use crate::limits::TRACKS_MAX;
+use crate::model::{Edge, EdgeState, Evidence, Report, SlotKey, SlotState, Track};
+use crate::time::{Span, Timestamp};
+use crate::trigger::{OfferKind, Source, Trigger};
+
+/// Days of history from which on a leap of a level waits for the next reading to agree. A device
+/// that is tried out has none yet, and is believed at once.
+const HELD_AFTER_DAYS: f64 = 2.0;
+/// After a suggestion that led to no order, the share of the time left after which it is looked at
+/// again.
+const AGAIN_SHARE: f64 = 0.25;
+/// At least so long is waited before the same is suggested again.
+const AGAIN_MIN: Span = Span::days(3);
+
+/// What a report of a slot turned out to be.
+pub(super) struct Learned {
+    /// In words, for the trace.
+    pub(super) verdict: Option<Verdict>,
+    /// Whether the evidence waits for the next report to agree: nothing follows from it yet.
+    pub(super) is_held: bool,
+}
+
+/// Learns from a report of a slot. What stands in homes of nobody teaches nothing: what a device's
+/// people do is theirs.
+pub(super) fn reported(
+    draft: &mut Draft<'_>,
+    key: &DeviceKey,
+    slot: &SlotId,
+    previous: Option<&SlotState>,
+    state: &SlotState,
+) -> Learned {
+    let (home, rules) = (draft.before(), draft.rules);
+    let nothing = Learned { verdict: None, is_held: false };
+    if home.retailer.is_none() || home.link_of(key).is_none() {
+        return nothing;
+    }
+    let of = SlotKey { device: key.clone(), slot: slot.clone() };
+    let known = home.supply.tracks.get(&of).filter(|track| track.takes(&state.evidence));
+    if known.is_none() && home.supply.tracks.len() >= TRACKS_MAX {
+        draft.note_once(format!("more than {TRACKS_MAX} slots at home: the others are not foreseen"));
+        return nothing;
+    }
+    let mut track = match known {
+        Some(track) => track.clone(),
+        None => {
+            let product = supply::first_fitting(draft, key, slot);
+            let prior = product.as_ref().map_or(&rules.priors.pooled, |product| rules.priors.of(product.as_str()));
+            Box::new(Track::new(&state.evidence, prior, product))
+        }
+    };
+    let ends = match (&state.evidence, &home.zone) {
+        (Evidence::Life { ends }, Some(zone)) => ends.parse().ok().map(|date| zone.end_of(date)),
+        _ => None,
+    };
+    let booted_at = draft.input.sender.up_ms.map(|up_ms| Timestamp(draft.now.0.saturating_sub_unsigned(up_ms)));
+    let report = Report {
+        state,
+        previous: previous.filter(|_| known.is_some()),
+        at: moment(home, state.t),
+        restarted: previous.zip(booted_at).is_some_and(|(previous, booted)| booted > previous.t),
+        ends,
+    };
+    let (verdict, refilled) = track.report(prior_of(rules, &track), report);
+    let is_held = matches!(verdict, Verdict::Held { .. })
+        && matches!(state.evidence, Evidence::Level { .. })
+        && track.days_learned() >= HELD_AFTER_DAYS;
+    if verdict.changed() {
+        draft.change(Change::TrackSet { device: key.clone(), slot: slot.clone(), track: Some(track) });
+    }
+    if refilled {
+        supply::inserted(draft, key, slot);
+        offer::withdraw_refilled(draft, key, slot);
+    }
+    Learned { verdict: Some(verdict), is_held }
+}
+
+/// The forecast of a slot moved: wakes what it came near to, and notes when it will.
+pub(super) fn look(draft: &mut Draft<'_>, key: &DeviceKey, slot: &SlotId) {
+    let (rules, home) = (draft.rules, draft.before());
+    if !rules.triggers.foresees() {
+        return;
+    }
+    let Some(device) = home.devices.get(key) else { return };
+    let Some(can) = description(device, rules) else { return };
+    let watching = rules.triggers.on_forecast(concerned(home, device, can), slot);
+    for trigger in best_first(home, draft.now, watching, |trigger| Some(*trigger)) {
+        stand(draft, key, trigger, slot);
+    }
+}
+
+/// A deadline of a forecast has come: it is near now, or moved away meanwhile.
+pub(super) fn due(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, edge: &Edge) {
+    let Source::Forecast { slot, .. } = &trigger.on.source else { return };
+    if edge.state == EdgeState::Spent {
+        // What was suggested led to nothing: it may be suggested again.
+        set(draft, key, trigger, Some(Edge { again_at: None, state: EdgeState::Listening, since: edge.since }));
+    }
+    stand(draft, key, trigger, slot);
+}
+
+/// Brings a trigger's edge to where the forecast is, and wakes it where that is near enough.
+fn stand(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, slot: &SlotId) {
+    let (rules, now) = (draft.rules, draft.now);
+    let Source::Forecast { field, ahead, rearm, .. } = &trigger.on.source else { return };
+    let home = draft.home();
+    let edge = home.devices.get(key).and_then(|device| device.edges.get(&trigger.id)).cloned();
+    let state = edge.as_ref().map_or(EdgeState::Ready, |edge| edge.state.clone());
+    let seen = foreseen(home, rules, key, slot, now).ok();
+    let left = seen.as_ref().map(|seen| seen.empty(0.5) - now);
+    let Some(at) = seen.map(|seen: Foreseen<'_>| seen.instant(*field, trigger.replenish.as_ref())) else {
+        if state == EdgeState::Listening {
+            set(draft, key, trigger, None);
+        }
+        return;
+    };
+    let listening = |due| Edge { state: EdgeState::Listening, since: now, again_at: Some(due) };
+    let due = at - *ahead;
+    match state {
+        EdgeState::Armed | EdgeState::Spent if at - now < *rearm => {}
+        _ if due > now => {
+            // The deadline in the record is kept as long as it is about right: a forecast moves a
+            // little with each report, and a record is not written for that.
+            let known = edge.filter(|edge| edge.state == EdgeState::Listening).and_then(|edge| edge.again_at);
+            if known.is_none_or(|known| !is_about(known, due, now)) {
+                set(draft, key, trigger, Some(listening(due)));
+            }
+        }
+        _ => {
+            fire(draft, key, trigger, None, now, Cause::Foreseen);
+            look_again(draft, key, trigger, left.unwrap_or_default());
+        }
+    }
+}
+
+/// Notes when what was just looked at is looked at again, where nothing comes of it.
+fn look_again(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, left: Span) {
+    if trigger.kind != OfferKind::Replenish {
+        return;
+    }
+    let now = draft.now;
+    let Some(edge) = draft.device(key).and_then(|device| device.edges.get(&trigger.id)).cloned() else { return };
+    if edge.state == EdgeState::Spent {
+        let wait = Span((left.0.max(0) as f64 * AGAIN_SHARE) as i64).max(AGAIN_MIN);
+        set(draft, key, trigger, Some(Edge { again_at: Some(now + wait), ..edge }));
+    }
+}
+
+/// The person wants to hear of it later: the trigger is quiet until then.
+pub(super) fn put_off(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, until: Timestamp) {
+    if matches!(trigger.on.source, Source::Forecast { .. }) {
+        let edge = Edge { again_at: Some(until), ..edge::spent(draft.now) };
+        set(draft, key, trigger, Some(edge));
+    }
+}
+
+/// Whether a deadline is right to a twentieth of the time that is left.
+fn is_about(known: Timestamp, due: Timestamp, now: Timestamp) -> bool {
+    (known - due).0.abs() <= (due - now).0.max(0) / 20
+}

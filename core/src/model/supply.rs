@@ -1,0 +1,115 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Few, Mandate, Track};
+use crate::id::{DeviceKey, MandateId, ProductId, SlotId};
+use crate::time::Timestamp;
+
+/// What a home keeps of its consumables beyond what its devices report: spares on the shelf and
+/// how often they are bought. It belongs to the home: a device that leaves takes nothing of it along.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Supply {
+    /// Spares and purchases, by product.
+    pub shelves: Few<ProductId, Shelf>,
+    /// Standing permissions to order.
+    pub mandates: Few<MandateId, Box<Mandate>>,
+    /// What was learned of each slot.
+    pub tracks: Few<SlotKey, Box<Track>>,
+    /// How long nobody was at home.
+    pub away: Away,
+}
+
+/// How long nobody was at home, as far as presence of people is told.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Away {
+    /// Since when nobody is; none while somebody is, or nobody knows.
+    pub since: Option<Timestamp>,
+    /// Days of absence that ended, each counted by the share of the usual use that fell away.
+    pub days: f64,
+}
+
+/// The share of the usual use that falls away while nobody is at home: a fridge still filters.
+const AWAY_SHARE: f64 = 0.9;
+
+impl Away {
+    /// Days of absence until an instant.
+    pub fn until(&self, now: Timestamp) -> f64 {
+        let open = self.since.map_or(0.0, |since| (now - since).0.max(0) as f64 / 86_400_000.0);
+        self.days + AWAY_SHARE * open
+    }
+    /// Somebody came, or the last one left.
+    pub fn turned(self, is_away: bool, now: Timestamp) -> Away {
+        match (self.since, is_away) {
+            (Some(_), true) | (None, false) => self,
+            (None, true) => Away { since: Some(now), ..self },
+            (Some(_), false) => Away { since: None, days: self.until(now) },
+        }
+    }
+}
+
+/// One slot of one device of a home.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SlotKey {
+    /// The device.
+    pub device: DeviceKey,
+    /// Its slot.
+    pub slot: SlotId,
+}
+
+/// What a home has of one product, not yet inserted anywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Shelf {
+    /// Spares: delivered or bought, not inserted.
+    pub spares: u32,
+    /// Refills seen while goods were under way and no spare was left: the shop's word of the
+    /// delivery came later than the goods, so so many of them are inserted already.
+    pub inserted_ahead: u32,
+    /// The last purchases, oldest first: from orders made here and from any other channel.
+    pub bought: Vec<Bought>,
+}
+
+/// One purchase of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bought {
+    /// When.
+    pub at: Timestamp,
+    /// How many.
+    pub qty: u32,
+    /// Derived from its cause, so that the same purchase told again changes nothing.
+    pub cause: u64,
+}
+
+impl Shelf {
+    /// Takes in a purchase; `false` when it is known. The oldest makes room.
+    pub fn buy(&mut self, bought: Bought, kept_max: usize) -> bool {
+        if self.bought.iter().any(|known| known.cause == bought.cause) {
+            return false;
+        }
+        let place = self.bought.partition_point(|known| known.at <= bought.at);
+        self.bought.insert(place, bought);
+        if self.bought.len() > kept_max {
+            self.bought.remove(0);
+        }
+        true
+    }
+    /// Goods came: some of them may be inserted already.
+    pub fn arrive(&mut self, qty: u32) {
+        let ahead = self.inserted_ahead.min(qty);
+        self.inserted_ahead -= ahead;
+        self.spares = self.spares.saturating_add(qty - ahead);
+    }
+    /// A fresh one was inserted; `true` when it came from the shelf, or from goods that are under way.
+    pub fn insert(&mut self, under_way: bool) -> bool {
+        if self.spares > 0 {
+            self.spares -= 1;
+            return true;
+        }
+        if under_way {
+            self.inserted_ahead += 1;
+        }
+        under_way
+    }
+    /// Goods went back.
+    pub fn give_back(&mut self, qty: u32) {
+        self.spares = self.spares.saturating_sub(qty);
+    }
+}

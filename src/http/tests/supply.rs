@@ -1,0 +1,126 @@
+//! What stands on the shelf of a home: purchases elsewhere, mandates, and what the slots show.
+
+use serde_json::{Value, json};
+
+use super::{House, house, product};
+
+async fn home() -> House {
+    let house = house().await;
+    house.ok("PUT", "/v1/products/flt-20x25", &house.shop, product()).await;
+    house.ok("PUT", "/v1/profiles/p1", &house.shop, json!({"display_name": "Maison"})).await;
+    house.register("d-1").await;
+    let link = json!({
+        "device": "d-1", "profile": "p1", "role": "owner", "tz": "Europe/Paris", "locale": "fr-FR",
+        "consents": [{"purpose": "replenish.device", "granted": true}, {"purpose": "auto_order", "granted": true}],
+    });
+    let told = house.bulk("/v1/links:bulk", &house.shop, &[link.to_string()]).await;
+    assert!(told[0]["link"].is_string(), "{}", told[0]);
+    house
+}
+
+fn purchase(id: &str) -> Value {
+    json!({
+        "specversion": "1.0", "id": id, "source": "/stores/st-12", "type": "purchase", "extra": 1,
+        "time": null,
+        "data": {"profile": "p1", "product": "flt-20x25", "qty": 2},
+    })
+}
+
+async fn slot(house: &House, token: &str) -> Value {
+    let answer = house.get("/v1/devices/d-1/slots", token).await;
+    answer.json["items"][0].clone()
+}
+
+#[tokio::test]
+async fn a_purchase_elsewhere_is_taken_once_and_stands_on_the_shelf() {
+    let house = home().await;
+    house.used("d-1", 100.0).await;
+    let taken = house.ok("POST", "/v1/events", &house.shop, purchase("e-1")).await;
+    assert_eq!((&taken["id"], &taken["result"]), (&json!("e-1"), &json!("taken")));
+    let again = house.ok("POST", "/v1/events", &house.shop, purchase("e-1")).await;
+    assert_eq!((&again["result"], &again["household"]), (&json!("repeated"), &taken["household"]));
+    let slot = slot(&house, &house.shop).await;
+    assert_eq!((&slot["on_hand"], &slot["used"]), (&json!(2), &json!(100)));
+    assert_eq!((&slot["forecast"], &slot["no_forecast"]), (&Value::Null, &json!("not_enough_history")));
+    assert_eq!(slot["learned"]["product"], "flt-20x25");
+    house.used("d-1", 1.0).await;
+    assert_eq!(self::slot(&house, &house.shop).await["on_hand"], 1, "a fresh one was inserted");
+}
+
+#[tokio::test]
+async fn in_a_batch_each_event_stands_for_itself_and_says_where_it_is_wrong() {
+    let house = home().await;
+    let with = |pointer: &str, value: Value| {
+        let mut event = purchase("e-2");
+        *event.pointer_mut(pointer).unwrap() = value;
+        event
+    };
+    let batch = json!([
+        purchase("e-1"),
+        with("/type", json!("store.visit")),
+        with("/specversion", json!("0.3")),
+        with("/data/product", json!("nothing")),
+        with("/data/profile", json!("nobody")),
+        with("/data/qty", json!(0)),
+        with("/data/qty", json!("two")),
+        with("/data", json!({"profile": "p1"})),
+        json!({"id": "e-3"}),
+    ]);
+    let told = house.ok("POST", "/v1/events", &house.shop, batch).await;
+    let told: Vec<_> = told["items"].as_array().unwrap().iter().collect();
+    let pointers: Vec<_> = told.iter().map(|item| item["error"]["pointer"].as_str().unwrap_or("taken")).collect();
+    let wrong = ["/type", "/specversion", "/data/product", "/data/profile", "/data/qty", "/data/qty", "/data", ""];
+    assert_eq!(pointers[0], "taken");
+    assert_eq!(&pointers[1..], &wrong, "{told:#?}");
+    let single = house.call("POST", "/v1/events", &house.shop, with("/type", json!("view"))).await;
+    assert_eq!((single.status, &single.json["code"]), (422, &json!("payload.invalid")));
+    assert_eq!(house.call("POST", "/v1/events", &house.maker, purchase("e-9")).await.status, 403);
+    let other = house.call("POST", "/v1/events", &house.other_shop, purchase("e-9")).await;
+    assert_eq!(other.json["pointer"], "/data/product", "another shop has neither the product nor the customer");
+}
+
+fn mandate() -> Value {
+    json!({
+        "profile": "p1", "device": "d-1", "slot": "air_filter", "products": ["flt-20x25"],
+        "max_price": {"minor": 2500, "currency": "EUR"}, "max_per_30d": 1, "expires_at": "2027-06-30T00:00:00Z",
+    })
+}
+
+#[tokio::test]
+async fn a_mandate_is_given_seen_replaced_and_ended() {
+    let house = home().await;
+    let path = "/v1/mandates/m-1";
+    let given = house.call("PUT", path, &house.shop, mandate()).await;
+    assert_eq!(given.status, 200, "{}", given.text);
+    assert_eq!((&given.json["device"], &given.json["ordered"]), (&json!("d-1"), &json!([])));
+    let mut cheaper = mandate();
+    cheaper["max_price"]["minor"] = json!(1_000);
+    house.ok("PUT", path, &house.shop, cheaper).await;
+    assert_eq!(house.get(path, &house.shop).await.json["max_price"]["minor"], 1_000);
+    assert_eq!(house.get(path, &house.other_shop).await.status, 404, "another shop's looks like none");
+    assert_eq!(house.send("DELETE", path, &house.shop, &[], None).await.status, 204);
+    assert_eq!(house.get(path, &house.shop).await.status, 404);
+    assert_eq!(house.send("DELETE", path, &house.shop, &[], None).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_mandate_that_cannot_be_is_refused_where_it_is_wrong() {
+    let house = home().await;
+    for (pointer, value, expected) in [
+        ("/max_per_30d", json!(0), "/max_per_30d"),
+        ("/max_price/minor", json!(-5), "/max_price"),
+        ("/products", json!([]), "/products"),
+        ("/products", json!(["nothing"]), "/products"),
+        ("/expires_at", json!("2020-01-01T00:00:00Z"), "/expires_at"),
+        ("/profile", json!("p9"), "/profile"),
+    ] {
+        let mut body = mandate();
+        *body.pointer_mut(pointer).unwrap() = value;
+        let answer = house.call("PUT", "/v1/mandates/m-1", &house.shop, body).await;
+        assert!((400..500).contains(&answer.status), "{pointer}: {}", answer.text);
+        assert_eq!(answer.json["pointer"], expected, "{}", answer.text);
+    }
+    let mut elsewhere = mandate();
+    elsewhere["device"] = json!("d-9");
+    assert_eq!(house.call("PUT", "/v1/mandates/m-1", &house.shop, elsewhere).await.status, 404);
+}
