@@ -4,6 +4,7 @@
 //! of MQTT, and two of the same seed do the same.
 
 mod coffee_machine;
+mod reservoirs;
 mod thermostat;
 
 use hearthway_core::time::{Span, Timestamp, Zone};
@@ -11,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub use coffee_machine::CoffeeMachine;
+pub use reservoirs::Reservoirs;
 pub use thermostat::Thermostat;
 
 use crate::rng::Stream;
@@ -102,6 +104,8 @@ pub enum Appliance {
     Thermostat(Box<Thermostat>),
     /// `cm-300` by `brewco`.
     CoffeeMachine(Box<CoffeeMachine>),
+    /// `pr-4`, `ws-25` and `fr-70` by `acme`, `pf-3` by `brewco`.
+    Reservoirs(Box<Reservoirs>),
 }
 
 /// A model that can be simulated.
@@ -120,7 +124,7 @@ pub struct Known {
 }
 
 /// Every model that can be simulated.
-pub const KNOWN: [Known; 2] = [
+pub const KNOWN: [Known; 6] = [
     Known { model: "th-200", maker: "acme", persona: "thermostat", slots: &["air_filter"], serial: "TH" },
     Known {
         model: "cm-300",
@@ -129,6 +133,16 @@ pub const KNOWN: [Known; 2] = [
         slots: &["water_filter", "beans"],
         serial: "CM",
     },
+    Known {
+        model: "pr-4",
+        maker: "acme",
+        persona: "printer",
+        slots: &["black", "cyan", "magenta", "yellow"],
+        serial: "PR",
+    },
+    Known { model: "ws-25", maker: "acme", persona: "water_softener", slots: &["salt"], serial: "WS" },
+    Known { model: "pf-3", maker: "brewco", persona: "pet_feeder", slots: &["kibble"], serial: "PF" },
+    Known { model: "fr-70", maker: "acme", persona: "fridge", slots: &["water_filter"], serial: "FR" },
 ];
 
 impl Known {
@@ -140,9 +154,17 @@ impl Known {
     pub fn build(self, at: Timestamp, around: Surroundings, luck: Stream) -> Appliance {
         match self.persona {
             "thermostat" => Appliance::Thermostat(Box::new(Thermostat::new(at, around, luck))),
+            "printer" => reservoirs(&reservoirs::PRINTER, at, around, luck),
+            "water_softener" => reservoirs(&reservoirs::SOFTENER, at, around, luck),
+            "pet_feeder" => reservoirs(&reservoirs::FEEDER, at, around, luck),
+            "fridge" => reservoirs(&reservoirs::FRIDGE, at, around, luck),
             _ => Appliance::CoffeeMachine(Box::new(CoffeeMachine::new(at, around, luck))),
         }
     }
+}
+
+fn reservoirs(of: &'static reservoirs::Kind, at: Timestamp, around: Surroundings, luck: Stream) -> Appliance {
+    Appliance::Reservoirs(Box::new(Reservoirs::new(of, at, around, luck)))
 }
 
 impl Appliance {
@@ -151,6 +173,7 @@ impl Appliance {
         match self {
             Appliance::Thermostat(it) => it.advance(to),
             Appliance::CoffeeMachine(it) => it.advance(to),
+            Appliance::Reservoirs(it) => it.advance(to),
         }
     }
     /// When it has to be looked at next.
@@ -158,6 +181,7 @@ impl Appliance {
         match self {
             Appliance::Thermostat(it) => it.next_look(),
             Appliance::CoffeeMachine(it) => it.next_look(),
+            Appliance::Reservoirs(it) => it.next_look(),
         }
     }
     /// All consumables as they are.
@@ -165,6 +189,7 @@ impl Appliance {
         match self {
             Appliance::Thermostat(it) => vec![it.air_filter()],
             Appliance::CoffeeMachine(it) => it.slots(),
+            Appliance::Reservoirs(it) => it.slots(),
         }
     }
     /// The person puts a new consumable in; false where there is no such slot.
@@ -172,6 +197,7 @@ impl Appliance {
         match self {
             Appliance::Thermostat(it) => it.replace(slot),
             Appliance::CoffeeMachine(it) => it.replace(slot),
+            Appliance::Reservoirs(it) => it.replace(slot),
         }
     }
     /// The body of `desc`.
@@ -179,6 +205,7 @@ impl Appliance {
         match self {
             Appliance::Thermostat(_) => thermostat::description(),
             Appliance::CoffeeMachine(_) => coffee_machine::description(),
+            Appliance::Reservoirs(it) => reservoirs::description(it.kind()),
         }
     }
 }
