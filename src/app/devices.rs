@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hearthway_core::id::{DeviceKey, DeviceName};
+use hearthway_core::id::{DeviceKey, DeviceName, SlotId};
 use hearthway_core::input::Command;
 use hearthway_core::limits::CLOCK_SKEW_TRUSTED;
 use hearthway_core::model::{Device, DeviceDescription, DeviceModel, Household, OfferState, Tenant};
@@ -11,7 +11,9 @@ use hearthway_core::time::{Span, Timestamp};
 use super::profiles::settled;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, Page, PageQuery};
+use crate::engine::history::SlotHistory;
 use crate::engine::{MessageSeen, Route, Target};
+use crate::store::StoreError;
 
 /// Devices looked at for one page of a filtered list, so that a filter that fits nothing ends.
 const LOOKED_AT_MAX: usize = 5_000;
@@ -19,6 +21,8 @@ const LOOKED_AT_MAX: usize = 5_000;
 pub const MESSAGES_MAX: usize = 1000;
 /// After this time without a receipt a sent offer counts as not acknowledged.
 const RECEIPT_EXPECTED_WITHIN: Span = Span::minutes(5);
+/// Readings of one slot in an answer: a year of daily ones, or a week of a talkative sensor.
+const SLOT_POINTS_MAX: usize = 2_000;
 /// Characters of a suspension's reason.
 const REASON_CHARS_MAX: usize = 200;
 
@@ -157,6 +161,28 @@ impl App {
     pub fn device_messages(&self, who: &Caller, name: &str, last: usize) -> Result<Vec<MessageSeen>, Failure> {
         let (key, _) = self.find_device(who, Scope::DevicesRead, name)?;
         Ok(self.engine.messages(&key, last.min(MESSAGES_MAX))?)
+    }
+
+    /// What a slot of a device went through, for the retailer of its people.
+    pub async fn slot_history(
+        &self,
+        who: &Caller,
+        name: &str,
+        slot: &str,
+    ) -> Result<(DeviceView, SlotId, SlotHistory), Failure> {
+        let retailer = who.retailer(Scope::DevicesRead)?.clone();
+        let view = self.device(who, name).await?;
+        let missing = || Failure::not_found("slot", slot.chars().take(80).collect::<String>());
+        let slot = SlotId::new(slot).map_err(|_| missing())?;
+        if view.home.retailer.as_ref() != Some(&retailer) || !view.device.slots.contains_key(&slot) {
+            return Err(missing());
+        }
+        let (past, rules) = (self.engine.past(), self.engine.rules());
+        let (home, key, of) = (Arc::clone(&view.home), view.key.clone(), slot.clone());
+        // A home's log may be long: it is read on a thread of its own.
+        let read = tokio::task::spawn_blocking(move || past.slot_history(&home, &rules, &key, &of, SLOT_POINTS_MAX));
+        let broken = |_| StoreError::Failed { doing: "reading a slot's history", cause: "it broke off".to_owned() };
+        Ok((view, slot, read.await.map_err(broken)??))
     }
 
     /// Silences a device and ends its connections.

@@ -10,6 +10,7 @@ mod bar;
 pub mod check_config;
 pub mod demo;
 pub mod explain;
+pub mod forecast;
 mod gateway_client;
 pub mod openapi;
 pub mod pki;
@@ -63,6 +64,9 @@ pub enum Command {
     Report(report::ReportCommand),
     /// Says why a trigger did or did not send in a household.
     Explain(explain::Explain),
+    /// Draws what is foreseen, and compares it with the rule of a threshold.
+    #[command(subcommand)]
+    Forecast(forecast::Forecast),
     /// Prints the OpenAPI document of the HTTP API.
     Openapi(openapi::OpenApi),
 }
@@ -81,6 +85,7 @@ pub fn run() -> ExitCode {
         Command::Backtest(command) => command.run(),
         Command::Report(command) => command.run(),
         Command::Explain(command) => command.run(),
+        Command::Forecast(command) => command.run(),
         Command::Openapi(command) => command.run(),
     }
 }

@@ -30,6 +30,7 @@ pub mod entropy;
 mod excerpt;
 pub mod explain;
 mod facts;
+pub mod history;
 mod house;
 mod job;
 mod ledgers;

@@ -12,8 +12,10 @@ use hearthway_core::time::Timestamp;
 use hearthway_core::trace::CandidateTrace;
 
 use super::log;
-use super::rows::{self, LogItem, LogRow};
+use super::rows::{self, HouseholdRow, LogItem, LogRow};
+use super::tail::Tail;
 use super::{Decider, Engine, RuleBook};
+use crate::store::codec::{self, Schema};
 use crate::store::{Store, StoreError, keys};
 
 /// The past of all households. A clone is the same past.
@@ -64,6 +66,17 @@ impl Past {
             }
             Ok(true)
         })
+    }
+
+    /// A household as it is on disk; none where there is no such.
+    pub fn household(&self, id: HouseholdId) -> Result<Option<Household>, StoreError> {
+        let key = keys::household(id);
+        // The tail first: a record that is written in between is newer, and then holds all of it.
+        let tail = self.store.get(&keys::household_tail(id))?;
+        let Some(record) = self.store.get(&key)? else { return Ok(None) };
+        let mut row: HouseholdRow = codec::decode(Schema::Household, &key, &record)?;
+        Tail::catch_up(&mut row, tail.as_deref(), self.decider)?;
+        Ok(Some(Arc::unwrap_or_clone(row.facts)))
     }
 
     /// The stored looks at triggers of a household, newest first.

@@ -2,8 +2,8 @@
 
 use hearthway_core::id::RetailerId;
 use hearthway_core::report::{
-    Asked, Channel, ChannelReport, Counts, Funnel, FunnelReport, OptOuts, OptOutsReport, Period, ReasonsReport, Table,
-    TooMuch, Uplift, UpliftReport,
+    Asked, Channel, ChannelReport, Counts, ForecastError, ForecastErrorReport, Funnel, FunnelReport, OptOuts,
+    OptOutsReport, Period, ReasonsReport, Table, TooMuch, Uplift, UpliftReport,
 };
 use hearthway_core::time::{Span, Timestamp, Zone};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,8 @@ pub enum ReportKind {
     BlockedReasons,
     /// What was said and answered, by kind and model of device and by hour.
     Channel,
+    /// What was foreseen beside what came, by product.
+    ForecastError,
 }
 
 impl ReportKind {
@@ -41,6 +43,7 @@ impl ReportKind {
             ReportKind::OptOuts => "opt-outs",
             ReportKind::BlockedReasons => "blocked-reasons",
             ReportKind::Channel => "channel",
+            ReportKind::ForecastError => "forecast-error",
         }
     }
     /// Whether time after an offer counts, so that its length can be said.
@@ -74,6 +77,8 @@ pub enum Found {
     BlockedReasons(ReasonsReport),
     /// The device as a channel.
     Channel(ChannelReport),
+    /// Forecasts beside what came.
+    ForecastError(ForecastErrorReport),
 }
 
 impl Found {
@@ -85,6 +90,7 @@ impl Found {
             Found::OptOuts(report) => report.table(),
             Found::BlockedReasons(report) => report.table(),
             Found::Channel(report) => report.table(),
+            Found::ForecastError(report) => report.table(),
         }
     }
 }
@@ -148,6 +154,7 @@ impl Past {
                 Found::BlockedReasons(self.counted(Funnel::new(asked), &period, &mut report)?.report().into())
             }
             ReportKind::Channel => Found::Channel(self.counted(Channel::new(asked), &period, &mut report)?.report()),
+            ReportKind::ForecastError => Found::ForecastError(self.foreseen(&asked, &mut report)?),
             ReportKind::Uplift => {
                 let uplift = Uplift::new(asked, window.unwrap_or(UPLIFT_WINDOW), now);
                 Found::Uplift(self.counted(uplift, &period, &mut report)?.report())
@@ -158,6 +165,21 @@ impl Past {
             }
         };
         Ok(report)
+    }
+
+    /// Walks through the records of all homes: what was foreseen stands with them.
+    fn foreseen(&self, asked: &Asked, report: &mut Report) -> Result<ForecastErrorReport, NoReport> {
+        let retailer = report.retailer.clone();
+        let mut errors = ForecastError::new(asked, self.zone_of(&retailer));
+        self.households(|id| {
+            if let Some(home) = self.household(id)?
+                && home.retailer.as_ref() == Some(&retailer)
+            {
+                report.households += u64::from(errors.add(&home));
+            }
+            Ok(())
+        })?;
+        Ok(errors.report())
     }
 
     fn counted<C: Counts>(&self, mut counts: C, period: &Period, report: &mut Report) -> Result<C, NoReport> {

@@ -51,6 +51,15 @@ pub(super) async fn get_state(State(shared): State<Arc<Shared>>, Who(who): Who, 
     Ok(Json(views::device_state(&shared.app.device(&who, &name).await?)).into_response())
 }
 
+pub(super) async fn get_slot_history(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Path((name, slot)): Path<(String, String)>,
+) -> ApiResult {
+    let (view, slot, history) = shared.app.slot_history(&who, &name, &slot).await?;
+    Ok(Json(views::slot_history(&view, &shared.app.engine.rules(), &slot, &history)).into_response())
+}
+
 pub(super) async fn get_slots(State(shared): State<Arc<Shared>>, Who(who): Who, Path(name): Path<String>) -> ApiResult {
     Ok(Json(views::device_slots(&shared.app.device(&who, &name).await?, &shared.app.engine.rules())).into_response())
 }

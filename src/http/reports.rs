@@ -66,11 +66,20 @@ pub(super) async fn channel(
     report(&shared, &who, ReportKind::Channel, params).await
 }
 
+pub(super) async fn forecast_error(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Params(params): Params<ReportParams>,
+) -> ApiResult {
+    report(&shared, &who, ReportKind::ForecastError, params).await
+}
+
 async fn report(shared: &Shared, who: &Caller, kind: ReportKind, params: ReportParams) -> ApiResult {
     let zone = shared.app.report_zone(who)?;
     let period = reports::period(params.from.as_deref(), params.until.as_deref(), &zone);
     let period = period.map_err(|(name, why)| ApiError::bad_query(name, why))?;
-    let trigger = params.trigger.map(|id| TriggerId::new(&id).map_err(|wrong| ApiError::bad_query("trigger", wrong)));
+    let trigger =
+        params.trigger.as_deref().map(|id| TriggerId::new(id).map_err(|wrong| ApiError::bad_query("trigger", wrong)));
     let window = match &params.window {
         Some(_) if !kind.has_window() => {
             return Err(ApiError::bad_query("window", format!("`{}` looks at no time after an offer", kind.as_str())));
@@ -78,6 +87,9 @@ async fn report(shared: &Shared, who: &Caller, kind: ReportKind, params: ReportP
         Some(text) => Some(Span::parse(text).map_err(|wrong| ApiError::bad_query("window", wrong))?),
         None => None,
     };
+    if kind == ReportKind::ForecastError && params.trigger.is_some() {
+        return Err(ApiError::bad_query("trigger", "forecasts are of products, not of triggers"));
+    }
     let as_csv = match params.format.as_deref() {
         None | Some("json") => false,
         Some("csv") => true,

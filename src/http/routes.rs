@@ -219,7 +219,16 @@ pub(super) fn all() -> Vec<Entry> {
             .query(&["health", "model", "q", "limit", "cursor"]),
         get("/v1/devices/{device}", devices::get_device, "A device, by its name or as `maker%2Fdevice`"),
         get("/v1/devices/{device}/state", devices::get_state, "What it reported"),
-        get("/v1/devices/{device}/slots", devices::get_slots, "Its consumables"),
+        get(
+            "/v1/devices/{device}/slots",
+            devices::get_slots,
+            "Its consumables, with what is foreseen of each and what that rests on",
+        ),
+        get(
+            "/v1/devices/{device}/slots/{slot}/history",
+            devices::get_slot_history,
+            "A slot's readings as the forecast took them, what was decided about it, and the fan of what is foreseen",
+        ),
         get("/v1/devices/{device}/messages", devices::get_messages, "Its last messages, newest first").query(&["last"]),
         post("/v1/devices/{device}/suspend", devices::suspend, "Silence it and end its connections")
             .body(r#"{"reason":"…"}"#),
@@ -271,6 +280,9 @@ pub(super) fn all() -> Vec<Entry> {
         get("/v1/reports/channel", reports::channel, "What was said and answered, by kind and model of device and hour of day")
             .query(days)
             .answer(200, r#"{"report":"channel","retailer":"shop-a","zone":"Europe/Paris","from":null,"until":null,"households":120,"uncounted":0,"rows":[{"kind":"thermostat","model":"th-200","hour":18,"sent":12,"shown":11,"answered":7,"accepted":4}]}"#),
+        get("/v1/reports/forecast-error", reports::forecast_error, "What was foreseen beside what came, by product: error, coverage, stock-outs, days too early")
+            .query(&["from", "until", "format"])
+            .answer(200, r#"{"report":"forecast-error","retailer":"shop-a","zone":"Europe/Paris","from":null,"until":null,"households":120,"uncounted":0,"products":[{"product":"flt-20x25","cycles":88,"mean_error_days":3.1,"bias_days":-0.4,"coverage_80":0.79,"earlier_than_p10":9,"later_than_p90":9,"stock_outs":1,"days_without":2.0,"refilled_early":80,"days_early":4.2}]}"#),
     ];
     let brokers = [
         post(

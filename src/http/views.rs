@@ -24,6 +24,7 @@ use crate::app::offers::order_of;
 use crate::app::profiles::Person;
 use crate::app::provisioning::Attempt;
 use crate::app::tries::Tried;
+use crate::engine::history::SlotHistory;
 use crate::engine::{Explained, MessageSeen, QuarantineRow};
 
 /// A list.
@@ -240,6 +241,32 @@ fn slot_forecast(view: &DeviceView, rules: &RuleSet, slot: &SlotId) -> Value {
         "on_hand": spares.map_or(0, |shelf| shelf.spares), "learned": learned, "forecast": forecast,
         "no_forecast": why,
     })
+}
+
+/// The quantiles of a fan: enough to draw it.
+const FAN: [f64; 7] = [0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95];
+
+/// What a slot went through, and the fan of what is foreseen.
+pub fn slot_history(view: &DeviceView, rules: &RuleSet, slot: &SlotId, history: &SlotHistory) -> Value {
+    let mut json = slot_forecast(view, rules, slot);
+    if let Ok(seen) = foreseen(&view.home, rules, &view.key, slot, view.at) {
+        json["forecast"]["fan"] = FAN.iter().map(|p| json!({"p": p, "at": time(seen.empty(*p))})).collect();
+    }
+    let points = history.points.iter().map(|point| {
+        json!({
+            "t": time(point.t), "left_percent": point.left_percent.map(tenths), "verdict": point.verdict,
+            "refilled": point.refilled,
+        })
+    });
+    let decisions = history.decisions.iter().map(
+        |of| json!({"t": time(of.t), "trigger": of.trigger, "verdict": of.verdict, "first_block": of.first_block}),
+    );
+    let more = json!({
+        "slot": slot, "at": time(view.at), "points": points.collect::<Vec<_>>(),
+        "decisions": decisions.collect::<Vec<_>>(),
+    });
+    extend(&mut json, more);
+    json
 }
 
 /// To a tenth: more is not known of days and percents.

@@ -157,6 +157,30 @@ fn look_again(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, left: S
     }
 }
 
+/// Something is ordered for the home without asking: what would be ordered soon anyhow joins the
+/// delivery. Each that joins is quiet afterwards, so that this ends.
+pub(super) fn join_delivery(draft: &mut Draft<'_>) {
+    let (rules, now) = (draft.rules, draft.now);
+    let home = draft.home();
+    let mut soon = Vec::new();
+    for (key, device) in &home.devices {
+        for (id, edge) in device.edges.iter().filter(|(_, edge)| edge.state == EdgeState::Listening) {
+            let Some(trigger) = rules.triggers.known(home.retailer.as_ref(), id) else { continue };
+            let joins = trigger.replenish.filter(|plan| plan.auto).map_or(Span::ZERO, |plan| plan.join);
+            let is_foreseen = matches!(trigger.on.source, Source::Forecast { .. });
+            if is_foreseen && edge.again_at.is_some_and(|due| due - joins <= now) {
+                soon.push((key.clone(), trigger));
+            }
+        }
+    }
+    for (key, trigger) in soon {
+        let is_still = |edge: &Edge| edge.state == EdgeState::Listening;
+        if draft.device(&key).and_then(|device| device.edges.get(&trigger.id)).is_some_and(is_still) {
+            fire(draft, &key, trigger, None, now, Cause::Foreseen);
+        }
+    }
+}
+
 /// The person wants to hear of it later: the trigger is quiet until then.
 pub(super) fn put_off(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, until: Timestamp) {
     if matches!(trigger.on.source, Source::Forecast { .. }) {

@@ -172,6 +172,7 @@ fn order_instead(draft: &mut Draft<'_>, mandate: &MandateId, proposed: &Offer) -
     let until = order.cancel_until.unwrap_or(now).max(now + order::TELL_TTL);
     let announced = DownMessage::Replenish { order: Arc::new(order), text: proposed.text.clone(), mandate: id };
     draft.say(&proposed.device, announced, Some(until));
+    forecast::join_delivery(draft);
     true
 }
 

@@ -8,6 +8,7 @@
 //! | `funnel` | from a woken trigger to an order, and what stood in the way |
 //! | `uplift`, `opt_outs` | homes that were spoken to beside those that were held out |
 //! | `channel` | by kind and model of device, and hour of day |
+//! | `forecast_error` | what was foreseen beside what came, by product |
 //! | `interval` | how sure a difference of two shares is |
 //! | `table` | a report as rows |
 //!
@@ -15,6 +16,7 @@
 //! report no home at all.
 
 mod channel;
+mod forecast_error;
 mod funnel;
 mod interval;
 mod ledger;
@@ -25,6 +27,7 @@ mod table;
 mod uplift;
 
 pub use channel::{Channel, ChannelReport, ChannelRow};
+pub use forecast_error::{ForecastError, ForecastErrorReport, ForecastErrorRow};
 pub use funnel::{
     Count, Funnel, FunnelDay, FunnelReport, FunnelTrigger, ReasonCount, ReasonsReport, ReasonsTrigger, Stage,
     StageCount,

@@ -262,7 +262,7 @@ fn replenish(
         }
         return None;
     }
-    let ReplenishDefinition { mode, safety, quantity, notice, cost, keep } = written.unwrap_or_default();
+    let ReplenishDefinition { mode, safety, quantity, notice, cost, keep, join } = written.unwrap_or_default();
     let quantity = quantity.unwrap_or_default();
     let default = Replenish::DEFAULT;
     let (min, max) = (quantity.min.unwrap_or(default.min), quantity.max.unwrap_or(default.max));
@@ -280,5 +280,6 @@ fn replenish(
         notice: span(notice.as_deref()).unwrap_or(default.notice),
         cost_without: cost.without.unwrap_or(default.cost_without) / cost.early.unwrap_or(1.0),
         keep: keep.unwrap_or(default.keep),
+        join: span(join.as_deref()).unwrap_or(default.join),
     })
 }

@@ -274,6 +274,9 @@ written! {
         cost: CostDefinition,
         /// Spares that the home keeps: it is asked when no more than these are left; 0 where not said.
         keep: u32,
+        /// How much too early it joins the delivery of something else that is ordered for the home; not at
+        /// all where not said.
+        join: String,
     }
     /// What being without costs against having it too early.
     CostDefinition {

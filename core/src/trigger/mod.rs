@@ -111,6 +111,8 @@ pub struct Replenish {
     pub cost_without: f64,
     /// Spares that the home wants to keep: it is asked when no more than these are left.
     pub keep: u32,
+    /// How much too early it joins the delivery of something else that is ordered for the home.
+    pub join: Span,
 }
 
 impl Replenish {
@@ -124,6 +126,7 @@ impl Replenish {
         notice: Span::days(1),
         cost_without: 9.0,
         keep: 0,
+        join: Span::ZERO,
     };
 }
 

@@ -302,6 +302,7 @@ const REPLENISH: Shape = Shape::Table(&[
         Shape::Table(&[key("without", Shape::Number(0.1, 1_000.0)), key("early", Shape::Number(0.1, 1_000.0))]),
     ),
     key("keep", Shape::Whole(0, 20)),
+    key("join", DURATION),
 ]);
 
 const ROLLOUT: Shape = Shape::Table(&[

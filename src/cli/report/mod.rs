@@ -32,6 +32,8 @@ pub enum Kind {
     BlockedReasons,
     /// What was said and answered, by kind and model of device and by hour of day.
     Channel,
+    /// What was foreseen beside what came, by product.
+    ForecastError,
 }
 
 impl From<Kind> for ReportKind {
@@ -42,6 +44,7 @@ impl From<Kind> for ReportKind {
             Kind::OptOuts => ReportKind::OptOuts,
             Kind::BlockedReasons => ReportKind::BlockedReasons,
             Kind::Channel => ReportKind::Channel,
+            Kind::ForecastError => ReportKind::ForecastError,
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use hearthway_core::report::{
-    ChannelReport, ChannelRow, FunnelReport, FunnelTrigger, Interval, OptOutsReport, ReasonCount, ReasonsReport, Stage,
-    UpliftReport,
+    ChannelReport, ChannelRow, ForecastErrorReport, FunnelReport, FunnelTrigger, Interval, OptOutsReport, ReasonCount,
+    ReasonsReport, Stage, UpliftReport,
 };
 use hearthway_core::time::Span;
 
@@ -31,6 +31,7 @@ pub(super) fn page(report: &Report) -> String {
         Found::OptOuts(found) => opt_outs(&mut page, found),
         Found::BlockedReasons(found) => reasons(&mut page, found),
         Found::Channel(found) => channel(&mut page, found),
+        Found::ForecastError(found) => forecast_error(&mut page, found),
     };
     if report.found.table().rows.is_empty() {
         page.push_str("\nNothing was counted.\n");
@@ -48,6 +49,7 @@ fn head(page: &mut String, report: &Report) -> std::fmt::Result {
         Found::OptOuts(_) => "Opt-outs",
         Found::BlockedReasons(_) => "Blocked reasons",
         Found::Channel(_) => "Channel",
+        Found::ForecastError(_) => "Forecast error",
     };
     let from = report.from.as_deref().unwrap_or("the beginning");
     let until = report.until.as_deref().unwrap_or("the end");
@@ -193,6 +195,23 @@ fn channel(page: &mut String, found: &ChannelReport) -> std::fmt::Result {
         let bar = bar(*sent, most);
         let line = format!("  {hour:02}:00 {sent:>7} {shown:>8} {answered:>8} {accepted:>8}  {bar}");
         writeln!(page, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+fn forecast_error(page: &mut String, found: &ForecastErrorReport) -> std::fmt::Result {
+    writeln!(page, "\n  product                cycles  error d   bias d  in p10-p90  stock-outs  days early")?;
+    for of in &found.products {
+        let product = if of.product.is_empty() { "(none known)" } else { &of.product };
+        let coverage = format!("{:.0} %", 100.0 * of.coverage_80);
+        writeln!(
+            page,
+            "  {product:<20} {:>8} {:>8.1} {:>+8.1} {coverage:>11} {:>11} {:>11.1}",
+            of.cycles, of.mean_error_days, of.bias_days, of.stock_outs, of.days_early
+        )?;
+    }
+    if found.products.is_empty() {
+        writeln!(page, "  no slot was used up and refilled yet")?;
     }
     Ok(())
 }

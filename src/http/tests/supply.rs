@@ -124,3 +124,30 @@ async fn a_mandate_that_cannot_be_is_refused_where_it_is_wrong() {
     elsewhere["device"] = json!("d-9");
     assert_eq!(house.call("PUT", "/v1/mandates/m-1", &house.shop, elsewhere).await.status, 404);
 }
+
+#[tokio::test]
+async fn a_slots_history_tells_its_readings_its_refills_and_the_errors_of_its_forecasts() {
+    let house = home().await;
+    for hours in [500.0, 520.0, 540.0, 5.0, 25.0] {
+        house.used("d-1", hours).await;
+    }
+    let history = house.get("/v1/devices/d-1/slots/air_filter/history", &house.shop).await;
+    let points = history.json["points"].as_array().unwrap();
+    let left: Vec<f64> = points.iter().map(|point| point["left_percent"].as_f64().unwrap()).collect();
+    assert_eq!(left, [30.6, 27.8, 25.0, 99.3, 96.5]);
+    let refilled: Vec<bool> = points.iter().map(|point| point["refilled"] == true).collect();
+    assert_eq!(refilled, [false, false, false, true, false]);
+    assert_eq!(points[3]["verdict"], "replaced by a full one");
+    for path in ["/v1/devices/d-1/slots/beans/history", "/v1/devices/d-9/slots/air_filter/history"] {
+        assert_eq!(house.get(path, &house.shop).await.status, 404, "{path}");
+    }
+    assert_eq!(house.get("/v1/devices/d-1/slots/air_filter/history", &house.other_shop).await.status, 404);
+    let report = house.get("/v1/reports/forecast-error", &house.shop).await;
+    assert_eq!((&report.json["report"], &report.json["households"]), (&json!("forecast-error"), &json!(1)));
+    let row = &report.json["products"][0];
+    assert_eq!((&row["product"], &row["cycles"]), (&json!("flt-20x25"), &json!(1)));
+    let csv = house.get("/v1/reports/forecast-error?format=csv", &house.shop).await;
+    assert!(csv.text.starts_with("product,cycles,mean_error_days,"), "{}", csv.text);
+    let wrong = house.get("/v1/reports/forecast-error?trigger=x", &house.shop).await;
+    assert_eq!(wrong.status, 422, "{}", wrong.text);
+}

@@ -1,0 +1,110 @@
+//! What a slot went through: its readings as the forecast took them, and what was decided about it.
+
+use hearthway_core::forecast::Moment;
+use hearthway_core::id::{DeviceKey, SlotId, TriggerId};
+use hearthway_core::input::What;
+use hearthway_core::model::{Household, Report, SlotKey, SlotState, Track};
+use hearthway_core::rules::RuleSet;
+use hearthway_core::time::Timestamp;
+use hearthway_core::trace::Verdict;
+use hearthway_core::wire::DeviceMessage;
+
+use super::log;
+use super::past::Past;
+use crate::store::StoreError;
+
+/// One reading of a slot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SlotPoint {
+    /// When it was so.
+    pub t: Timestamp,
+    /// What was left of a full one, in percent, where that can be told.
+    pub left_percent: Option<f64>,
+    /// What the reading turned out to be.
+    pub verdict: String,
+    /// Whether a fresh one was inserted.
+    pub refilled: bool,
+}
+
+/// One look of a trigger at the slot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SlotDecision {
+    /// When.
+    pub t: Timestamp,
+    /// Which trigger.
+    pub trigger: TriggerId,
+    /// Whether anything was said.
+    pub verdict: Verdict,
+    /// What stopped it.
+    pub first_block: Option<&'static str>,
+}
+
+/// What a slot went through, oldest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SlotHistory {
+    /// Its readings.
+    pub points: Vec<SlotPoint>,
+    /// Looks of triggers that are about it.
+    pub decisions: Vec<SlotDecision>,
+}
+
+impl Past {
+    /// What a slot of a home went through, as far as the log goes back, at most so many readings.
+    pub fn slot_history(
+        &self,
+        home: &Household,
+        rules: &RuleSet,
+        device: &DeviceKey,
+        slot: &SlotId,
+        most: usize,
+    ) -> Result<SlotHistory, StoreError> {
+        let mut readings = Vec::new();
+        let mut history = SlotHistory::default();
+        log::inputs_back(&*self.store, home.id, |row| {
+            let at = row.input.received_at;
+            for candidate in row.candidates {
+                let trigger =
+                    home.retailer.as_ref().and_then(|retailer| rules.triggers.get(retailer, &candidate.trigger));
+                if trigger.is_some_and(|trigger| trigger.on.slot() == Some(slot)) {
+                    let first_block = candidate.first_block.map(|step| step.as_str());
+                    let (trigger, verdict) = (candidate.trigger, candidate.verdict);
+                    history.decisions.push(SlotDecision { t: at, trigger, verdict, first_block });
+                }
+            }
+            if let (Some(of), What::Device(DeviceMessage::Slot(said))) = (&row.input.device, row.input.what)
+                && of == device
+                && said.slot == *slot
+            {
+                readings.push((said.t.unwrap_or(at), said));
+            }
+            readings.len() < most
+        })?;
+        history.decisions.reverse();
+        let key = SlotKey { device: device.clone(), slot: slot.clone() };
+        let product = home.supply.tracks.get(&key).and_then(|track| track.product.clone());
+        let prior = product.as_ref().map_or(&rules.priors.pooled, |product| rules.priors.of(product.as_str()));
+        let schema = home.devices.get(device).and_then(|device| device.description_in(rules)?.slots.get(slot).cloned());
+        let mut track: Option<Track> = None;
+        let mut previous: Option<SlotState> = None;
+        for (t, said) in readings.into_iter().rev() {
+            let capacity = said.capacity.or_else(|| schema.as_ref().and_then(|schema| schema.capacity));
+            let unit = schema.as_ref().and_then(|schema| schema.unit);
+            let (changed_at, on_hand) = (said.changed_at, said.on_hand);
+            let state = SlotState { evidence: said.evidence, capacity, unit, t, changed_at, on_hand };
+            let track = track.get_or_insert_with(|| Track::new(&state.evidence, prior, product.clone()));
+            let at = Moment::at(t).with_away(home.supply.away.until(t));
+            let report = Report { state: &state, previous: previous.as_ref(), at, restarted: false, ends: None };
+            let (verdict, refilled) = track.report(prior, report);
+            let verdict = verdict.to_string();
+            history.points.push(SlotPoint { t, left_percent: share_left(&state), verdict, refilled });
+            previous = Some(state);
+        }
+        Ok(history)
+    }
+}
+
+/// What a piece of evidence says is left, in percent of a full one.
+fn share_left(state: &SlotState) -> Option<f64> {
+    let capacity = state.capacity.filter(|capacity| *capacity > 0.0)?;
+    Some((100.0 * state.number("remaining")? / capacity).clamp(0.0, 110.0))
+}
