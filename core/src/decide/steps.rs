@@ -28,10 +28,12 @@ pub(super) struct Look<'l> {
 }
 
 impl<'l> Look<'l> {
-    /// Whether the slot's evidence is too old to act on without asking.
+    /// Whether the slot's evidence is too old, or its sensor too dull, to act on without asking.
     pub(super) fn is_stale(&self) -> bool {
-        let state = self.wake.slot.and_then(|slot| self.device.slots.get(slot));
-        state.is_none_or(|state| self.now - state.t > SLOT_STALE_AFTER)
+        let Some(slot) = self.wake.slot else { return true };
+        let is_old = self.device.slots.get(slot).is_none_or(|state| self.now - state.t > SLOT_STALE_AFTER);
+        let seen = foreseen(self.home, self.rules, &self.device.key, slot, self.now);
+        is_old || seen.is_ok_and(|seen| seen.is_stuck())
     }
     pub(super) fn scope(&self) -> Scope<'l> {
         Scope {

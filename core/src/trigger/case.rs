@@ -28,6 +28,7 @@
 //! `conditions: context.presence`), and of the offer `locale`, `product` and `title`.
 
 mod home;
+mod past;
 
 pub use home::tried_message;
 

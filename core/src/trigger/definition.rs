@@ -373,6 +373,8 @@ written! {
         capacity: f64,
         /// Spares at home.
         on_hand: u32,
+        /// How much was used of it each of the last thirty days.
+        per_day: f64,
     }
     /// What must follow.
     ExpectDefinition {

@@ -332,6 +332,7 @@ const SLOT_GIVEN: Shape = Shape::Table(&[
     key("flag", Shape::OneOf(&["ok", "low", "empty"])),
     key("capacity", Shape::Number(0.0, 1e12)),
     key("on_hand", Shape::Whole(0, 1_000)),
+    key("per_day", Shape::Number(0.0, 1e12)),
 ]);
 
 /// What a case finds before its input.

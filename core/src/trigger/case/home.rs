@@ -9,6 +9,7 @@ use super::super::shape::GIVEN;
 use super::super::tree::{Findings, Tree};
 use super::super::{Crossing, Source, Trigger};
 use super::ReadFile;
+use super::past::lived;
 use crate::id::{DeviceKey, DeviceName, FieldName, HouseholdId, InputId, LinkId, ModelId, OfferId, ProfileId, SlotId};
 use crate::input::{Input, Sender, What};
 use crate::model::{
@@ -47,7 +48,8 @@ pub(super) fn build(
     let name = DeviceName::new("case-device").map_err(|error| error.to_string())?;
     let key = DeviceKey::new(model.maker.clone(), name);
     let device = device(&given, trigger, &model.description, &key, now)?;
-    let household = household(&given, trigger, device, now, zone)?;
+    let mut household = household(&given, trigger, device.clone(), now, zone)?;
+    lived(&given, &mut household, &device, rules);
     let input = Input {
         id: InputId::derived(&[b"case", case.name.as_deref().unwrap_or_default().as_bytes()]),
         message: None,
