@@ -53,8 +53,8 @@ const SOON_DAYS: f64 = 0.02;
 /// A run-out later than so many times the mean is not told apart: the rate is within a tenth of the usual.
 const FAR: f64 = 6.0;
 
-/// Halvings of the search for a quantile: 40 leave a second of a decade.
-const HALVINGS: usize = 40;
+/// Halvings of the search for a quantile: 26 leave eight seconds of the slowest slot.
+const HALVINGS: usize = 26;
 
 impl Fall {
     /// How far the mean is past empty after so many days, in standard deviations.
