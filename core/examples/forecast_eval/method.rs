@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hearthway_core::forecast::fit::{self, GapChoice, GapFit, GapSeries, LevelSeries, Report, Seasons, Slot};
+use hearthway_core::forecast::fit::{
+    self, GapChoice, GapFit, GapSeries, LevelChoice, LevelSeries, Report, Seasons, Slot,
+};
 use hearthway_core::forecast::{Counter, GapState, LevelPrior, Moment, RunOut};
 
 use super::track::{Answer, Kind, Series};
@@ -59,13 +61,15 @@ const FOLDS_MAX: usize = 10;
 
 fn of_gaps(method: Method, train: &[&Series], test: &[&Series], done: &dyn Fn(f64)) -> Vec<Answer> {
     let series: Vec<GapSeries> = train.iter().copied().map(Series::gaps).collect();
-    let tanks = train.iter().any(|series| series.has(Kind::Refill) && !series.has(Kind::Counter));
-    let seasons = if tanks { Seasons::Table } else { Seasons::Flat };
-    let fit: GapFit = match method {
-        Method::Reference | Method::Best => {
-            fit::gaps(&series, &GapChoice { seasons, ..GapChoice::default() }, &mut |share| done(0.8 * share))
+    let choice = match method {
+        Method::Reference => {
+            let tanks = train.iter().any(|series| series.has(Kind::Refill) && !series.has(Kind::Counter));
+            let seasons = if tanks { Seasons::Table } else { Seasons::Flat };
+            GapChoice { seasons, keep: Some(0.93), variance_weight: 8.0, borrow_slots: 0.0, borrow_errors: 0.0 }
         }
+        Method::Best => GapChoice::default(),
     };
+    let fit: GapFit = fit::gaps(&series, &choice, &mut |share| done(0.8 * share));
     let mut answers = Vec::new();
     for (n, one) in test.iter().enumerate() {
         let prior = fit.of(&one.product);
@@ -85,11 +89,15 @@ fn of_gaps(method: Method, train: &[&Series], test: &[&Series], done: &dyn Fn(f6
 
 fn of_levels(method: Method, train: &[&Series], test: &[&Series], done: &dyn Fn(f64)) -> Vec<Answer> {
     let series: Vec<LevelSeries> = train.iter().copied().map(Series::levels).collect();
-    let prior = match method {
-        Method::Reference | Method::Best => {
-            fit::levels(&series, &LevelPrior::default(), &mut |share| done(0.5 * share))
+    let choice = match method {
+        Method::Reference => {
+            let start =
+                LevelPrior { rate_days: 10.0, reversion: 0.03, wander: 0.005, lasting: 0.0, ..LevelPrior::default() };
+            LevelChoice { start, products_differ: 0.0 }
         }
+        Method::Best => LevelChoice::default(),
     };
+    let prior = fit::levels(&series, &choice, &mut |share| done(0.5 * share));
     let mut answers = Vec::new();
     for (n, one) in test.iter().enumerate() {
         let levels = one.levels();
@@ -131,7 +139,7 @@ impl Series {
             Kind::Level => Some((row.day, Report::Level(row.value))),
             Kind::Counter => Some((row.day, Report::Counter(row.value))),
             Kind::Replaced => Some((row.day, Report::Replaced(row.value))),
-            Kind::Purchase | Kind::Refill | Kind::TruthRunOut | Kind::TruthOther => None,
+            Kind::Purchase | Kind::Refill | Kind::TruthRunOut | Kind::TruthRefill | Kind::TruthOther => None,
         });
         LevelSeries {
             product: self.product.clone(),

@@ -32,6 +32,11 @@ impl Score {
         self.spinball / self.answers.max(1) as f64
     }
 
+    /// How often the truth lay in the 80 % interval.
+    pub fn covered(&self) -> f64 {
+        self.covered / self.answers.max(1) as f64
+    }
+
     pub fn line(&self, name: &str) -> String {
         let n = self.answers.max(1) as f64;
         format!(
@@ -40,7 +45,7 @@ impl Score {
             self.open,
             self.mae / n,
             self.spinball(),
-            self.covered / n,
+            self.covered(),
             self.below / n,
             (n - self.covered - self.below) / n,
             self.bias / n,

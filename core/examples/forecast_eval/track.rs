@@ -21,6 +21,7 @@ pub enum Kind {
     Counter,
     Replaced,
     TruthRunOut,
+    TruthRefill,
     /// For scoring only, and not used here.
     TruthOther,
 }
@@ -108,6 +109,7 @@ pub fn read(folder: &Path, name: &str) -> Result<Track, String> {
             "counter" => Kind::Counter,
             "replaced" => Kind::Replaced,
             "truth_runout" => Kind::TruthRunOut,
+            "truth_refill" => Kind::TruthRefill,
             other if other.starts_with("truth_") => Kind::TruthOther,
             other => return Err(place.says(format!("kind `{other}` is not known"))),
         };

@@ -74,19 +74,22 @@ impl Season {
         self.0.iter().all(|factor| *factor == self.0[0])
     }
 
-    fn factor(&self, month: usize) -> f64 {
-        f64::from(self.0[month % 12]).max(FACTOR_MIN)
+    /// What a day of a month is worth to a slot whose use follows the season that strongly: 0 not at all, 1 as the
+    /// product does, more where less of the use is the same all year.
+    fn factor(&self, month: usize, strength: f64) -> f64 {
+        (1.0 + strength * (f64::from(self.0[month % 12]) - 1.0)).max(FACTOR_MIN)
     }
 
     /// Operational days from the start of a year to a moment in it.
-    fn since_new_year(&self, of_year: f64, leap: bool) -> f64 {
+    fn since_new_year(&self, of_year: f64, leap: bool, strength: f64) -> f64 {
         let month = month_of(of_year.floor() as i32, leap);
-        let whole: f64 = (0..month).map(|m| f64::from(before(m + 1, leap) - before(m, leap)) * self.factor(m)).sum();
-        whole + (of_year - f64::from(before(month, leap))) * self.factor(month)
+        let whole: f64 =
+            (0..month).map(|m| f64::from(before(m + 1, leap) - before(m, leap)) * self.factor(m, strength)).sum();
+        whole + (of_year - f64::from(before(month, leap))) * self.factor(month, strength)
     }
 
     /// Operational days between two moments (days since 1970-01-01); 0 when the second is not later.
-    pub fn between(&self, from: f64, to: f64) -> f64 {
+    pub fn between(&self, from: f64, to: f64, strength: f64) -> f64 {
         if to.is_nan() || from.is_nan() || to <= from {
             return 0.0;
         }
@@ -95,17 +98,17 @@ impl Season {
         }
         let (first, first_day, first_leap) = year_day(from.floor() as i32);
         let (last, last_day, last_leap) = year_day(to.floor() as i32);
-        let years: f64 = (first..last).map(|year| self.of_whole_year(is_leap(year))).sum();
-        years + self.since_new_year(f64::from(last_day) + to - to.floor(), last_leap)
-            - self.since_new_year(f64::from(first_day) + from - from.floor(), first_leap)
+        let years: f64 = (first..last).map(|year| self.of_whole_year(is_leap(year), strength)).sum();
+        years + self.since_new_year(f64::from(last_day) + to - to.floor(), last_leap, strength)
+            - self.since_new_year(f64::from(first_day) + from - from.floor(), first_leap, strength)
     }
 
-    fn of_whole_year(&self, leap: bool) -> f64 {
-        (0..12).map(|m| f64::from(before(m + 1, leap) - before(m, leap)) * self.factor(m)).sum()
+    fn of_whole_year(&self, leap: bool, strength: f64) -> f64 {
+        (0..12).map(|m| f64::from(before(m + 1, leap) - before(m, leap)) * self.factor(m, strength)).sum()
     }
 
     /// The moment at which so many operational days have passed since another: [`Season::between`] undone.
-    pub fn after(&self, from: f64, operational: f64) -> f64 {
+    pub fn after(&self, from: f64, operational: f64, strength: f64) -> f64 {
         if operational.is_nan() || operational <= 0.0 {
             return from;
         }
@@ -120,9 +123,9 @@ impl Season {
         // At most 12 months a year for the stretch, each of at least 28 · FACTOR_MIN operational days.
         loop {
             let days = f64::from(before(month + 1, leap)) - into;
-            let worth = days * self.factor(month);
+            let worth = days * self.factor(month, strength);
             if worth >= left || at - from > STRETCH_DAYS_MAX {
-                return at + left / self.factor(month);
+                return at + left / self.factor(month, strength);
             }
             left -= worth;
             at += days;
@@ -168,26 +171,26 @@ mod tests {
         let mut sum = 0.0;
         for n in 0..1200 {
             let at = start + f64::from(n);
-            assert!((season.between(start, at) - sum).abs() < 1e-6, "{n}");
-            assert!((season.after(start, sum) - at).abs() < 1e-6, "{n}");
-            sum += 0.75 * season.factor(month(at)) + 0.25 * season.factor(month(at + 0.75));
+            assert!((season.between(start, at, 1.0) - sum).abs() < 1e-6, "{n}");
+            assert!((season.after(start, sum, 1.0) - at).abs() < 1e-6, "{n}");
+            sum += 0.75 * season.factor(month(at), 1.0) + 0.25 * season.factor(month(at + 0.75), 1.0);
         }
     }
 
     #[test]
     fn without_a_season_a_day_is_a_day() {
-        assert_eq!(Season::default().between(100.0, 142.5), 42.5);
-        assert_eq!(Season::default().after(100.0, 42.5), 142.5);
+        assert_eq!(Season::default().between(100.0, 142.5, 1.0), 42.5);
+        assert_eq!(Season::default().after(100.0, 42.5, 1.0), 142.5);
     }
 
     #[test]
     fn wild_arguments_give_a_moment_not_a_panic() {
         for from in [-1e9, 0.0, 1e9] {
             for days in [f64::NAN, f64::NEG_INFINITY, -5.0, 0.0, 1e12] {
-                assert!(heating().after(from, days) >= from);
-                assert!(heating().between(from, days) >= 0.0);
+                assert!(heating().after(from, days, 1.4) >= from);
+                assert!(heating().between(from, days, 1.4) >= 0.0);
             }
         }
-        assert_eq!(heating().between(0.0, f64::INFINITY), f64::INFINITY);
+        assert_eq!(heating().between(0.0, f64::INFINITY, 1.0), f64::INFINITY);
     }
 }

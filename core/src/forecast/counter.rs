@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Moment;
-use super::level::{LevelPrior, LevelState};
+use super::level::LevelState;
+use super::prior::LevelPrior;
 use super::run_out::RunOut;
 use super::verdict::{Verdict, Wrong};
 
@@ -31,7 +32,7 @@ pub struct CounterState {
 }
 
 /// A counter that fell is one that started again from zero only if what it shows since is at most so many times what
-/// would usually have been used, or a tenth of the capacity.
+/// would usually have been used, or a quarter of the capacity.
 const PLAUSIBLE: f64 = 8.0;
 const PLAUSIBLE_SHARE: f64 = 0.25;
 
@@ -78,12 +79,13 @@ impl CounterState {
             return if newest == Some(at.day) && value == self.value { Verdict::Duplicate } else { Verdict::Late };
         }
         let (used, kind) = self.used_since(prior, counter, at, value);
-        self.value = value;
-        self.known = true;
-        let most = counter.capacity * USED_CAPACITIES_MAX;
-        self.used = (f64::from(self.used) + used).min(most) as f32;
-        let left = 100.0 - 100.0 * f64::from(self.used) / counter.capacity;
+        let used = (f64::from(self.used) + used).min(counter.capacity * USED_CAPACITIES_MAX);
+        let left = 100.0 - 100.0 * used / counter.capacity;
         let verdict = self.level.update(prior, at, left.max(0.0));
+        if !verdict.changed() {
+            return verdict;
+        }
+        (self.value, self.used, self.known) = (value, used as f32, true);
         kind.unwrap_or(verdict)
     }
 
@@ -118,13 +120,14 @@ impl CounterState {
         if !self.known || value >= self.value {
             return (if self.known { value - self.value } else { 0.0 }, None);
         }
-        let wraps_at = counter.wraps_at.filter(|highest| self.value > WRAP_SHARE * highest && *highest >= self.value);
-        if let Some(highest) = wraps_at {
-            return (highest - self.value + value, Some(Verdict::Wrapped));
-        }
         let days = self.level.newest().map_or(0.0, |newest| at.day - newest);
         let usual = self.level.usual_rate(prior) * days * counter.capacity / 100.0;
-        if value > (PLAUSIBLE * usual).max(PLAUSIBLE_SHARE * counter.capacity) {
+        let plausible = (PLAUSIBLE * usual).max(PLAUSIBLE_SHARE * counter.capacity);
+        let over = counter.wraps_at.filter(|highest| self.value > WRAP_SHARE * highest && *highest >= self.value);
+        if let Some(used) = over.map(|highest| highest - self.value + value).filter(|used| *used <= plausible) {
+            return (used, Some(Verdict::Wrapped));
+        }
+        if value > plausible {
             return (0.0, Some(Verdict::Backwards { by: (self.value - value) as f32 }));
         }
         (value, Some(Verdict::Reset { since: value as f32 }))

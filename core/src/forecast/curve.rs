@@ -48,6 +48,15 @@ impl Curve {
         curve
     }
 
+    /// A part of this curve and the rest of another: for a curve that few errors were measured for.
+    pub fn mixed(&self, other: &Curve, part: f32) -> Curve {
+        let mut mixed = *self;
+        for (own, other) in mixed.0.iter_mut().zip(other.0) {
+            *own = part * *own + (1.0 - part) * other;
+        }
+        mixed
+    }
+
     /// How many standard deviations from the middle the truth is with that probability at most.
     pub fn z(&self, p: f64) -> f64 {
         // The usual questions are points of the curve.

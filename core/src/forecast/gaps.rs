@@ -24,9 +24,9 @@ const QUANTITY_MAX: f64 = 1e6;
 /// Errors beyond so many standard deviations weigh less, after Huber.
 const OUTLIER: f64 = 2.5;
 
-/// How many purchases a late one may come after and still be put in its place: a till reports within days, and
-/// three purchases are weeks.
-const RECENT: usize = 3;
+/// How many purchases beside the base a late one may come before and still be put in its place: a till reports within
+/// days, and the last three purchases are weeks.
+const RECENT: usize = 2;
 
 const DAY_SECONDS: f64 = 86_400.0;
 
@@ -49,6 +49,8 @@ pub struct GapPrior {
     pub curves: [Curve; 4],
     /// How use is spread over the year.
     pub season: Season,
+    /// Variance over slots of how strongly a slot follows that season, around 1. With 0 all follow it alike.
+    pub season_spread: f32,
 }
 
 impl Default for GapPrior {
@@ -63,46 +65,109 @@ impl Default for GapPrior {
             variance_weight: 8.0,
             curves: [Curve::default(); 4],
             season: Season::default(),
+            season_spread: 0.0,
         }
     }
 }
 
-/// The normal-inverse-gamma law of one slot's log gaps.
+/// The law of one slot's log gaps: a regression on a constant and on how much of the gap the season explains, whose
+/// errors have an unknown variance. Without a season it is the normal-inverse-gamma law of a mean.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Belief {
     mean: f32,
+    /// How strongly the slot follows the product's season.
+    strength: f32,
+    /// The precision of both, in units of the errors' variance.
     weight: f32,
+    weight_shared: f32,
+    weight_strength: f32,
     shape: f32,
     scale: f32,
+}
+
+/// A slot that follows the season more strongly than this would use nothing for months.
+const STRENGTH_MAX: f64 = 1.5;
+
+/// One gap, as the law learns it.
+#[derive(Debug, Clone, Copy)]
+struct Gap {
+    /// Days.
+    days: f64,
+    /// Operational days of a slot that follows the season fully.
+    seasonal: f64,
+    /// Operational days of this slot.
+    operational: f64,
+    /// Logarithm of the quantity at its start times gamma.
+    quantity: f64,
 }
 
 impl Belief {
     fn new(prior: &GapPrior) -> Belief {
         let (weight, shape, scale) = prior.strength();
-        Belief { mean: prior.mean, weight: weight as f32, shape: shape as f32, scale: scale as f32 }
+        Belief {
+            mean: prior.mean,
+            strength: 1.0,
+            weight: weight as f32,
+            weight_shared: 0.0,
+            weight_strength: prior.weight_strength() as f32,
+            shape: shape as f32,
+            scale: scale as f32,
+        }
     }
 
-    fn deviation(&self) -> f64 {
-        let (weight, shape, scale) = (f64::from(self.weight), f64::from(self.shape), f64::from(self.scale));
-        (scale / shape * (1.0 + 1.0 / weight)).max(1e-6).sqrt()
+    /// The variance of what covariates 1 and `x` say, in units of the errors' variance, and half of the way to it.
+    fn spread(&self, x: f64) -> (f64, f64, f64) {
+        let [w, s, t] = [self.weight, self.weight_shared, self.weight_strength].map(f64::from);
+        if t == 0.0 {
+            return (1.0 / w, 1.0 / w, 0.0);
+        }
+        let determinant = (w * t - s * s).max(1e-9);
+        let (gain, gain_strength) = ((t - s * x) / determinant, (w * x - s) / determinant);
+        (gain + gain_strength * x, gain, gain_strength)
+    }
+
+    fn deviation(&self, spread: f64) -> f64 {
+        (f64::from(self.scale) / f64::from(self.shape) * (1.0 + spread)).max(1e-6).sqrt()
     }
 
     /// Forgets toward the prior, then learns one gap.
-    fn learn(&mut self, prior: &GapPrior, y: f64) {
+    fn learn(&mut self, prior: &GapPrior, gap: &Gap) {
         let (weight0, shape0, scale0) = prior.strength();
         let keep = f64::from(prior.keep);
-        let fade = |own: f32, prior: f64| keep * f64::from(own) + (1.0 - keep) * prior;
-        self.weight = fade(self.weight, weight0) as f32;
-        self.shape = fade(self.shape, shape0) as f32;
-        self.scale = fade(self.scale, scale0) as f32;
-        let weight = f64::from(self.weight);
-        let error = y - f64::from(self.mean);
-        let counts = (OUTLIER / (error.abs() / self.deviation())).min(1.0);
-        self.mean += (counts * error / (weight + counts)) as f32;
-        self.scale += (0.5 * counts * weight / (weight + counts) * error * error) as f32;
+        let fade = |own: f32, prior: f64| (keep * f64::from(own) + (1.0 - keep) * prior) as f32;
+        self.weight = fade(self.weight, weight0);
+        self.shape = fade(self.shape, shape0);
+        self.scale = fade(self.scale, scale0);
+        // How strongly a slot follows the season is a property of the home: it is not forgotten.
+        self.weight_shared *= keep.sqrt() as f32;
+
+        let seasonal = if self.weight_strength > 0.0 { (gap.days - gap.seasonal) / gap.operational } else { 0.0 };
+        let error = ln(gap.operational) - gap.quantity - f64::from(self.mean);
+        let (spread, gain, gain_strength) = self.spread(seasonal);
+        let counts = (OUTLIER / (error.abs() / self.deviation(spread))).min(1.0);
+        let shrunk = counts / (1.0 + counts * spread);
+        self.mean += (shrunk * gain * error) as f32;
+        let strength = f64::from(self.strength) + shrunk * gain_strength * error;
+        self.strength = strength.clamp(0.0, STRENGTH_MAX) as f32;
         self.weight += counts as f32;
+        if self.weight_strength > 0.0 {
+            self.weight_shared += (counts * seasonal) as f32;
+            self.weight_strength += (counts * seasonal * seasonal) as f32;
+        }
+        self.scale += (0.5 * shrunk * error * error) as f32;
         self.shape += (0.5 * counts) as f32;
     }
+}
+
+/// What is expected of the next gap.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NextGap {
+    /// Mean of its logarithm, in operational days of the slot.
+    pub mean: f64,
+    /// Standard deviation of its logarithm.
+    pub deviation: f64,
+    /// How strongly the slot follows the product's season.
+    pub strength: f64,
 }
 
 impl GapPrior {
@@ -111,6 +176,14 @@ impl GapPrior {
         let within = f64::from(self.within).max(1e-4);
         let shape = f64::from(self.variance_weight).max(0.1) / 2.0;
         ((within / f64::from(self.between).max(1e-4)).max(1e-3), shape, shape * within)
+    }
+
+    /// The precision of how strongly a slot follows the season, before the first gap; 0 where all follow it alike.
+    fn weight_strength(&self) -> f64 {
+        if self.season_spread <= 0.0 || self.season.is_flat() {
+            return 0.0;
+        }
+        f64::from(self.within).max(1e-4) / f64::from(self.season_spread)
     }
 
     /// The curve of a slot that has seen so many gaps.
@@ -142,7 +215,7 @@ struct Later {
 
 /// What one slot's purchases or refills have told: at most 64 bytes.
 ///
-/// The law stands at a base; the last three purchases are kept beside it, so that one that is reported late is put
+/// The law stands at a base; with it the last three purchases are known, so that one that is reported late is put
 /// in its place and the gaps are learned again.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GapState {
@@ -257,8 +330,9 @@ impl GapState {
 
     /// The oldest of the recent purchases becomes the base.
     fn fold(&mut self, prior: &GapPrior, first: Later) {
-        let y = self.gap(prior, Later { seconds: 0, quantity: self.base_quantity, away: 0 }, first);
-        self.belief.learn(prior, y);
+        let base = Later { seconds: 0, quantity: self.base_quantity, away: 0 };
+        let gap = self.gap(prior, &self.belief, base, first);
+        self.belief.learn(prior, &gap);
         self.base_seconds = self.base_seconds.saturating_add(first.seconds);
         self.base_quantity = first.quantity;
         self.base_away += f32::from(first.away) / 10.0;
@@ -280,23 +354,29 @@ impl GapState {
     }
 
     /// What is learned of the gap between two purchases.
-    fn gap(&self, prior: &GapPrior, from: Later, to: Later) -> f64 {
+    fn gap(&self, prior: &GapPrior, belief: &Belief, from: Later, to: Later) -> Gap {
         let (start, end) = (self.day(from), self.day(to));
-        let away = f64::from(to.away.saturating_sub(from.away)) / 10.0;
-        let operational = prior.season.between(start, end) * at_home(end - start, away);
-        ln(operational.max(GAP_DAYS_MIN)) - f64::from(prior.gamma) * ln(f64::from(from.quantity))
+        let home = at_home(end - start, f64::from(to.away.saturating_sub(from.away)) / 10.0);
+        let strength = f64::from(belief.strength);
+        let operational = (prior.season.between(start, end, strength) * home).max(GAP_DAYS_MIN);
+        let seasonal = match belief.weight_strength > 0.0 {
+            true => prior.season.between(start, end, 1.0) * home,
+            false => operational,
+        };
+        let quantity = f64::from(prior.gamma) * ln(f64::from(from.quantity));
+        Gap { days: (end - start) * home, seasonal, operational, quantity }
     }
 
     /// The law of the next purchase, or `None` before the first.
     ///
     /// It stands at the last purchase; ask [`RunOut::given_not_by`] when the next one has not come by some moment.
     pub fn run_out<'p>(&self, prior: &'p GapPrior) -> Option<RunOut<'p>> {
-        let (last, mean, deviation) = self.expects(prior)?;
-        Some(RunOut::gap(self.day(last), mean, deviation, prior.curve(self.gaps), &prior.season))
+        let (last, next) = self.expects(prior)?;
+        Some(RunOut::gap(self.day(last), &next, prior.curve(self.gaps), &prior.season))
     }
 
-    /// The last purchase, and mean and standard deviation of the logarithm of the gap after it.
-    fn expects(&self, prior: &GapPrior) -> Option<(Later, f64, f64)> {
+    /// The last purchase, and what is expected of the gap after it.
+    fn expects(&self, prior: &GapPrior) -> Option<(Later, NextGap)> {
         if !self.known {
             return None;
         }
@@ -304,22 +384,23 @@ impl GapState {
         let mut last = Later { seconds: 0, quantity: self.base_quantity, away: 0 };
         for n in 0..usize::from(self.recent) {
             let next = self.later(n);
-            belief.learn(prior, self.gap(prior, last, next));
+            let gap = self.gap(prior, &belief, last, next);
+            belief.learn(prior, &gap);
             last = next;
         }
         let mean = f64::from(belief.mean) + f64::from(prior.gamma) * ln(f64::from(last.quantity));
-        Some((last, mean, belief.deviation()))
+        let deviation = belief.deviation(belief.spread(0.0).0);
+        Some((last, NextGap { mean, deviation, strength: f64::from(belief.strength) }))
     }
 
-    /// Mean and standard deviation of the logarithm of the next gap, in operational days; `None` before the first
-    /// purchase.
-    pub fn log_gap(&self, prior: &GapPrior) -> Option<(f64, f64)> {
-        self.expects(prior).map(|(_, mean, deviation)| (mean, deviation))
+    /// What is expected of the next gap; `None` before the first purchase.
+    pub fn next_gap(&self, prior: &GapPrior) -> Option<NextGap> {
+        self.expects(prior).map(|(_, next)| next)
     }
 
     /// The usual length of a cycle in days, as learned so far: what an interval's width is measured by.
     pub fn cycle_days(&self, prior: &GapPrior) -> Option<f64> {
-        self.expects(prior).map(|(_, mean, deviation)| normal::exp(mean + 0.5 * deviation * deviation))
+        self.expects(prior).map(|(_, next)| normal::exp(next.mean + 0.5 * next.deviation * next.deviation))
     }
 }
 

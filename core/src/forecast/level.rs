@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::curve::Curve;
+use super::prior::LevelPrior;
 use super::run_out::{Fall, RunOut};
 use super::verdict::{Verdict, Wrong};
 use super::weekdays::Weekdays;
@@ -16,6 +16,9 @@ const NOISE_POINTS_MAX: f64 = 10.0;
 
 /// A rate is never less, in points a day: a slot that lasts fourteen years.
 const RATE_MIN: f64 = 0.02;
+
+/// A slot's usual rate is at least this share of the product's: below it, the slot is not in use.
+const USUAL_MIN: f64 = 0.05;
 
 /// A jump is at least so many points; less is noise or a top-up.
 const JUMP_POINTS_MIN: f64 = 8.0;
@@ -44,40 +47,6 @@ const HELD_DAYS_EXACT: f64 = 0.000_4;
 
 /// Readings a day apart, give or take, teach what a weekday is worth.
 const DAY_APART: std::ops::Range<f64> = 0.8..1.2;
-
-/// What is known of the levels of a product before anything is known of a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct LevelPrior {
-    /// Use of a usual slot, in points a day.
-    pub rate: f32,
-    /// How many days of own use the prior of the rate is worth.
-    pub rate_days: f32,
-    /// Variance of a day's use over the square of its mean.
-    pub diffusion: f32,
-    /// How fast a rate goes back to the slot's mean, a day.
-    pub reversion: f32,
-    /// How much a rate wanders in a day: its variance over the square of the mean.
-    pub wander: f32,
-    /// Whether weekdays are told apart.
-    pub weekdays: bool,
-    /// Measured errors.
-    pub curve: Curve,
-}
-
-impl Default for LevelPrior {
-    /// A neutral product: 40 days, learned within weeks.
-    fn default() -> LevelPrior {
-        LevelPrior {
-            rate: 2.5,
-            rate_days: 10.0,
-            diffusion: 0.8,
-            reversion: 0.03,
-            wander: 0.005,
-            weekdays: true,
-            curve: Curve::default(),
-        }
-    }
-}
 
 /// What one slot's readings have told: at most 160 bytes. Levels and rates are in points.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -126,6 +95,10 @@ const NOISE_FINE: f64 = 1.2;
 const NOISE_COARSE: f64 = 9.0;
 /// Steps below this are those of a fine sensor.
 const STEP_FINE: f64 = 2.5;
+/// No sensor is coarser.
+const COARSEST_POINTS: f64 = 10.0;
+/// Less than this share of the usual use is a quiet day.
+const QUIET_SHARE: f64 = 0.3;
 /// No step was seen yet.
 const STEP_UNKNOWN: f32 = 99.0;
 
@@ -188,7 +161,39 @@ impl LevelState {
     /// The slot's usual use, points a day.
     pub fn usual_rate(&self, prior: &LevelPrior) -> f64 {
         let days = f64::from(prior.rate_days);
-        ((f64::from(prior.rate) * days + f64::from(self.used)) / (days + f64::from(self.days))).max(RATE_MIN)
+        ((f64::from(prior.rate) * days + f64::from(self.used)) / (days + f64::from(self.days)))
+            .max(USUAL_MIN * f64::from(prior.rate))
+            .max(RATE_MIN)
+    }
+
+    /// How many times a day the slot is used, as far as the sensor could show it: what a day without use weighs
+    /// (see [`super::Absence::quiet`]).
+    pub fn uses_a_day(&self, prior: &LevelPrior) -> f64 {
+        let shown = self.usual_rate(prior) / f64::from(self.step).clamp(1.0, COARSEST_POINTS).max(self.told_points());
+        (1.0 / f64::from(self.diffusion).max(DIFFUSION_MIN)).min(shown)
+    }
+
+    /// What the sensor's noise alone does not show, in points.
+    fn told_points(&self) -> f64 {
+        2.0 * self.noise().sqrt()
+    }
+
+    /// Whether a verdict on a reading, so many days after the one before, tells of use, of none, or of neither.
+    pub fn tells_use(&self, prior: &LevelPrior, verdict: &Verdict, days: f64) -> Option<bool> {
+        match verdict {
+            Verdict::Used { points } | Verdict::SpikeDropped { points } => {
+                let points = f64::from(*points);
+                match QUIET_SHARE * self.usual_rate(prior) * days {
+                    quiet if points <= quiet => Some(false),
+                    _ if points > self.told_points() => Some(true),
+                    _ => None,
+                }
+            }
+            Verdict::Refill { .. } | Verdict::PartialRefill { .. } | Verdict::Replaced | Verdict::TopUp { .. } => {
+                Some(true)
+            }
+            _ => None,
+        }
     }
 
     fn noise(&self) -> f64 {
@@ -434,7 +439,8 @@ impl LevelState {
             reversion: f64::from(prior.reversion).max(1e-4),
             daily: diffusion * rate.max(0.5 * usual).powi(2),
             rate_variance: f64::from(self.rate_variance),
-            usual_variance: diffusion * usual * usual / (f64::from(self.days) + f64::from(prior.rate_days)),
+            usual_variance: (diffusion + f64::from(prior.lasting)) * usual * usual
+                / (f64::from(self.days) + f64::from(prior.rate_days)),
             left_variance: f64::from(self.level_variance),
         };
         let weekdays = if prior.weekdays { self.weekdays } else { Weekdays::default() };

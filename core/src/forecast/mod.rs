@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`absence`] | whether somebody is at home |
 //! | [`clock`] | the operational clock: the season bends time |
 //! | [`gaps`] | purchases or refills alone: how long from one to the next |
 //! | [`level`] | readings of what is left: filter, refills and faults of the sensor told apart |
@@ -20,6 +21,7 @@
 //! date lies between the question's moment and [`HORIZON_DAYS_MAX`] later. Nothing here allocates but [`fit`].
 //! The method, its sources and its figures: `docs/forecast.md`.
 
+pub mod absence;
 pub mod clock;
 pub mod counter;
 pub mod curve;
@@ -37,12 +39,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
+pub use absence::Absence;
 pub use clock::Season;
 pub use counter::{Counter, CounterState};
 pub use curve::Curve;
 pub use gaps::{GapPrior, GapState};
-pub use level::{LevelPrior, LevelState};
-pub use prior::{Priors, ProductPrior};
+pub use level::LevelState;
+pub use prior::{LevelPrior, Priors, ProductPrior};
 pub use run_out::RunOut;
 pub use verdict::{Verdict, Wrong};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::curve::Curve;
 use super::gaps::GapPrior;
-use super::level::LevelPrior;
 
 /// What is known of one product.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -31,5 +31,43 @@ impl Priors {
     /// The prior of a product; of all products where it has none.
     pub fn of(&self, product: &str) -> &ProductPrior {
         self.products.get(product).unwrap_or(&self.pooled)
+    }
+}
+
+/// What is known of the levels of a product before anything is known of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LevelPrior {
+    /// Use of a usual slot, in points a day.
+    pub rate: f32,
+    /// How many days of own use the prior of the rate is worth.
+    pub rate_days: f32,
+    /// Variance of a usual day's use that does not show within weeks, over the square of the mean: what a slot's own
+    /// few days cannot tell of its usual rate.
+    pub lasting: f32,
+    /// Variance of a day's use over the square of its mean.
+    pub diffusion: f32,
+    /// How fast a rate goes back to the slot's mean, a day.
+    pub reversion: f32,
+    /// How much a rate wanders in a day: its variance over the square of the mean.
+    pub wander: f32,
+    /// Whether weekdays are told apart.
+    pub weekdays: bool,
+    /// Measured errors.
+    pub curve: Curve,
+}
+
+impl Default for LevelPrior {
+    /// A neutral product: 40 days, learned within weeks.
+    fn default() -> LevelPrior {
+        LevelPrior {
+            rate: 2.5,
+            rate_days: 6.0,
+            lasting: 1.0,
+            diffusion: 0.8,
+            reversion: 0.02,
+            wander: 0.002,
+            weekdays: true,
+            curve: Curve::default(),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::clock::Season;
 use super::curve::Curve;
+use super::gaps::NextGap;
 use super::weekdays::Weekdays;
 use super::{HORIZON_DAYS_MAX, Moment, Quantiles, normal};
 
@@ -20,7 +21,7 @@ pub struct RunOut<'p> {
 #[derive(Debug, Clone, Copy)]
 enum Kind<'p> {
     /// A gap in operational days with a normal logarithm.
-    Gap { mean: f64, deviation: f64, season: &'p Season },
+    Gap { mean: f64, deviation: f64, season: &'p Season, strength: f64 },
     /// A level that falls by a mean-reverting rate.
     Level { law: Fall, weekdays: Weekdays },
 }
@@ -52,8 +53,8 @@ const SOON_DAYS: f64 = 0.02;
 /// A run-out later than so many times the mean is not told apart: the rate is within a tenth of the usual.
 const FAR: f64 = 6.0;
 
-/// Halvings of the search for a quantile: 40 leave a second of a decade.
-const HALVINGS: usize = 40;
+/// Halvings of the search for a quantile: 26 leave eight seconds of the slowest slot.
+const HALVINGS: usize = 26;
 
 impl Fall {
     /// How far the mean is past empty after so many days, in standard deviations.
@@ -67,8 +68,37 @@ impl Fall {
         mean / variance.max(1e-9).sqrt()
     }
 
+    /// The time at which the law ends.
+    fn end(&self) -> f64 {
+        FAR * self.left / self.rate.min(self.usual)
+    }
+
+    /// The greatest z whose [`Fall::days`] is not later: that search undone, step by step.
+    ///
+    /// Up to the mean it is [`Fall::z`]. Beyond it doubt about the usual rate can outgrow what is used, and z falls again;
+    /// but what was empty by a day is empty by the next, so only the search tells one share for one day.
+    fn z_by(&self, days: f64) -> f64 {
+        let plain = self.z(days);
+        if plain <= 0.0 {
+            return plain;
+        }
+        let (mut low, mut high) = (SOON_DAYS, self.end());
+        let (mut reached, mut most) = (0.0f64, f64::INFINITY);
+        for _ in 0..HALVINGS {
+            let middle = 0.5 * (low + high);
+            if middle <= days {
+                reached = reached.max(self.z(middle).min(most));
+                low = middle;
+            } else {
+                most = most.min(self.z(middle));
+                high = middle;
+            }
+        }
+        reached
+    }
+
     fn days(&self, z: f64) -> f64 {
-        let (mut low, mut high) = (SOON_DAYS, FAR * self.left / self.rate.min(self.usual));
+        let (mut low, mut high) = (SOON_DAYS, self.end());
         for _ in 0..HALVINGS {
             let middle = 0.5 * (low + high);
             if self.z(middle) < z {
@@ -85,8 +115,9 @@ impl Fall {
 const RULED_OUT_MAX: f64 = 0.995;
 
 impl<'p> RunOut<'p> {
-    pub(super) fn gap(from: f64, mean: f64, deviation: f64, curve: &'p Curve, season: &'p Season) -> RunOut<'p> {
-        RunOut { from, ruled_out: 0.0, kind: Kind::Gap { mean, deviation, season }, curve }
+    pub(super) fn gap(from: f64, next: &NextGap, curve: &'p Curve, season: &'p Season) -> RunOut<'p> {
+        let NextGap { mean, deviation, strength } = *next;
+        RunOut { from, ruled_out: 0.0, kind: Kind::Gap { mean, deviation, season, strength }, curve }
     }
 
     pub(super) fn level(from: f64, law: Fall, weekdays: Weekdays, curve: &'p Curve) -> RunOut<'p> {
@@ -107,8 +138,8 @@ impl<'p> RunOut<'p> {
             return None;
         }
         Some(match &self.kind {
-            Kind::Gap { mean, deviation, season } => {
-                (normal::ln(season.between(self.from, day).max(1e-9)) - mean) / deviation
+            Kind::Gap { mean, deviation, season, strength } => {
+                (normal::ln(season.between(self.from, day, *strength).max(1e-9)) - mean) / deviation
             }
             Kind::Level { law, weekdays } => law.z(weekdays.between(self.from, day).max(SOON_DAYS)),
         })
@@ -117,6 +148,13 @@ impl<'p> RunOut<'p> {
     /// The probability that it has run out by a day (days since 1970).
     pub fn probability_by(&self, day: f64) -> f64 {
         let Some(z) = self.z_at(day) else { return 0.0 };
+        let z = match &self.kind {
+            Kind::Gap { .. } => z,
+            Kind::Level { law, weekdays } => match weekdays.between(self.from, day).max(SOON_DAYS) {
+                days if days >= law.end() => return 1.0,
+                days => law.z_by(days),
+            },
+        };
         let share = self.curve.share(z);
         ((share - self.ruled_out) / (1.0 - self.ruled_out)).clamp(0.0, 1.0)
     }
@@ -126,9 +164,9 @@ impl<'p> RunOut<'p> {
         let p = if p.is_nan() { 0.5 } else { p.clamp(0.0, 1.0) };
         let z = self.curve.z(self.ruled_out + p * (1.0 - self.ruled_out));
         let day = match &self.kind {
-            Kind::Gap { mean, deviation, season } => {
+            Kind::Gap { mean, deviation, season, strength } => {
                 let days = normal::exp((mean + deviation * z).min(20.0));
-                season.after(self.from, days)
+                season.after(self.from, days, *strength)
             }
             Kind::Level { law, weekdays } => weekdays.after(self.from, law.days(z)),
         };

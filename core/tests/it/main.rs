@@ -6,6 +6,8 @@ mod by_time;
 mod clock_jumps;
 mod explained;
 mod forecast;
+mod forecast_absence;
+mod forecast_laws;
 mod laws;
 mod mandates;
 mod orders;
