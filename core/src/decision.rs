@@ -13,9 +13,9 @@ use crate::id::{
 use crate::input::Join;
 use crate::model::{
     Claim, ClockState, ConsentRecord, Contact, ContextEntry, Device, DeviceDescription, Edge, Link, Locale, Member,
-    Offer, Order, OrderState, Presence, Purpose, Reading, SlotState,
+    Offer, Order, OrderState, Presence, Purpose, Reading, SlotState, TrendKey, TrendReading,
 };
-use crate::time::{Timestamp, Zone};
+use crate::time::{Span, Timestamp, Zone};
 use crate::trace::Trace;
 use crate::wire::DownMessage;
 
@@ -134,9 +134,12 @@ pub enum Change {
     CredentialSet { device: DeviceKey, generation: u32, used: bool },
     /// The device's message sequence.
     SeqSet { device: DeviceKey, last: u64, gaps: u64 },
-    /// An entry of context that ended makes room for another. The last in the list: changes are
-    /// stored by their place in it.
+    /// An entry of context that ended makes room for another.
     ContextDropped { device: DeviceKey, name: String },
+    /// A reading joins a trend of its field, which begins with it where there was none.
+    TrendFed { device: DeviceKey, field: FieldName, over: Span, reading: TrendReading },
+    /// Nobody watches a trend any more. The last in the list: changes are stored by their place in it.
+    TrendDropped(TrendKey),
 }
 
 /// What the world must do.

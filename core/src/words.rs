@@ -58,6 +58,7 @@ reasons! {
     EdgeHolds = "edge_holds", "The threshold was crossed before and still is.", "Le seuil a été franchi auparavant et l'est toujours.";
     EventTooOld = "event_too_old", "The event is {age_s} old; after {max_s} it is too late for an offer.", "L'événement date de {age_s} ; au-delà de {max_s}, il est trop tard pour une offre.";
     RecentEnough = "recent_enough", "The event is recent: {age_s} of at most {max_s}.", "L'événement est récent : {age_s} sur {max_s} au plus.";
+    Trending = "trending", "The value changed by {slope} per hour over {over_s}.", "La valeur a changé de {slope} par heure sur {over_s}.";
     ItsHour = "its_hour", "The trigger's hour has come[; that was {overdue_s} ago].", "L'heure du déclencheur est venue[ ; c'était il y a {overdue_s}].";
     Stayed = "stayed", "The value stayed for {for_s}[; that was full {overdue_s} ago].", "La valeur est restée pendant {for_s}[ ; c'était atteint il y a {overdue_s}].";
     Counted = "counted", "It happened {times} times within {within_s}.", "C'est arrivé {times} fois en {within_s}.";

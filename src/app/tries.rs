@@ -113,7 +113,7 @@ fn tried(
 ) -> Result<Tried, Failure> {
     let description = home.devices.get(&device).and_then(|device| device.description_in(rules));
     let none = || Failure::invalid("/device", format!("nothing is known of what `{device}` can say"));
-    let message = tried_message(said, description.ok_or_else(none)?);
+    let message = tried_message(said, description.ok_or_else(none)?, at);
     let message = message.map_err(|problem| Failure::invalid("/input", problem))?;
     let input = Input {
         id: InputId::derived(&[b"try", home.id.bytes(), said.to_string().as_bytes(), &at.0.to_be_bytes()]),

@@ -128,6 +128,8 @@ impl Prepared {
                 | Change::ContextSet { .. }
                 | Change::ContextDropped { .. }
                 | Change::EdgeSet { .. }
+                | Change::TrendFed { .. }
+                | Change::TrendDropped(_)
                 | Change::LinkSet(_)
                 | Change::LinkEnded(_)
                 | Change::ConsentSet { .. }

@@ -52,11 +52,11 @@ macro_rules! schemas {
 
 schemas! {
     /// A household record.
-    Household = 1, version 2;
+    Household = 1, version 3;
     /// A page of message ids that were seen.
     Seen = 2, version 1;
     /// An item of the input log.
-    Log = 3, version 2;
+    Log = 3, version 3;
     /// What repeats of a message are told.
     Told = 4, version 1;
     /// Where a device lives.

@@ -1,7 +1,7 @@
 //! How values of older releases become values of this one, body by body.
 
 use hearthway_core::id::HouseholdId;
-use hearthway_core::model::former::{HouseholdV1, OfferV1, OrderV1};
+use hearthway_core::model::former::{HouseholdV1, HouseholdV2, OfferV1, OrderV1};
 use hearthway_core::model::{Household, Offer, Order};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,10 +13,13 @@ pub const UPGRADES: &[Upgrade] = &[
     // Version 2 says at its end what the rows add up to; 0 is `Unknown`.
     Upgrade { schema: Schema::Engine, from: 1, step: |body| Ok([body, &[0]].concat()) },
     // Version 2 knows discounts and budgets, of offers and of orders.
-    Upgrade { schema: Schema::Household, from: 1, step: first::<HouseholdV1, Household> },
+    Upgrade { schema: Schema::Household, from: 1, step: first::<HouseholdV1, HouseholdV2> },
     Upgrade { schema: Schema::Offer, from: 1, step: second::<OfferV1, Offer> },
     Upgrade { schema: Schema::Order, from: 1, step: second::<OrderV1, Order> },
     Upgrade { schema: Schema::Log, from: 1, step: log_item },
+    // Version 3 of a household knows trends.
+    Upgrade { schema: Schema::Household, from: 2, step: first::<HouseholdV2, Household> },
+    Upgrade { schema: Schema::Log, from: 2, step: log_snapshot },
 ];
 
 /// A body that begins with an old type, and goes on as it did.
@@ -38,7 +41,16 @@ fn second<Old: DeserializeOwned, New: From<Old> + Serialize>(body: &[u8]) -> pos
 fn log_item(body: &[u8]) -> postcard::Result<Vec<u8>> {
     match body.split_first() {
         Some((0, _)) => Ok([body, &[0]].concat()),
-        Some((1, household)) => Ok([&[1], &*first::<HouseholdV1, Household>(household)?].concat()),
+        Some((1, household)) => Ok([&[1], &*first::<HouseholdV1, HouseholdV2>(household)?].concat()),
+        Some(_) | None => Err(postcard::Error::DeserializeBadEnum),
+    }
+}
+
+/// An item of a log: an input, which stays as it is, or a household.
+fn log_snapshot(body: &[u8]) -> postcard::Result<Vec<u8>> {
+    match body.split_first() {
+        Some((0, _)) => Ok(body.to_vec()),
+        Some((1, household)) => Ok([&[1], &*first::<HouseholdV2, Household>(household)?].concat()),
         Some(_) | None => Err(postcard::Error::DeserializeBadEnum),
     }
 }

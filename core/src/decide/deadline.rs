@@ -6,11 +6,11 @@ use super::edge;
 use super::pipeline::Cause;
 use super::rank::best_first;
 use super::wake::{self, concerned, fire, set};
-use super::watched::still_stands;
+use super::watched::{still_stands, trend_of};
 use crate::decision::Change;
 use crate::id::{DeviceKey, FieldName, TriggerId};
 use crate::limits::OVERDUE_AFTER;
-use crate::model::{Device, Edge, EdgeState, Household, PresenceState};
+use crate::model::{Device, Edge, EdgeState, Household, PresenceState, Trend};
 use crate::time::{Span, Timestamp};
 use crate::trigger::{Source, Trigger};
 
@@ -55,7 +55,7 @@ fn stays(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, edge: &Edge)
     let (rules, home, now) = (draft.rules, draft.before(), draft.now);
     let Some(device) = home.devices.get(key) else { return };
     // The trigger may watch something else since its last version, or for another time.
-    let rule = trigger.on.edge().filter(|_| still_stands(device, &trigger.on));
+    let rule = trigger.on.edge().filter(|_| still_stands(home, device, &trigger.on));
     let Some(stays) = rule.and_then(|rule| rule.stays) else { return forget(draft, key, &trigger.id) };
     let due = edge.since + stays;
     if due > now {
@@ -66,6 +66,7 @@ fn stays(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, edge: &Edge)
             let max_age = description(device, rules).and_then(|can| can.telemetry.get(field)?.max_age);
             device.reported.get(field).and_then(|reading| Some(reading.t + max_age?))
         }
+        Source::Trend { .. } => trend_of(home, device, &trigger.on).map(Trend::fresh_until),
         Source::Context { name, .. } => device.context.get(name.as_str()).map(|entry| entry.until),
         _ => None,
     };

@@ -26,6 +26,7 @@ mod steps;
 mod sync;
 mod telemetry;
 mod timer;
+mod trend;
 mod wake;
 mod watched;
 mod why_not;

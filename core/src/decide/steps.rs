@@ -4,12 +4,13 @@
 use super::pipeline::{Cause, Wake};
 use super::render::Proposal;
 use super::said::{Said, block, fact, not_configured, pass, said, said_of, seconds, skipped, text};
+use super::watched::trend_of;
 use crate::input::Input;
 use crate::limits::{OVERDUE_AFTER, QUIET_END_JITTER};
 use crate::model::{Device, DeviceDescription, Household, OfferState, OrderState};
 use crate::time::{Span, Timestamp};
 use crate::trace::{Fact, Phrase, StepVerdict};
-use crate::trigger::{Cap, CapPer, CapScope, CapWindow, Scope, Trigger, Truth};
+use crate::trigger::{Cap, CapPer, CapScope, CapWindow, Scope, Source, Trigger, Truth};
 use crate::words::Reason;
 
 /// What the steps look at.
@@ -34,6 +35,11 @@ impl<'l> Look<'l> {
             now: self.now,
         }
     }
+    /// The trend that the trigger watches, where it watches one and it is known, and over what.
+    fn trend(&self) -> Option<(f64, Span)> {
+        let Source::Trend { over, .. } = &self.trigger.on.source else { return None };
+        Some((trend_of(self.home, self.device, &self.trigger.on)?.current()?, *over))
+    }
 }
 
 pub(super) fn dedup(look: &Look<'_>) -> Said {
@@ -54,6 +60,10 @@ pub(super) fn age(look: &Look<'_>) -> Said {
         Cause::Armed => return pass(Reason::EdgeHolds),
         _ if age > max => {
             return said_of(StepVerdict::Block, Reason::EventTooOld, format_args!("{age} of at most {max}"), numbers);
+        }
+        Cause::Edge if let Some((slope, over)) = look.trend() => {
+            numbers.extend([fact("slope", Fact::Real(slope)), seconds("over_s", over)]);
+            Reason::Trending
         }
         Cause::Edge | Cause::Event => Reason::RecentEnough,
         Cause::Hour => Reason::ItsHour,

@@ -1,9 +1,9 @@
-//! How offers and orders were stored before they knew of discounts and budgets: read once from what
-//! an older release wrote, and never written.
+//! How households, offers and orders were stored before they knew of discounts, budgets and trends:
+//! read once from what an older release wrote.
 
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Action, Contact, Device, Few, Fulfil, Household, Link, Locale, Member, Offer, OfferItem, OfferPrice, OfferState,
@@ -30,6 +30,24 @@ pub struct HouseholdV1 {
     paused_until: Option<Timestamp>,
     offers: Few<OfferId, OfferV1>,
     orders: Few<OrderId, OrderV1>,
+    contacts: Vec<Contact>,
+    arrived: Vec<MoveId>,
+}
+
+/// A household of version 2: one that knew no trends, else of the same fields in the same order.
+#[derive(Deserialize, Serialize)]
+pub struct HouseholdV2 {
+    id: HouseholdId,
+    seq: u64,
+    retailer: Option<RetailerId>,
+    zone: Option<Zone>,
+    locale: Option<Locale>,
+    members: Few<ProfileId, Arc<Member>>,
+    devices: Few<DeviceKey, Box<Device>>,
+    links: Few<LinkId, Link>,
+    paused_until: Option<Timestamp>,
+    offers: Few<OfferId, Arc<Offer>>,
+    orders: Few<OrderId, Arc<Order>>,
     contacts: Vec<Contact>,
     arrived: Vec<MoveId>,
 }
@@ -96,12 +114,34 @@ pub struct OrderV1 {
     history: Vec<StateChange>,
 }
 
-impl From<HouseholdV1> for Household {
-    fn from(old: HouseholdV1) -> Household {
+impl From<HouseholdV1> for HouseholdV2 {
+    fn from(old: HouseholdV1) -> HouseholdV2 {
         let HouseholdV1 { id, seq, retailer, zone, locale, members, devices, links, paused_until, .. } = old;
         let HouseholdV1 { offers, orders, contacts, arrived, .. } = old;
         let offers = offers.into_iter().map(|(id, offer)| (id, Arc::new(offer.into()))).collect();
         let orders = orders.into_iter().map(|(id, order)| (id, Arc::new(order.into()))).collect();
+        HouseholdV2 {
+            id,
+            seq,
+            retailer,
+            zone,
+            locale,
+            members,
+            devices,
+            links,
+            paused_until,
+            offers,
+            orders,
+            contacts,
+            arrived,
+        }
+    }
+}
+
+impl From<HouseholdV2> for Household {
+    fn from(old: HouseholdV2) -> Household {
+        let HouseholdV2 { id, seq, retailer, zone, locale, members, devices, links, paused_until, .. } = old;
+        let HouseholdV2 { offers, orders, contacts, arrived, .. } = old;
         Household {
             id,
             seq,
@@ -116,6 +156,7 @@ impl From<HouseholdV1> for Household {
             orders,
             contacts,
             arrived,
+            trends: Few::new(),
         }
     }
 }

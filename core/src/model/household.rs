@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Few, Link, Locale, Member, Offer, Order, Purpose, Role};
+use super::{Device, Few, Link, Locale, Member, Offer, Order, Purpose, Role, Trend, TrendKey};
 use crate::id::{DeviceKey, HouseholdId, LinkId, MoveId, OfferId, OrderId, ProfileId, RetailerId, TriggerId};
 use crate::time::{Timestamp, Zone};
 
@@ -60,6 +60,8 @@ pub struct Household {
     pub contacts: Vec<Contact>,
     /// Moves that have arrived, so that each is applied once; the last few, oldest first.
     pub arrived: Vec<MoveId>,
+    /// Trends that triggers watch.
+    pub trends: Few<TrendKey, Trend>,
 }
 
 impl Household {
@@ -79,6 +81,7 @@ impl Household {
             orders: Few::new(),
             contacts: Vec::new(),
             arrived: Vec::new(),
+            trends: Few::new(),
         }
     }
     /// The device's link with the strongest role.

@@ -13,6 +13,7 @@ mod order;
 mod product;
 mod profile;
 mod slot;
+mod trend;
 
 pub use consent::{ConsentRecord, ConsentSource, Purpose};
 pub use device::{
@@ -28,6 +29,7 @@ pub use order::{Order, OrderLine, OrderState};
 pub use product::{Fit, LocalisedText, Product};
 pub use profile::{Link, Maker, Member, Profile, Retailer, Role, Tenant};
 pub use slot::{Evidence, SlotKind, SlotSchema, SlotState, Unit};
+pub use trend::{TREND_READINGS_MIN, Trend, TrendKey, TrendReading};
 
 /// A language tag such as `fr-FR`, kept as given.
 pub type Locale = String;

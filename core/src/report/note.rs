@@ -154,6 +154,8 @@ fn is_counted(change: &Change) -> bool {
         | Change::ContextSet { .. }
         | Change::ContextDropped { .. }
         | Change::EdgeSet { .. }
+        | Change::TrendFed { .. }
+        | Change::TrendDropped(_)
         | Change::ClaimSet { .. }
         | Change::LinkSet(_)
         | Change::OfferDropped(_)

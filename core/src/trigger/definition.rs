@@ -91,6 +91,8 @@ written! {
         on_activate: bool,
         /// That it is looked at for every message: asked of `changes` on a number.
         broad: bool,
+        /// Watches how fast the value rises or falls over so long, per hour, instead of the value.
+        trend_over: String,
         /// How long the value must stay.
         r#for: String,
         /// Fires when nothing came for so long while the device is connected.

@@ -29,6 +29,15 @@ pub enum Source {
         /// Its edge.
         edge: EdgeRule,
     },
+    /// An edge of how fast a telemetry field rises or falls, in its unit per hour.
+    Trend {
+        /// The field.
+        field: FieldName,
+        /// Over this stretch of time.
+        over: Span,
+        /// Its edge.
+        edge: EdgeRule,
+    },
     /// An edge of a slot's evidence.
     Slot {
         /// The slot.
@@ -142,6 +151,7 @@ impl On {
     pub fn edge(&self) -> Option<&EdgeRule> {
         match &self.source {
             Source::Telemetry { edge, .. }
+            | Source::Trend { edge, .. }
             | Source::Slot { edge, .. }
             | Source::Presence { edge }
             | Source::Context { edge, .. } => Some(edge),
@@ -153,6 +163,7 @@ impl On {
         match &self.source {
             Source::Slot { slot, .. } => Some(slot),
             Source::Telemetry { .. }
+            | Source::Trend { .. }
             | Source::Presence { .. }
             | Source::Context { .. }
             | Source::Silence { .. }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::{Crossing, EdgeRule, Moment, On, Source, Trigger};
 use crate::id::{FieldName, KindId, ModelId, RetailerId, SlotId, TriggerId};
 use crate::model::Value;
+use crate::time::Span;
 
 /// All live triggers, indexed by what wakes them. A clone shares the index.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +38,8 @@ pub struct Concerned<'a> {
 pub enum Watched<'w> {
     /// A telemetry field.
     Telemetry(&'w FieldName),
+    /// How fast a telemetry field rises or falls over a stretch of time.
+    Trend(&'w FieldName, Span),
     /// A field of a slot.
     Slot(&'w SlotId, &'w FieldName),
     /// The device's presence.
@@ -53,6 +56,8 @@ struct Index {
     listens: bool,
     /// Whether any waits for a moment of a link or an order.
     awaits_moments: bool,
+    /// Whether any watches a trend.
+    follows_trends: bool,
     /// Triggers of all retailers that need no link.
     of_anyone: Watchers,
     /// The same by their ids; of two retailers' with the same id the first one's.
@@ -70,6 +75,7 @@ struct Watchers {
 #[derive(Debug, Default)]
 struct Fields {
     telemetry: BTreeMap<FieldName, Watch>,
+    trends: BTreeMap<FieldName, BTreeMap<Span, Watch>>,
     slots: BTreeMap<SlotId, BTreeMap<FieldName, Watch>>,
     presence: Watch,
     context: BTreeMap<FieldName, Watch>,
@@ -109,6 +115,7 @@ impl TriggerSet {
         for trigger in by_id.values() {
             index.listens |= matches!(trigger.on.source, Source::Silence { .. } | Source::Schedule(_));
             index.awaits_moments |= matches!(trigger.on.source, Source::Moment(_));
+            index.follows_trends |= matches!(trigger.on.source, Source::Trend { .. });
             index.of_retailer.entry(trigger.retailer.clone()).or_default().add(trigger);
             if !trigger.link_required {
                 index.of_anyone.add(trigger);
@@ -163,6 +170,14 @@ impl TriggerSet {
     /// The triggers that wait for a moment.
     pub fn at_moment<'a>(&'a self, device: Concerned<'a>, moment: Moment) -> impl Iterator<Item = &'a Arc<Trigger>> {
         self.about(device, move |fields| fields.moments.get(&moment).map(Vec::as_slice))
+    }
+    /// Whether there is any trigger that watches a trend.
+    pub fn follows_trends(&self) -> bool {
+        self.index.follows_trends
+    }
+    /// The stretches of time over which triggers watch the trend of a field; one may come twice.
+    pub fn trends<'a>(&'a self, device: Concerned<'a>, field: &'a FieldName) -> impl Iterator<Item = Span> + 'a {
+        self.fields(device).filter_map(move |fields| fields.trends.get(field)).flat_map(|overs| overs.keys().copied())
     }
     /// Whether there is any trigger that listens for silence or waits for an hour.
     pub fn listens(&self) -> bool {
@@ -228,6 +243,9 @@ impl Fields {
     fn add(&mut self, trigger: &Arc<Trigger>) {
         match &trigger.on.source {
             Source::Telemetry { field, edge } => self.telemetry.entry(field.clone()).or_default().add(trigger, edge),
+            Source::Trend { field, over, edge } => {
+                self.trends.entry(field.clone()).or_default().entry(*over).or_default().add(trigger, edge);
+            }
             Source::Slot { slot, field, edge } => {
                 self.slots.entry(slot.clone()).or_default().entry(field.clone()).or_default().add(trigger, edge);
             }
@@ -242,6 +260,7 @@ impl Fields {
     fn watch(&self, watched: Watched<'_>) -> Option<&Watch> {
         match watched {
             Watched::Telemetry(field) => self.telemetry.get(field),
+            Watched::Trend(field, over) => self.trends.get(field)?.get(&over),
             Watched::Slot(slot, field) => self.slots.get(slot)?.get(field),
             Watched::Presence => Some(&self.presence),
             Watched::Context(name) => self.context.get(name),
@@ -326,6 +345,7 @@ impl On {
     pub fn key(&self) -> IndexKey {
         let what = match &self.source {
             Source::Telemetry { field, .. } => format!("telemetry {field}"),
+            Source::Trend { field, over, .. } => format!("trend of {field} per hour over {over}"),
             Source::Slot { slot, field, .. } => format!("slot {slot} {field}"),
             Source::Presence { .. } => "presence".to_owned(),
             Source::Context { name, .. } => format!("context {name}"),

@@ -6,7 +6,7 @@
 use super::condition::WEEKDAYS;
 use super::nearest::suggestion;
 use super::problem::NOT_SERVED_YET;
-use super::quantity::parse_quantity;
+use super::quantity::parse_rate;
 use super::tree::{Branch, Findings, Tree, pointer_part};
 use crate::id::{FieldName, KindId, ModelId, NameError, PlacementId, PoolId, ProductId, SlotId, TriggerId};
 use crate::limits::TIMES_COUNTED_MAX;
@@ -189,6 +189,7 @@ const ON: Shape = Shape::Table(&[
     key("on_first", Shape::Bool),
     key("on_activate", Shape::Bool),
     key("broad", Shape::Bool),
+    key("trend_over", DURATION),
     key("for", DURATION),
     key("absent_for", DURATION),
     key("count", Shape::Whole(2, TIMES_COUNTED_MAX)),
@@ -424,7 +425,7 @@ impl Shape {
                     self.outside(x, pointer, findings)
                 }
             }
-            (Shape::Amount, Branch::Text(text)) => match parse_quantity(text) {
+            (Shape::Amount, Branch::Text(text)) => match parse_rate(text) {
                 Ok(_) => Some(tree.to_json()),
                 Err(message) => {
                     findings.error("trigger.value", pointer, message, None);

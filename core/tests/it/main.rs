@@ -13,6 +13,7 @@ mod records;
 mod reports;
 mod semantics;
 mod transcript;
+mod trends;
 mod triggers;
 mod uplift;
 mod world;

@@ -373,6 +373,42 @@ fn a_cap_with_a_wrong_duration_is_told_once() {
 }
 
 #[test]
+fn a_trend_that_cannot_be_is_told_with_its_place() {
+    let on = |more: &str| with(&format!("event = \"telemetry\"\nfield = \"temperature\"\n{more}"), "");
+    for (more, code, said) in [
+        ("falls_below = \"-1 °C/h\"", "trigger.unit", "this is so much in so much time"),
+        ("trend_over = \"2h\"\nfalls_below = \"-1 °C\"", "trigger.unit", "write it as `-1 °C/h`"),
+        ("trend_over = \"2h\"\nfalls_below = \"-1 h/h\"", "trigger.unit", "write it as `-1 °C/h`"),
+        ("trend_over = \"2h\"\nfalls_below = \"-1 °C/s\"", "trigger.value", "write `/min`, `/h` or `/d`"),
+        ("trend_over = \"2h\"\nbecomes = -1", "trigger.no_effect", "a trend falls below or rises above"),
+        ("trend_over = \"1 min\"\nfalls_below = -1", "trigger.value", "over 4 min to 35 d"),
+        ("trend_over = \"2h\"\nfalls_below = -1\nrearm = \"-2 °C/h\"", "trigger.value", "at or above"),
+        ("trend_over = \"2h\"\nfalls_below = -1\nbroad = true", "trigger.no_effect", "thresholds are indexed"),
+    ] {
+        let found = problems(&on(more));
+        let told = found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(found.iter().any(|problem| problem.code == code) && told.contains(said), "{more}\n{told}");
+    }
+    let words = with("event = \"telemetry\"\nfield = \"mode\"\ntrend_over = \"2h\"\nfalls_below = 1", "");
+    assert!(problems(&words)[0].message.contains("only a number rises and falls"));
+    let slot = "event = \"slot\"\nslot = \"air_filter\"\nfield = \"used\"\nrises_above = 600\ntrend_over = \"2h\"";
+    assert_eq!(problems(&with(slot, ""))[0].code, "trigger.no_effect");
+    assert_eq!(problems(&on("trend_over = \"2h\"\nfalls_below = \"-24 °C/d\"\nrearm = \"0 °C/h\"")), []);
+}
+
+#[test]
+fn a_trend_is_found_by_its_field_its_time_and_its_threshold_per_hour() {
+    let rules = rules();
+    let text =
+        with("event = \"telemetry\"\nfield = \"temperature\"\ntrend_over = \"2h\"\nfalls_below = \"-36 °C/d\"", "");
+    let checked = check(&[SourceFile { name: "t.toml".into(), text }], &world(&rules));
+    let on = &checked.triggers[0].on;
+    let key = "trend of temperature per hour over 2 h of kind thermostat, sorted: falls below -1.5";
+    assert_eq!(on.key().to_string(), key);
+    assert_eq!(on.edge().unwrap().crossing, Crossing::FallsBelow { threshold: -1.5, rearm: -0.75 });
+}
+
+#[test]
 fn a_number_in_place_of_a_table_is_told_how_to_be_written() {
     let help = Some("write `holdout = { percent = 10 }`".to_owned());
     assert_eq!(told(&with(WARM, "[trigger.rollout]\nholdout = 10")), [("trigger.type", help)]);

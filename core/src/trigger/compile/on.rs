@@ -9,9 +9,15 @@ use super::super::tree::Findings;
 use super::super::{Hour, Moment, On, Source};
 use super::edge::{Watched, count, edge, lasting};
 use crate::id::{FieldName, KindId, ModelId, SlotId};
+use crate::limits::HISTORY_AGE_MAX;
 use crate::model::{DeviceDescription, FieldType, OrderState, SlotKind, SlotSchema, Unit};
-use crate::time::DailyWindow;
+use crate::time::{DailyWindow, Span};
 use std::collections::BTreeSet;
+
+/// The shortest stretch of a trend: its quarters are then of a minute.
+const TREND_OVER_MIN: Span = Span::minutes(4);
+/// The longest: as far back as a reading may reach.
+const TREND_OVER_MAX: Span = HISTORY_AGE_MAX;
 
 /// Fields of a slot that a trigger can watch.
 const SLOT_FIELDS: [&str; 5] = ["used", "remaining", "capacity", "on_hand", "flag"];
@@ -28,7 +34,7 @@ const NO_TYPE: &str = "only an event, a link and an order have a type";
 
 /// What can wake a trigger, the keys that each takes beside `event` and `device`, and why no others.
 const TAKEN: [(&str, &[&str], &str); 8] = [
-    ("telemetry", edge_keys!("field", "absent_for"), "telemetry has fields only"),
+    ("telemetry", edge_keys!("field", "absent_for", "trend_over"), "telemetry has fields only"),
     ("slot", edge_keys!("slot", "field"), "a slot has evidence only"),
     ("presence", edge_keys!(), "a device is there or not, nothing more"),
     ("context", edge_keys!("field"), "context has entries only, each named by `field`"),
@@ -39,7 +45,7 @@ const TAKEN: [(&str, &[&str], &str); 8] = [
 ];
 
 /// Which keys are written.
-fn present(on: &OnDefinition) -> [(&'static str, bool); 16] {
+fn present(on: &OnDefinition) -> [(&'static str, bool); 17] {
     [
         ("field", on.field.is_some()),
         ("slot", on.slot.is_some()),
@@ -51,6 +57,7 @@ fn present(on: &OnDefinition) -> [(&'static str, bool); 16] {
         ("rearm", on.rearm.is_some()),
         ("on_first", on.on_first.is_some()),
         ("broad", on.broad.is_some()),
+        ("trend_over", on.trend_over.is_some()),
         ("for", on.r#for.is_some()),
         ("absent_for", on.absent_for.is_some()),
         ("count", on.count.is_some()),
@@ -194,6 +201,9 @@ fn telemetry(on: &OnDefinition, models: &[&DeviceDescription], findings: &mut Fi
         let message = format!("model {} has no field `{field}`: it never wakes this trigger", model.model);
         findings.warning("trigger.no_effect", "/on/field", message, None);
     }
+    if let Some(over) = on.trend_over.as_deref() {
+        return trend(on, over, field, r#type, findings);
+    }
     let watched = match r#type {
         FieldType::Number { unit, min, max } => Watched::Number { unit: *unit, min: *min, max: *max, range: None },
         FieldType::Enum { values } => Watched::Words(values.clone()),
@@ -201,6 +211,31 @@ fn telemetry(on: &OnDefinition, models: &[&DeviceDescription], findings: &mut Fi
         FieldType::Text => Watched::Text,
     };
     Some(Source::Telemetry { field, edge: edge(on, &watched, findings)? })
+}
+
+/// How fast a number rises or falls.
+fn trend(
+    on: &OnDefinition,
+    over: &str,
+    field: FieldName,
+    r#type: &FieldType,
+    findings: &mut Findings<'_>,
+) -> Option<Source> {
+    let FieldType::Number { unit, .. } = r#type else {
+        let message = "only a number rises and falls, the field is none";
+        findings.key_error("trigger.type", "/on/trend_over", message, Some("leave it out".to_owned()));
+        return None;
+    };
+    for (key, present) in [("becomes", on.becomes.is_some()), ("changes", on.changes.is_some())] {
+        misplaced(present, key, "a trend falls below or rises above a threshold", findings);
+    }
+    let over = lasting(over, "/on/trend_over", findings)?;
+    if !(TREND_OVER_MIN..=TREND_OVER_MAX).contains(&over) {
+        let message = format!("a trend is taken over {TREND_OVER_MIN} to {TREND_OVER_MAX}");
+        findings.error("trigger.value", "/on/trend_over", message, None);
+        return None;
+    }
+    Some(Source::Trend { field, over, edge: edge(on, &Watched::Rate { unit: *unit }, findings)? })
 }
 
 fn same_form(a: &FieldType, b: &FieldType) -> bool {
