@@ -195,4 +195,15 @@ pub enum Effect {
         /// What it drew.
         drawn: Drawn,
     },
+    /// An offer ended that nobody has seen: it counts under no cap of all homes any more.
+    Unsent {
+        /// Whose offer.
+        retailer: RetailerId,
+        /// By which trigger.
+        trigger: TriggerId,
+        /// The offer.
+        offer: OfferId,
+        /// When it left.
+        at: Timestamp,
+    },
 }

@@ -97,6 +97,8 @@ reasons! {
     NothingLately = "nothing_lately", "Nothing was bought or refused lately, and no order is open.", "Rien n'a été acheté ou refusé récemment, et aucune commande n'est ouverte.";
     NoCap = "no_cap", "The trigger has no frequency cap.", "Le déclencheur n'a pas de plafond.";
     CapReached = "cap_reached", "The cap is reached: the {scope} was contacted {made} of {max} times {window}[; room again on {frees}].", "Le plafond est atteint : {scope} contacté {made} fois sur {max} {window}[ ; de nouveau possible le {frees}].";
+    SharedCapReached = "shared_cap_reached", "The cap of all homes is reached: {made} of {max} offers {window}.", "Le plafond commun à tous les foyers est atteint : {made} offres sur {max} {window}.";
+    CapNotAsked = "cap_not_asked", "What all homes had been sent then is not known: nothing was to be sent.", "Ce que tous les foyers avaient reçu à ce moment n'est pas connu : rien n'était à envoyer.";
     RoomUnderCaps = "room_under_caps", "There is room under every cap: {made} of {max}.", "Aucun plafond n'est atteint : {made} sur {max}.";
     NothingToBuy = "nothing_to_buy", "The trigger proposes nothing to buy.", "Le déclencheur ne propose rien à acheter.";
     NoProduct = "no_product", "{wanted} is not in the catalogue.", "Absent du catalogue : {wanted}.";
@@ -150,6 +152,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("household", "home", "foyer"),
     ("profile", "customer", "client"),
     ("device", "device", "appareil"),
+    ("global", "all homes", "tous les foyers"),
     ("confirmed", "confirmed", "confirmée"),
     ("submitted", "submitted", "transmise"),
     ("accepted", "accepted", "acceptée"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hearthway_core::budget::{Draw, Purse, Spent, TakenCode, sample_code};
+use hearthway_core::budget::{Draw, Purse, Sending, SharedCap, Spent, TakenCode, sample_code};
 use hearthway_core::decide::{decide_with, why_not_with};
 use hearthway_core::decision::Change;
 use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, InputId, OfferId, PoolId, RetailerId, TriggerId};
@@ -99,6 +99,12 @@ impl Purse for Looking<'_> {
     }
     fn take_code(&self, retailer: &RetailerId, pool: &PoolId, _: OfferId) -> TakenCode {
         if self.0.codes_left(retailer, pool) > 0 { TakenCode::Code(sample_code()) } else { TakenCode::Empty }
+    }
+    fn sent(&self, retailer: &RetailerId, trigger: &TriggerId, cap: &SharedCap) -> Option<u32> {
+        Some(self.0.sent(retailer, trigger, cap))
+    }
+    fn send(&self, sending: &Sending<'_>) -> bool {
+        sending.caps.iter().all(|cap| self.0.sent(sending.retailer, sending.trigger, cap) < cap.max)
     }
 }
 

@@ -22,6 +22,7 @@ mod pipeline;
 mod rank;
 mod render;
 mod said;
+mod shared;
 mod steps;
 mod sync;
 mod telemetry;

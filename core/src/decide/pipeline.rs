@@ -8,6 +8,7 @@ use super::draft::{Draft, description};
 use super::rank;
 use super::render::{self, Proposal};
 use super::said::{Steps, block};
+use super::shared;
 use super::steps::{self, Look};
 use crate::budget::Purse;
 use crate::decision::{Change, Effect};
@@ -231,7 +232,7 @@ pub(super) fn evaluate(
     let (said, product) = render::product(rules, trigger, wake.slot, device);
     let price = product.as_deref().and_then(|product| render::price_of(trigger, product, 1, now));
     taken.say(Step::Suppression, steps::suppression(&look, product.as_ref().map(|product| &product.id)));
-    taken.say(Step::Caps, steps::caps(&look));
+    taken.say(Step::Caps, steps::caps(&look, rules, purse));
     taken.say(Step::Offer, said);
     // A code is taken only for what nothing stood in the way of so far; where a later step blocks, it
     // is on no offer and goes back.
@@ -245,6 +246,15 @@ pub(super) fn evaluate(
     taken.say(Step::Quiet, said);
     taken.say(Step::Budget, budget::step(&look, rules, price.as_ref(), &code, purse));
     taken.say(Step::Holdout, steps::holdout(&look, hold_until));
+    // The very last: what is counted leaves.
+    if !taken.is_blocked()
+        && hold_until.is_none()
+        && text.is_some()
+        && place.is_some()
+        && let Some(said) = shared::send(&look, rules, purse)
+    {
+        taken.say_instead(Step::Caps, said);
+    }
     let proposal = match (text, place) {
         (Some(text), Some(place)) => {
             Some(render::propose(rules, trigger, product.as_deref().zip(price), text, place, code.into_offered()))

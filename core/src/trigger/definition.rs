@@ -221,15 +221,15 @@ written! {
     }
     /// A frequency cap.
     CapDefinition {
-        /// At most so many.
+        /// At most so many; 1000 of one home, 100 000 of all.
         max: u32,
-        /// `offer`, `channel:device` or `all`.
+        /// `offer`, `all`, `channel:device` or `channel:webhook`.
         per: String,
-        /// `household`, `profile` or `device`.
+        /// `household`, `profile`, `device`, or `global`: all homes of the retailer together.
         scope: String,
         /// In so much elapsed time.
         within: String,
-        /// `day`: the local calendar day.
+        /// `day`: the local calendar day, of all homes the retailer's.
         each: String,
     }
     /// Silence after an answer or an order.

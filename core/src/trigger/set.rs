@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Crossing, EdgeRule, Moment, On, Source, Trigger};
+use super::{CapPer, CapWindow, Crossing, EdgeRule, Moment, On, Source, Trigger};
 use crate::id::{FieldName, KindId, ModelId, RetailerId, SlotId, TriggerId};
 use crate::model::Value;
 use crate::time::Span;
@@ -31,6 +31,15 @@ pub struct Concerned<'a> {
     pub kind: &'a KindId,
     /// Its model.
     pub model: &'a ModelId,
+}
+
+/// What of a retailer's sends is noted, for caps that all homes share.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sharing {
+    /// Those of every trigger; else only of those that have such a cap.
+    pub all: bool,
+    /// The longest stretch of time that such a cap counts.
+    pub longest: Span,
 }
 
 /// A value that triggers may watch.
@@ -58,6 +67,8 @@ struct Index {
     awaits_moments: bool,
     /// Whether any watches a trend.
     follows_trends: bool,
+    /// Retailers whose homes share caps.
+    sharing: BTreeMap<RetailerId, Sharing>,
     /// Triggers of all retailers that need no link.
     of_anyone: Watchers,
     /// The same by their ids; of two retailers' with the same id the first one's.
@@ -115,6 +126,7 @@ impl TriggerSet {
         for trigger in by_id.values() {
             index.listens |= matches!(trigger.on.source, Source::Silence { .. } | Source::Schedule(_));
             index.awaits_moments |= matches!(trigger.on.source, Source::Moment(_));
+            index.share(trigger);
             index.follows_trends |= matches!(trigger.on.source, Source::Trend { .. });
             index.of_retailer.entry(trigger.retailer.clone()).or_default().add(trigger);
             if !trigger.link_required {
@@ -162,6 +174,10 @@ impl TriggerSet {
     /// The triggers that wait for an event.
     pub fn on_event<'a>(&'a self, device: Concerned<'a>, r#type: &'a str) -> impl Iterator<Item = &'a Arc<Trigger>> {
         self.about(device, move |fields| fields.events.get(r#type).map(Vec::as_slice))
+    }
+    /// Whether homes of a retailer share caps, and how.
+    pub fn sharing(&self, retailer: &RetailerId) -> Option<Sharing> {
+        self.index.sharing.get(retailer).copied()
     }
     /// Whether there is any trigger that waits for a moment.
     pub fn awaits_moments(&self) -> bool {
@@ -224,6 +240,20 @@ impl TriggerSet {
                 [watchers.of_model.get(device.model), watchers.of_kind.get(device.kind), Some(&watchers.of_any)]
             })
             .flatten()
+    }
+}
+
+impl Index {
+    fn share(&mut self, trigger: &Trigger) {
+        for cap in trigger.shared_caps() {
+            let sharing = self.sharing.entry(trigger.retailer.clone()).or_default();
+            sharing.all |= cap.per != CapPer::Offer;
+            sharing.longest = sharing.longest.max(match cap.window {
+                CapWindow::Within(window) => window,
+                // A local day has 25 hours at most.
+                CapWindow::EachDay => Span::hours(25),
+            });
+        }
     }
 }
 

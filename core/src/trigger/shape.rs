@@ -8,6 +8,7 @@ use super::nearest::suggestion;
 use super::problem::NOT_SERVED_YET;
 use super::quantity::parse_rate;
 use super::tree::{Branch, Findings, Tree, pointer_part};
+use crate::budget::SHARED_CAP_MAX;
 use crate::id::{FieldName, KindId, ModelId, NameError, PlacementId, PoolId, ProductId, SlotId, TriggerId};
 use crate::limits::TIMES_COUNTED_MAX;
 use crate::model::Purpose;
@@ -115,6 +116,15 @@ fn channel(text: &str) -> Result<(), String> {
         Some(("webhook", rest)) if !rest.is_empty() => Ok(()),
         _ => Err(format!("`{}` is not a channel; write `device:<placement>`", shown(text))),
     }
+}
+/// What a cap counts: a trigger's offers, all, or those on a channel.
+fn cap_per(text: &str) -> Result<(), String> {
+    let known = ["offer", "all", "channel:device", "channel:webhook"];
+    if known.contains(&text) {
+        return Ok(());
+    }
+    let help = suggestion(text, known).unwrap_or_else(|| format!("write one of {}", known.join(", ")));
+    Err(format!("a cap does not count per `{}`; {help}", shown(text)))
 }
 fn locale(text: &str) -> Result<(), String> {
     let mut parts = text.split(['-', '_']);
@@ -263,9 +273,9 @@ const LIMITS: Shape = Shape::Table(&[
         "caps",
         Shape::List(
             &Shape::Table(&[
-                key("max", Shape::Whole(1, 1_000)).required(),
-                key("per", Shape::OneOf(&["offer", "channel:device", "all"])),
-                key("scope", Shape::OneOf(&["household", "profile", "device"])),
+                key("max", Shape::Whole(1, SHARED_CAP_MAX)).required(),
+                key("per", Shape::Read(cap_per)),
+                key("scope", Shape::OneOf(&["household", "profile", "device", "global"])),
                 key("within", DURATION),
                 key("each", Shape::OneOf(&["day"])),
             ]),

@@ -12,6 +12,7 @@ mod ranking;
 mod records;
 mod reports;
 mod semantics;
+mod shared_caps;
 mod transcript;
 mod trends;
 mod triggers;

@@ -373,6 +373,37 @@ fn a_cap_with_a_wrong_duration_is_told_once() {
 }
 
 #[test]
+fn a_cap_that_cannot_be_counted_is_told_and_one_that_counts_nothing_yet_is_warned_of() {
+    let cap = |cap: &str| problems(&with(WARM, &format!("[trigger.limits]\ncaps = [{{ {cap} }}]")));
+    for (written, code, said) in [
+        ("max = 1001, within = \"1d\"", "trigger.value", "at most 1000 of one home"),
+        ("max = 100001, scope = \"global\", within = \"1d\"", "trigger.value", "from 1 to 100000"),
+        ("max = 9, scope = \"global\", within = \"32d\"", "trigger.value", "over 31 d at most"),
+        ("max = 9, scope = \"globe\", within = \"1d\"", "trigger.value", "`device`, `global`"),
+        ("max = 9, per = \"channel:phone\", within = \"1d\"", "trigger.value", "does not count per `channel:phone`"),
+        ("max = 9, per = \"channel:devise\", within = \"1d\"", "trigger.value", "channel:device"),
+    ] {
+        let found = cap(written);
+        let told = found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(
+            found.iter().any(|problem| problem.code == code && problem.is_error()) && told.contains(said),
+            "{told}"
+        );
+    }
+    let found = cap("max = 9, per = \"channel:webhook\", within = \"1d\"");
+    assert_eq!(
+        found.iter().map(|problem| (problem.code, problem.is_error())).collect::<Vec<_>>(),
+        [("trigger.no_effect", false)]
+    );
+    assert_eq!(cap("max = 100000, per = \"all\", scope = \"global\", within = \"31d\""), []);
+    let channel = told(&with("event = \"channel\"\ntype = \"visit\"", ""));
+    assert_eq!(
+        channel,
+        [("trigger.not_served_yet", Some("what becomes of an order wakes by `event = \"order\"`".to_owned()))]
+    );
+}
+
+#[test]
 fn a_trend_that_cannot_be_is_told_with_its_place() {
     let on = |more: &str| with(&format!("event = \"telemetry\"\nfield = \"temperature\"\n{more}"), "");
     for (more, code, said) in [

@@ -94,6 +94,13 @@ pub(super) fn compile<'a>(
         Some("link") => link(on, findings),
         Some("order") => order(on, findings),
         Some("schedule") => schedule(on, findings),
+        Some("channel") => {
+            // Waking on an offer's life on a device is what answers and orders are for; other channels are to come.
+            let message = "waking on `channel` is not served yet: no channel beside the device says anything";
+            let help = Some("what becomes of an order wakes by `event = \"order\"`".to_owned());
+            findings.error(NOT_SERVED_YET, "/on/event", message, help);
+            None
+        }
         Some(other) => {
             let message = format!("waking on `{other}` is not served yet");
             let help = TAKEN.iter().map(|(event, _, _)| *event).collect::<Vec<_>>().join(", ");
