@@ -21,6 +21,7 @@ use crate::broker::BrokerLink;
 use crate::broker::relay::{self, RelayError};
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError};
+use crate::engine::sweep::Sweeper;
 use crate::engine::{self, Engine, Link};
 use crate::http;
 use crate::mqtt::credentials::{MasterKey, MasterKeyError};
@@ -117,6 +118,10 @@ impl Gateway {
                 async move { endpoint.run().await }
             }),
             tokio::spawn(fold_metrics(metrics, closing.subscribe())),
+            tokio::spawn(sweep(
+                Sweeper::new(engine.clone(), config.engine.activate_homes_per_second),
+                closing.subscribe(),
+            )),
         ];
         if let Some(broker) = &broker {
             let broker = broker.clone();
@@ -315,6 +320,14 @@ async fn serve_http(
 fn render_of(metrics: &Metrics) -> http::RenderMetrics {
     let metrics = metrics.clone();
     Arc::new(move || metrics.render())
+}
+
+/// Ends with the gateway, wherever it is: how far it came is on disk.
+async fn sweep(sweeper: Sweeper, mut closing: watch::Receiver<bool>) {
+    tokio::select! {
+        () = sweeper.run() => {}
+        _ = closing.wait_for(|is_closing| *is_closing) => {}
+    }
 }
 
 async fn fold_metrics(metrics: Metrics, mut closing: watch::Receiver<bool>) {

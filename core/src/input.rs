@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{
     DeviceKey, FieldName, HouseholdId, InputId, LinkId, MessageId, ModelId, MoveId, OfferId, OrderId, ProfileId,
-    RetailerId,
+    RetailerId, TriggerId,
 };
 use crate::model::{ConsentRecord, Device, Fulfil, Link, Locale, Member, OrderState, Purpose, Role, Value};
 use crate::time::{Timestamp, Zone};
@@ -174,6 +174,14 @@ pub enum Command {
         value: Value,
         /// When it stops being believed.
         until: Timestamp,
+    },
+    /// A trigger went live that fires also on values that stand beyond its threshold already: the device
+    /// is looked at.
+    Activated {
+        /// The trigger.
+        trigger: TriggerId,
+        /// Its version.
+        version: u64,
     },
 }
 

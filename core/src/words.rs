@@ -59,6 +59,7 @@ reasons! {
     EventTooOld = "event_too_old", "The event is {age_s} old; after {max_s} it is too late for an offer.", "L'événement date de {age_s} ; au-delà de {max_s}, il est trop tard pour une offre.";
     RecentEnough = "recent_enough", "The event is recent: {age_s} of at most {max_s}.", "L'événement est récent : {age_s} sur {max_s} au plus.";
     Trending = "trending", "The value changed by {slope} per hour over {over_s}.", "La valeur a changé de {slope} par heure sur {over_s}.";
+    Activated = "activated", "The trigger went live, and the value stood beyond its threshold.", "Le déclencheur a été mis en service, et la valeur était déjà au-delà du seuil.";
     ItsHour = "its_hour", "The trigger's hour has come[; that was {overdue_s} ago].", "L'heure du déclencheur est venue[ ; c'était il y a {overdue_s}].";
     Stayed = "stayed", "The value stayed for {for_s}[; that was full {overdue_s} ago].", "La valeur est restée pendant {for_s}[ ; c'était atteint il y a {overdue_s}].";
     Counted = "counted", "It happened {times} times within {within_s}.", "C'est arrivé {times} fois en {within_s}.";

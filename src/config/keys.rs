@@ -409,6 +409,13 @@ pub const KEYS: &[Key] = &[
         meaning: "Households kept in memory. Others are loaded when something happens in them.",
     },
     Key {
+        section: "engine",
+        name: "activate_homes_per_second",
+        kind: Kind::Count { unit: "homes per second", min: 1, max: 1_000 },
+        default: Some("50"),
+        meaning: "Homes looked at when a trigger with `on_activate` goes live, for values that stand beyond\nits threshold already. More is sooner done, and speaks to more homes at once.",
+    },
+    Key {
         section: "log",
         name: "size_mib_max",
         kind: Kind::Count { unit: "MiB", min: 256, max: 16_777_216 },

@@ -13,6 +13,7 @@
 //! | `outbox`, `speak` | what waits for devices, and its rendering |
 //! | `seen`, `log`, `rows` | message ids, the input log, the types on disk |
 //! | `budget` | what orders of all homes draw from budgets |
+//! | `sweep` | homes looked at because a trigger went live |
 //! | `sends` | what all homes were sent under caps that they share |
 //! | `codes` | unique codes of pools, each for one offer |
 //! | `tail` | what happened to a household since its record was written |
@@ -50,6 +51,7 @@ mod seen;
 mod sends;
 mod shard;
 mod speak;
+pub mod sweep;
 mod tail;
 #[cfg(test)]
 mod tests;

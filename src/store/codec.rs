@@ -95,6 +95,8 @@ schemas! {
     Ledger = 21, version 1;
     /// An offer that left under a cap of all homes.
     Sent = 22, version 1;
+    /// How far the sweep of a trigger came that went live.
+    Sweep = 23, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -344,7 +346,7 @@ mod tests {
     fn the_numbers_of_the_schemas_stay_as_they_are() {
         let kinds: Vec<_> = Schema::ALL.iter().map(|schema| (*schema as u8, format!("{schema:?}"))).collect();
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
-            Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent";
+            Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep";
         let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {

@@ -69,6 +69,8 @@ pub mod table {
     pub const LEDGER: u8 = b'T';
     /// What was sent under caps of all homes, by retailer and time.
     pub const SENT: u8 = b'S';
+    /// How far sweeps of triggers came that went live.
+    pub const SWEEP: u8 = b'A';
     /// A row that stands for a moment only, see [`super::probe`].
     pub const PROBE: u8 = b'Z';
 }
@@ -235,6 +237,10 @@ pub fn sent_of(key: &Key) -> Option<(RetailerId, Timestamp, OfferId)> {
     let (rest, offer) = key.0.split_last_chunk::<DERIVED_BYTES>()?;
     let at = i64::try_from(u64::from_be_bytes(*rest.last_chunk::<8>()?)).ok()?;
     Some((retailer_of(key)?, Timestamp(at), OfferId(*offer)))
+}
+/// How far the sweep of a trigger came.
+pub fn sweep(retailer: &RetailerId, trigger: &TriggerId) -> Key {
+    KeyBuilder::table(table::SWEEP).name(retailer.as_str()).name(trigger.as_str()).key()
 }
 /// A tenant's document in one version.
 pub fn document(kind: &str, tenant: &str, id: &str, version: u64) -> Key {

@@ -6,11 +6,11 @@ use super::edge;
 use super::pipeline::Cause;
 use super::rank::best_first;
 use super::wake::{self, concerned, fire, set};
-use super::watched::{still_stands, trend_of};
+use super::watched::{fresh_until, still_stands};
 use crate::decision::Change;
 use crate::id::{DeviceKey, FieldName, TriggerId};
 use crate::limits::OVERDUE_AFTER;
-use crate::model::{Device, Edge, EdgeState, Household, PresenceState, Trend};
+use crate::model::{Device, Edge, EdgeState, Household, PresenceState};
 use crate::time::{Span, Timestamp};
 use crate::trigger::{Source, Trigger};
 
@@ -61,15 +61,7 @@ fn stays(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, edge: &Edge)
     if due > now {
         return set(draft, key, trigger, Some(edge::staying(edge.since, stays)));
     }
-    let fresh_until = match &trigger.on.source {
-        Source::Telemetry { field, .. } => {
-            let max_age = description(device, rules).and_then(|can| can.telemetry.get(field)?.max_age);
-            device.reported.get(field).and_then(|reading| Some(reading.t + max_age?))
-        }
-        Source::Trend { .. } => trend_of(home, device, &trigger.on).map(Trend::fresh_until),
-        Source::Context { name, .. } => device.context.get(name.as_str()).map(|entry| entry.until),
-        _ => None,
-    };
+    let fresh_until = fresh_until(home, device, rules, &trigger.on);
     if edge::stayed(due, fresh_until) {
         wake::stayed(draft, key, trigger, edge, due);
     } else {

@@ -5,6 +5,7 @@
 //! people answer and shops do), `timer`. Those that may wake a trigger end in `pipeline`, which
 //! holds the order of evaluation.
 
+mod activate;
 mod apply;
 mod budget;
 mod claim;
@@ -31,6 +32,8 @@ mod trend;
 mod wake;
 mod watched;
 mod why_not;
+
+pub use activate::stands_beyond;
 
 use crate::budget::{Purse, Unasked, Untouched};
 use crate::code::{Code, Refusal};
@@ -159,6 +162,9 @@ fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
         Command::CancelOrder { order, channel } => order::cancelled_elsewhere(draft, *order, channel),
         Command::WithdrawOffer { offer, reason } => offer::taken_back(draft, *offer, reason),
         Command::SetContext { name, value, until } => context::of_home(draft, name, value, *until),
+        Command::Activated { trigger, version } => {
+            with_device(draft, |draft, device| activate::activated(draft, &device, trigger, *version))
+        }
     }
 }
 

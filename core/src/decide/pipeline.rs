@@ -39,6 +39,8 @@ pub(super) enum Cause {
     Silent(Span),
     /// An hour of local time.
     Hour,
+    /// The trigger went live, and a value stands beyond its edge.
+    Activated,
     /// An offer was held, or put off by its reader, and its hour has come.
     Held(OfferId),
 }
@@ -54,7 +56,8 @@ impl Cause {
             | Cause::Stayed(_)
             | Cause::Counted(_)
             | Cause::Silent(_)
-            | Cause::Hour => None,
+            | Cause::Hour
+            | Cause::Activated => None,
         }
     }
     /// Whether it is a deadline, which can be kept late.

@@ -69,6 +69,7 @@ pub(super) fn age(look: &Look<'_>) -> Said {
             Reason::Trending
         }
         Cause::Edge | Cause::Event => Reason::RecentEnough,
+        Cause::Activated => Reason::Activated,
         Cause::Hour => Reason::ItsHour,
         Cause::Stayed(span) => {
             numbers.push(seconds("for_s", span));

@@ -123,6 +123,15 @@ fn crossed(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, at: Timest
     }
 }
 
+/// The trigger went live, and the value stands beyond its threshold: as a crossing at this moment.
+pub(super) fn activated(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger) {
+    let now = draft.now;
+    match trigger.on.edge().and_then(|rule| rule.stays) {
+        Some(stays) => set(draft, key, trigger, Some(edge::staying(now, stays))),
+        None => fire(draft, key, trigger, None, now, Cause::Activated),
+    }
+}
+
 /// The value stayed beyond until the edge's hour.
 pub(super) fn stayed(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, standing: &Edge, due: Timestamp) {
     fire(draft, key, trigger, None, due, Cause::Stayed(due - standing.since));

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::draft::description;
 use crate::model::{Device, Household, Trend, TrendKey, Value};
+use crate::rules::RuleSet;
 use crate::time::Timestamp;
 use crate::trigger::{On, Source};
 
@@ -25,6 +27,24 @@ pub(super) fn still_stands(home: &Household, device: &Device, on: &On) -> bool {
     match on.edge() {
         Some(rule) => on.holds_on() && value_of(home, device, on).is_some_and(|value| rule.crossing.beyond(&value)),
         None => on.holds_on(),
+    }
+}
+
+/// Until when the value that a trigger watches can be believed, where that has an end.
+pub(super) fn fresh_until(home: &Household, device: &Device, rules: &RuleSet, on: &On) -> Option<Timestamp> {
+    match &on.source {
+        Source::Telemetry { field, .. } => {
+            let max_age = description(device, rules).and_then(|can| can.telemetry.get(field)?.max_age);
+            device.reported.get(field).and_then(|reading| Some(reading.t + max_age?))
+        }
+        Source::Trend { .. } => trend_of(home, device, on).map(Trend::fresh_until),
+        Source::Context { name, .. } => device.context.get(name.as_str()).map(|entry| entry.until),
+        Source::Slot { .. }
+        | Source::Presence { .. }
+        | Source::Silence { .. }
+        | Source::Event { .. }
+        | Source::Moment(_)
+        | Source::Schedule(_) => None,
     }
 }
 

@@ -87,7 +87,7 @@ written! {
         rearm: Amount,
         /// Whether a first report beyond the threshold fires.
         on_first: bool,
-        /// Whether it fires on values that are beyond when it is published.
+        /// Whether it fires on values that are beyond when it is published, home by home.
         on_activate: bool,
         /// That it is looked at for every message: asked of `changes` on a number.
         broad: bool,

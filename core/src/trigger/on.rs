@@ -17,6 +17,8 @@ pub struct On {
     pub models: Vec<ModelId>,
     /// What is watched.
     pub source: Source,
+    /// Whether values that are beyond when it goes live fire, by a sweep over the homes.
+    pub on_activate: bool,
 }
 
 /// What is watched.

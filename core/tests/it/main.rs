@@ -1,6 +1,7 @@
 //! Stories and laws of the rules, on virtual time.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod activation;
 mod budgets;
 mod by_time;
 mod clock_jumps;

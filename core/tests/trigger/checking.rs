@@ -404,6 +404,28 @@ fn a_cap_that_cannot_be_counted_is_told_and_one_that_counts_nothing_yet_is_warne
 }
 
 #[test]
+fn what_cannot_stand_beyond_anything_is_no_matter_of_going_live() {
+    let on = |on: &str| {
+        told(&with(&format!("{on}\non_activate = true"), "")).into_iter().map(|(code, _)| code).collect::<Vec<_>>()
+    };
+    let temperature = "event = \"telemetry\"\nfield = \"temperature\"";
+    for misplaced in [
+        format!("{temperature}\nchanges = true\nbroad = true"),
+        format!("{temperature}\nrises_above = 20\ncount = 3\nwithin = \"1d\""),
+        "event = \"telemetry\"\nabsent_for = \"1h\"".to_owned(),
+        "event = \"event\"\ntype = \"error\"".to_owned(),
+        "event = \"schedule\"\nat = \"18:30\"".to_owned(),
+    ] {
+        assert_eq!(on(&misplaced), ["trigger.no_effect"], "{misplaced}");
+    }
+    for sound in
+        [WARM.to_owned(), format!("{WARM}\nfor = \"1h\""), "event = \"presence\"\nbecomes = \"lost\"".to_owned()]
+    {
+        assert_eq!(on(&sound), [""; 0], "{sound}");
+    }
+}
+
+#[test]
 fn a_trend_that_cannot_be_is_told_with_its_place() {
     let on = |more: &str| with(&format!("event = \"telemetry\"\nfield = \"temperature\"\n{more}"), "");
     for (more, code, said) in [

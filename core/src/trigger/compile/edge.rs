@@ -66,6 +66,14 @@ pub(super) fn edge(on: &OnDefinition, watched: &Watched, findings: &mut Findings
     if on.on_first == Some(true) && count.is_some_and(|count| count.is_some()) {
         misplaced(true, "on_first", "what is counted are crossings, a first report is none", findings);
     }
+    if count.is_some_and(|count| count.is_some()) {
+        misplaced(
+            on.on_activate.is_some(),
+            "on_activate",
+            "what is counted are crossings, a value that stands is none",
+            findings,
+        );
+    }
     Some(EdgeRule { crossing, on_first: on.on_first.unwrap_or(false), stays: stays?, count: count? })
 }
 
@@ -74,6 +82,7 @@ fn change(on: &OnDefinition, watched: &Watched, findings: &mut Findings<'_>) -> 
     const NONE: &str = "a change is over at once and needs a value before it";
     misplaced(on.rearm.is_some(), "rearm", NONE, findings);
     misplaced(on.on_first.is_some(), "on_first", NONE, findings);
+    misplaced(on.on_activate.is_some(), "on_activate", NONE, findings);
     misplaced(on.r#for.is_some(), "for", NONE, findings);
     if matches!(watched, Watched::Number { .. }) && on.broad != Some(true) {
         let help = Some("write `broad = true` too, or a threshold instead".to_owned());

@@ -25,7 +25,7 @@ const SLOT_FIELDS: [&str; 5] = ["used", "remaining", "capacity", "on_hand", "fla
 /// The keys of an edge.
 macro_rules! edge_keys {
     ($($more:literal),*) => {
-        &["falls_below", "rises_above", "becomes", "changes", "rearm", "on_first", "for", "count", "within", "broad", $($more),*]
+        &["falls_below", "rises_above", "becomes", "changes", "rearm", "on_first", "on_activate", "for", "count", "within", "broad", $($more),*]
     };
 }
 
@@ -45,7 +45,7 @@ const TAKEN: [(&str, &[&str], &str); 8] = [
 ];
 
 /// Which keys are written.
-fn present(on: &OnDefinition) -> [(&'static str, bool); 17] {
+fn present(on: &OnDefinition) -> [(&'static str, bool); 18] {
     [
         ("field", on.field.is_some()),
         ("slot", on.slot.is_some()),
@@ -56,6 +56,7 @@ fn present(on: &OnDefinition) -> [(&'static str, bool); 17] {
         ("changes", on.changes.is_some()),
         ("rearm", on.rearm.is_some()),
         ("on_first", on.on_first.is_some()),
+        ("on_activate", on.on_activate.is_some()),
         ("broad", on.broad.is_some()),
         ("trend_over", on.trend_over.is_some()),
         ("for", on.r#for.is_some()),
@@ -75,10 +76,6 @@ pub(super) fn compile<'a>(
 ) -> (Option<On>, Vec<&'a DeviceDescription>) {
     let Some(on) = on else { return (None, Vec::new()) };
     let (kinds, model_ids, models) = devices(on.device.as_ref(), world, findings);
-    if on.on_activate == Some(true) {
-        let help = Some("leave it out: an edge fires on the next crossing".to_owned());
-        findings.error(NOT_SERVED_YET, "/on/on_activate", "firing on existing values is not served yet", help);
-    }
     if let Some((_, takes, why)) = TAKEN.iter().find(|(event, _, _)| Some(*event) == on.event.as_deref()) {
         for (key, present) in present(on) {
             misplaced(present && !takes.contains(&key), key, if key == "type" { NO_TYPE } else { why }, findings);
@@ -109,7 +106,7 @@ pub(super) fn compile<'a>(
         }
         None => None,
     };
-    (source.map(|source| On { kinds, models: model_ids, source }), models)
+    (source.map(|source| On { kinds, models: model_ids, source, on_activate: on.on_activate == Some(true) }), models)
 }
 
 fn devices<'a>(
