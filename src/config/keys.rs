@@ -423,6 +423,13 @@ pub const KEYS: &[Key] = &[
         meaning: "Size of the input log of all households together. Beyond it the oldest inputs go, and\nwhat they decided can no longer be recomputed; what customers were promised stays.",
     },
     Key {
+        section: "log",
+        name: "age_days_max",
+        kind: Kind::Count { unit: "days", min: 1, max: 3650 },
+        default: Some("400"),
+        meaning: "How long inputs are kept, where their size does not end it sooner. What is older goes within\na week; caps, reports, orders and consents do not need it. A clock that leaps ahead takes\nnothing away.",
+    },
+    Key {
         section: "samples",
         name: "load",
         kind: Kind::Flag,

@@ -229,11 +229,13 @@ impl Default for Engine {
 pub struct Log {
     /// Mebibytes of all households' logs together.
     pub size_mib_max: u64,
+    /// Days that they are kept.
+    pub age_days_max: u32,
 }
 
 impl Default for Log {
     fn default() -> Log {
-        Log { size_mib_max: 4096 }
+        Log { size_mib_max: 4096, age_days_max: 400 }
     }
 }
 

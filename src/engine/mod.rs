@@ -13,6 +13,7 @@
 //! | `outbox`, `speak` | what waits for devices, and its rendering |
 //! | `seen`, `log`, `rows` | message ids, the input log, the types on disk |
 //! | `budget` | what orders of all homes draw from budgets |
+//! | `log_age` | how long the input log is kept |
 //! | `sweep` | homes looked at because a trigger went live |
 //! | `sends` | what all homes were sent under caps that they share |
 //! | `codes` | unique codes of pools, each for one offer |
@@ -36,6 +37,7 @@ mod house;
 mod job;
 mod ledgers;
 mod log;
+mod log_age;
 pub mod metrics;
 mod outbox;
 pub mod past;

@@ -97,6 +97,8 @@ schemas! {
     Sent = 22, version 1;
     /// How far the sweep of a trigger came that went live.
     Sweep = 23, version 1;
+    /// Where the pieces of the input log begin.
+    LogPieces = 24, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -346,7 +348,7 @@ mod tests {
     fn the_numbers_of_the_schemas_stay_as_they_are() {
         let kinds: Vec<_> = Schema::ALL.iter().map(|schema| (*schema as u8, format!("{schema:?}"))).collect();
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
-            Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep";
+            Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces";
         let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {

@@ -69,7 +69,7 @@ pub mod table {
     pub const LEDGER: u8 = b'T';
     /// What was sent under caps of all homes, by retailer and time.
     pub const SENT: u8 = b'S';
-    /// How far sweeps of triggers came that went live.
+    /// How far the gateway's own long works came: sweeps of triggers that went live, the log's age.
     pub const SWEEP: u8 = b'A';
     /// A row that stands for a moment only, see [`super::probe`].
     pub const PROBE: u8 = b'Z';
@@ -237,6 +237,10 @@ pub fn sent_of(key: &Key) -> Option<(RetailerId, Timestamp, OfferId)> {
     let (rest, offer) = key.0.split_last_chunk::<DERIVED_BYTES>()?;
     let at = i64::try_from(u64::from_be_bytes(*rest.last_chunk::<8>()?)).ok()?;
     Some((retailer_of(key)?, Timestamp(at), OfferId(*offer)))
+}
+/// Where the pieces of all input logs begin, with their hours. No sweep has a key without a retailer.
+pub fn log_pieces() -> Key {
+    KeyBuilder::table(table::SWEEP).key()
 }
 /// How far the sweep of a trigger came.
 pub fn sweep(retailer: &RetailerId, trigger: &TriggerId) -> Key {

@@ -327,3 +327,55 @@ fn an_offer_that_ends_unseen_gives_its_place_back_when_that_is_on_disk() {
     street.again();
     assert_eq!(sent(&street), 1);
 }
+
+#[tokio::test]
+async fn a_cap_of_a_year_counts_what_the_log_no_longer_knows() {
+    let cap = "[trigger.limits]\ncaps = [{ max = 1, per = \"offer\", scope = \"household\", within = \"365d\" }]";
+    let mut street = Street::of(worn("", "{{ product.name }}", cap));
+    let device = street.moves_in(0);
+    let household = street.home.engine.route(&device).unwrap().household;
+    let offer = street.wears_out(&device).unwrap().id;
+    let shown = format!(r#"{{"body":{{"offer":"{offer}","rev":1,"state":"shown"}}}}"#);
+    let shown = hearthway_core::wire::decode(&format!("chan/v1/{device}/up/offer/receipt"), shown.as_bytes()).unwrap();
+    street.home.say(&device, "shown", shown.message);
+    street.home.settle();
+    let oldest = |street: &Street| street.home.log(household).iter().map(|row| row.input.received_at).min().unwrap();
+    let first = oldest(&street);
+    // Three hundred days, of which thirty are kept: the clock is looked at once a day.
+    for day in 0..300 {
+        street.home.turn_clock(Span::days(1));
+        street.home.say(&device, &format!("t-{day}"), temperature(20.0));
+        street.home.settle();
+        let (engine, done) = (street.home.engine.clone(), std::sync::atomic::AtomicBool::new(false));
+        let aging = async {
+            engine.age_log(Span::days(30)).await.unwrap();
+            done.store(true, Ordering::Relaxed);
+        };
+        // Nobody but the test moves the writer.
+        let moving = async {
+            while !done.load(Ordering::Relaxed) {
+                street.home.engine.step_writer();
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::join!(aging, moving);
+    }
+    let now = street.home.clock.now();
+    assert!(first < now - Span::days(290) && oldest(&street) > now - Span::days(34), "{} {}", oldest(&street), now);
+    let replayed = street.home.engine.replay(household).unwrap();
+    assert_eq!(replayed.differences, []);
+    assert!(replayed.inputs >= 28 && replayed.inputs < 40, "what is left is decided again: {}", replayed.inputs);
+    let since = street.home.engine.past().history_from(household).unwrap();
+    assert!(since.is_some_and(|since| since > now - Span::days(34)), "{since:?}");
+    assert_eq!(replayed.since, since);
+    street.again();
+    let renewed = r#"{"body":{"slot":"air_filter","kind":"usage","used":1,"unit":"h"}}"#;
+    let renewed = hearthway_core::wire::decode(&format!("chan/v1/{device}/up/slot"), renewed.as_bytes()).unwrap();
+    street.home.say(&device, "renewed", renewed.message);
+    let worn_again = r#"{"body":{"slot":"air_filter","kind":"usage","used":700,"unit":"h"}}"#;
+    let worn_again = hearthway_core::wire::decode(&format!("chan/v1/{device}/up/slot"), worn_again.as_bytes()).unwrap();
+    street.home.say(&device, "worn-again", worn_again.message);
+    street.home.settle();
+    let said = street.home.log(household).into_iter().rev().find_map(|row| row.candidates.into_iter().next()).unwrap();
+    assert_eq!(said.first_block, Some(hearthway_core::trace::Step::Caps), "{said}");
+}

@@ -137,6 +137,9 @@ impl Store for TestStore {
     fn items(&self, after: Option<store::Mark>, limit: usize) -> Result<store::AllItems, StoreError> {
         self.rows.items(after, limit)
     }
+    fn divide_logs(&self, keep_from: Option<store::Mark>) -> Result<store::Mark, StoreError> {
+        self.rows.divide_logs(keep_from)
+    }
     fn health(&self) -> Result<(), StoreError> {
         Ok(())
     }
