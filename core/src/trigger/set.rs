@@ -110,6 +110,15 @@ struct Watch {
     on_first: Vec<Arc<Trigger>>,
 }
 
+/// Slices that one step may cross: by level, by value and at every change, of model, kind and any device.
+const SLICES_MAX: usize = 9;
+
+/// What a step crosses, slice by slice: found before anything is gone through.
+struct Found<'a> {
+    slices: [&'a [Arc<Trigger>]; SLICES_MAX],
+    len: usize,
+}
+
 /// Triggers by a number, ascending; the numbers by themselves, so that a search touches little memory.
 #[derive(Debug, Default)]
 struct Sorted {
@@ -216,10 +225,21 @@ impl TriggerSet {
         previous: Option<&'a Value>,
         value: &'a Value,
     ) -> impl Iterator<Item = &'a Arc<Trigger>> {
-        self.fields(device)
-            .filter_map(move |fields| fields.watch(watched))
-            .flat_map(move |watch| watch.crossed(previous, value))
-            .filter(move |trigger| trigger.on.covers(device.kind, device.model))
+        let mut found = Found { slices: [&[]; SLICES_MAX], len: 0 };
+        if previous != Some(value)
+            && let Some(watchers) = self.watchers(device)
+        {
+            let all = [watchers.of_model.get(device.model), watchers.of_kind.get(device.kind), Some(&watchers.of_any)];
+            for watch in all.into_iter().flatten().filter_map(|fields| fields.watch(watched)) {
+                watch.crossed(previous, value, &mut found);
+            }
+        }
+        let is_first = previous.is_none();
+        let fires = move |trigger: &&Arc<Trigger>| {
+            let is_beyond = || trigger.on.edge().is_some_and(|edge| edge.crossing.beyond(value));
+            (!is_first || is_beyond()) && trigger.on.covers(device.kind, device.model)
+        };
+        found.slices.into_iter().take(found.len).flatten().filter(fires)
     }
 
     fn about<'a>(
@@ -230,16 +250,18 @@ impl TriggerSet {
         self.fields(device).filter_map(of).flatten().filter(move |trigger| trigger.on.covers(device.kind, device.model))
     }
     fn fields<'a>(&'a self, device: Concerned<'a>) -> impl Iterator<Item = &'a Fields> {
-        let watchers = match device.retailer {
-            Some(retailer) => self.index.of_retailer.get(retailer),
-            None => Some(&self.index.of_anyone),
-        };
-        watchers
+        self.watchers(device)
             .into_iter()
             .flat_map(move |watchers| {
                 [watchers.of_model.get(device.model), watchers.of_kind.get(device.kind), Some(&watchers.of_any)]
             })
             .flatten()
+    }
+    fn watchers(&self, device: Concerned<'_>) -> Option<&Watchers> {
+        match device.retailer {
+            Some(retailer) => self.index.of_retailer.get(retailer),
+            None => Some(&self.index.of_anyone),
+        }
     }
 }
 
@@ -315,33 +337,41 @@ impl Watch {
             Crossing::Changes => self.changes.push(trigger.clone()),
         }
     }
-    /// The triggers that a step from `previous` to `value` crosses.
-    fn crossed<'a>(&'a self, previous: Option<&Value>, value: &'a Value) -> impl Iterator<Item = &'a Arc<Trigger>> {
-        const NONE: &[Arc<Trigger>] = &[];
-        let (mut level, mut became, mut changed, mut first) = (NONE, NONE, NONE, NONE);
-        match previous {
-            None => first = &self.on_first,
-            Some(previous) if previous == value => {}
-            Some(previous) => {
-                changed = &self.changes;
-                became = match value {
-                    Value::Number(x) => self.becomes_number.between(|n| n < *x, |n| n <= *x),
-                    Value::Text(text) => self.becomes_text.get(text).map_or(NONE, Vec::as_slice),
-                    Value::Bool(b) => &self.becomes_bool[usize::from(*b)],
-                };
-                if let (Value::Number(before), Value::Number(after)) = (previous, value) {
-                    level = if after < before {
-                        // From at or above the threshold to below it: after < threshold <= before.
-                        self.falls_below.between(|n| n <= *after, |n| n <= *before)
-                    } else {
-                        // From at or below the threshold to above it: before <= threshold < after.
-                        self.rises_above.between(|n| n < *before, |n| n < *after)
-                    };
-                }
+    /// The triggers that a step from `previous` to another `value` may cross: of those that fire on a
+    /// first report, all.
+    #[inline]
+    fn crossed<'a>(&'a self, previous: Option<&Value>, value: &Value, found: &mut Found<'a>) {
+        let Some(previous) = previous else { return found.add(&self.on_first) };
+        found.add(&self.changes);
+        match (previous, value) {
+            (Value::Number(before), Value::Number(after)) if after < before => {
+                // From at or above the threshold to below it: after < threshold <= before.
+                found.add(self.falls_below.between(|n| n <= *after, |n| n <= *before));
             }
+            (Value::Number(before), Value::Number(after)) => {
+                // From at or below the threshold to above it: before <= threshold < after.
+                found.add(self.rises_above.between(|n| n < *before, |n| n < *after));
+            }
+            _ => {}
         }
-        let first = first.iter().filter(move |trigger| trigger.on.edge().is_some_and(|e| e.crossing.beyond(value)));
-        level.iter().chain(became).chain(changed).chain(first)
+        match value {
+            Value::Number(x) => found.add(self.becomes_number.between(|n| n < *x, |n| n <= *x)),
+            Value::Text(text) => found.add(self.becomes_text.get(text).map_or(&[], Vec::as_slice)),
+            Value::Bool(b) => found.add(&self.becomes_bool[usize::from(*b)]),
+        }
+    }
+}
+
+impl<'a> Found<'a> {
+    #[inline]
+    fn add(&mut self, slice: &'a [Arc<Trigger>]) {
+        // Nearly every message crosses nothing: then there is nothing to go through.
+        if !slice.is_empty()
+            && let Some(place) = self.slices.get_mut(self.len)
+        {
+            *place = slice;
+            self.len += 1;
+        }
     }
 }
 
@@ -353,6 +383,9 @@ impl Sorted {
     }
     /// The triggers after all numbers that `before` takes, up to those that `upto` takes.
     fn between(&self, before: impl Fn(f64) -> bool, upto: impl Fn(f64) -> bool) -> &[Arc<Trigger>] {
+        if self.numbers.is_empty() {
+            return &[];
+        }
         let from = self.numbers.partition_point(|number| before(*number));
         // A step crosses few thresholds, so its end is near its beginning.
         let crossed = self.numbers[from..].iter().take_while(|number| upto(**number)).count();
