@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hearthway_core::time::Span;
 use miette::Diagnostic;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -21,6 +22,7 @@ use crate::broker::BrokerLink;
 use crate::broker::relay::{self, RelayError};
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError};
+use crate::engine::sweep::Sweeper;
 use crate::engine::{self, Engine, Link};
 use crate::http;
 use crate::mqtt::credentials::{MasterKey, MasterKeyError};
@@ -117,6 +119,11 @@ impl Gateway {
                 async move { endpoint.run().await }
             }),
             tokio::spawn(fold_metrics(metrics, closing.subscribe())),
+            tokio::spawn(keep_log(engine.clone(), config.log.age_days_max, closing.subscribe())),
+            tokio::spawn(sweep(
+                Sweeper::new(engine.clone(), config.engine.activate_homes_per_second),
+                closing.subscribe(),
+            )),
         ];
         if let Some(broker) = &broker {
             let broker = broker.clone();
@@ -315,6 +322,21 @@ async fn serve_http(
 fn render_of(metrics: &Metrics) -> http::RenderMetrics {
     let metrics = metrics.clone();
     Arc::new(move || metrics.render())
+}
+
+async fn keep_log(engine: Engine, days: u32, mut closing: watch::Receiver<bool>) {
+    tokio::select! {
+        () = engine.keep_log(Span::days(days.into())) => {}
+        _ = closing.wait_for(|is_closing| *is_closing) => {}
+    }
+}
+
+/// Ends with the gateway, wherever it is: how far it came is on disk.
+async fn sweep(sweeper: Sweeper, mut closing: watch::Receiver<bool>) {
+    tokio::select! {
+        () = sweeper.run() => {}
+        _ = closing.wait_for(|is_closing| *is_closing) => {}
+    }
 }
 
 async fn fold_metrics(metrics: Metrics, mut closing: watch::Receiver<bool>) {

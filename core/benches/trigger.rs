@@ -37,13 +37,13 @@ fn triggers(count: usize) -> Vec<Arc<Trigger>> {
 
 /// Match only, at the worst skew: all triggers on one kind, all messages of that kind on one field.
 /// The values go up and down below all thresholds, so that none is crossed: the usual message.
-#[divan::bench(args = [10, 1_000, 10_000])]
+#[divan::bench(args = [10, 1_000, 10_000], sample_size = 1_000)]
 fn match_without_a_crossing(bencher: Bencher<'_, '_>, count: usize) {
     one_step(bencher, count, (20.0, 20.4), 0);
 }
 
 /// The same where each step crosses one threshold in the middle.
-#[divan::bench(args = [10, 1_000, 10_000])]
+#[divan::bench(args = [10, 1_000, 10_000], sample_size = 1_000)]
 fn match_with_one_crossing(bencher: Bencher<'_, '_>, count: usize) {
     let width = 10.0 / count as f64;
     let middle = 5.0 + 10.0 * (count / 2) as f64 / count as f64;

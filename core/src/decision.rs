@@ -14,9 +14,10 @@ use crate::id::{
 use crate::input::Join;
 use crate::model::{
     Away, Claim, ClockState, ConsentRecord, Contact, ContextEntry, Device, DeviceDescription, Edge, Link, Locale,
-    Mandate, Member, Offer, Order, OrderState, Presence, Purpose, Reading, Shelf, SlotState, Track,
+    Mandate, Member, Offer, Order, OrderState, Presence, Purpose, Reading, Shelf, SlotState, Track, TrendKey,
+    TrendReading,
 };
-use crate::time::{Timestamp, Zone};
+use crate::time::{Span, Timestamp, Zone};
 use crate::trace::Trace;
 use crate::wire::DownMessage;
 
@@ -145,9 +146,12 @@ pub enum Change {
     MandateEnded(MandateId),
     /// What was learned of a slot; none forgets it.
     TrackSet { device: DeviceKey, slot: SlotId, track: Option<Box<Track>> },
-    /// Somebody came home, or the last one left. The last in the list: changes are stored by their
-    /// place in it.
+    /// Somebody came home, or the last one left.
     AwaySet(Away),
+    /// A reading joins a trend of its field, which begins with it where there was none.
+    TrendFed { device: DeviceKey, field: FieldName, over: Span, reading: TrendReading },
+    /// Nobody watches a trend any more. The last in the list: changes are stored by their place in it.
+    TrendDropped(TrendKey),
 }
 
 /// What the world must do.
@@ -202,5 +206,16 @@ pub enum Effect {
         order: OrderId,
         /// What it drew.
         drawn: Drawn,
+    },
+    /// An offer ended that nobody has seen: it counts under no cap of all homes any more.
+    Unsent {
+        /// Whose offer.
+        retailer: RetailerId,
+        /// By which trigger.
+        trigger: TriggerId,
+        /// The offer.
+        offer: OfferId,
+        /// When it left.
+        at: Timestamp,
     },
 }

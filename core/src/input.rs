@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{
     DeviceKey, FieldName, HouseholdId, InputId, LinkId, MandateId, MessageId, ModelId, MoveId, OfferId, OrderId,
-    ProductId, ProfileId, RetailerId,
+    ProductId, ProfileId, RetailerId, TriggerId,
 };
 use crate::model::{
     Bought, ConsentRecord, Device, Fulfil, Link, Locale, Mandate, Member, OrderState, Purpose, Role, Value,
@@ -186,8 +186,16 @@ pub enum Command {
     },
     /// A customer gives a mandate, or another one in its place.
     GiveMandate(Box<Mandate>),
-    /// A mandate ends. The last in the list: commands are stored by their place in it.
+    /// A mandate ends.
     EndMandate(MandateId),
+    /// A trigger went live that fires also on values that stand beyond its threshold already: the device
+    /// is looked at.
+    Activated {
+        /// The trigger.
+        trigger: TriggerId,
+        /// Its version.
+        version: u64,
+    },
 }
 
 /// Where a device goes when it is linked, and for whom.

@@ -48,6 +48,9 @@ pub const ARMED_PER_DEVICE_MAX: usize = 32;
 /// once, the others fire without waiting and without hysteresis, and the household's record, which is
 /// written again and again, stays below some 20 KiB a device.
 pub const EDGES_PER_DEVICE_MAX: usize = 256;
+/// Trends kept of one device, at most 250 bytes each: as many as a shop may ask about several fields
+/// over several stretches of time; more triggers over the same ones cost nothing more.
+pub const TRENDS_PER_DEVICE_MAX: usize = 16;
 /// Times of one trigger remembered to be counted within a window: exact, and a record of 200 bytes.
 pub const TIMES_COUNTED_MAX: u32 = 32;
 /// Looks at triggers that one input may cause, which take some milliseconds: the largest set has

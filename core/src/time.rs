@@ -155,6 +155,19 @@ impl Zone {
         let midnight = self.tz().to_ambiguous_zoned(next.to_datetime(civil::Time::midnight())).compatible();
         midnight.map_or(Timestamp(i64::MAX), |midnight| Timestamp(midnight.timestamp().as_millisecond() - 1))
     }
+    /// The instant at which the local day of another begins.
+    pub fn day_begins(&self, at: Timestamp) -> Timestamp {
+        // No day has more than 26 hours: the search begins before yesterday's end at the latest.
+        let midnight = civil::Time::midnight();
+        let mut begins = self.next(at - Span::hours(26), midnight);
+        loop {
+            let next = self.next(begins, midnight);
+            if next > at || next <= begins {
+                return begins;
+            }
+            begins = next;
+        }
+    }
     /// The first instant, strictly after `after`, at which the local clock shows `time`.
     /// A time that a clock change skips is taken as the instant of the change.
     pub fn next(&self, after: Timestamp, time: civil::Time) -> Timestamp {

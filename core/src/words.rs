@@ -58,6 +58,8 @@ reasons! {
     EdgeHolds = "edge_holds", "The threshold was crossed before and still is.", "Le seuil a été franchi auparavant et l'est toujours.";
     EventTooOld = "event_too_old", "The event is {age_s} old; after {max_s} it is too late for an offer.", "L'événement date de {age_s} ; au-delà de {max_s}, il est trop tard pour une offre.";
     RecentEnough = "recent_enough", "The event is recent: {age_s} of at most {max_s}.", "L'événement est récent : {age_s} sur {max_s} au plus.";
+    Trending = "trending", "The value changed by {slope} per hour over {over_s}.", "La valeur a changé de {slope} par heure sur {over_s}.";
+    Activated = "activated", "The trigger went live, and the value stood beyond its threshold.", "Le déclencheur a été mis en service, et la valeur était déjà au-delà du seuil.";
     ItsHour = "its_hour", "The trigger's hour has come[; that was {overdue_s} ago].", "L'heure du déclencheur est venue[ ; c'était il y a {overdue_s}].";
     Stayed = "stayed", "The value stayed for {for_s}[; that was full {overdue_s} ago].", "La valeur est restée pendant {for_s}[ ; c'était atteint il y a {overdue_s}].";
     Counted = "counted", "It happened {times} times within {within_s}.", "C'est arrivé {times} fois en {within_s}.";
@@ -106,6 +108,8 @@ reasons! {
     NothingLately = "nothing_lately", "Nothing was bought or refused lately, and no order is open.", "Rien n'a été acheté ou refusé récemment, et aucune commande n'est ouverte.";
     NoCap = "no_cap", "The trigger has no frequency cap.", "Le déclencheur n'a pas de plafond.";
     CapReached = "cap_reached", "The cap is reached: the {scope} was contacted {made} of {max} times {window}[; room again on {frees}].", "Le plafond est atteint : {scope} contacté {made} fois sur {max} {window}[ ; de nouveau possible le {frees}].";
+    SharedCapReached = "shared_cap_reached", "The cap of all homes is reached: {made} of {max} offers {window}.", "Le plafond commun à tous les foyers est atteint : {made} offres sur {max} {window}.";
+    CapNotAsked = "cap_not_asked", "What all homes had been sent then is not known: nothing was to be sent.", "Ce que tous les foyers avaient reçu à ce moment n'est pas connu : rien n'était à envoyer.";
     RoomUnderCaps = "room_under_caps", "There is room under every cap: {made} of {max}.", "Aucun plafond n'est atteint : {made} sur {max}.";
     NothingToBuy = "nothing_to_buy", "The trigger proposes nothing to buy.", "Le déclencheur ne propose rien à acheter.";
     NoProduct = "no_product", "{wanted} is not in the catalogue.", "Absent du catalogue : {wanted}.";
@@ -159,6 +163,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("household", "home", "foyer"),
     ("profile", "customer", "client"),
     ("device", "device", "appareil"),
+    ("global", "all homes", "tous les foyers"),
     ("confirmed", "confirmed", "confirmée"),
     ("submitted", "submitted", "transmise"),
     ("accepted", "accepted", "acceptée"),

@@ -22,10 +22,15 @@ impl App {
         let household = self.own_household(retailer, household).await?;
         let trigger = self.own_trigger(retailer, trigger)?;
         let found = self.engine.explain(household, &trigger, at).await?;
-        found.ok_or_else(|| {
-            let when = at.map_or_else(|| "yet".to_owned(), |at| format!("at {at}"));
-            Failure::NotFound { what: "decision", id: format!("{trigger} in {household} {when}") }
-        })
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let when = match (at, self.engine.past().history_from(household)?) {
+            (None, _) => "yet".to_owned(),
+            (Some(at), Some(from)) if at < from => format!("at {at}; the history of this home begins at {from}"),
+            (Some(at), _) => format!("at {at}"),
+        };
+        Err(Failure::NotFound { what: "decision", id: format!("{trigger} in {household} {when}") })
     }
 
     /// The stored decisions of a household, newest first.
@@ -52,6 +57,14 @@ impl App {
     fn own_trigger(&self, retailer: &RetailerId, id: &str) -> Result<TriggerId, Failure> {
         let missing = || Failure::not_found("trigger", id.chars().take(80).collect::<String>());
         let name = TriggerId::new(id).map_err(|_| missing())?;
-        self.rulebook.get(&Name::of_retailer(Kind::Trigger, retailer, id)).map(|_| name).ok_or_else(missing)
+        if self.rulebook.get(&Name::of_retailer(Kind::Trigger, retailer, id)).is_some() {
+            return Ok(name);
+        }
+        match self.rulebook.get(&Name::of_retailer(Kind::Draft, retailer, id)) {
+            Some(_) => Err(Failure::Conflict(format!(
+                "the trigger `{id}` is a draft and was never published: it has decided nothing; try it in a home instead"
+            ))),
+            None => Err(missing()),
+        }
     }
 }

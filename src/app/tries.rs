@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hearthway_core::budget::{Draw, Purse, Spent, TakenCode, sample_code};
+use hearthway_core::budget::{Draw, Purse, Sending, SharedCap, Spent, TakenCode, sample_code};
 use hearthway_core::decide::{decide_with, why_not_with};
 use hearthway_core::decision::Change;
 use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, InputId, OfferId, PoolId, RetailerId, TriggerId};
@@ -100,6 +100,12 @@ impl Purse for Looking<'_> {
     fn take_code(&self, retailer: &RetailerId, pool: &PoolId, _: OfferId) -> TakenCode {
         if self.0.codes_left(retailer, pool) > 0 { TakenCode::Code(sample_code()) } else { TakenCode::Empty }
     }
+    fn sent(&self, retailer: &RetailerId, trigger: &TriggerId, cap: &SharedCap) -> Option<u32> {
+        Some(self.0.sent(retailer, trigger, cap))
+    }
+    fn send(&self, sending: &Sending<'_>) -> bool {
+        sending.caps.iter().all(|cap| self.0.sent(sending.retailer, sending.trigger, cap) < cap.max)
+    }
 }
 
 fn tried(
@@ -113,7 +119,7 @@ fn tried(
 ) -> Result<Tried, Failure> {
     let description = home.devices.get(&device).and_then(|device| device.description_in(rules));
     let none = || Failure::invalid("/device", format!("nothing is known of what `{device}` can say"));
-    let message = tried_message(said, description.ok_or_else(none)?);
+    let message = tried_message(said, description.ok_or_else(none)?, at);
     let message = message.map_err(|problem| Failure::invalid("/input", problem))?;
     let input = Input {
         id: InputId::derived(&[b"try", home.id.bytes(), said.to_string().as_bytes(), &at.0.to_be_bytes()]),

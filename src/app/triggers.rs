@@ -14,6 +14,7 @@ use super::documents::{Condition, Document, Kind, Name, Published, Wanted};
 use super::tenants::to_text;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, Page, PageQuery};
+use crate::engine::sweep::Sweep;
 
 /// The code of a case that does not come out as its author expects.
 const CASE_FAILED: &str = "trigger.case_failed";
@@ -172,6 +173,8 @@ pub struct TriggerView {
     pub draft: Arc<Document>,
     /// The live one, if it was ever published.
     pub live: Option<Arc<Document>>,
+    /// How far the sweep came that its going live began.
+    pub sweep: Option<Sweep>,
 }
 
 impl TriggerView {
@@ -190,6 +193,7 @@ impl TriggerView {
             "state": self.state(),
             "version": self.live.as_ref().map(|live| live.number),
             "draft_differs": self.live.as_ref().is_none_or(|live| live.body != self.draft.body),
+            "activation": self.sweep.as_ref().map(sweep_json),
             "updated_at": self.draft.at.to_string(),
             "draft": document_json(&self.draft),
         })
@@ -215,7 +219,8 @@ impl App {
         let name = Name::of_retailer(Kind::Draft, retailer, id.as_str());
         let draft = self.rulebook.put(&self.engine, name, text, false, condition).await?;
         let live = self.live(retailer, id);
-        Ok(TriggerView { id: id.clone(), draft, live })
+        let sweep = self.engine.sweep(retailer, id)?;
+        Ok(TriggerView { id: id.clone(), draft, live, sweep })
     }
 
     /// A trigger of the caller's.
@@ -345,8 +350,13 @@ impl App {
         let draft = self.rulebook.get(&Name::of_retailer(Kind::Draft, retailer, id)).ok_or_else(missing)?;
         let id = TriggerId::new(id).map_err(|_| missing())?;
         let live = self.live(retailer, &id);
-        Ok(TriggerView { id, draft, live })
+        let sweep = self.engine.sweep(retailer, &id)?;
+        Ok(TriggerView { id, draft, live, sweep })
     }
+}
+
+fn sweep_json(sweep: &Sweep) -> Value {
+    json!({"version": sweep.version, "looked": sweep.looked, "woken": sweep.woken, "done": sweep.is_done})
 }
 
 /// The trigger's `id` is the path's; the body may repeat it.

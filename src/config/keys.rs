@@ -409,11 +409,25 @@ pub const KEYS: &[Key] = &[
         meaning: "Households kept in memory. Others are loaded when something happens in them.",
     },
     Key {
+        section: "engine",
+        name: "activate_homes_per_second",
+        kind: Kind::Count { unit: "homes per second", min: 1, max: 1_000 },
+        default: Some("50"),
+        meaning: "Homes looked at when a trigger with `on_activate` goes live, for values that stand beyond\nits threshold already. More is sooner done, and speaks to more homes at once.",
+    },
+    Key {
         section: "log",
         name: "size_mib_max",
         kind: Kind::Count { unit: "MiB", min: 256, max: 16_777_216 },
         default: Some("4096"),
         meaning: "Size of the input log of all households together. Beyond it the oldest inputs go, and\nwhat they decided can no longer be recomputed; what customers were promised stays.",
+    },
+    Key {
+        section: "log",
+        name: "age_days_max",
+        kind: Kind::Count { unit: "days", min: 1, max: 3650 },
+        default: Some("400"),
+        meaning: "How long inputs are kept, where their size does not end it sooner. What is older goes within\na week; caps, reports, orders and consents do not need it. A clock that leaps ahead takes\nnothing away.",
     },
     Key {
         section: "samples",

@@ -207,11 +207,19 @@ pub struct Engine {
     pub shard_queue_inputs_max: usize,
     /// Households kept in memory.
     pub cached_households_max: usize,
+    /// Homes looked at in a second because a trigger with `on_activate` went live.
+    pub activate_homes_per_second: u32,
 }
 
 impl Default for Engine {
     fn default() -> Engine {
-        Engine { shards: 2, group_commits_max: 256, shard_queue_inputs_max: 1_024, cached_households_max: 10_000 }
+        Engine {
+            shards: 2,
+            group_commits_max: 256,
+            shard_queue_inputs_max: 1_024,
+            cached_households_max: 10_000,
+            activate_homes_per_second: 50,
+        }
     }
 }
 
@@ -221,11 +229,13 @@ impl Default for Engine {
 pub struct Log {
     /// Mebibytes of all households' logs together.
     pub size_mib_max: u64,
+    /// Days that they are kept.
+    pub age_days_max: u32,
 }
 
 impl Default for Log {
     fn default() -> Log {
-        Log { size_mib_max: 4096 }
+        Log { size_mib_max: 4096, age_days_max: 400 }
     }
 }
 

@@ -10,7 +10,7 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 
-use hearthway_core::budget::{AllDrawn, Budget, Draw, Drawn, Purse, Spent, TakenCode};
+use hearthway_core::budget::{AllDrawn, Budget, Draw, Drawn, Purse, Sending, SharedCap, Spent, TakenCode};
 use hearthway_core::decision::{Change, Decision, Effect};
 use hearthway_core::id::{OfferId, OrderId, PoolId, RetailerId, TriggerId};
 use hearthway_core::money::Currency;
@@ -21,6 +21,7 @@ use super::house::{House, lock};
 use super::metrics as names;
 use super::prepared::Prepared;
 use super::rows;
+use super::sends::TakenSend;
 use crate::store::codec::{self, Schema};
 use crate::store::{Store, StoreError, Write, keys};
 
@@ -29,10 +30,11 @@ const THRESHOLDS_PERCENT: [u64; 2] = [90, 100];
 
 /// All budgets.
 pub(super) struct Budgets {
-    held: Mutex<AllDrawn>,
+    pub(super) held: Mutex<AllDrawn>,
     draws: Counter,
     refusals: Counter,
     returns: Counter,
+    sends_refused: Counter,
 }
 
 impl Budgets {
@@ -45,12 +47,15 @@ impl Budgets {
             }
             Ok(true)
         })?;
-        Ok(Arc::new(Budgets {
+        let budgets = Budgets {
             held: Mutex::new(held),
             draws: metrics::counter!(names::BUDGET_DRAWS),
             refusals: metrics::counter!(names::BUDGET_REFUSALS),
             returns: metrics::counter!(names::BUDGET_RETURNS),
-        }))
+            sends_refused: metrics::counter!(names::SHARED_CAP_REFUSALS),
+        };
+        budgets.read_sends(store)?;
+        Ok(Arc::new(budgets))
     }
 
     /// What is drawn from a trigger's budget, by orders on disk and on their way to it.
@@ -65,15 +70,25 @@ pub(super) struct Asking {
     codes: Arc<Codes>,
     taken: RefCell<Vec<Taken>>,
     taken_codes: RefCell<Vec<TakenFromPool>>,
+    taken_sends: RefCell<Vec<TakenSend>>,
 }
+
+/// What the purse of a decision took.
+pub(super) type AllTaken = (Vec<Taken>, Vec<TakenFromPool>, Vec<TakenSend>);
 
 impl Asking {
     pub(super) fn new(house: &House) -> Asking {
         let (budgets, codes) = (Arc::clone(&house.budgets), Arc::clone(&house.codes));
-        Asking { budgets, codes, taken: RefCell::default(), taken_codes: RefCell::default() }
+        Asking {
+            budgets,
+            codes,
+            taken: RefCell::default(),
+            taken_codes: RefCell::default(),
+            taken_sends: RefCell::default(),
+        }
     }
-    pub(super) fn into_taken(self) -> (Vec<Taken>, Vec<TakenFromPool>) {
-        (self.taken.into_inner(), self.taken_codes.into_inner())
+    pub(super) fn into_taken(self) -> AllTaken {
+        (self.taken.into_inner(), self.taken_codes.into_inner(), self.taken_sends.into_inner())
     }
 }
 
@@ -105,6 +120,19 @@ impl Purse for Asking {
         let code = taken.code().clone();
         self.taken_codes.borrow_mut().push(taken);
         TakenCode::Code(code)
+    }
+
+    fn sent(&self, retailer: &RetailerId, trigger: &TriggerId, cap: &SharedCap) -> Option<u32> {
+        Some(self.budgets.sent(retailer, trigger, cap))
+    }
+
+    fn send(&self, sending: &Sending<'_>) -> bool {
+        let Some(taken) = Budgets::send(&self.budgets, sending) else {
+            self.budgets.sends_refused.increment(1);
+            return false;
+        };
+        self.taken_sends.borrow_mut().push(taken);
+        true
     }
 }
 

@@ -42,6 +42,10 @@ pub const BUDGET_DRAWS: &str = "budget_draws_total";
 pub const BUDGET_REFUSALS: &str = "budget_refusals_total";
 /// Orders that gave back what they drew.
 pub const BUDGET_RETURNS: &str = "budget_returns_total";
+/// Offers that another home was faster with, at the last instant under a cap of all homes.
+pub const SHARED_CAP_REFUSALS: &str = "shared_cap_refusals_total";
+/// Devices looked at because a trigger with `on_activate` went live.
+pub const ACTIVATION_LOOKS: &str = "activation_looks_total";
 /// Unique codes that offers took.
 pub const CODES_TAKEN: &str = "codes_taken_total";
 /// Offers that did not leave because their pool of codes was empty.
@@ -71,6 +75,12 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     (BUDGET_DRAWS, "count", "Orders that drew from the budget of their trigger."),
     (BUDGET_REFUSALS, "count", "Accepts that were refused because the budget of their trigger had no room."),
     (BUDGET_RETURNS, "count", "Orders that were undone and gave back what they drew from a budget."),
+    (
+        SHARED_CAP_REFUSALS,
+        "count",
+        "Offers that did not leave because another home took the last place under a cap of all homes.",
+    ),
+    (ACTIVATION_LOOKS, "count", "Devices looked at because a trigger with `on_activate` went live."),
     (CODES_TAKEN, "count", "Unique codes that offers took from their pool."),
     (CODE_POOLS_EMPTY, "count", "Times that an offer did not leave because its pool had no unique code left."),
     (CODE_POOLS_LOW, "count", "Times that a pool of unique codes came down to its last tenth: import more."),

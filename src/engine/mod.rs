@@ -13,6 +13,9 @@
 //! | `outbox`, `speak` | what waits for devices, and its rendering |
 //! | `seen`, `log`, `rows` | message ids, the input log, the types on disk |
 //! | `budget` | what orders of all homes draw from budgets |
+//! | `log_age` | how long the input log is kept |
+//! | `sweep` | homes looked at because a trigger went live |
+//! | `sends` | what all homes were sent under caps that they share |
 //! | `codes` | unique codes of pools, each for one offer |
 //! | `tail` | what happened to a household since its record was written |
 //! | `ledgers`, `reports` | what reports count, and what they tell |
@@ -35,6 +38,7 @@ mod house;
 mod job;
 mod ledgers;
 mod log;
+mod log_age;
 pub mod metrics;
 mod outbox;
 pub mod past;
@@ -47,8 +51,10 @@ pub mod reports;
 pub mod routes;
 pub mod rows;
 mod seen;
+mod sends;
 mod shard;
 mod speak;
+pub mod sweep;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -60,7 +66,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use hearthway_core::budget::Spent;
+use hearthway_core::budget::{SharedCap, Spent};
 use hearthway_core::code::{Code, Refusal};
 use hearthway_core::decision::Reply;
 use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, InputId, MakerId, RetailerId, TriggerId};
@@ -331,6 +337,11 @@ impl Engine {
     /// What all homes have drawn from a trigger's budget.
     pub fn spent(&self, retailer: &RetailerId, trigger: &TriggerId, currency: Option<Currency>) -> Spent {
         self.house().budgets.spent(retailer, trigger, currency)
+    }
+
+    /// How many a cap of all homes counts.
+    pub fn sent(&self, retailer: &RetailerId, trigger: &TriggerId, cap: &SharedCap) -> u32 {
+        self.house().budgets.sent(retailer, trigger, cap)
     }
 
     /// A household's facts as they are on disk.

@@ -79,6 +79,23 @@ impl Past {
         Ok(Some(Arc::unwrap_or_clone(row.facts)))
     }
 
+    /// When the oldest input of a household came that can still be decided again; none where none can.
+    pub fn history_from(&self, household: HouseholdId) -> Result<Option<Timestamp>, StoreError> {
+        let (mut oldest, mut from) = (None, None);
+        log::walk_back(&*self.store, household, None, |_, item| {
+            match item {
+                LogItem::Input(row) => {
+                    oldest = Some(row.input.received_at);
+                    // The very first began with an empty home.
+                    from = if row.seq == 1 { oldest } else { from };
+                }
+                LogItem::Snapshot(_) => from = oldest.or(from),
+            }
+            true
+        })?;
+        Ok(from)
+    }
+
     /// The stored looks at triggers of a household, newest first.
     pub fn traces(
         &self,

@@ -19,6 +19,7 @@ use super::outbox::{Outgoing, delivery};
 use super::routes::Route;
 use super::rows::{self, LogItem, LogRow, MoveRow, OfferRow, OrderRow};
 use super::seen::Mark;
+use super::sends::Sendings;
 use super::speak::{self, Cause};
 use super::{Waiter, log};
 use crate::store::codec::{self, Schema};
@@ -48,6 +49,8 @@ pub(super) struct Prepared {
     pub(super) draws: Draws,
     /// What it takes from pools of unique codes and puts back.
     pub(super) handed_out: HandedOut,
+    /// What it sends under caps of all homes.
+    pub(super) sendings: Sendings,
 }
 
 /// What a decision read beside the household and the input.
@@ -128,6 +131,8 @@ impl Prepared {
                 | Change::ContextSet { .. }
                 | Change::ContextDropped { .. }
                 | Change::EdgeSet { .. }
+                | Change::TrendFed { .. }
+                | Change::TrendDropped(_)
                 | Change::LinkSet(_)
                 | Change::LinkEnded(_)
                 | Change::ConsentSet { .. }
@@ -184,7 +189,7 @@ impl Prepared {
                     self.disconnects.push((device.clone(), reason.clone()));
                 }
                 // Taken up by `move_on` and `follow_budgets`.
-                Effect::Move { .. } | Effect::GiveBack { .. } => {}
+                Effect::Move { .. } | Effect::GiveBack { .. } | Effect::Unsent { .. } => {}
             }
         }
     }

@@ -25,6 +25,8 @@ pub struct Replayed {
     pub inputs: u64,
     /// Inputs that are older than the first snapshot that is left, and so cannot be.
     pub cut: u64,
+    /// When the oldest of them came: from there on the history of the household is there.
+    pub since: Option<Timestamp>,
     /// Where the second decision was another one than the first; empty when all is well.
     pub differences: Vec<Difference>,
     /// Differences beyond those.
@@ -81,6 +83,7 @@ impl Past {
                 replayed.cut = stretch.rows.iter().filter(|row| window.contains(row.input.received_at)).count() as u64;
                 break;
             };
+            replayed.since = stretch.rows.first().map(|row| row.input.received_at).or(replayed.since);
             let mut recording = Recording::new(self, &start);
             for row in &stretch.rows {
                 let (_, decision) = recording.decide(row)?;

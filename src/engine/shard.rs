@@ -32,6 +32,7 @@ use super::prepared::{Kept, Prepared, Read};
 use super::routes::{Admitted, Route};
 use super::rows::{self, MoveRow, Told, ToldRow};
 use super::seen::{self, Mark, Remembered};
+use super::sends::Sendings;
 use super::speak::{self, Cause};
 use super::tail::Tail;
 use super::{Outcome, Repeat, Target, Waiter, log, timers};
@@ -308,7 +309,7 @@ impl Shard {
         let decided = guarded(|| (self.house.decider.decide)(&facts, &input, &rules, input.received_at, &noting));
         let answers = noting.into_answers();
         // Whatever ends this before the commit gives back what was drawn.
-        let (taken, taken_codes) = asking.into_taken();
+        let (taken, taken_codes, taken_sends) = asking.into_taken();
         let Some(decision) = decided else { return self.poisoned(&facts, &input, waiter) };
         if own && decision.changes.is_empty() && decision.effects.is_empty() && decision.trace.candidates.is_empty() {
             return Step::answer(waiter, Outcome::Committed(decision.reply));
@@ -356,6 +357,7 @@ impl Shard {
             arriving: None,
             draws: Draws::default(),
             handed_out: HandedOut::default(),
+            sendings: Sendings::default(),
         };
         prepared.move_on(&self.house, &input, &decision, leaving);
         prepared.follow_devices(&facts, &decision);
@@ -363,6 +365,7 @@ impl Shard {
         prepared.speak(&self.house, &facts, &input, &decision);
         prepared.follow_budgets(taken, &decision);
         prepared.follow_codes(taken_codes, &decision);
+        prepared.follow_sends(taken_sends, &decision);
         prepared.write_log(&facts, input, Read { rules: rules.version, answers }, decision, snapshot);
         self.house.timers.set(household, facts.next_deadline());
         Step { commit: Some(Box::new(prepared)), ..Step::default() }
@@ -532,7 +535,8 @@ fn moves(decision: &Decision, from: HouseholdId) -> Vec<(MoveRow, Route)> {
         | Effect::DropOffer { .. }
         | Effect::DropAll { .. }
         | Effect::Disconnect { .. }
-        | Effect::GiveBack { .. } => None,
+        | Effect::GiveBack { .. }
+        | Effect::Unsent { .. } => None,
     });
     moves.collect()
 }

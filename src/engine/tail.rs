@@ -108,6 +108,8 @@ fn is_small(change: &Change) -> bool {
         | Change::ContextSet { .. }
         | Change::ContextDropped { .. }
         | Change::EdgeSet { .. }
+        | Change::TrendFed { .. }
+        | Change::TrendDropped(_)
         | Change::PauseSet { .. }
         | Change::OfferDropped(_)
         | Change::OrderDropped(_)

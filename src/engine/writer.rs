@@ -174,10 +174,12 @@ impl Writer {
                 arriving,
                 draws,
                 handed_out,
+                sendings,
                 ..
             } = prepared;
             draws.stand(&self.house.budgets);
             handed_out.stands(&self.house.codes);
+            sendings.stand(&self.house.budgets);
             for (device, route) in routes {
                 self.house.directory.set_route(&device, route);
             }
@@ -255,9 +257,10 @@ impl Writer {
             if let Err(error) = self.refresh(&prepared) {
                 tracing::warn!(%error, "Where devices live could not be read again; it is read at the next start");
             }
-            let Prepared { waiter, leaving, arriving, draws, handed_out, .. } = prepared;
+            let Prepared { waiter, leaving, arriving, draws, handed_out, sendings, .. } = prepared;
             draws.failed(&*self.house.store);
             handed_out.failed(&*self.house.store);
+            sendings.failed(&*self.house.store);
             self.fail(waiter);
             for (row, route) in leaving {
                 // A store may have kept what it said it had not: then the move goes on.

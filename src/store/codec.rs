@@ -93,8 +93,14 @@ schemas! {
     Code = 20, version 1;
     /// What reports count of a home in a month.
     Ledger = 21, version 1;
+    /// An offer that left under a cap of all homes.
+    Sent = 22, version 1;
+    /// How far the sweep of a trigger came that went live.
+    Sweep = 23, version 1;
+    /// Where the pieces of the input log begin.
+    LogPieces = 24, version 1;
     /// In which home a mandate stands.
-    Mandate = 23, version 1;
+    Mandate = 25, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -344,9 +350,8 @@ mod tests {
     fn the_numbers_of_the_schemas_stay_as_they_are() {
         let kinds: Vec<_> = Schema::ALL.iter().map(|schema| (*schema as u8, format!("{schema:?}"))).collect();
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
-            Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger";
-        let mut expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
-        expected.push((23, "Mandate".to_owned()));
+            Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate";
+        let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {
             assert_eq!(Schema::of_kind(*schema as u8), Some(*schema));

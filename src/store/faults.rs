@@ -145,6 +145,10 @@ impl<S: Store + Clone> Store for FaultyStore<S> {
         self.state().shown.items(after, limit)
     }
 
+    fn divide_logs(&self, keep_from: Option<Mark>) -> Result<Mark, StoreError> {
+        self.state().shown.divide_logs(keep_from)
+    }
+
     fn health(&self) -> Result<(), StoreError> {
         self.state().failed.clone().map_or(Ok(()), Err)
     }

@@ -8,6 +8,7 @@ use hearthway_core::id::{
     UniqueCode,
 };
 use hearthway_core::report::Month;
+use hearthway_core::time::Timestamp;
 
 /// A key: its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,8 +68,12 @@ pub mod table {
     pub const CODE: u8 = b'C';
     /// What reports count, by retailer, home and month.
     pub const LEDGER: u8 = b'T';
+    /// What was sent under caps of all homes, by retailer and time.
+    pub const SENT: u8 = b'S';
+    /// How far the gateway's own long works came: sweeps of triggers that went live, the log's age.
+    pub const SWEEP: u8 = b'A';
     /// In which home each mandate stands.
-    pub const MANDATE: u8 = b'A';
+    pub const MANDATE: u8 = b'I';
     /// A row that stands for a moment only, see [`super::probe`].
     pub const PROBE: u8 = b'Z';
 }
@@ -198,7 +203,7 @@ pub fn draw(retailer: &RetailerId, trigger: &TriggerId, order: OrderId) -> Key {
 pub fn draws() -> Vec<u8> {
     KeyBuilder::table(table::DRAW).prefix()
 }
-/// The retailer that a key of the table `DRAW` begins with.
+/// The retailer that a key of the tables `DRAW` and `SENT` begins with.
 pub fn retailer_of(key: &Key) -> Option<RetailerId> {
     let name = key.0.get(1..)?.split(|byte| *byte == 0).next()?;
     RetailerId::new(std::str::from_utf8(name).ok()?).ok()
@@ -224,6 +229,29 @@ pub fn code_of(key: &Key) -> Option<(RetailerId, PoolId, UniqueCode)> {
     let mut parts = key.0.get(1..)?.split(|byte| *byte == 0).map(std::str::from_utf8);
     let (retailer, pool, code) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
     Some((RetailerId::new(retailer).ok()?, PoolId::new(pool).ok()?, UniqueCode::new(code).ok()?))
+}
+/// An offer that left under a cap of all homes.
+pub fn sent(retailer: &RetailerId, at: Timestamp, offer: OfferId) -> Key {
+    let at = u64::try_from(at.0).unwrap_or(0);
+    KeyBuilder::table(table::SENT).name(retailer.as_str()).number(at).fixed(offer.bytes()).key()
+}
+/// All of them of all retailers.
+pub fn all_sent() -> Vec<u8> {
+    KeyBuilder::table(table::SENT).prefix()
+}
+/// The retailer, instant and offer that a key of the table `SENT` is made of.
+pub fn sent_of(key: &Key) -> Option<(RetailerId, Timestamp, OfferId)> {
+    let (rest, offer) = key.0.split_last_chunk::<DERIVED_BYTES>()?;
+    let at = i64::try_from(u64::from_be_bytes(*rest.last_chunk::<8>()?)).ok()?;
+    Some((retailer_of(key)?, Timestamp(at), OfferId(*offer)))
+}
+/// Where the pieces of all input logs begin, with their hours. No sweep has a key without a retailer.
+pub fn log_pieces() -> Key {
+    KeyBuilder::table(table::SWEEP).key()
+}
+/// How far the sweep of a trigger came.
+pub fn sweep(retailer: &RetailerId, trigger: &TriggerId) -> Key {
+    KeyBuilder::table(table::SWEEP).name(retailer.as_str()).name(trigger.as_str()).key()
 }
 /// A tenant's document in one version.
 pub fn document(kind: &str, tenant: &str, id: &str, version: u64) -> Key {

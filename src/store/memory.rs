@@ -103,6 +103,14 @@ impl Store for MemoryStore {
         Ok(found)
     }
 
+    fn divide_logs(&self, keep_from: Option<Mark>) -> Result<Mark, StoreError> {
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(from) = keep_from {
+            kept.logs.values_mut().for_each(|items| items.retain(|(mark, _)| *mark >= from));
+        }
+        Ok(Mark(kept.items + 1))
+    }
+
     fn health(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -184,6 +184,9 @@ pub trait Store: Send + Sync + 'static {
     /// joined them, starting after `after` where given, and with the oldest that is left where
     /// that one is gone. Items of one commit may come on two pages.
     fn items(&self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError>;
+    /// Begins a new piece of all logs: what joins them from here on goes apart from what came before. Gives
+    /// the mark that it begins at, and lets items before another mark go as far as whole pieces go.
+    fn divide_logs(&self, keep_from: Option<Mark>) -> Result<Mark, StoreError>;
     /// Whether writes are possible, and why not.
     fn health(&self) -> Result<(), StoreError>;
 }
@@ -205,6 +208,9 @@ macro_rules! reads_pass_through {
         }
         fn items(&$self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError> {
             $store.items(after, limit)
+        }
+        fn divide_logs(&$self, keep_from: Option<Mark>) -> Result<Mark, StoreError> {
+            $store.divide_logs(keep_from)
         }
         fn health(&$self) -> Result<(), StoreError> {
             $store.health()

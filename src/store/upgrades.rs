@@ -17,7 +17,7 @@ pub const UPGRADES: &[Upgrade] = &[
     Upgrade { schema: Schema::Offer, from: 1, step: second::<OfferV1, Offer> },
     Upgrade { schema: Schema::Order, from: 1, step: second::<OrderV1, Order> },
     Upgrade { schema: Schema::Log, from: 1, step: |body| log_item::<HouseholdV1, HouseholdV2>(body, &[0]) },
-    // Version 3 knows what stands on a home's shelf.
+    // Version 3 knows what stands on a home's shelf, and trends.
     Upgrade { schema: Schema::Household, from: 2, step: first::<HouseholdV2, Household> },
     Upgrade { schema: Schema::Log, from: 2, step: |body| log_item::<HouseholdV2, Household>(body, &[]) },
 ];

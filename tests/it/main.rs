@@ -1,6 +1,7 @@
 //! All integration tests in one binary, so that the gateway is linked once.
 #![allow(clippy::unwrap_used)]
 
+mod activation;
 mod backtest;
 mod backup;
 mod broker;

@@ -3,13 +3,18 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::{Draw, Drawn, Purse, Spent, TakenCode, sample_code};
+use super::{Draw, Drawn, Purse, Sending, Sends, SharedCap, Spent, TakenCode, sample_code};
 use crate::id::{OfferId, PoolId, RetailerId, TriggerId};
 use crate::money::Currency;
 
-/// What orders hold of budgets, by trigger across its versions.
+/// What homes hold of what they share.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AllDrawn(BTreeMap<RetailerId, BTreeMap<TriggerId, Held>>);
+pub struct AllDrawn {
+    /// What orders hold of budgets, by trigger across its versions.
+    held: BTreeMap<RetailerId, BTreeMap<TriggerId, Held>>,
+    /// What was sent under caps of all homes.
+    pub sends: Sends,
+}
 
 /// What orders hold of one budget.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,7 +26,7 @@ struct Held {
 impl AllDrawn {
     /// What is drawn from a trigger's budget.
     pub fn spent(&self, retailer: &RetailerId, trigger: &TriggerId, currency: Option<Currency>) -> Spent {
-        let held = self.0.get(retailer).and_then(|triggers| triggers.get(trigger));
+        let held = self.held.get(retailer).and_then(|triggers| triggers.get(trigger));
         held.map_or_else(Spent::default, |held| {
             let minor = currency.and_then(|currency| held.minor.get(&currency).copied());
             Spent { count: held.count, minor: minor.unwrap_or(0) }
@@ -41,7 +46,7 @@ impl AllDrawn {
 
     /// An order holds so much.
     pub fn add(&mut self, retailer: &RetailerId, drawn: &Drawn) {
-        let held = self.0.entry(retailer.clone()).or_default().entry(drawn.trigger.clone()).or_default();
+        let held = self.held.entry(retailer.clone()).or_default().entry(drawn.trigger.clone()).or_default();
         held.count = held.count.saturating_add(1);
         let minor = held.minor.entry(drawn.amount.currency).or_default();
         *minor = minor.saturating_add(drawn.amount.minor);
@@ -49,7 +54,9 @@ impl AllDrawn {
 
     /// An order that held so much holds it no more.
     pub fn give_back(&mut self, retailer: &RetailerId, drawn: &Drawn) {
-        let Some(held) = self.0.get_mut(retailer).and_then(|triggers| triggers.get_mut(&drawn.trigger)) else { return };
+        let Some(held) = self.held.get_mut(retailer).and_then(|triggers| triggers.get_mut(&drawn.trigger)) else {
+            return;
+        };
         held.count = held.count.saturating_sub(1);
         if let Some(minor) = held.minor.get_mut(&drawn.amount.currency) {
             *minor = minor.saturating_sub(drawn.amount.minor);
@@ -68,5 +75,11 @@ impl Purse for RefCell<AllDrawn> {
     /// Nobody outside of such a world must see a code that is somebody's.
     fn take_code(&self, _: &RetailerId, _: &PoolId, _: OfferId) -> TakenCode {
         TakenCode::Code(sample_code())
+    }
+    fn sent(&self, retailer: &RetailerId, trigger: &TriggerId, cap: &SharedCap) -> Option<u32> {
+        Some(self.borrow().sends.count(retailer, trigger, cap))
+    }
+    fn send(&self, sending: &Sending<'_>) -> bool {
+        self.borrow_mut().sends.send(sending).is_some()
     }
 }

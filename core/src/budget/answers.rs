@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Draw, Purse, Spent, TakenCode};
+use super::{Draw, Purse, Sending, SharedCap, Spent, TakenCode};
 use crate::id::{OfferId, PoolId, RetailerId, TriggerId};
 use crate::money::Currency;
 
@@ -17,6 +17,10 @@ pub enum Answer {
     Draw(bool),
     /// What became of the wish for a code.
     Code(TakenCode),
+    /// How many a cap of all homes counts.
+    Sent(Option<u32>),
+    /// Whether an offer may leave under the caps of all homes.
+    Sending(bool),
 }
 
 /// A purse that notes what another one answers.
@@ -52,6 +56,16 @@ impl Purse for Noting<'_> {
         self.answers.borrow_mut().push(Answer::Code(taken.clone()));
         taken
     }
+    fn sent(&self, retailer: &RetailerId, trigger: &TriggerId, cap: &SharedCap) -> Option<u32> {
+        let sent = self.purse.sent(retailer, trigger, cap);
+        self.answers.borrow_mut().push(Answer::Sent(sent));
+        sent
+    }
+    fn send(&self, sending: &Sending<'_>) -> bool {
+        let may = self.purse.send(sending);
+        self.answers.borrow_mut().push(Answer::Sending(may));
+        may
+    }
 }
 
 /// A purse that answers as another one did. Who asks it otherwise gets nothing: the decision comes
@@ -76,7 +90,7 @@ impl Purse for Recalling<'_> {
     fn spent(&self, _: &RetailerId, _: &TriggerId, _: Option<Currency>) -> Option<Spent> {
         match self.next() {
             Some(Answer::Spent(spent)) => *spent,
-            Some(Answer::Draw(_) | Answer::Code(_)) | None => None,
+            Some(Answer::Draw(_) | Answer::Code(_) | Answer::Sent(_) | Answer::Sending(_)) | None => None,
         }
     }
     fn draw(&self, _: &Draw<'_>) -> bool {
@@ -85,7 +99,18 @@ impl Purse for Recalling<'_> {
     fn take_code(&self, _: &RetailerId, _: &PoolId, _: OfferId) -> TakenCode {
         match self.next() {
             Some(Answer::Code(taken)) => taken.clone(),
-            Some(Answer::Spent(_) | Answer::Draw(_)) | None => TakenCode::Unknown,
+            Some(Answer::Spent(_) | Answer::Draw(_) | Answer::Sent(_) | Answer::Sending(_)) | None => {
+                TakenCode::Unknown
+            }
         }
+    }
+    fn sent(&self, _: &RetailerId, _: &TriggerId, _: &SharedCap) -> Option<u32> {
+        match self.next() {
+            Some(Answer::Sent(sent)) => *sent,
+            Some(Answer::Spent(_) | Answer::Draw(_) | Answer::Code(_) | Answer::Sending(_)) | None => None,
+        }
+    }
+    fn send(&self, _: &Sending<'_>) -> bool {
+        matches!(self.next(), Some(Answer::Sending(true)))
     }
 }

@@ -7,15 +7,24 @@
 
 mod all_drawn;
 mod answers;
+mod sends;
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{OfferId, OrderId, PoolId, RetailerId, TriggerId, UniqueCode};
 use crate::money::{Currency, Money};
+use crate::time::Span;
 
 pub use all_drawn::AllDrawn;
 pub use answers::{Answer, Noting, Recalling};
+pub use sends::{Sending, Sends, Sent, SharedCap};
+
+/// The most that a cap of all homes may allow: what it counts is in memory, at 24 bytes each. More than
+/// so many are a matter for a budget.
+pub const SHARED_CAP_MAX: u32 = 100_000;
+/// The longest stretch of time of such a cap.
+pub const SHARED_CAP_WINDOW_MAX: Span = Span::days(31);
 
 /// What may be drawn at most. An offer carries that of the trigger that made it, for the time when
 /// the trigger is paused.
@@ -137,6 +146,11 @@ pub trait Purse {
     fn draw(&self, draw: &Draw<'_>) -> bool;
     /// Takes a unique code from a pool for an offer. Who asked gives it back where no offer carries it.
     fn take_code(&self, retailer: &RetailerId, pool: &PoolId, offer: OfferId) -> TakenCode;
+    /// How many a cap of all homes counts, where anybody knows.
+    fn sent(&self, retailer: &RetailerId, trigger: &TriggerId, cap: &SharedCap) -> Option<u32>;
+    /// Notes an offer under the caps of all homes, or refuses because one is reached. Who asked takes it
+    /// back where the offer does not leave.
+    fn send(&self, sending: &Sending<'_>) -> bool;
 }
 
 /// What became of the wish for a unique code.
@@ -164,6 +178,12 @@ impl Purse for Untouched {
     fn take_code(&self, _: &RetailerId, _: &PoolId, _: OfferId) -> TakenCode {
         TakenCode::Code(sample_code())
     }
+    fn sent(&self, _: &RetailerId, _: &TriggerId, _: &SharedCap) -> Option<u32> {
+        Some(0)
+    }
+    fn send(&self, _: &Sending<'_>) -> bool {
+        true
+    }
 }
 
 /// A code of no pool, of a usual length.
@@ -184,6 +204,12 @@ impl Purse for Unasked {
     }
     fn take_code(&self, _: &RetailerId, _: &PoolId, _: OfferId) -> TakenCode {
         TakenCode::Unknown
+    }
+    fn sent(&self, _: &RetailerId, _: &TriggerId, _: &SharedCap) -> Option<u32> {
+        None
+    }
+    fn send(&self, _: &Sending<'_>) -> bool {
+        false
     }
 }
 

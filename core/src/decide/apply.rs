@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::decision::Change;
 use crate::id::DeviceKey;
 use crate::limits::{CONTACTS_MAX, HISTORY_ENTRIES_MAX};
-use crate::model::{Contact, Device, Household, SlotKey};
+use crate::model::{Contact, Device, Household, SlotKey, TrendKey};
 
 /// Moves remembered as applied. A move is delivered again only until its row is gone.
 const ARRIVED_KEPT_MAX: usize = 16;
@@ -26,12 +26,14 @@ impl Household {
                 self.members.remove(profile);
             }
             Change::DeviceSet(device) => {
+                self.trends.retain(|key, _| key.device != device.key);
                 self.devices.insert(device.key.clone(), device.clone());
             }
             Change::DeviceLeft { device, .. } => {
                 self.devices.remove(device);
                 self.supply.tracks.retain(|slot, _| slot.device != *device);
                 self.links.retain(|_, link| link.device != *device);
+                self.trends.retain(|key, _| key.device != *device);
             }
             Change::Arrived(id) => {
                 self.arrived.push(*id);
@@ -63,6 +65,15 @@ impl Household {
             Change::ContextDropped { device, name } => self.with(device, |d| {
                 d.context.remove(name);
             }),
+            Change::TrendFed { device, field, over, reading } => {
+                let key = TrendKey { device: device.clone(), field: field.clone(), over: *over };
+                let mut trend = self.trends.remove(&key).unwrap_or_default();
+                trend.take(*over, *reading);
+                self.trends.insert(key, trend);
+            }
+            Change::TrendDropped(key) => {
+                self.trends.remove(key);
+            }
             Change::ContextSet { device, name, entry } => self.with(device, |d| {
                 d.context.insert(name.clone(), entry.clone());
             }),

@@ -5,7 +5,7 @@ use super::draft::{Draft, description};
 use super::pipeline::Cause;
 use super::rank::best_first;
 use super::wake::{self, concerned, fire, set};
-use super::watched::still_stands;
+use super::watched::{fresh_until, still_stands};
 use super::{edge, forecast};
 use crate::decision::Change;
 use crate::id::{DeviceKey, FieldName, TriggerId};
@@ -58,20 +58,13 @@ fn stays(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, edge: &Edge)
     let (rules, home, now) = (draft.rules, draft.before(), draft.now);
     let Some(device) = home.devices.get(key) else { return };
     // The trigger may watch something else since its last version, or for another time.
-    let rule = trigger.on.edge().filter(|_| still_stands(device, &trigger.on));
+    let rule = trigger.on.edge().filter(|_| still_stands(home, device, &trigger.on));
     let Some(stays) = rule.and_then(|rule| rule.stays) else { return forget(draft, key, &trigger.id) };
     let due = edge.since + stays;
     if due > now {
         return set(draft, key, trigger, Some(edge::staying(edge.since, stays)));
     }
-    let fresh_until = match &trigger.on.source {
-        Source::Telemetry { field, .. } => {
-            let max_age = description(device, rules).and_then(|can| can.telemetry.get(field)?.max_age);
-            device.reported.get(field).and_then(|reading| Some(reading.t + max_age?))
-        }
-        Source::Context { name, .. } => device.context.get(name.as_str()).map(|entry| entry.until),
-        _ => None,
-    };
+    let fresh_until = fresh_until(home, device, rules, &trigger.on);
     if edge::stayed(due, fresh_until) {
         wake::stayed(draft, key, trigger, edge, due);
     } else {

@@ -5,6 +5,7 @@
 //! people answer and shops do), `timer`. Those that may wake a trigger end in `pipeline`, which
 //! holds the order of evaluation.
 
+mod activate;
 mod apply;
 mod budget;
 mod claim;
@@ -25,14 +26,18 @@ mod pipeline;
 mod rank;
 mod render;
 mod said;
+mod shared;
 mod steps;
 mod supply;
 mod sync;
 mod telemetry;
 mod timer;
+mod trend;
 mod wake;
 mod watched;
 mod why_not;
+
+pub use activate::stands_beyond;
 
 use crate::budget::{Purse, Unasked, Untouched};
 use crate::code::{Code, Refusal};
@@ -165,6 +170,9 @@ fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
         Command::Purchased { product, bought } => supply::bought_elsewhere(draft, product, *bought),
         Command::GiveMandate(given) => mandate::given(draft, given),
         Command::EndMandate(id) => mandate::ended(draft, id),
+        Command::Activated { trigger, version } => {
+            with_device(draft, |draft, device| activate::activated(draft, &device, trigger, *version))
+        }
     }
 }
 

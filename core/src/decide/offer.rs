@@ -6,7 +6,7 @@ use super::budget::{self, Exhausted};
 use super::draft::Draft;
 use super::event_time::event_time;
 use super::pipeline::{self, Cause, Wake};
-use super::{Answered, Refusal, mandate, order, render, supply, wake};
+use super::{Answered, Refusal, mandate, order, render, shared, supply, wake};
 use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, OfferId, ProfileId, SlotId};
@@ -74,12 +74,20 @@ pub(super) fn receipt(draft: &mut Draft<'_>, key: &DeviceKey, said: &ReceiptUp) 
     let Some((state, cause)) = next else { return Ok(Reply::Unchanged) };
     if matches!(said.state, ReceiptWord::Expired | ReceiptWord::SuppressedOnDevice) {
         // Nobody saw it: it does not count as a contact.
-        draft.change(Change::ContactReleased(offer.id));
+        release(draft, offer.id);
     }
     let now = draft.now;
     draft.change(Change::OfferSet(Arc::new(moved(offer, state, now, cause))));
     super::drop_ended(draft);
     Ok(Reply::Done)
+}
+
+/// A contact that nobody saw is none: neither for the home's caps nor for those of all homes.
+fn release(draft: &mut Draft<'_>, id: OfferId) {
+    if let Some(contact) = draft.home().contacts.iter().find(|contact| contact.offer == id).cloned() {
+        shared::give_back(draft, &contact);
+    }
+    draft.change(Change::ContactReleased(id));
 }
 
 fn count_contact(draft: &mut Draft<'_>, offer: &Offer) {
@@ -397,7 +405,7 @@ fn end(draft: &mut Draft<'_>, id: OfferId, state: OfferState, reason: &str) {
     let may_be_there = !matches!(offer.state, OfferState::Queued { .. });
     pipeline::drop_waiting(draft, &offer.device, id);
     if unseen {
-        draft.change(Change::ContactReleased(id));
+        release(draft, id);
     }
     if may_be_there && state == OfferState::Withdrawn {
         let message = DownMessage::OfferWithdraw { offer: id, reason: reason.to_owned() };
@@ -489,7 +497,7 @@ pub(super) fn reachable(draft: &mut Draft<'_>, key: &DeviceKey, waiting: &[Offer
             }
             Welcome::Later(until) => {
                 pipeline::drop_waiting(draft, key, *id);
-                draft.change(Change::ContactReleased(*id));
+                release(draft, *id);
                 draft.change(Change::OfferSet(Arc::new(moved(
                     &offer,
                     OfferState::Queued { until },

@@ -9,6 +9,7 @@ use super::mandate::{self, Permission};
 use super::rank;
 use super::render::{self, Proposal};
 use super::said::{Steps, block};
+use super::shared;
 use super::steps::{self, Look};
 use super::supply;
 use crate::budget::Purse;
@@ -42,6 +43,8 @@ pub(super) enum Cause {
     Hour,
     /// The forecast of a slot came near.
     Foreseen,
+    /// The trigger went live, and a value stands beyond its edge.
+    Activated,
     /// An offer was held, or put off by its reader, and its hour has come.
     Held(OfferId),
 }
@@ -58,7 +61,8 @@ impl Cause {
             | Cause::Counted(_)
             | Cause::Silent(_)
             | Cause::Hour
-            | Cause::Foreseen => None,
+            | Cause::Foreseen
+            | Cause::Activated => None,
         }
     }
     /// Whether it is a deadline, which can be kept late.
@@ -247,7 +251,7 @@ pub(super) fn evaluate(
     let qty = product.as_deref().map_or(1, |product| supply::quantity(&look, product));
     let price = product.as_deref().and_then(|product| render::price_of(trigger, product, qty, now));
     taken.say(Step::Suppression, steps::suppression(&look, product.as_ref().map(|product| &product.id)));
-    taken.say(Step::Caps, steps::caps(&look));
+    taken.say(Step::Caps, steps::caps(&look, rules, purse));
     taken.say(Step::Offer, said);
     // A code is taken only for what nothing stood in the way of so far; where a later step blocks, it
     // is on no offer and goes back.
@@ -261,6 +265,15 @@ pub(super) fn evaluate(
     taken.say(Step::Quiet, said);
     taken.say(Step::Budget, budget::step(&look, rules, price.as_ref(), &code, purse));
     taken.say(Step::Holdout, steps::holdout(&look, hold_until));
+    // The very last: what is counted leaves.
+    if !taken.is_blocked()
+        && hold_until.is_none()
+        && text.is_some()
+        && place.is_some()
+        && let Some(said) = shared::send(&look, rules, purse)
+    {
+        taken.say_instead(Step::Caps, said);
+    }
     let proposal = match (text, place) {
         (Some(text), Some(place)) => {
             Some(render::propose(rules, trigger, product.as_deref().zip(price), qty, text, place, code.into_offered()))

@@ -57,6 +57,12 @@ impl Steps {
     pub(super) fn say(&mut self, step: Step, (verdict, reason, numbers): Said) {
         self.0.push(StepTrace { step, verdict, reason, numbers });
     }
+    /// A step says something else, because of what was found after it.
+    pub(super) fn say_instead(&mut self, step: Step, (verdict, reason, numbers): Said) {
+        if let Some(taken) = self.0.iter_mut().find(|taken| taken.step == step) {
+            *taken = StepTrace { step, verdict, reason, numbers };
+        }
+    }
     pub(super) fn is_blocked(&self) -> bool {
         self.0.iter().any(|step| step.verdict == StepVerdict::Block)
     }

@@ -6,13 +6,16 @@ use super::mandate::Permission;
 use super::pipeline::{Cause, Wake};
 use super::render::Proposal;
 use super::said::{Said, block, fact, not_configured, pass, said, said_of, seconds, skipped, text};
+use super::shared;
+use super::watched::trend_of;
+use crate::budget::Purse;
 use crate::input::Input;
 use crate::limits::{OVERDUE_AFTER, QUIET_END_JITTER, SLOT_STALE_AFTER};
-use crate::model::{Device, DeviceDescription, Household, OfferState, OrderState};
+use crate::model::{Contact, Device, DeviceDescription, Household, OfferState, OrderState};
 use crate::rules::RuleSet;
 use crate::time::{Span, Timestamp};
 use crate::trace::{Fact, Phrase, StepVerdict};
-use crate::trigger::{Cap, CapPer, CapScope, CapWindow, OfferKind, Replenish, Scope, Trigger, Truth};
+use crate::trigger::{Cap, CapPer, CapScope, CapWindow, Channel, OfferKind, Replenish, Scope, Source, Trigger, Truth};
 use crate::words::Reason;
 
 /// What the steps look at.
@@ -45,6 +48,11 @@ impl<'l> Look<'l> {
             now: self.now,
         }
     }
+    /// The trend that the trigger watches, where it watches one and it is known, and over what.
+    fn trend(&self) -> Option<(f64, Span)> {
+        let Source::Trend { over, .. } = &self.trigger.on.source else { return None };
+        Some((trend_of(self.home, self.device, &self.trigger.on)?.current()?, *over))
+    }
 }
 
 pub(super) fn dedup(look: &Look<'_>) -> Said {
@@ -67,7 +75,12 @@ pub(super) fn age(look: &Look<'_>) -> Said {
             return said_of(StepVerdict::Block, Reason::EventTooOld, format_args!("{age} of at most {max}"), numbers);
         }
         Cause::Foreseen => return runs_out(look),
+        Cause::Edge if let Some((slope, over)) = look.trend() => {
+            numbers.extend([fact("slope", Fact::Real(slope)), seconds("over_s", over)]);
+            Reason::Trending
+        }
         Cause::Edge | Cause::Event => Reason::RecentEnough,
+        Cause::Activated => Reason::Activated,
         Cause::Hour => Reason::ItsHour,
         Cause::Stayed(span) => {
             numbers.push(seconds("for_s", span));
@@ -289,19 +302,19 @@ fn within(last: Option<Timestamp>, silence: Span, look: &Look<'_>, reason: Reaso
     })
 }
 
-pub(super) fn caps(look: &Look<'_>) -> Said {
+pub(super) fn caps(look: &Look<'_>, rules: &RuleSet, purse: &dyn Purse) -> Said {
     if look.trigger.caps.is_empty() {
         return not_configured(Reason::NoCap);
     }
     let own = look.wake.cause.held();
     let mut numbers = Vec::new();
-    for cap in &look.trigger.caps {
+    for cap in look.trigger.caps.iter().filter(|cap| cap.scope != CapScope::Global) {
         let times: Vec<Timestamp> = look
             .home
             .contacts
             .iter()
             .filter(|contact| Some(contact.offer) != own)
-            .filter(|contact| cap.per != CapPer::Offer || contact.trigger == look.trigger.id)
+            .filter(|contact| counts(cap, contact, look))
             .filter(|contact| cap.scope != CapScope::Device || contact.device == look.device.key)
             .map(|contact| contact.at)
             .filter(|at| in_window(cap, *at, look))
@@ -322,7 +335,21 @@ pub(super) fn caps(look: &Look<'_>) -> Said {
             return said_of(StepVerdict::Block, Reason::CapReached, detail, numbers);
         }
     }
-    said(StepVerdict::Pass, Reason::RoomUnderCaps, numbers)
+    // What all homes share is asked for last: of a home that is silent anyway nobody needs to know.
+    match shared::caps(look, rules, purse, &mut numbers) {
+        Some(said) => said,
+        None => said(StepVerdict::Pass, Reason::RoomUnderCaps, numbers),
+    }
+}
+
+/// Whether a cap of the home counts a contact. Every contact is one on a device: nothing else reaches
+/// a home yet.
+fn counts(cap: &Cap, contact: &Contact, look: &Look<'_>) -> bool {
+    match cap.per {
+        CapPer::Offer => contact.trigger == look.trigger.id,
+        CapPer::Channel(Channel::Device) | CapPer::All => true,
+        CapPer::Channel(Channel::Webhook) => false,
+    }
 }
 
 /// The home's zone among the numbers: in which their instants are told.
@@ -344,10 +371,11 @@ fn scope_name(scope: CapScope) -> &'static str {
         CapScope::Household => "household",
         CapScope::Profile => "profile",
         CapScope::Device => "device",
+        CapScope::Global => "global",
     }
 }
 
-fn window_name(window: CapWindow) -> String {
+pub(super) fn window_name(window: CapWindow) -> String {
     match window {
         CapWindow::Within(span) => format!("in {span}"),
         CapWindow::EachDay => "today".to_owned(),

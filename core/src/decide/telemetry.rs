@@ -3,7 +3,7 @@
 use super::draft::{Draft, description};
 use super::edge::Seen;
 use super::event_time::{event_time, is_older};
-use super::{Answered, Refusal, deadline, forecast, supply, wake};
+use super::{Answered, Refusal, deadline, forecast, supply, trend, wake};
 use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, FieldName};
@@ -69,6 +69,11 @@ fn report(
         fresh_until: previous.as_ref().and_then(|reading| Some(reading.t + max_age?)),
     };
     wake::by_edge(draft, key, Watched::Telemetry(field), seen);
+    if let Value::Number(number) = value
+        && draft.rules.triggers.follows_trends()
+    {
+        trend::follow(draft, key, field, *number, at, max_age);
+    }
     true
 }
 

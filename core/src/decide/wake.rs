@@ -4,7 +4,7 @@ use super::draft::{Draft, description};
 use super::edge::{self, Seen, Turn};
 use super::pipeline::{self, Cause, Wake};
 use super::rank::best_first;
-use super::watched::still_stands;
+use super::watched::{is_unknown_trend, still_stands};
 use crate::decision::Change;
 use crate::id::{DeviceKey, FieldName, SlotId};
 use crate::limits::{ARMED_PER_DEVICE_MAX, EDGES_PER_DEVICE_MAX};
@@ -22,6 +22,7 @@ pub(super) fn concerned<'a>(home: &'a Household, device: &'a Device, can: &'a De
 fn watches(on: &On, watched: Watched<'_>) -> bool {
     match (watched, &on.source) {
         (Watched::Telemetry(field), Source::Telemetry { field: own, .. }) => field == own,
+        (Watched::Trend(field, over), Source::Trend { field: own, over: of, .. }) => field == own && over == *of,
         (Watched::Slot(slot, field), Source::Slot { slot: at, field: own, .. }) => slot == at && field == own,
         (Watched::Presence, Source::Presence { .. }) => true,
         (Watched::Context(name), Source::Context { name: own, .. }) => name == own.as_str(),
@@ -122,6 +123,15 @@ fn crossed(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, at: Timest
     }
 }
 
+/// The trigger went live, and the value stands beyond its threshold: as a crossing at this moment.
+pub(super) fn activated(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger) {
+    let now = draft.now;
+    match trigger.on.edge().and_then(|rule| rule.stays) {
+        Some(stays) => set(draft, key, trigger, Some(edge::staying(now, stays))),
+        None => fire(draft, key, trigger, None, now, Cause::Activated),
+    }
+}
+
 /// The value stayed beyond until the edge's hour.
 pub(super) fn stayed(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, standing: &Edge, due: Timestamp) {
     fire(draft, key, trigger, None, due, Cause::Stayed(due - standing.since));
@@ -198,7 +208,14 @@ pub(super) fn again(draft: &mut Draft<'_>, key: &DeviceKey, id: &crate::id::Trig
         return;
     };
     // Its last version may have watched something else, or another threshold.
-    if !draft.device(key).is_some_and(|device| still_stands(device, &trigger.on)) {
+    let now = draft.now;
+    let home = draft.home();
+    let device = home.devices.get(key);
+    if device.is_some_and(|device| is_unknown_trend(home, device, &trigger.on, now)) {
+        // Unknown never sends, and is no way back either: looked at again with a later input.
+        return set(draft, key, trigger, Some(Edge { again_at: None, ..edge.clone() }));
+    }
+    if !device.is_some_and(|device| still_stands(home, device, &trigger.on)) {
         draft.change(Change::EdgeSet { device: key.clone(), trigger: id.clone(), edge: None });
         return;
     }

@@ -69,7 +69,7 @@ fn not_woken(facts: &Household, key: Option<&DeviceKey>, rules: &RuleSet, trigge
     if !key.is_some_and(|key| watches(facts, key, rules, trigger)) {
         return (format!("not_woken: the trigger does not concern model `{}`", device.model), Vec::new());
     }
-    let (what, numbers) = match edge_value(device, trigger) {
+    let (what, numbers) = match edge_value(facts, device, trigger) {
         Some((what, known)) => on_edge(device, trigger, what, known),
         None => (other_source(device, trigger), Vec::new()),
     };
@@ -77,9 +77,10 @@ fn not_woken(facts: &Household, key: Option<&DeviceKey>, rules: &RuleSet, trigge
 }
 
 /// What an edge watches, and its value as last reported.
-fn edge_value(device: &Device, trigger: &Trigger) -> Option<(String, Option<Value>)> {
+fn edge_value(home: &Household, device: &Device, trigger: &Trigger) -> Option<(String, Option<Value>)> {
     let what = match &trigger.on.source {
         Source::Telemetry { field, .. } => field.to_string(),
+        Source::Trend { field, over, .. } => format!("{field}/h ({over})"),
         Source::Slot { slot, field, .. } => format!("{slot} {field}"),
         Source::Presence { .. } => "presence".to_owned(),
         Source::Context { name, .. } => name.to_string(),
@@ -89,7 +90,7 @@ fn edge_value(device: &Device, trigger: &Trigger) -> Option<(String, Option<Valu
         | Source::Schedule(_)
         | Source::Forecast { .. } => return None,
     };
-    Some((what, value_of(device, &trigger.on)))
+    Some((what, value_of(home, device, &trigger.on)))
 }
 
 /// Where the watched value is, and what it did not do.
@@ -122,9 +123,11 @@ fn on_edge(device: &Device, trigger: &Trigger, what: String, known: Option<Value
 /// What is waited for that is no edge of a value, as it is.
 fn other_source(device: &Device, trigger: &Trigger) -> String {
     match &trigger.on.source {
-        Source::Telemetry { .. } | Source::Slot { .. } | Source::Presence { .. } | Source::Context { .. } => {
-            String::new()
-        }
+        Source::Telemetry { .. }
+        | Source::Trend { .. }
+        | Source::Slot { .. }
+        | Source::Presence { .. }
+        | Source::Context { .. } => String::new(),
         Source::Silence { field, after } => {
             let what = field.as_ref().map_or("telemetry".to_owned(), ToString::to_string);
             let last = match field {

@@ -1,5 +1,5 @@
-//! How homes, offers and orders were stored before they knew of discounts and budgets (version 1) and
-//! of what stands on the shelf (version 2): read once from what an older release wrote.
+//! How households, offers and orders were stored before they knew of discounts and budgets (version 1), of
+//! trends and of what stands on the shelf (version 2): read once from what an older release wrote.
 
 use std::sync::Arc;
 
@@ -34,8 +34,9 @@ pub struct HouseholdV1 {
     arrived: Vec<MoveId>,
 }
 
-/// A household of version 2, which knew nothing of its shelf.
-#[derive(Serialize, Deserialize)]
+/// A household of version 2: one that knew no trends and nothing of its shelf, else of the same fields in the
+/// same order.
+#[derive(Deserialize, Serialize)]
 pub struct HouseholdV2 {
     id: HouseholdId,
     seq: u64,
@@ -157,6 +158,7 @@ impl From<HouseholdV2> for Household {
             contacts,
             arrived,
             supply: Supply::default(),
+            trends: Few::new(),
         }
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Few, Link, Locale, Member, Offer, Order, Purpose, Role, Supply};
+use super::{Device, Few, Link, Locale, Member, Offer, Order, Purpose, Role, Supply, Trend, TrendKey};
 use crate::id::{DeviceKey, HouseholdId, LinkId, MoveId, OfferId, OrderId, ProfileId, RetailerId, TriggerId};
 use crate::time::{Timestamp, Zone};
 
@@ -62,6 +62,8 @@ pub struct Household {
     pub arrived: Vec<MoveId>,
     /// Consumables on the shelf.
     pub supply: Supply,
+    /// Trends that triggers watch.
+    pub trends: Few<TrendKey, Trend>,
 }
 
 impl Household {
@@ -82,6 +84,7 @@ impl Household {
             contacts: Vec::new(),
             arrived: Vec::new(),
             supply: Supply::default(),
+            trends: Few::new(),
         }
     }
     /// The device's link with the strongest role.

@@ -16,6 +16,7 @@ mod profile;
 mod slot;
 mod supply;
 mod track;
+mod trend;
 
 pub use consent::{ConsentRecord, ConsentSource, Purpose};
 pub use device::{
@@ -34,6 +35,7 @@ pub use profile::{Link, Maker, Member, Profile, Retailer, Role, Tenant};
 pub use slot::{Evidence, SlotKind, SlotSchema, SlotState, Unit};
 pub use supply::{Away, Bought, Shelf, SlotKey, Supply};
 pub use track::{Cycle, Foresight, Learned, Report, Track};
+pub use trend::{TREND_READINGS_MIN, Trend, TrendKey, TrendReading};
 
 /// A language tag such as `fr-FR`, kept as given.
 pub type Locale = String;

@@ -159,6 +159,8 @@ fn is_counted(change: &Change) -> bool {
         | Change::TrackSet { .. }
         | Change::AwaySet(_)
         | Change::EdgeSet { .. }
+        | Change::TrendFed { .. }
+        | Change::TrendDropped(_)
         | Change::ClaimSet { .. }
         | Change::LinkSet(_)
         | Change::OfferDropped(_)

@@ -19,7 +19,8 @@
 //! **The input** is one of `{ telemetry = { field = value } }`,
 //! `{ slot = { id = { used = 612 } } }`, `{ event = { type = "error", data = {} } }`,
 //! `{ presence = "lost" }` and `{ context = { presence = "home" } }`, or a file with the same as JSON; a flat object is one
-//! telemetry sample, as on the wire.
+//! telemetry sample, as on the wire. Several samples, such as a trend needs, are a list, each with how long
+//! ago it was taken: `{ telemetry = [{ ago = "2h", temperature = 20 }, { ago = "0 s", temperature = 16 }] }`.
 //!
 //! `after` says how much time passes after the input, in which nothing more comes: what must stay
 //! has stayed, silence has lasted, a held offer may leave.

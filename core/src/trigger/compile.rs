@@ -15,7 +15,8 @@ use super::holdout::Holdout;
 use super::nearest::suggestion;
 use super::problem::NOT_SERVED_YET;
 use super::tree::Findings;
-use super::{After, Cap, CapPer, CapScope, CapWindow, OfferKind, On, Replenish, Trigger};
+use super::{After, Cap, CapPer, CapScope, CapWindow, Channel, OfferKind, On, Replenish, Trigger};
+use crate::budget::SHARED_CAP_WINDOW_MAX;
 use crate::id::{PlacementId, TriggerId};
 use crate::model::{DeviceDescription, Purpose, Role};
 use crate::time::{DailyWindow, Span};
@@ -28,6 +29,9 @@ pub const MAX_EVENT_AGE_DEFAULT: Span = Span::hours(2);
 pub const EXPIRES_DEFAULT: Span = Span::hours(48);
 /// How long an order can be cancelled where nothing is said.
 pub const CANCEL_WINDOW_DEFAULT: Span = Span::minutes(30);
+
+/// The most that a cap of one home may allow.
+const CAP_MAX: u32 = 1_000;
 
 /// Compiles a definition. What is missing or faulty was told before or is told here; the result
 /// counts only when no error was told.
@@ -216,18 +220,45 @@ fn caps(limits: &LimitsDefinition, findings: &mut Findings<'_>) -> Vec<Cap> {
             }
         };
         let per = match cap.per.as_deref() {
-            Some("channel:device") => CapPer::Device,
+            Some("channel:device") => CapPer::Channel(Channel::Device),
+            Some("channel:webhook") => CapPer::Channel(Channel::Webhook),
             Some("all") => CapPer::All,
             _ => CapPer::Offer,
         };
         let scope = match cap.scope.as_deref() {
             Some("profile") => CapScope::Profile,
             Some("device") => CapScope::Device,
+            Some("global") => CapScope::Global,
             _ => CapScope::Household,
         };
-        caps.extend(cap.max.map(|max| Cap { max, per, scope, window }));
+        if let Some(max) = cap.max {
+            let cap = Cap { max, per, scope, window };
+            sensible(&cap, i, findings);
+            caps.push(cap);
+        }
     }
     caps
+}
+
+/// What a cap cannot be, or cannot do yet.
+fn sensible(cap: &Cap, at: usize, findings: &mut Findings<'_>) {
+    let pointer = |key: &str| format!("/limits/caps/{at}/{key}");
+    if cap.per == CapPer::Channel(Channel::Webhook) {
+        let message = "nothing leaves by webhook yet: until something does, this cap counts nothing";
+        findings.warning("trigger.no_effect", &pointer("per"), message, None);
+    }
+    if cap.scope != CapScope::Global && cap.max > CAP_MAX {
+        let message = format!("`{}` does not fit: at most {CAP_MAX} of one home are counted", cap.max);
+        let help = Some("write `scope = \"global\"` for all homes together".to_owned());
+        findings.error("trigger.value", &pointer("max"), message, help);
+    }
+    if let (CapScope::Global, CapWindow::Within(window)) = (cap.scope, cap.window)
+        && window > SHARED_CAP_WINDOW_MAX
+    {
+        let message = format!("what all homes share is counted over {SHARED_CAP_WINDOW_MAX} at most");
+        let help = Some("a budget has no such end: write `limits.budget`".to_owned());
+        findings.error("trigger.value", &pointer("within"), message, help);
+    }
 }
 
 fn after(limits: &LimitsDefinition) -> After {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::check::World;
-use super::{Cap, CapPer, CapScope, CapWindow, Crossing, Source, Trigger};
+use super::{Cap, CapPer, CapScope, CapWindow, Channel, Crossing, Source, Trigger};
 use crate::id::{SlotId, TriggerId};
 use crate::limits::CONTACTS_MAX;
 use crate::model::locale_chain;
@@ -115,7 +115,7 @@ fn idle_caps(trigger: &Trigger) -> Vec<Conflict> {
             message: format!("cap {} of `{}` can never bind: {why}", at + 1, trigger.id),
             help: "leave it out, or make it tighter".to_owned(),
         };
-        if cap.max as usize > CONTACTS_MAX {
+        if cap.scope != CapScope::Global && cap.max as usize > CONTACTS_MAX {
             found.push(conflict(format!("of a home {CONTACTS_MAX} contacts are remembered, fewer than {}", cap.max)));
         } else if let Some(by) = trigger.caps.iter().position(|other| *other != *cap && is_tighter(other, cap)) {
             found.push(conflict(format!("cap {} is always reached first", by + 1)));
@@ -127,18 +127,27 @@ fn idle_caps(trigger: &Trigger) -> Vec<Conflict> {
 /// Whether whoever is within one cap is always within the other.
 fn is_tighter(one: &Cap, other: &Cap) -> bool {
     let counts_as_much = match (one.per, other.per) {
-        (CapPer::All | CapPer::Device, _) | (CapPer::Offer, CapPer::Offer) => true,
-        (CapPer::Offer, CapPer::Device | CapPer::All) => false,
+        (CapPer::All | CapPer::Channel(Channel::Device), CapPer::Offer | CapPer::All)
+        | (CapPer::Offer, CapPer::Offer)
+        | (CapPer::All, CapPer::Channel(_)) => true,
+        (CapPer::Channel(one), CapPer::Channel(other)) => one == other,
+        (CapPer::Channel(Channel::Webhook), CapPer::Offer | CapPer::All)
+        | (CapPer::Offer, CapPer::Channel(_) | CapPer::All) => false,
     };
     let sees_as_much = match (one.scope, other.scope) {
-        (CapScope::Household | CapScope::Profile, _) | (CapScope::Device, CapScope::Device) => true,
-        (CapScope::Device, CapScope::Household | CapScope::Profile) => false,
+        (CapScope::Global, _) | (CapScope::Device, CapScope::Device) => true,
+        (CapScope::Household | CapScope::Profile, CapScope::Household | CapScope::Profile | CapScope::Device) => true,
+        (CapScope::Device, CapScope::Household | CapScope::Profile)
+        | (CapScope::Household | CapScope::Profile | CapScope::Device, CapScope::Global) => false,
     };
     let lasts_as_long = match (one.window, other.window) {
         (CapWindow::Within(one), CapWindow::Within(other)) => one >= other,
         // A local day has 25 hours at most.
         (CapWindow::Within(one), CapWindow::EachDay) => one >= crate::time::Span::hours(25),
-        (CapWindow::EachDay, CapWindow::EachDay) => true,
+        // The day of all homes is the shop's, which need not be a home's.
+        (CapWindow::EachDay, CapWindow::EachDay) => {
+            (one.scope == CapScope::Global) == (other.scope == CapScope::Global)
+        }
         (CapWindow::EachDay, CapWindow::Within(_)) => false,
     };
     one.max <= other.max && counts_as_much && sees_as_much && lasts_as_long

@@ -88,10 +88,12 @@ written! {
         rearm: Amount,
         /// Whether a first report beyond the threshold fires.
         on_first: bool,
-        /// Whether it fires on values that are beyond when it is published.
+        /// Whether it fires on values that are beyond when it is published, home by home.
         on_activate: bool,
         /// That it is looked at for every message: asked of `changes` on a number.
         broad: bool,
+        /// Watches how fast the value rises or falls over so long, per hour, instead of the value.
+        trend_over: String,
         /// How long the value must stay.
         r#for: String,
         /// Fires when nothing came for so long while the device is connected.
@@ -220,15 +222,15 @@ written! {
     }
     /// A frequency cap.
     CapDefinition {
-        /// At most so many.
+        /// At most so many; 1000 of one home, 100 000 of all.
         max: u32,
-        /// `offer`, `channel:device` or `all`.
+        /// `offer`, `all`, `channel:device` or `channel:webhook`.
         per: String,
-        /// `household`, `profile` or `device`.
+        /// `household`, `profile`, `device`, or `global`: all homes of the retailer together.
         scope: String,
         /// In so much elapsed time.
         within: String,
-        /// `day`: the local calendar day.
+        /// `day`: the local calendar day, of all homes the retailer's.
         each: String,
     }
     /// Silence after an answer or an order.

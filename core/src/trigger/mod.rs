@@ -39,7 +39,7 @@ pub use on::{Count, Crossing, EdgeRule, ForecastField, Hour, Moment, On, Source}
 pub use problem::{NOT_SERVED_YET, Problem, ProblemReport, Severity};
 pub use quantity::{parse_quantity, quantity_text};
 pub use schema::file_schema;
-pub use set::{Concerned, IndexKey, TriggerSet, Watched};
+pub use set::{Concerned, IndexKey, Sharing, TriggerSet, Watched};
 pub use text::{HouseholdVars, PriceVars, ProductVars, ReducedVars, TextError, TextVars, Texts, money_text};
 
 /// One trigger of one retailer, checked and compiled.
@@ -128,6 +128,13 @@ impl Replenish {
         keep: 0,
         join: Span::ZERO,
     };
+}
+
+impl Trigger {
+    /// The caps that all homes share.
+    pub fn shared_caps(&self) -> impl Iterator<Item = &Cap> {
+        self.caps.iter().filter(|cap| cap.scope == CapScope::Global)
+    }
 }
 
 /// What a trigger proposes.
@@ -221,13 +228,22 @@ pub struct Cap {
     pub window: CapWindow,
 }
 
+/// A way to reach a home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// Its devices.
+    Device,
+    /// What a retailer's own system sends. Nothing goes there yet.
+    Webhook,
+}
+
 /// What a cap counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CapPer {
     /// Offers of this trigger.
     Offer,
-    /// Offers on devices, of any trigger.
-    Device,
+    /// Offers on a channel, of any trigger.
+    Channel(Channel),
     /// All offers.
     All,
 }
@@ -241,6 +257,8 @@ pub enum CapScope {
     Profile,
     /// This device's.
     Device,
+    /// Those of all homes of the retailer together.
+    Global,
 }
 
 /// The stretch of time of a cap.

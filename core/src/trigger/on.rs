@@ -17,6 +17,8 @@ pub struct On {
     pub models: Vec<ModelId>,
     /// What is watched.
     pub source: Source,
+    /// Whether values that are beyond when it goes live fire, by a sweep over the homes.
+    pub on_activate: bool,
 }
 
 /// What is watched.
@@ -26,6 +28,15 @@ pub enum Source {
     Telemetry {
         /// The field.
         field: FieldName,
+        /// Its edge.
+        edge: EdgeRule,
+    },
+    /// An edge of how fast a telemetry field rises or falls, in its unit per hour.
+    Trend {
+        /// The field.
+        field: FieldName,
+        /// Over this stretch of time.
+        over: Span,
         /// Its edge.
         edge: EdgeRule,
     },
@@ -184,6 +195,7 @@ impl On {
     pub fn edge(&self) -> Option<&EdgeRule> {
         match &self.source {
             Source::Telemetry { edge, .. }
+            | Source::Trend { edge, .. }
             | Source::Slot { edge, .. }
             | Source::Presence { edge }
             | Source::Context { edge, .. } => Some(edge),
@@ -199,6 +211,7 @@ impl On {
         match &self.source {
             Source::Slot { slot, .. } | Source::Forecast { slot, .. } => Some(slot),
             Source::Telemetry { .. }
+            | Source::Trend { .. }
             | Source::Presence { .. }
             | Source::Context { .. }
             | Source::Silence { .. }

@@ -24,6 +24,42 @@ pub fn parse_quantity(text: &str) -> Result<(f64, Option<Unit>), String> {
     }
 }
 
+/// In how much time an amount comes or goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Per {
+    /// In a minute.
+    Minute,
+    /// In an hour.
+    Hour,
+    /// In 24 hours.
+    Day,
+}
+
+impl Per {
+    /// By what an amount is multiplied to be that of an hour.
+    pub fn in_an_hour(self) -> f64 {
+        match self {
+            Per::Minute => 60.0,
+            Per::Hour => 1.0,
+            Per::Day => 1.0 / 24.0,
+        }
+    }
+}
+
+/// Reads an amount with or without its unit and, where one follows, the time that it takes: `-1 °C/h`.
+pub fn parse_rate(text: &str) -> Result<(f64, Option<Unit>, Option<Per>), String> {
+    let Some((amount, per)) = text.split_once('/') else {
+        return parse_quantity(text).map(|(number, unit)| (number, unit, None));
+    };
+    let per = match per.trim() {
+        "min" => Per::Minute,
+        "h" => Per::Hour,
+        "d" => Per::Day,
+        other => return Err(format!("`/{}` is not a time here; write `/min`, `/h` or `/d`", shown(other))),
+    };
+    parse_quantity(amount).map(|(number, unit)| (number, unit, Some(per)))
+}
+
 /// An amount as people read it: `612 h`, `16.4 °C`, `48` for counts.
 pub fn quantity_text(number: f64, unit: Option<Unit>) -> String {
     // Two decimals are more than any text for people needs; adding 0.0 turns -0 into 0.
@@ -51,6 +87,17 @@ mod tests {
         assert_eq!(parse_quantity("-4.5").unwrap(), (-4.5, None));
         for bad in ["", "h", "1.2.3 h", "12 hours", "NaN", "1e400", "∞ h"] {
             assert!(parse_quantity(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_an_amount_in_a_minute_an_hour_or_a_day() {
+        assert_eq!(parse_rate("-1 °C/h").unwrap(), (-1.0, Some(Unit::Celsius), Some(Per::Hour)));
+        assert_eq!(parse_rate("0.5 / min").unwrap(), (0.5, None, Some(Per::Minute)));
+        assert_eq!(parse_rate("24 W/d").unwrap().2.unwrap().in_an_hour() * 24.0, 1.0);
+        assert_eq!(parse_rate("17 °C").unwrap(), (17.0, Some(Unit::Celsius), None));
+        for bad in ["1 °C/s", "1/h/h", "/h", "1 °C/"] {
+            assert!(parse_rate(bad).is_err(), "{bad}");
         }
     }
 

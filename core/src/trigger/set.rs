@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Crossing, EdgeRule, Moment, On, Source, Trigger};
+use super::{CapPer, CapWindow, Crossing, EdgeRule, Moment, On, Source, Trigger};
 use crate::id::{FieldName, KindId, ModelId, RetailerId, SlotId, TriggerId};
 use crate::model::Value;
+use crate::time::Span;
 
 /// All live triggers, indexed by what wakes them. A clone shares the index.
 #[derive(Debug, Clone, Default)]
@@ -32,11 +33,22 @@ pub struct Concerned<'a> {
     pub model: &'a ModelId,
 }
 
+/// What of a retailer's sends is noted, for caps that all homes share.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sharing {
+    /// Those of every trigger; else only of those that have such a cap.
+    pub all: bool,
+    /// The longest stretch of time that such a cap counts.
+    pub longest: Span,
+}
+
 /// A value that triggers may watch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Watched<'w> {
     /// A telemetry field.
     Telemetry(&'w FieldName),
+    /// How fast a telemetry field rises or falls over a stretch of time.
+    Trend(&'w FieldName, Span),
     /// A field of a slot.
     Slot(&'w SlotId, &'w FieldName),
     /// The device's presence.
@@ -55,6 +67,10 @@ struct Index {
     awaits_moments: bool,
     /// Whether any watches a forecast.
     foresees: bool,
+    /// Whether any watches a trend.
+    follows_trends: bool,
+    /// Retailers whose homes share caps.
+    sharing: BTreeMap<RetailerId, Sharing>,
     /// Triggers of all retailers that need no link.
     of_anyone: Watchers,
     /// The same by their ids; of two retailers' with the same id the first one's.
@@ -72,6 +88,7 @@ struct Watchers {
 #[derive(Debug, Default)]
 struct Fields {
     telemetry: BTreeMap<FieldName, Watch>,
+    trends: BTreeMap<FieldName, BTreeMap<Span, Watch>>,
     slots: BTreeMap<SlotId, BTreeMap<FieldName, Watch>>,
     presence: Watch,
     context: BTreeMap<FieldName, Watch>,
@@ -96,6 +113,15 @@ struct Watch {
     on_first: Vec<Arc<Trigger>>,
 }
 
+/// Slices that one step may cross: by level, by value and at every change, of model, kind and any device.
+const SLICES_MAX: usize = 9;
+
+/// What a step crosses, slice by slice: found before anything is gone through.
+struct Found<'a> {
+    slices: [&'a [Arc<Trigger>]; SLICES_MAX],
+    len: usize,
+}
+
 /// Triggers by a number, ascending; the numbers by themselves, so that a search touches little memory.
 #[derive(Debug, Default)]
 struct Sorted {
@@ -113,6 +139,8 @@ impl TriggerSet {
             index.listens |= matches!(trigger.on.source, Source::Silence { .. } | Source::Schedule(_));
             index.foresees |= matches!(trigger.on.source, Source::Forecast { .. });
             index.awaits_moments |= matches!(trigger.on.source, Source::Moment(_));
+            index.share(trigger);
+            index.follows_trends |= matches!(trigger.on.source, Source::Trend { .. });
             index.of_retailer.entry(trigger.retailer.clone()).or_default().add(trigger);
             if !trigger.link_required {
                 index.of_anyone.add(trigger);
@@ -160,6 +188,10 @@ impl TriggerSet {
     pub fn on_event<'a>(&'a self, device: Concerned<'a>, r#type: &'a str) -> impl Iterator<Item = &'a Arc<Trigger>> {
         self.about(device, move |fields| fields.events.get(r#type).map(Vec::as_slice))
     }
+    /// Whether homes of a retailer share caps, and how.
+    pub fn sharing(&self, retailer: &RetailerId) -> Option<Sharing> {
+        self.index.sharing.get(retailer).copied()
+    }
     /// Whether there is any trigger that waits for a moment.
     pub fn awaits_moments(&self) -> bool {
         self.index.awaits_moments
@@ -167,6 +199,14 @@ impl TriggerSet {
     /// The triggers that wait for a moment.
     pub fn at_moment<'a>(&'a self, device: Concerned<'a>, moment: Moment) -> impl Iterator<Item = &'a Arc<Trigger>> {
         self.about(device, move |fields| fields.moments.get(&moment).map(Vec::as_slice))
+    }
+    /// Whether there is any trigger that watches a trend.
+    pub fn follows_trends(&self) -> bool {
+        self.index.follows_trends
+    }
+    /// The stretches of time over which triggers watch the trend of a field; one may come twice.
+    pub fn trends<'a>(&'a self, device: Concerned<'a>, field: &'a FieldName) -> impl Iterator<Item = Span> + 'a {
+        self.fields(device).filter_map(move |fields| fields.trends.get(field)).flat_map(|overs| overs.keys().copied())
     }
     /// Whether there is any trigger that listens for silence or waits for an hour.
     pub fn listens(&self) -> bool {
@@ -201,10 +241,21 @@ impl TriggerSet {
         previous: Option<&'a Value>,
         value: &'a Value,
     ) -> impl Iterator<Item = &'a Arc<Trigger>> {
-        self.fields(device)
-            .filter_map(move |fields| fields.watch(watched))
-            .flat_map(move |watch| watch.crossed(previous, value))
-            .filter(move |trigger| trigger.on.covers(device.kind, device.model))
+        let mut found = Found { slices: [&[]; SLICES_MAX], len: 0 };
+        if previous != Some(value)
+            && let Some(watchers) = self.watchers(device)
+        {
+            let all = [watchers.of_model.get(device.model), watchers.of_kind.get(device.kind), Some(&watchers.of_any)];
+            for watch in all.into_iter().flatten().filter_map(|fields| fields.watch(watched)) {
+                watch.crossed(previous, value, &mut found);
+            }
+        }
+        let is_first = previous.is_none();
+        let fires = move |trigger: &&Arc<Trigger>| {
+            let is_beyond = || trigger.on.edge().is_some_and(|edge| edge.crossing.beyond(value));
+            (!is_first || is_beyond()) && trigger.on.covers(device.kind, device.model)
+        };
+        found.slices.into_iter().take(found.len).flatten().filter(fires)
     }
 
     fn about<'a>(
@@ -215,16 +266,32 @@ impl TriggerSet {
         self.fields(device).filter_map(of).flatten().filter(move |trigger| trigger.on.covers(device.kind, device.model))
     }
     fn fields<'a>(&'a self, device: Concerned<'a>) -> impl Iterator<Item = &'a Fields> {
-        let watchers = match device.retailer {
-            Some(retailer) => self.index.of_retailer.get(retailer),
-            None => Some(&self.index.of_anyone),
-        };
-        watchers
+        self.watchers(device)
             .into_iter()
             .flat_map(move |watchers| {
                 [watchers.of_model.get(device.model), watchers.of_kind.get(device.kind), Some(&watchers.of_any)]
             })
             .flatten()
+    }
+    fn watchers(&self, device: Concerned<'_>) -> Option<&Watchers> {
+        match device.retailer {
+            Some(retailer) => self.index.of_retailer.get(retailer),
+            None => Some(&self.index.of_anyone),
+        }
+    }
+}
+
+impl Index {
+    fn share(&mut self, trigger: &Trigger) {
+        for cap in trigger.shared_caps() {
+            let sharing = self.sharing.entry(trigger.retailer.clone()).or_default();
+            sharing.all |= cap.per != CapPer::Offer;
+            sharing.longest = sharing.longest.max(match cap.window {
+                CapWindow::Within(window) => window,
+                // A local day has 25 hours at most.
+                CapWindow::EachDay => Span::hours(25),
+            });
+        }
     }
 }
 
@@ -244,6 +311,9 @@ impl Fields {
     fn add(&mut self, trigger: &Arc<Trigger>) {
         match &trigger.on.source {
             Source::Telemetry { field, edge } => self.telemetry.entry(field.clone()).or_default().add(trigger, edge),
+            Source::Trend { field, over, edge } => {
+                self.trends.entry(field.clone()).or_default().entry(*over).or_default().add(trigger, edge);
+            }
             Source::Slot { slot, field, edge } => {
                 self.slots.entry(slot.clone()).or_default().entry(field.clone()).or_default().add(trigger, edge);
             }
@@ -261,6 +331,7 @@ impl Fields {
     fn watch(&self, watched: Watched<'_>) -> Option<&Watch> {
         match watched {
             Watched::Telemetry(field) => self.telemetry.get(field),
+            Watched::Trend(field, over) => self.trends.get(field)?.get(&over),
             Watched::Slot(slot, field) => self.slots.get(slot)?.get(field),
             Watched::Presence => Some(&self.presence),
             Watched::Context(name) => self.context.get(name),
@@ -285,33 +356,41 @@ impl Watch {
             Crossing::Changes => self.changes.push(trigger.clone()),
         }
     }
-    /// The triggers that a step from `previous` to `value` crosses.
-    fn crossed<'a>(&'a self, previous: Option<&Value>, value: &'a Value) -> impl Iterator<Item = &'a Arc<Trigger>> {
-        const NONE: &[Arc<Trigger>] = &[];
-        let (mut level, mut became, mut changed, mut first) = (NONE, NONE, NONE, NONE);
-        match previous {
-            None => first = &self.on_first,
-            Some(previous) if previous == value => {}
-            Some(previous) => {
-                changed = &self.changes;
-                became = match value {
-                    Value::Number(x) => self.becomes_number.between(|n| n < *x, |n| n <= *x),
-                    Value::Text(text) => self.becomes_text.get(text).map_or(NONE, Vec::as_slice),
-                    Value::Bool(b) => &self.becomes_bool[usize::from(*b)],
-                };
-                if let (Value::Number(before), Value::Number(after)) = (previous, value) {
-                    level = if after < before {
-                        // From at or above the threshold to below it: after < threshold <= before.
-                        self.falls_below.between(|n| n <= *after, |n| n <= *before)
-                    } else {
-                        // From at or below the threshold to above it: before <= threshold < after.
-                        self.rises_above.between(|n| n < *before, |n| n < *after)
-                    };
-                }
+    /// The triggers that a step from `previous` to another `value` may cross: of those that fire on a
+    /// first report, all.
+    #[inline]
+    fn crossed<'a>(&'a self, previous: Option<&Value>, value: &Value, found: &mut Found<'a>) {
+        let Some(previous) = previous else { return found.add(&self.on_first) };
+        found.add(&self.changes);
+        match (previous, value) {
+            (Value::Number(before), Value::Number(after)) if after < before => {
+                // From at or above the threshold to below it: after < threshold <= before.
+                found.add(self.falls_below.between(|n| n <= *after, |n| n <= *before));
             }
+            (Value::Number(before), Value::Number(after)) => {
+                // From at or below the threshold to above it: before <= threshold < after.
+                found.add(self.rises_above.between(|n| n < *before, |n| n < *after));
+            }
+            _ => {}
         }
-        let first = first.iter().filter(move |trigger| trigger.on.edge().is_some_and(|e| e.crossing.beyond(value)));
-        level.iter().chain(became).chain(changed).chain(first)
+        match value {
+            Value::Number(x) => found.add(self.becomes_number.between(|n| n < *x, |n| n <= *x)),
+            Value::Text(text) => found.add(self.becomes_text.get(text).map_or(&[], Vec::as_slice)),
+            Value::Bool(b) => found.add(&self.becomes_bool[usize::from(*b)]),
+        }
+    }
+}
+
+impl<'a> Found<'a> {
+    #[inline]
+    fn add(&mut self, slice: &'a [Arc<Trigger>]) {
+        // Nearly every message crosses nothing: then there is nothing to go through.
+        if !slice.is_empty()
+            && let Some(place) = self.slices.get_mut(self.len)
+        {
+            *place = slice;
+            self.len += 1;
+        }
     }
 }
 
@@ -323,6 +402,9 @@ impl Sorted {
     }
     /// The triggers after all numbers that `before` takes, up to those that `upto` takes.
     fn between(&self, before: impl Fn(f64) -> bool, upto: impl Fn(f64) -> bool) -> &[Arc<Trigger>] {
+        if self.numbers.is_empty() {
+            return &[];
+        }
         let from = self.numbers.partition_point(|number| before(*number));
         // A step crosses few thresholds, so its end is near its beginning.
         let crossed = self.numbers[from..].iter().take_while(|number| upto(**number)).count();
@@ -345,6 +427,7 @@ impl On {
     pub fn key(&self) -> IndexKey {
         let what = match &self.source {
             Source::Telemetry { field, .. } => format!("telemetry {field}"),
+            Source::Trend { field, over, .. } => format!("trend of {field} per hour over {over}"),
             Source::Slot { slot, field, .. } => format!("slot {slot} {field}"),
             Source::Presence { .. } => "presence".to_owned(),
             Source::Context { name, .. } => format!("context {name}"),

@@ -6,8 +6,9 @@
 use super::condition::WEEKDAYS;
 use super::nearest::suggestion;
 use super::problem::NOT_SERVED_YET;
-use super::quantity::parse_quantity;
+use super::quantity::parse_rate;
 use super::tree::{Branch, Findings, Tree, pointer_part};
+use crate::budget::SHARED_CAP_MAX;
 use crate::id::{FieldName, KindId, ModelId, NameError, PlacementId, PoolId, ProductId, SlotId, TriggerId};
 use crate::limits::TIMES_COUNTED_MAX;
 use crate::model::Purpose;
@@ -116,6 +117,15 @@ fn channel(text: &str) -> Result<(), String> {
         _ => Err(format!("`{}` is not a channel; write `device:<placement>`", shown(text))),
     }
 }
+/// What a cap counts: a trigger's offers, all, or those on a channel.
+fn cap_per(text: &str) -> Result<(), String> {
+    let known = ["offer", "all", "channel:device", "channel:webhook"];
+    if known.contains(&text) {
+        return Ok(());
+    }
+    let help = suggestion(text, known).unwrap_or_else(|| format!("write one of {}", known.join(", ")));
+    Err(format!("a cap does not count per `{}`; {help}", shown(text)))
+}
 fn locale(text: &str) -> Result<(), String> {
     let mut parts = text.split(['-', '_']);
     let language = parts.next().unwrap_or_default();
@@ -187,6 +197,7 @@ const ON: Shape = Shape::Table(&[
     key("on_first", Shape::Bool),
     key("on_activate", Shape::Bool),
     key("broad", Shape::Bool),
+    key("trend_over", DURATION),
     key("for", DURATION),
     key("absent_for", DURATION),
     key("count", Shape::Whole(2, TIMES_COUNTED_MAX)),
@@ -260,9 +271,9 @@ const LIMITS: Shape = Shape::Table(&[
         "caps",
         Shape::List(
             &Shape::Table(&[
-                key("max", Shape::Whole(1, 1_000)).required(),
-                key("per", Shape::OneOf(&["offer", "channel:device", "all"])),
-                key("scope", Shape::OneOf(&["household", "profile", "device"])),
+                key("max", Shape::Whole(1, SHARED_CAP_MAX)).required(),
+                key("per", Shape::Read(cap_per)),
+                key("scope", Shape::OneOf(&["household", "profile", "device", "global"])),
                 key("within", DURATION),
                 key("each", Shape::OneOf(&["day"])),
             ]),
@@ -428,7 +439,7 @@ impl Shape {
                     self.outside(x, pointer, findings)
                 }
             }
-            (Shape::Amount, Branch::Text(text)) => match parse_quantity(text) {
+            (Shape::Amount, Branch::Text(text)) => match parse_rate(text) {
                 Ok(_) => Some(tree.to_json()),
                 Err(message) => {
                     findings.error("trigger.value", pointer, message, None);

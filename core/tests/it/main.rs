@@ -1,6 +1,7 @@
 //! Stories and laws of the rules, on virtual time.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod activation;
 mod budgets;
 mod by_time;
 mod clock_jumps;
@@ -17,8 +18,10 @@ mod records;
 mod replenish;
 mod reports;
 mod semantics;
+mod shared_caps;
 mod supply;
 mod transcript;
+mod trends;
 mod triggers;
 mod uplift;
 mod world;

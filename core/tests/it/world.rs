@@ -210,6 +210,10 @@ impl World {
                 Effect::DropAll { device } => self.said.retain(|(to, _)| *to != device),
                 Effect::Disconnect { .. } => {}
                 Effect::GiveBack { retailer, drawn, .. } => self.draws.get_mut().give_back(&retailer, &drawn),
+                Effect::Unsent { retailer, trigger, offer, at } => {
+                    let sent = hearthway_core::budget::Sent { at, offer };
+                    self.draws.get_mut().sends.give_back(&retailer, &trigger, &sent);
+                }
                 Effect::Move { id: move_id, to, device, join } => {
                     self.routes.insert(device.key.clone(), to);
                     let arrive = Command::Arrive { id: move_id, from: id, device: device.clone(), join };

@@ -158,3 +158,23 @@ fn a_case_with_too_many_deadlines_in_its_time_says_so_instead_of_ending_early() 
     let outcomes = outcomes(text.to_owned());
     assert!(outcomes[0].differences[0].contains("more than 1000 deadlines"), "{:#?}", outcomes[0]);
 }
+
+#[test]
+fn a_case_about_a_trend_gives_its_readings_in_one_batch() {
+    let case = |last: i32| {
+        let samples: Vec<String> = (0..14)
+            .map(|n| format!("{{ ago = \"{} min\", temperature = {} }}", 130 - n * 10, if n < 8 { 20 } else { last }))
+            .collect();
+        format!(
+            "[[trigger]]\nid = \"t\"\nkind = \"tip\"\n[trigger.on]\nevent = \"telemetry\"\ndevice = {{ kind = \"thermostat\" }}\n\
+             field = \"temperature\"\ntrend_over = \"2h\"\nfalls_below = \"-1 °C/h\"\n[trigger.offer.text.fr]\ntitle = \"a\"\nbody = \"b\"\n\
+             [[trigger.test]]\nname = \"c\"\ninput = {{ telemetry = [{}] }}\nexpect = {{ send = true }}\n",
+            samples.join(", ")
+        )
+    };
+    let (falls, stands) = (outcomes(case(15)), outcomes(case(20)));
+    assert!(falls[0].passed(), "{:#?}", falls[0]);
+    assert!(!stands[0].passed(), "{:#?}", stands[0]);
+    let unsaid = outcomes(case(15).replace("ago = \"30 min\", ", ""));
+    assert_eq!(unsaid[0].differences, ["sample 11 of the batch needs `ago`, such as `ago = \"10 min\"`"]);
+}

@@ -176,7 +176,6 @@ fn each_mistake_is_told_at_its_key() {
 #[test]
 fn what_is_not_served_yet_is_refused_and_never_silently_ignored() {
     for (on, rest) in [
-        ("on_activate = true", ""),
         ("", "[trigger.offer.sellers]\nmax_alternatives = 2"),
         ("", "[trigger.channel]\norder = [\"device:home.card\", \"webhook:app_push\"]"),
         ("", "[trigger.channel]\nfallback = { if_not = \"shown\", after = \"24h\" }"),
@@ -390,6 +389,95 @@ fn a_cap_with_a_wrong_duration_is_told_once() {
     let codes = |text: &str| told(text).into_iter().map(|(code, _)| code).collect::<Vec<_>>();
     assert_eq!(codes(&cap(", within = \"21 moons\"")), ["trigger.value"]);
     assert_eq!(codes(&cap("")), ["trigger.cap"]);
+}
+
+#[test]
+fn a_cap_that_cannot_be_counted_is_told_and_one_that_counts_nothing_yet_is_warned_of() {
+    let cap = |cap: &str| problems(&with(WARM, &format!("[trigger.limits]\ncaps = [{{ {cap} }}]")));
+    for (written, code, said) in [
+        ("max = 1001, within = \"1d\"", "trigger.value", "at most 1000 of one home"),
+        ("max = 100001, scope = \"global\", within = \"1d\"", "trigger.value", "from 1 to 100000"),
+        ("max = 9, scope = \"global\", within = \"32d\"", "trigger.value", "over 31 d at most"),
+        ("max = 9, scope = \"globe\", within = \"1d\"", "trigger.value", "`device`, `global`"),
+        ("max = 9, per = \"channel:phone\", within = \"1d\"", "trigger.value", "does not count per `channel:phone`"),
+        ("max = 9, per = \"channel:devise\", within = \"1d\"", "trigger.value", "channel:device"),
+    ] {
+        let found = cap(written);
+        let told = found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(
+            found.iter().any(|problem| problem.code == code && problem.is_error()) && told.contains(said),
+            "{told}"
+        );
+    }
+    let found = cap("max = 9, per = \"channel:webhook\", within = \"1d\"");
+    assert_eq!(
+        found.iter().map(|problem| (problem.code, problem.is_error())).collect::<Vec<_>>(),
+        [("trigger.no_effect", false)]
+    );
+    assert_eq!(cap("max = 100000, per = \"all\", scope = \"global\", within = \"31d\""), []);
+    let channel = told(&with("event = \"channel\"\ntype = \"visit\"", ""));
+    assert_eq!(
+        channel,
+        [("trigger.not_served_yet", Some("what becomes of an order wakes by `event = \"order\"`".to_owned()))]
+    );
+}
+
+#[test]
+fn what_cannot_stand_beyond_anything_is_no_matter_of_going_live() {
+    let on = |on: &str| {
+        told(&with(&format!("{on}\non_activate = true"), "")).into_iter().map(|(code, _)| code).collect::<Vec<_>>()
+    };
+    let temperature = "event = \"telemetry\"\nfield = \"temperature\"";
+    for misplaced in [
+        format!("{temperature}\nchanges = true\nbroad = true"),
+        format!("{temperature}\nrises_above = 20\ncount = 3\nwithin = \"1d\""),
+        "event = \"telemetry\"\nabsent_for = \"1h\"".to_owned(),
+        "event = \"event\"\ntype = \"error\"".to_owned(),
+        "event = \"schedule\"\nat = \"18:30\"".to_owned(),
+    ] {
+        assert_eq!(on(&misplaced), ["trigger.no_effect"], "{misplaced}");
+    }
+    for sound in
+        [WARM.to_owned(), format!("{WARM}\nfor = \"1h\""), "event = \"presence\"\nbecomes = \"lost\"".to_owned()]
+    {
+        assert_eq!(on(&sound), [""; 0], "{sound}");
+    }
+}
+
+#[test]
+fn a_trend_that_cannot_be_is_told_with_its_place() {
+    let on = |more: &str| with(&format!("event = \"telemetry\"\nfield = \"temperature\"\n{more}"), "");
+    for (more, code, said) in [
+        ("falls_below = \"-1 °C/h\"", "trigger.unit", "this is so much in so much time"),
+        ("trend_over = \"2h\"\nfalls_below = \"-1 °C\"", "trigger.unit", "write it as `-1 °C/h`"),
+        ("trend_over = \"2h\"\nfalls_below = \"-1 h/h\"", "trigger.unit", "write it as `-1 °C/h`"),
+        ("trend_over = \"2h\"\nfalls_below = \"-1 °C/s\"", "trigger.value", "write `/min`, `/h` or `/d`"),
+        ("trend_over = \"2h\"\nbecomes = -1", "trigger.no_effect", "a trend falls below or rises above"),
+        ("trend_over = \"1 min\"\nfalls_below = -1", "trigger.value", "over 4 min to 35 d"),
+        ("trend_over = \"2h\"\nfalls_below = -1\nrearm = \"-2 °C/h\"", "trigger.value", "at or above"),
+        ("trend_over = \"2h\"\nfalls_below = -1\nbroad = true", "trigger.no_effect", "thresholds are indexed"),
+    ] {
+        let found = problems(&on(more));
+        let told = found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(found.iter().any(|problem| problem.code == code) && told.contains(said), "{more}\n{told}");
+    }
+    let words = with("event = \"telemetry\"\nfield = \"mode\"\ntrend_over = \"2h\"\nfalls_below = 1", "");
+    assert!(problems(&words)[0].message.contains("only a number rises and falls"));
+    let slot = "event = \"slot\"\nslot = \"air_filter\"\nfield = \"used\"\nrises_above = 600\ntrend_over = \"2h\"";
+    assert_eq!(problems(&with(slot, ""))[0].code, "trigger.no_effect");
+    assert_eq!(problems(&on("trend_over = \"2h\"\nfalls_below = \"-24 °C/d\"\nrearm = \"0 °C/h\"")), []);
+}
+
+#[test]
+fn a_trend_is_found_by_its_field_its_time_and_its_threshold_per_hour() {
+    let rules = rules();
+    let text =
+        with("event = \"telemetry\"\nfield = \"temperature\"\ntrend_over = \"2h\"\nfalls_below = \"-36 °C/d\"", "");
+    let checked = check(&[SourceFile { name: "t.toml".into(), text }], &world(&rules));
+    let on = &checked.triggers[0].on;
+    let key = "trend of temperature per hour over 2 h of kind thermostat, sorted: falls below -1.5";
+    assert_eq!(on.key().to_string(), key);
+    assert_eq!(on.edge().unwrap().crossing, Crossing::FallsBelow { threshold: -1.5, rearm: -0.75 });
 }
 
 #[test]

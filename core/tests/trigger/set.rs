@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hearthway_core::id::{FieldName, KindId, ModelId, RetailerId, SlotId, TriggerId};
 use hearthway_core::model::Value;
 use hearthway_core::rules::RuleSet;
+use hearthway_core::time::Span;
 use hearthway_core::trigger::{Concerned, Crossing, Moment, Source, Trigger, TriggerSet, Watched, World, compile_json};
 use proptest::prelude::*;
 use serde_json::json;
@@ -81,6 +82,7 @@ fn an_id_that_a_prospect_remembers_is_a_trigger_that_needs_no_link() {
 fn crosses(trigger: &Trigger, watched: Watched<'_>, previous: Option<&Value>, value: &Value) -> bool {
     let edge = match (&trigger.on.source, watched) {
         (Source::Telemetry { field, edge }, Watched::Telemetry(wanted)) if field == wanted => edge,
+        (Source::Trend { field, over, edge }, Watched::Trend(wanted, of)) if field == wanted && *over == of => edge,
         (Source::Slot { slot, field, edge }, Watched::Slot(at, wanted)) if slot == at && field == wanted => edge,
         (Source::Presence { edge }, Watched::Presence) => edge,
         (Source::Context { name, edge }, Watched::Context(wanted)) if name.as_str() == wanted => edge,
@@ -111,26 +113,27 @@ fn on(what: u8, crossing: u8, threshold: i8, on_first: bool, device: u8) -> serd
         json!({"kind": ["thermostat", "coffee_machine"]}),
     ][usize::from(device % 4)]
     .clone();
-    let on = match what % 6 {
+    let on = match what % 7 {
         0 => json!({"event": "telemetry", "field": "temperature"}),
         1 => json!({"event": "telemetry", "field": "mode"}),
         2 => json!({"event": "telemetry", "field": "window_open"}),
         3 => json!({"event": "slot", "slot": "air_filter", "field": "remaining"}),
         4 => json!({"event": "presence"}),
-        _ => json!({"event": "context", "field": "tariff"}),
+        5 => json!({"event": "context", "field": "tariff"}),
+        _ => json!({"event": "telemetry", "field": "temperature", "trend_over": if on_first { "2h" } else { "6h" }}),
     };
-    let number = if what % 6 == 3 { json!(f64::from(threshold) + 20.0) } else { json!(threshold) };
-    let value = match what % 6 {
-        0 | 3 => number.clone(),
+    let number = if what % 7 == 3 { json!(f64::from(threshold) + 20.0) } else { json!(threshold) };
+    let value = match what % 7 {
+        0 | 3 | 6 => number.clone(),
         1 => json!(if threshold < 0 { "off" } else { "heat" }),
         2 => json!(threshold < 0),
         4 => json!(if threshold < 0 { "online" } else { "lost" }),
         _ => [json!("low"), json!("high"), json!(true), number.clone()][usize::from(threshold.unsigned_abs() % 4)]
             .clone(),
     };
-    let (key, value) = match (crossing % 4, what % 6) {
-        (0, 0 | 3 | 5) => ("falls_below", number),
-        (1, 0 | 3 | 5) => ("rises_above", number),
+    let (key, value) = match (crossing % 4, what % 7) {
+        (0, 0 | 3 | 5 | 6) => ("falls_below", number),
+        (1, 0 | 3 | 5) | (_, 6) => ("rises_above", number),
         (2, _) => ("changes", json!(true)),
         _ => ("becomes", value),
     };
@@ -148,8 +151,8 @@ fn on(what: u8, crossing: u8, threshold: i8, on_first: bool, device: u8) -> serd
 /// A random value of what is watched.
 fn value(what: u8, n: i8) -> Value {
     let text = |text: &str| Value::Text(text.into());
-    match what % 6 {
-        0 => Value::Number(n.into()),
+    match what % 7 {
+        0 | 6 => Value::Number(n.into()),
         1 => text(if n < 0 { "off" } else { "heat" }),
         2 => Value::Bool(n < 0),
         3 => Value::Number(f64::from(n) + 20.0),
@@ -183,7 +186,8 @@ proptest! {
                 Watched::Slot(&slot, &remaining),
                 Watched::Presence,
                 Watched::Context("tariff"),
-            ][usize::from(what % 6)];
+                Watched::Trend(&temperature, Span::hours(if device < 2 { 2 } else { 6 })),
+            ][usize::from(what % 7)];
             let (kind, model) = if device % 2 == 0 { (&thermostat, &th_200) } else { (&coffee_machine, &cm_300) };
             let asked = Concerned { retailer: (device < 2).then_some(&shop), kind, model };
             let (previous, next) = (previous.map(|n| value(what, n)), value(what, next));

@@ -194,6 +194,9 @@ mod tests {
         fn items(&self, after: Option<Mark>, limit: usize) -> Result<crate::store::AllItems, StoreError> {
             self.0.items(after, limit)
         }
+        fn divide_logs(&self, keep_from: Option<Mark>) -> Result<Mark, StoreError> {
+            self.0.divide_logs(keep_from)
+        }
         fn health(&self) -> Result<(), StoreError> {
             Ok(())
         }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hearthway_core::budget::AllDrawn;
+use hearthway_core::budget::{AllDrawn, Sent};
 use hearthway_core::decision::{Change, Decision, Effect};
 use hearthway_core::id::{HouseholdId, InputId, OrderId};
 use hearthway_core::input::{Input, Sender, What};
@@ -146,6 +146,10 @@ impl<'p> Rerun<'p> {
                 && self.drew.remove(order)
             {
                 self.draws.borrow_mut().give_back(retailer, drawn);
+            }
+            if let Effect::Unsent { retailer, trigger, offer, at } = effect {
+                let sent = Sent { at: *at, offer: *offer };
+                self.draws.borrow_mut().sends.give_back(retailer, trigger, &sent);
             }
         }
     }

@@ -265,3 +265,117 @@ fn the_log_says_what_was_left_and_decides_the_same_again() {
     let draws: Vec<_> = answers.into_iter().filter(|answer| matches!(answer, Draw(_))).collect();
     assert_eq!(draws, [Draw(true), Draw(false), Draw(false)]);
 }
+
+fn street_under_a_cap(max: usize, homes: usize) -> (Street, Vec<DeviceKey>) {
+    let cap =
+        format!("[trigger.limits]\ncaps = [{{ max = {max}, per = \"offer\", scope = \"global\", within = \"7d\" }}]");
+    let street = Street::of(worn("", "{{ product.name }}", &cap));
+    let devices = (0..homes).map(|n| street.moves_in(n)).collect();
+    (street, devices)
+}
+
+fn sent(street: &Street) -> u32 {
+    let cap =
+        hearthway_core::budget::SharedCap { max: 0, own_only: true, from: Timestamp(0), until: Timestamp(i64::MAX) };
+    street.home.engine.sent(&shop(), &TriggerId::new("filter-worn").unwrap(), &cap)
+}
+
+#[test]
+fn the_last_place_under_a_cap_of_all_homes_is_taken_when_it_is_granted_and_outlives_a_start() {
+    let (mut street, devices) = street_under_a_cap(2, 4);
+    devices[..3].iter().for_each(|device| street.wears(device));
+    assert_eq!(sent(&street), 2, "nothing is written yet");
+    street.home.settle();
+    assert_eq!(devices.iter().filter(|device| street.offer_of(device).is_some()).count(), 2);
+    assert_eq!(street.home.count(&keys::all_sent()), 2);
+    street.again();
+    assert_eq!(sent(&street), 2);
+    assert!(street.wears_out(&devices[3]).is_none());
+    for device in &devices {
+        let household = street.home.engine.route(device).unwrap().household;
+        assert_eq!(street.home.engine.replay(household).unwrap().differences, []);
+    }
+}
+
+#[test]
+fn a_send_whose_commit_failed_is_none_and_one_that_a_lying_store_kept_is_one() {
+    for (lies, left) in [(false, 0), (true, 1)] {
+        let (mut street, devices) = street_under_a_cap(1, 2);
+        street.wears(&devices[0]);
+        let fails = if lies { &street.home.store.lies } else { &street.home.store.fails };
+        fails.store(true, Ordering::Relaxed);
+        street.home.engine.step_writer();
+        fails.store(false, Ordering::Relaxed);
+        assert_eq!(sent(&street), left, "lies: {lies}");
+        assert_eq!(street.wears_out(&devices[1]).is_some(), left == 0);
+        street.again();
+        assert_eq!(sent(&street), 1);
+    }
+}
+
+#[test]
+fn an_offer_that_ends_unseen_gives_its_place_back_when_that_is_on_disk() {
+    let (mut street, devices) = street_under_a_cap(1, 2);
+    let offer = street.wears_out(&devices[0]).unwrap().id;
+    let outcome = street.home.command(&devices[0], Command::WithdrawOffer { offer, reason: "test".into() });
+    street.home.decide_all();
+    assert_eq!(sent(&street), 1, "the end may still fail");
+    street.home.settle();
+    assert!(matches!(taken(outcome), Outcome::Committed(Ok(_))));
+    assert_eq!((sent(&street), street.home.count(&keys::all_sent())), (0, 0));
+    assert!(street.wears_out(&devices[1]).is_some());
+    street.again();
+    assert_eq!(sent(&street), 1);
+}
+
+#[tokio::test]
+async fn a_cap_of_a_year_counts_what_the_log_no_longer_knows() {
+    let cap = "[trigger.limits]\ncaps = [{ max = 1, per = \"offer\", scope = \"household\", within = \"365d\" }]";
+    let mut street = Street::of(worn("", "{{ product.name }}", cap));
+    let device = street.moves_in(0);
+    let household = street.home.engine.route(&device).unwrap().household;
+    let offer = street.wears_out(&device).unwrap().id;
+    let shown = format!(r#"{{"body":{{"offer":"{offer}","rev":1,"state":"shown"}}}}"#);
+    let shown = hearthway_core::wire::decode(&format!("chan/v1/{device}/up/offer/receipt"), shown.as_bytes()).unwrap();
+    street.home.say(&device, "shown", shown.message);
+    street.home.settle();
+    let oldest = |street: &Street| street.home.log(household).iter().map(|row| row.input.received_at).min().unwrap();
+    let first = oldest(&street);
+    // Three hundred days, of which thirty are kept: the clock is looked at once a day.
+    for day in 0..300 {
+        street.home.turn_clock(Span::days(1));
+        street.home.say(&device, &format!("t-{day}"), temperature(20.0));
+        street.home.settle();
+        let (engine, done) = (street.home.engine.clone(), std::sync::atomic::AtomicBool::new(false));
+        let aging = async {
+            engine.age_log(Span::days(30)).await.unwrap();
+            done.store(true, Ordering::Relaxed);
+        };
+        // Nobody but the test moves the writer.
+        let moving = async {
+            while !done.load(Ordering::Relaxed) {
+                street.home.engine.step_writer();
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::join!(aging, moving);
+    }
+    let now = street.home.clock.now();
+    assert!(first < now - Span::days(290) && oldest(&street) > now - Span::days(34), "{} {}", oldest(&street), now);
+    let replayed = street.home.engine.replay(household).unwrap();
+    assert_eq!(replayed.differences, []);
+    assert!(replayed.inputs >= 28 && replayed.inputs < 40, "what is left is decided again: {}", replayed.inputs);
+    let since = street.home.engine.past().history_from(household).unwrap();
+    assert!(since.is_some_and(|since| since > now - Span::days(34)), "{since:?}");
+    assert_eq!(replayed.since, since);
+    street.again();
+    let renewed = r#"{"body":{"slot":"air_filter","kind":"usage","used":1,"unit":"h"}}"#;
+    let renewed = hearthway_core::wire::decode(&format!("chan/v1/{device}/up/slot"), renewed.as_bytes()).unwrap();
+    street.home.say(&device, "renewed", renewed.message);
+    let worn_again = r#"{"body":{"slot":"air_filter","kind":"usage","used":700,"unit":"h"}}"#;
+    let worn_again = hearthway_core::wire::decode(&format!("chan/v1/{device}/up/slot"), worn_again.as_bytes()).unwrap();
+    street.home.say(&device, "worn-again", worn_again.message);
+    street.home.settle();
+    let said = street.home.log(household).into_iter().rev().find_map(|row| row.candidates.into_iter().next()).unwrap();
+    assert_eq!(said.first_block, Some(hearthway_core::trace::Step::Caps), "{said}");
+}

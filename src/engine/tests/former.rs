@@ -1,4 +1,4 @@
-//! Values as a release before budgets and discounts wrote them.
+//! Values as a release before budgets and discounts wrote them, and one before trends.
 
 use hearthway_core::model::{OfferState, OrderState};
 use serde::de::DeserializeOwned;
@@ -10,14 +10,20 @@ use crate::store::keys::Key;
 /// A home that was offered a filter and took it: its record, its offer, its order, an input of its log
 /// and a snapshot.
 const VERSION_1: &str = include_str!("version_1.txt");
+/// The same record, input and snapshot from before trends.
+const VERSION_2: &str = include_str!("version_2.txt");
 
 fn read<T: DeserializeOwned>(schema: Schema) -> Vec<T> {
-    let lines = VERSION_1.lines().filter_map(|line| line.split_once(' '));
+    read_of(VERSION_1, 1, schema)
+}
+
+fn read_of<T: DeserializeOwned>(text: &str, version: u8, schema: Schema) -> Vec<T> {
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
     let of_schema = lines.filter(|(name, _)| *name == format!("{schema:?}"));
     of_schema
         .map(|(_, hex)| {
             let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap();
-            assert_eq!(bytes[2], 1, "it is of version 1");
+            assert_eq!(bytes[2], version, "it is of that version");
             codec::decode(schema, &Key(b"X".to_vec()), &bytes).unwrap()
         })
         .collect()
@@ -50,4 +56,17 @@ fn what_a_release_before_budgets_wrote_is_read_whole() {
     assert_eq!(bytes[2], Schema::Log.version());
     let again: LogItem = codec::decode(Schema::Log, &Key(b"X".to_vec()), &bytes).unwrap();
     assert!(matches!(again, LogItem::Snapshot(again) if again == *home));
+}
+
+#[test]
+fn what_a_release_before_trends_wrote_is_read_whole() {
+    let (old, new) =
+        (read::<HouseholdRow>(Schema::Household), read_of::<HouseholdRow>(VERSION_2, 2, Schema::Household));
+    assert_eq!((&old[0].facts, new.len()), (&new[0].facts, 1));
+    assert!(new[0].facts.trends.is_empty() && new[0].snapshot.seq > 0 && !new[0].heard.is_empty());
+    let [LogItem::Input(input), LogItem::Snapshot(home)] = &read_of::<LogItem>(VERSION_2, 2, Schema::Log)[..] else {
+        panic!("an input and a snapshot")
+    };
+    assert!(input.seq > 0 && home.trends.is_empty());
+    assert_eq!(home.orders.len(), 1);
 }

@@ -38,7 +38,8 @@ use crate::store::{Rows, keys};
 
 const START: Timestamp = Timestamp(1_774_000_000_000);
 
-/// A trigger that wakes below 17 °C, and one that wakes when a device is away for an hour.
+/// A trigger that wakes below 17 °C, one that wakes when a device is away for an hour, and one that
+/// follows a trend also in prospects' homes, where nothing ever falls so fast.
 const COLD: &str = r#"
 [[trigger]]
 id = "cold-home"
@@ -67,6 +68,23 @@ actions = ["decline"]
 [trigger.offer.text.fr]
 title = "Hors ligne"
 body = "Rebranchez-le."
+
+[[trigger]]
+id = "cools-fast"
+kind = "tip"
+[trigger.on]
+event = "telemetry"
+device = { kind = "thermostat" }
+field = "temperature"
+trend_over = "4h"
+falls_below = "-100 °C/h"
+[trigger.audience]
+link = "anonymous_ok"
+[trigger.offer]
+actions = ["decline"]
+[trigger.offer.text.fr]
+title = "Il refroidit vite"
+body = "Fermez la fenêtre."
 "#;
 
 /// A clock that the test turns.
@@ -118,6 +136,9 @@ impl Store for TestStore {
     }
     fn items(&self, after: Option<store::Mark>, limit: usize) -> Result<store::AllItems, StoreError> {
         self.rows.items(after, limit)
+    }
+    fn divide_logs(&self, keep_from: Option<store::Mark>) -> Result<store::Mark, StoreError> {
+        self.rows.divide_logs(keep_from)
     }
     fn health(&self) -> Result<(), StoreError> {
         Ok(())

@@ -31,6 +31,25 @@ fn readings_follow_the_record_and_a_crash_after_any_of_them_loses_nothing() {
 }
 
 #[test]
+fn a_trend_outlives_a_crash_after_any_reading() {
+    let mut home = Home::with(Settings { snapshot_inputs: 16, ..Settings::default() });
+    let device = home.registered("acme/d-1");
+    let household = HouseholdId::prospect(&device);
+    for n in 0..60 {
+        home.turn_clock(Span::minutes(10));
+        home.say(&device, &format!("m{n}"), temperature(20.0 - f64::from(n) / 12.0));
+        home.settle();
+        let before = home.facts(household).unwrap();
+        home.crash();
+        let after = home.facts(household).unwrap();
+        assert_eq!((&after.trends, after.trends.len()), (&before.trends, 1), "after reading {n}");
+    }
+    let slope = home.facts(household).unwrap().trends.values().next().unwrap().current().unwrap();
+    assert!((slope + 0.5).abs() < 1e-9, "{slope}: half a degree an hour, over crashes and all");
+    assert_eq!(home.engine.replay(household).unwrap().differences, []);
+}
+
+#[test]
 fn a_failed_commit_takes_what_followed_back_with_it() {
     let home = Home::new();
     let device = home.registered("acme/d-1");

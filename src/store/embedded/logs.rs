@@ -36,6 +36,8 @@ pub(super) struct Logs {
     files: RwLock<VecDeque<LogFile>>,
     /// Files that begin before this were synced when they were no longer the last.
     synced: AtomicU64,
+    /// Files that end before this go.
+    kept_from: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -49,6 +51,8 @@ pub(super) struct End {
     pub(super) position: u64,
     reserved: u64,
     buffer: Vec<u8>,
+    /// Whether the next item begins a file of its own.
+    pub(super) is_divided: bool,
 }
 
 /// An item, read back.
@@ -94,9 +98,14 @@ impl Logs {
             return Err(format!("the logs end at {} and reached {end}", position.unwrap_or(FIRST)));
         }
         let reserved = files.back().map_or(0, |last| end - last.base);
-        let logs =
-            Logs { store, directory: directory.to_owned(), files: RwLock::new(files), synced: AtomicU64::new(0) };
-        Ok((logs, End { position: end, reserved, buffer: Vec::new() }))
+        let logs = Logs {
+            store,
+            directory: directory.to_owned(),
+            files: RwLock::new(files),
+            synced: AtomicU64::new(0),
+            kept_from: AtomicU64::new(0),
+        };
+        Ok((logs, End { position: end, reserved, buffer: Vec::new(), is_divided: false }))
     }
 
     /// Makes sure that a group's items fit, and begins a new file where the last is full. A group
@@ -107,13 +116,18 @@ impl Logs {
         }
         let last = self.files().back().cloned();
         let file = match last {
-            Some(last) if end.position - last.base < file_bytes_max => last,
+            Some(last)
+                if end.position - last.base < file_bytes_max && !(end.is_divided && end.position > last.base) =>
+            {
+                last
+            }
             _ => {
                 let path = path(&self.directory, end.position);
                 let options = File::options().read(true).write(true).create(true).truncate(true).clone();
                 let new = LogFile { base: end.position, file: Arc::new(options.open(path)?) };
                 self.write_files().push_back(new.clone());
                 end.reserved = 0;
+                end.is_divided = false;
                 new
             }
         };
@@ -171,12 +185,20 @@ impl Logs {
         Ok(())
     }
 
-    /// Lets the oldest files go as long as all together hold more than so many bytes up to `end`.
+    /// What lies before this position may go.
+    pub(super) fn keep_from(&self, position: u64) {
+        self.kept_from.fetch_max(position, Ordering::Relaxed);
+    }
+
+    /// Lets the oldest files go as long as all together hold more than so many bytes up to `end`, or
+    /// lie before what is kept. The file that `end` is in stays, and so does one that ends there.
     pub(super) fn cut(&self, end: u64, bytes_max: u64) -> io::Result<()> {
         loop {
             let oldest = {
                 let mut files = self.write_files();
-                if files.len() < 2 || end - files[0].base <= bytes_max {
+                let Some(next) = files.get(1).map(|next| next.base).filter(|next| *next < end) else { return Ok(()) };
+                let is_old = next <= self.kept_from.load(Ordering::Relaxed);
+                if end - files[0].base <= bytes_max && !is_old {
                     return Ok(());
                 }
                 files.pop_front()

@@ -455,6 +455,16 @@ impl Store for EmbeddedStore {
         self.inner.logs.forward(after.map(|mark| mark.0), end, limit).map_err(corrupt)
     }
 
+    fn divide_logs(&self, keep_from: Option<Mark>) -> Result<Mark, StoreError> {
+        // They go when a turn ends, with what is too much for the disk.
+        if let Some(from) = keep_from {
+            self.inner.logs.keep_from(from.0);
+        }
+        let mut writer = self.inner.writer();
+        writer.logs_end.is_divided = true;
+        Ok(Mark(writer.logs_end.position))
+    }
+
     fn health(&self) -> Result<(), StoreError> {
         self.inner.health()
     }

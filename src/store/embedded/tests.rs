@@ -50,6 +50,9 @@ impl Store for Temporary {
     fn items(&self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError> {
         self.0.items(after, limit)
     }
+    fn divide_logs(&self, keep_from: Option<Mark>) -> Result<Mark, StoreError> {
+        self.0.divide_logs(keep_from)
+    }
     fn health(&self) -> Result<(), StoreError> {
         self.0.health()
     }
@@ -479,6 +482,46 @@ fn the_oldest_items_go_when_the_logs_are_full() {
     assert!(items.len() >= 30 && items.len() < 60, "{}", items.len());
     assert!(items.iter().map(|(_, item)| &item[..4]).eq((0..200u32).rev().take(items.len()).map(u32::to_be_bytes)));
     assert_eq!(store.back(&log, Some(Mark(1)), 5).unwrap(), [], "a mark whose file is gone ends the log");
+}
+
+#[test]
+fn what_lies_before_a_piece_goes_when_it_is_not_kept_and_what_is_kept_outlives_openings() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let log = Key(b"log".to_vec());
+    let mut marks = Vec::new();
+    let mut store = open(&path).unwrap();
+    for piece in 0..4u32 {
+        for n in 0..10u32 {
+            let append = Write::Append(log.clone(), (piece * 10 + n).to_be_bytes().to_vec());
+            store.commit(&[Commit { preconditions: vec![], writes: vec![append] }]).unwrap();
+        }
+        marks.push(store.divide_logs(None).unwrap());
+        if piece == 1 {
+            drop(store);
+            store = open(&path).unwrap();
+        }
+    }
+    let numbers = |store: &EmbeddedStore| {
+        let items = store.back(&log, None, 100).unwrap();
+        items.iter().rev().map(|(_, item)| u32::from_be_bytes(item[..4].try_into().unwrap())).collect::<Vec<_>>()
+    };
+    store.divide_logs(Some(marks[0])).unwrap();
+    store.settle().unwrap();
+    assert_eq!(numbers(&store), (10..40).collect::<Vec<_>>(), "the first piece is gone, whole");
+    // An opening forgets that a piece was to begin: it goes with the next one.
+    store.divide_logs(Some(marks[1])).unwrap();
+    store.settle().unwrap();
+    assert_eq!(numbers(&store), (10..40).collect::<Vec<_>>());
+    store.divide_logs(Some(marks[2])).unwrap();
+    store.settle().unwrap();
+    assert_eq!(numbers(&store), (30..40).collect::<Vec<_>>());
+    // Where nothing came since, the last file stays, so that the next opening knows where the logs end.
+    store.divide_logs(Some(marks[3])).unwrap();
+    store.settle().unwrap();
+    assert_eq!(numbers(&store), (30..40).collect::<Vec<_>>());
+    drop(store);
+    assert_eq!(numbers(&open(&path).unwrap()), (30..40).collect::<Vec<_>>());
 }
 
 #[test]

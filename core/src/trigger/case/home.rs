@@ -12,6 +12,7 @@ use super::ReadFile;
 use super::past::lived;
 use crate::id::{DeviceKey, DeviceName, FieldName, HouseholdId, InputId, LinkId, ModelId, OfferId, ProfileId, SlotId};
 use crate::input::{Input, Sender, What};
+use crate::limits::SAMPLES_MAX;
 use crate::model::{
     ConsentRecord, ConsentSource, Contact, ContactState, ContextEntry, Device, DeviceDescription, Evidence, FieldType,
     Household, Link, Member, Presence, PresenceState, Purpose, Reading, Role, SlotKind, SlotSchema, SlotState, Value,
@@ -58,7 +59,7 @@ pub(super) fn build(
         entropy: 0,
         payload_bytes: 0,
         sender: Sender::default(),
-        what: What::Device(message(case, &model.description, read)?),
+        what: What::Device(message(case, &model.description, now, read)?),
     };
     Ok(Home { household, input })
 }
@@ -214,7 +215,8 @@ fn ready(device: &mut Device, trigger: &Trigger, description: &DeviceDescription
                 device.context.insert(name.to_string(), ContextEntry { value, t, until });
             }
         }
-        Source::Presence { .. }
+        Source::Trend { .. }
+        | Source::Presence { .. }
         | Source::Silence { .. }
         | Source::Event { .. }
         | Source::Moment(_)
@@ -312,6 +314,7 @@ fn household(
 fn message(
     case: &CaseDefinition,
     description: &DeviceDescription,
+    now: Timestamp,
     read: ReadFile<'_>,
 ) -> Result<DeviceMessage, String> {
     let from_file: serde_json::Value;
@@ -324,14 +327,19 @@ fn message(
         Some(input) => input,
         None => return Err("the case has no input".to_owned()),
     };
-    tried_message(input, description)
+    tried_message(input, description, now)
 }
 
-/// The device message that an input of a case stands for, see the module of cases.
-pub fn tried_message(input: &serde_json::Value, description: &DeviceDescription) -> Result<DeviceMessage, String> {
+/// The device message that an input of a case stands for at `now`, see the module of cases.
+pub fn tried_message(
+    input: &serde_json::Value,
+    description: &DeviceDescription,
+    now: Timestamp,
+) -> Result<DeviceMessage, String> {
     let members = input.as_object().ok_or("the input is no table")?;
     let only = members.iter().next().filter(|_| members.len() == 1);
     match only.map(|(name, body)| (name.as_str(), body)) {
+        Some(("telemetry", serde_json::Value::Array(samples))) => batch(samples, now),
         Some(("telemetry", body)) => telemetry(body),
         Some(("slot", body)) => slot(body, description),
         Some(("event", body)) => event(body),
@@ -360,6 +368,22 @@ fn values(body: &serde_json::Value) -> Result<Vec<(FieldName, Value)>, String> {
 
 fn telemetry(body: &serde_json::Value) -> Result<DeviceMessage, String> {
     Ok(DeviceMessage::Telemetry(vec![Sample { t: None, fields: values(body)? }]))
+}
+
+/// Several samples, each with how long `ago` it was taken.
+fn batch(samples: &[serde_json::Value], now: Timestamp) -> Result<DeviceMessage, String> {
+    if samples.is_empty() || samples.len() > SAMPLES_MAX {
+        return Err(format!("a batch has 1 to {SAMPLES_MAX} samples, this one {}", samples.len()));
+    }
+    let sample = |(n, sample): (usize, &serde_json::Value)| {
+        let mut sample = sample.clone();
+        let ago = sample.as_object_mut().and_then(|members| members.remove("ago"));
+        let ago = ago.as_ref().and_then(serde_json::Value::as_str);
+        let ago =
+            ago.ok_or_else(|| format!("sample {} of the batch needs `ago`, such as `ago = \"10 min\"`", n + 1))?;
+        Ok(Sample { t: Some(now - Span::parse(ago)?), fields: values(&sample)? })
+    };
+    samples.iter().enumerate().map(sample).collect::<Result<_, String>>().map(DeviceMessage::Telemetry)
 }
 
 fn slot(body: &serde_json::Value, description: &DeviceDescription) -> Result<DeviceMessage, String> {

@@ -2,7 +2,7 @@
 
 use super::super::definition::{Amount, OnDefinition, Scalar};
 use super::super::nearest::suggestion;
-use super::super::quantity::parse_quantity;
+use super::super::quantity::{Per, parse_quantity, parse_rate};
 use super::super::tree::Findings;
 use super::super::{Count, Crossing, EdgeRule};
 use super::on::{misplaced, missing};
@@ -12,6 +12,9 @@ use crate::time::Span;
 /// Share of a field's range by which a value must come back before an edge is ready again.
 const REARM_SHARE: f64 = 0.02;
 
+/// The same of a trend, whose range nobody declares: of its threshold.
+const RATE_REARM_SHARE: f64 = 0.5;
+
 /// The values of what is watched.
 pub(super) enum Watched {
     Number {
@@ -20,6 +23,10 @@ pub(super) enum Watched {
         max: Option<f64>,
         /// Its range, where it is not from `min` to `max`.
         range: Option<f64>,
+    },
+    /// How fast a number in this unit rises or falls.
+    Rate {
+        unit: Option<Unit>,
     },
     Words(Vec<String>),
     Bool,
@@ -59,6 +66,14 @@ pub(super) fn edge(on: &OnDefinition, watched: &Watched, findings: &mut Findings
     if on.on_first == Some(true) && count.is_some_and(|count| count.is_some()) {
         misplaced(true, "on_first", "what is counted are crossings, a first report is none", findings);
     }
+    if count.is_some_and(|count| count.is_some()) {
+        misplaced(
+            on.on_activate.is_some(),
+            "on_activate",
+            "what is counted are crossings, a value that stands is none",
+            findings,
+        );
+    }
     Some(EdgeRule { crossing, on_first: on.on_first.unwrap_or(false), stays: stays?, count: count? })
 }
 
@@ -67,6 +82,7 @@ fn change(on: &OnDefinition, watched: &Watched, findings: &mut Findings<'_>) -> 
     const NONE: &str = "a change is over at once and needs a value before it";
     misplaced(on.rearm.is_some(), "rearm", NONE, findings);
     misplaced(on.on_first.is_some(), "on_first", NONE, findings);
+    misplaced(on.on_activate.is_some(), "on_activate", NONE, findings);
     misplaced(on.r#for.is_some(), "for", NONE, findings);
     if matches!(watched, Watched::Number { .. }) && on.broad != Some(true) {
         let help = Some("write `broad = true` too, or a threshold instead".to_owned());
@@ -128,6 +144,9 @@ fn level(
     findings: &mut Findings<'_>,
 ) -> Option<Crossing> {
     let pointer = format!("/on/{key}");
+    if let Watched::Rate { unit } = watched {
+        return rate_level(key, threshold, rearm, *unit, findings);
+    }
     let any = Watched::Number { unit: None, min: None, max: None, range: None };
     let watched = if matches!(watched, Watched::Any) { &any } else { watched };
     let Watched::Number { unit, min, max, range } = watched else {
@@ -153,6 +172,12 @@ fn level(
         None if falls => threshold + span * REARM_SHARE,
         None => threshold - span * REARM_SHARE,
     };
+    between(key, threshold, rearm, findings)
+}
+
+/// A level and its way back, which must not lie beyond it.
+fn between(key: &str, threshold: f64, rearm: f64, findings: &mut Findings<'_>) -> Option<Crossing> {
+    let falls = key == "falls_below";
     if (falls && rearm < threshold) || (!falls && rearm > threshold) {
         let side = if falls { "at or above" } else { "at or below" };
         let message = format!("`rearm` must lie {side} the threshold, else it is ready while still beyond");
@@ -171,7 +196,11 @@ fn amount(amount: &Amount, unit: Option<Unit>, pointer: &str, findings: &mut Fin
         Amount::Number(x) => return Some(*x),
         Amount::Text(text) => text,
     };
-    let (number, given) = parse_quantity(text).ok()?;
+    let Ok((number, given)) = parse_quantity(text) else {
+        let help = Some("add `trend_over = \"2h\"` to watch how fast it changes, or leave the time out".to_owned());
+        findings.error("trigger.unit", pointer, "this is so much in so much time, the value here is none", help);
+        return None;
+    };
     if given.is_some() && given != unit {
         let name = |unit: Option<Unit>| unit.map_or("a plain number".to_owned(), |unit| unit.to_string());
         let message = format!("the unit here is {}, not {}", name(unit), name(given));
@@ -180,6 +209,42 @@ fn amount(amount: &Amount, unit: Option<Unit>, pointer: &str, findings: &mut Fin
         return None;
     }
     Some(number)
+}
+
+/// The level of a trend; it is ready again half the threshold nearer to standing still, or beyond that.
+fn rate_level(
+    key: &str,
+    threshold: &Amount,
+    rearm: Option<&Amount>,
+    unit: Option<Unit>,
+    findings: &mut Findings<'_>,
+) -> Option<Crossing> {
+    let given_rearm = rearm.map(|rearm| rate(rearm, unit, "/on/rearm", findings));
+    let threshold = rate(threshold, unit, &format!("/on/{key}"), findings)?;
+    let away = threshold.abs() * RATE_REARM_SHARE;
+    let rearm = match given_rearm {
+        Some(rearm) => rearm?,
+        None if key == "falls_below" => threshold + away,
+        None => threshold - away,
+    };
+    between(key, threshold, rearm, findings)
+}
+
+/// So much of the field's unit in an hour, in a minute or in a day.
+fn rate(amount: &Amount, unit: Option<Unit>, pointer: &str, findings: &mut Findings<'_>) -> Option<f64> {
+    let text = match amount {
+        Amount::Number(per_hour) => return Some(*per_hour),
+        Amount::Text(text) => text,
+    };
+    let (number, given, per) = parse_rate(text).ok()?;
+    let name = unit.map_or_else(|| "/h".to_owned(), |unit| format!(" {unit}/h"));
+    let per = per.or((given.is_none()).then_some(Per::Hour));
+    let Some(per) = per.filter(|_| given.is_none() || given == unit) else {
+        let message = format!("a trend is so much of the field in some time, `{text}` is not");
+        findings.error("trigger.unit", pointer, message, Some(format!("write it as `{number}{name}`")));
+        return None;
+    };
+    Some(number * per.in_an_hour())
 }
 
 fn becomes(value: &Scalar, watched: &Watched, findings: &mut Findings<'_>) -> Option<Value> {
@@ -204,7 +269,7 @@ fn becomes(value: &Scalar, watched: &Watched, findings: &mut Findings<'_>) -> Op
         | (Watched::Any, _)
         | (Watched::Bool, Scalar::Bool(_))
         | (Watched::Text, Scalar::Text(_)) => return Some(value.to_value()),
-        (Watched::Number { .. }, Scalar::Bool(_)) => "a number",
+        (Watched::Number { .. }, Scalar::Bool(_)) | (Watched::Rate { .. }, _) => "a number",
         (Watched::Words(_) | Watched::Text, Scalar::Bool(_) | Scalar::Number(_)) => "a text",
         (Watched::Bool, Scalar::Text(_) | Scalar::Number(_)) => "true or false",
     };

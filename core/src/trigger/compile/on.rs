@@ -9,9 +9,15 @@ use super::super::tree::Findings;
 use super::super::{ForecastField, Hour, Moment, On, Source};
 use super::edge::{Watched, count, edge, lasting};
 use crate::id::{FieldName, KindId, ModelId, SlotId};
+use crate::limits::HISTORY_AGE_MAX;
 use crate::model::{DeviceDescription, FieldType, OrderState, SlotKind, SlotSchema, Unit};
 use crate::time::{DailyWindow, Span};
 use std::collections::BTreeSet;
+
+/// The shortest stretch of a trend: its quarters are then of a minute.
+const TREND_OVER_MIN: Span = Span::minutes(4);
+/// The longest: as far back as a reading may reach.
+const TREND_OVER_MAX: Span = HISTORY_AGE_MAX;
 
 /// Fields of a slot that a trigger can watch.
 const SLOT_FIELDS: [&str; 5] = ["used", "remaining", "capacity", "on_hand", "flag"];
@@ -26,7 +32,7 @@ const FORECAST_AHEAD_MAX: Span = Span::days(365);
 /// The keys of an edge.
 macro_rules! edge_keys {
     ($($more:literal),*) => {
-        &["falls_below", "rises_above", "becomes", "changes", "rearm", "on_first", "for", "count", "within", "broad", $($more),*]
+        &["falls_below", "rises_above", "becomes", "changes", "rearm", "on_first", "on_activate", "for", "count", "within", "broad", $($more),*]
     };
 }
 
@@ -35,7 +41,7 @@ const NO_TYPE: &str = "only an event, a link and an order have a type";
 
 /// What can wake a trigger, the keys that each takes beside `event` and `device`, and why no others.
 const TAKEN: [(&str, &[&str], &str); 9] = [
-    ("telemetry", edge_keys!("field", "absent_for"), "telemetry has fields only"),
+    ("telemetry", edge_keys!("field", "absent_for", "trend_over"), "telemetry has fields only"),
     ("slot", edge_keys!("slot", "field"), "a slot has evidence only"),
     ("forecast", &["slot", "field", "falls_below", "rearm"], "a forecast comes nearer, and nothing else crosses"),
     ("presence", edge_keys!(), "a device is there or not, nothing more"),
@@ -47,7 +53,7 @@ const TAKEN: [(&str, &[&str], &str); 9] = [
 ];
 
 /// Which keys are written.
-fn present(on: &OnDefinition) -> [(&'static str, bool); 16] {
+fn present(on: &OnDefinition) -> [(&'static str, bool); 18] {
     [
         ("field", on.field.is_some()),
         ("slot", on.slot.is_some()),
@@ -58,7 +64,9 @@ fn present(on: &OnDefinition) -> [(&'static str, bool); 16] {
         ("changes", on.changes.is_some()),
         ("rearm", on.rearm.is_some()),
         ("on_first", on.on_first.is_some()),
+        ("on_activate", on.on_activate.is_some()),
         ("broad", on.broad.is_some()),
+        ("trend_over", on.trend_over.is_some()),
         ("for", on.r#for.is_some()),
         ("absent_for", on.absent_for.is_some()),
         ("count", on.count.is_some()),
@@ -76,10 +84,6 @@ pub(super) fn compile<'a>(
 ) -> (Option<On>, Vec<&'a DeviceDescription>) {
     let Some(on) = on else { return (None, Vec::new()) };
     let (kinds, model_ids, models) = devices(on.device.as_ref(), world, findings);
-    if on.on_activate == Some(true) {
-        let help = Some("leave it out: an edge fires on the next crossing".to_owned());
-        findings.error(NOT_SERVED_YET, "/on/on_activate", "firing on existing values is not served yet", help);
-    }
     if let Some((_, takes, why)) = TAKEN.iter().find(|(event, _, _)| Some(*event) == on.event.as_deref()) {
         for (key, present) in present(on) {
             misplaced(present && !takes.contains(&key), key, if key == "type" { NO_TYPE } else { why }, findings);
@@ -96,6 +100,13 @@ pub(super) fn compile<'a>(
         Some("link") => link(on, findings),
         Some("order") => order(on, findings),
         Some("schedule") => schedule(on, findings),
+        Some("channel") => {
+            // Waking on an offer's life on a device is what answers and orders are for; other channels are to come.
+            let message = "waking on `channel` is not served yet: no channel beside the device says anything";
+            let help = Some("what becomes of an order wakes by `event = \"order\"`".to_owned());
+            findings.error(NOT_SERVED_YET, "/on/event", message, help);
+            None
+        }
         Some(other) => {
             let message = format!("waking on `{other}` is not served yet");
             let help = TAKEN.iter().map(|(event, _, _)| *event).collect::<Vec<_>>().join(", ");
@@ -104,7 +115,7 @@ pub(super) fn compile<'a>(
         }
         None => None,
     };
-    (source.map(|source| On { kinds, models: model_ids, source }), models)
+    (source.map(|source| On { kinds, models: model_ids, source, on_activate: on.on_activate == Some(true) }), models)
 }
 
 fn devices<'a>(
@@ -203,6 +214,9 @@ fn telemetry(on: &OnDefinition, models: &[&DeviceDescription], findings: &mut Fi
         let message = format!("model {} has no field `{field}`: it never wakes this trigger", model.model);
         findings.warning("trigger.no_effect", "/on/field", message, None);
     }
+    if let Some(over) = on.trend_over.as_deref() {
+        return trend(on, over, field, r#type, findings);
+    }
     let watched = match r#type {
         FieldType::Number { unit, min, max } => Watched::Number { unit: *unit, min: *min, max: *max, range: None },
         FieldType::Enum { values } => Watched::Words(values.clone()),
@@ -210,6 +224,31 @@ fn telemetry(on: &OnDefinition, models: &[&DeviceDescription], findings: &mut Fi
         FieldType::Text => Watched::Text,
     };
     Some(Source::Telemetry { field, edge: edge(on, &watched, findings)? })
+}
+
+/// How fast a number rises or falls.
+fn trend(
+    on: &OnDefinition,
+    over: &str,
+    field: FieldName,
+    r#type: &FieldType,
+    findings: &mut Findings<'_>,
+) -> Option<Source> {
+    let FieldType::Number { unit, .. } = r#type else {
+        let message = "only a number rises and falls, the field is none";
+        findings.key_error("trigger.type", "/on/trend_over", message, Some("leave it out".to_owned()));
+        return None;
+    };
+    for (key, present) in [("becomes", on.becomes.is_some()), ("changes", on.changes.is_some())] {
+        misplaced(present, key, "a trend falls below or rises above a threshold", findings);
+    }
+    let over = lasting(over, "/on/trend_over", findings)?;
+    if !(TREND_OVER_MIN..=TREND_OVER_MAX).contains(&over) {
+        let message = format!("a trend is taken over {TREND_OVER_MIN} to {TREND_OVER_MAX}");
+        findings.error("trigger.value", "/on/trend_over", message, None);
+        return None;
+    }
+    Some(Source::Trend { field, over, edge: edge(on, &Watched::Rate { unit: *unit }, findings)? })
 }
 
 fn same_form(a: &FieldType, b: &FieldType) -> bool {
