@@ -5,6 +5,8 @@
 //! caps count and refusals that silence stand in the household's record, what reports count in ledgers,
 //! draws and sends in rows of their own. What goes is the power to decide it again.
 
+use std::time::Duration;
+
 use hearthway_core::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +19,8 @@ const PIECES: i64 = 16;
 /// A piece is not shorter, so that files stay few, nor longer, so that what goes does not go at once.
 const PIECE_MIN: Span = Span::hours(1);
 const PIECE_MAX: Span = Span::days(7);
-/// How often it is looked whether a piece is full.
-const LOOK_EVERY: Span = Span::minutes(1);
+/// How often it is looked whether a piece is full: by real time, also where a clock runs fast.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Where the pieces of the logs begin, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +88,7 @@ impl Engine {
             if let Err(error) = self.age_log(kept).await {
                 tracing::warn!(%error, "The age of the input log waits for the store");
             }
-            self.clock().sleep_until(self.clock().now() + LOOK_EVERY).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 }
