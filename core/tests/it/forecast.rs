@@ -63,6 +63,20 @@ fn a_refill_needs_two_readings_that_agree_and_a_spike_has_none() {
 }
 
 #[test]
+fn two_faults_that_do_not_agree_are_no_refill() {
+    let prior = LevelPrior::default();
+    let mut state = LevelState::new(&prior);
+    let mut verdicts = Vec::new();
+    for (n, points) in [60.0, 57.0, 55.0, 99.0, 5.0, 48.0].into_iter().enumerate() {
+        verdicts.push(state.update(&prior, Moment::day(20_000.0 + n as f64), points));
+    }
+    assert!(matches!(verdicts[3], Verdict::Held { surprise } if surprise > 40.0), "{}", verdicts[3]);
+    assert!(matches!(verdicts[4], Verdict::Held { surprise } if surprise < -40.0), "{}", verdicts[4]);
+    assert!(matches!(verdicts[5], Verdict::SpikeDropped { .. }), "{}", verdicts[5]);
+    assert_eq!(state.refills(), 0);
+}
+
+#[test]
 fn the_reference_figures_come_out_on_the_public_series() {
     let Some(folder) = public_series() else {
         println!("skipped: the public series are not beside this repository");
@@ -156,6 +170,7 @@ fn a_purchase_that_has_not_come_yet_moves_the_date_and_keeps_the_interval_honest
         // Of all gaps longer than this, the law says how many end by its median: half.
         let (by_now, by_then) = (law.probability_by(now.day), law.probability_by(median));
         assert!(((by_then - by_now) / (1.0 - by_now) - 0.5).abs() < 0.01, "{by_now} {by_then}");
+        assert!((given.probability_by(median) - 0.5).abs() < 0.01 && given.probability_by(now.day) < 1e-9);
         before = median;
     }
 }
