@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::Drawn;
 use crate::code::Refusal;
+use crate::forecast::Absence;
 use crate::id::{
     DeviceKey, FieldName, HouseholdId, LinkId, MandateId, MoveId, OfferId, OrderId, ProductId, ProfileId, RetailerId,
     SlotId, TriggerId,
 };
 use crate::input::Join;
 use crate::model::{
-    Away, Claim, ClockState, ConsentRecord, Contact, ContextEntry, Device, DeviceDescription, Edge, Link, Locale,
-    Mandate, Member, Offer, Order, OrderState, Presence, Purpose, Reading, Shelf, SlotState, Track, TrendKey,
-    TrendReading,
+    Claim, ClockState, ConsentRecord, Contact, ContextEntry, Device, DeviceDescription, Edge, Link, Locale, Mandate,
+    Member, Offer, Order, OrderState, Presence, Purpose, Reading, Shelf, SlotState, Track, TrendKey, TrendReading,
 };
 use crate::time::{Span, Timestamp, Zone};
 use crate::trace::Trace;
@@ -147,7 +147,7 @@ pub enum Change {
     /// What was learned of a slot; none forgets it.
     TrackSet { device: DeviceKey, slot: SlotId, track: Option<Box<Track>> },
     /// Somebody came home, or the last one left.
-    AwaySet(Away),
+    AbsenceSet(Absence),
     /// A reading joins a trend of its field, which begins with it where there was none.
     TrendFed { device: DeviceKey, field: FieldName, over: Span, reading: TrendReading },
     /// Nobody watches a trend any more. The last in the list: changes are stored by their place in it.

@@ -80,6 +80,7 @@ const SHIPPED: &[(&str, &str)] = &[
     ("catalog/brewco.toml", include_str!("../../config/catalog/brewco.toml")),
     ("catalog/shop-a.toml", include_str!("../../config/catalog/shop-a.toml")),
     ("triggers/coffee.toml", include_str!("../../config/triggers/coffee.toml")),
+    ("triggers/consumables.toml", include_str!("../../config/triggers/consumables.toml")),
     ("triggers/thermostat.toml", include_str!("../../config/triggers/thermostat.toml")),
 ];
 
@@ -331,7 +332,7 @@ mod tests {
     fn the_shipped_catalog_can_be_referred_to() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/catalog");
         let catalog = Catalog::read(&directory).unwrap();
-        assert_eq!((catalog.models.len(), catalog.products.len(), catalog.retailers.len()), (2, 3, 1));
+        assert_eq!((catalog.models.len(), catalog.products.len(), catalog.retailers.len()), (6, 10, 1));
     }
 
     #[test]

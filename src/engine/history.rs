@@ -92,7 +92,8 @@ impl Past {
             let (changed_at, on_hand) = (said.changed_at, said.on_hand);
             let state = SlotState { evidence: said.evidence, capacity, unit, t, changed_at, on_hand };
             let track = track.get_or_insert_with(|| Track::new(&state.evidence, prior, product.clone()));
-            let at = Moment::at(t).with_away(home.supply.away.until(t));
+            let at = Moment::at(t);
+            let at = at.with_away(home.supply.absence.away_days(at.day));
             let report = Report { state: &state, previous: previous.as_ref(), at, restarted: false, ends: None };
             let (verdict, refilled) = track.report(prior, report);
             let verdict = verdict.to_string();

@@ -148,7 +148,7 @@ impl Prepared {
                 | Change::MandateSet(_)
                 | Change::MandateEnded(_)
                 | Change::TrackSet { .. }
-                | Change::AwaySet(_)
+                | Change::AbsenceSet(_)
                 | Change::SeqSet { .. } => {}
             }
         }

@@ -119,7 +119,7 @@ fn is_small(change: &Change) -> bool {
         | Change::MandateSet(_)
         | Change::MandateEnded(_)
         | Change::TrackSet { .. }
-        | Change::AwaySet(_)
+        | Change::AbsenceSet(_)
         | Change::SeqSet { .. } => true,
         Change::HomeSet { .. }
         | Change::MemberSet(_)

@@ -29,6 +29,7 @@ mod protection_house;
 mod protection_limits;
 #[path = "../sim/recount.rs"]
 mod recount;
+mod replenish;
 mod reports;
 mod retailer_guide;
 mod stock_clients;

@@ -140,7 +140,7 @@ impl Household {
                     None => self.supply.tracks.remove(&key),
                 };
             }
-            Change::AwaySet(away) => self.supply.away = *away,
+            Change::AbsenceSet(absence) => self.supply.absence = *absence,
             Change::SeqSet { device, last, gaps } => self.with(device, |d| {
                 d.last_seq = Some(*last);
                 d.seq_gaps = *gaps;

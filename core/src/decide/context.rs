@@ -7,6 +7,7 @@ use super::event_time::{event_time, is_older};
 use super::{Answered, Refusal, wake};
 use crate::code::Code;
 use crate::decision::{Change, Reply};
+use crate::forecast::Moment;
 use crate::id::{DeviceKey, FieldName};
 use crate::model::{ContextEntry, Value};
 use crate::time::{Span, Timestamp};
@@ -102,9 +103,14 @@ fn count_absence(draft: &mut Draft<'_>, name: &FieldName, value: &Value, at: Tim
     if name.as_str() != PRESENCE {
         return;
     }
-    let before = draft.home().supply.away;
-    let after = before.turned(**word == *AWAY, at);
+    let before = draft.home().supply.absence;
+    let (mut after, day) = (before, Moment::at(at).day);
+    if **word == *AWAY {
+        after.left(day);
+    } else {
+        after.sign_of_life(day);
+    }
     if after != before {
-        draft.change(Change::AwaySet(after));
+        draft.change(Change::AbsenceSet(after));
     }
 }

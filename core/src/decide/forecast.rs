@@ -8,7 +8,7 @@ use super::rank::best_first;
 use super::wake::{concerned, fire, set};
 use super::{offer, supply};
 use crate::decision::Change;
-use crate::forecast::Verdict;
+use crate::forecast::{Moment, Verdict};
 use crate::id::{DeviceKey, SlotId};
 use crate::limits::TRACKS_MAX;
 use crate::model::{Edge, EdgeState, Evidence, Report, SlotKey, SlotState, Track};
@@ -21,6 +21,8 @@ const HELD_AFTER_DAYS: f64 = 2.0;
 /// After a suggestion that led to no order, the share of the time left after which it is looked at
 /// again.
 const AGAIN_SHARE: f64 = 0.25;
+/// How long after an old report the rest of its batch has come.
+const BATCH_ENDS: Span = Span::minutes(30);
 /// At least so long is waited before the same is suggested again.
 const AGAIN_MIN: Span = Span::days(3);
 
@@ -76,6 +78,10 @@ pub(super) fn reported(
     let is_held = matches!(verdict, Verdict::Held { .. })
         && matches!(state.evidence, Evidence::Level { .. })
         && track.days_learned() >= HELD_AFTER_DAYS;
+    let days = previous.map_or(0.0, |previous| (state.t - previous.t).0 as f64 / 86_400_000.0);
+    if let Some(use_told) = track.tells_use(prior_of(rules, &track), &verdict, days) {
+        listen(draft, state.t, days, use_told);
+    }
     if verdict.changed() {
         draft.change(Change::TrackSet { device: key.clone(), slot: slot.clone(), track: Some(track) });
     }
@@ -86,8 +92,25 @@ pub(super) fn reported(
     Learned { verdict: Some(verdict), is_held }
 }
 
+/// Whether somebody is at home, by what a report tells: use is a sign of life, a slot that was not used is
+/// silent for so many days.
+fn listen(draft: &mut Draft<'_>, at: Timestamp, days: f64, (is_used, uses_a_day): (bool, f64)) {
+    let before = draft.before().supply.absence;
+    let (mut after, day) = (before, Moment::at(at).day);
+    if !is_used {
+        after.quiet(uses_a_day, days);
+    } else if !before.is_fresh(day) {
+        after.sign_of_life(day);
+    }
+    if after != before {
+        draft.change(Change::AbsenceSet(after));
+    }
+}
+
 /// The forecast of a slot moved: wakes what it came near to, and notes when it will.
-pub(super) fn look(draft: &mut Draft<'_>, key: &DeviceKey, slot: &SlotId) {
+/// A report that is older than its trigger takes for news may be one of a batch that is still coming: the trigger
+/// waits for the rest of it.
+pub(super) fn look(draft: &mut Draft<'_>, key: &DeviceKey, slot: &SlotId, reported_at: Timestamp) {
     let (rules, home) = (draft.rules, draft.before());
     if !rules.triggers.foresees() {
         return;
@@ -96,7 +119,8 @@ pub(super) fn look(draft: &mut Draft<'_>, key: &DeviceKey, slot: &SlotId) {
     let Some(can) = description(device, rules) else { return };
     let watching = rules.triggers.on_forecast(concerned(home, device, can), slot);
     for trigger in best_first(home, draft.now, watching, |trigger| Some(*trigger)) {
-        stand(draft, key, trigger, slot);
+        let is_news = draft.now - reported_at <= trigger.max_event_age;
+        stand(draft, key, trigger, slot, is_news);
     }
 }
 
@@ -107,11 +131,11 @@ pub(super) fn due(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, edg
         // What was suggested led to nothing: it may be suggested again.
         set(draft, key, trigger, Some(Edge { again_at: None, state: EdgeState::Listening, since: edge.since }));
     }
-    stand(draft, key, trigger, slot);
+    stand(draft, key, trigger, slot, true);
 }
 
 /// Brings a trigger's edge to where the forecast is, and wakes it where that is near enough.
-fn stand(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, slot: &SlotId) {
+fn stand(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, slot: &SlotId, is_news: bool) {
     let (rules, now) = (draft.rules, draft.now);
     let Source::Forecast { field, ahead, rearm, .. } = &trigger.on.source else { return };
     let home = draft.home();
@@ -137,6 +161,8 @@ fn stand(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, slot: &SlotI
                 set(draft, key, trigger, Some(listening(due)));
             }
         }
+        EdgeState::Listening if !is_news && edge.is_some_and(|edge| edge.again_at.is_some_and(|at| at > now)) => {}
+        _ if !is_news => set(draft, key, trigger, Some(listening(now + BATCH_ENDS))),
         _ => {
             fire(draft, key, trigger, None, now, Cause::Foreseen);
             look_again(draft, key, trigger, left.unwrap_or_default());

@@ -52,7 +52,8 @@ impl Unforeseen {
 
 /// The instant as forecasts count it, with the home's absence.
 pub(super) fn moment(home: &Household, at: Timestamp) -> Moment {
-    Moment::at(at).with_away(home.supply.away.until(at))
+    let moment = Moment::at(at);
+    moment.with_away(home.supply.absence.away_days(moment.day))
 }
 
 /// What is known of the use of a track's product before anything is known of the home's.

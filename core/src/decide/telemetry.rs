@@ -204,7 +204,7 @@ pub(super) fn slot(draft: &mut Draft<'_>, key: &DeviceKey, said: &SlotUp) -> Ans
         supply::counted_by_device(draft, key, &said.slot, spares);
     }
     wake::by_slot(draft, key, &said.slot, previous, &state, at);
-    forecast::look(draft, key, &said.slot);
+    forecast::look(draft, key, &said.slot, at);
     Ok(Reply::Done)
 }
 

@@ -50,6 +50,12 @@ impl Absence {
         self.nats = AWAY_NATS;
     }
 
+    /// Whether one more sign of life of that day would teach nothing new: there was one within a day, and no
+    /// silence since.
+    pub fn is_fresh(&self, day: f64) -> bool {
+        self.nats == 0.0 && self.since > 0.0 && (0.0..1.0).contains(&(day - self.since))
+    }
+
     /// Whether nobody is at home.
     pub fn is_away(&self) -> bool {
         self.since > 0.0 && self.nats >= AWAY_NATS

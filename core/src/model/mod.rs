@@ -33,7 +33,7 @@ pub use order::{Order, OrderLine, OrderState};
 pub use product::{Fit, LeadDays, LocalisedText, Product};
 pub use profile::{Link, Maker, Member, Profile, Retailer, Role, Tenant};
 pub use slot::{Evidence, SlotKind, SlotSchema, SlotState, Unit};
-pub use supply::{Away, Bought, Shelf, SlotKey, Supply};
+pub use supply::{Bought, Shelf, SlotKey, Supply};
 pub use track::{Cycle, Foresight, Learned, Report, Track};
 pub use trend::{TREND_READINGS_MIN, Trend, TrendKey, TrendReading};
 

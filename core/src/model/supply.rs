@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Few, Mandate, Track};
+use crate::forecast::Absence;
 use crate::id::{DeviceKey, MandateId, ProductId, SlotId};
 use crate::time::Timestamp;
 
@@ -14,36 +15,8 @@ pub struct Supply {
     pub mandates: Few<MandateId, Box<Mandate>>,
     /// What was learned of each slot.
     pub tracks: Few<SlotKey, Box<Track>>,
-    /// How long nobody was at home.
-    pub away: Away,
-}
-
-/// How long nobody was at home, as far as presence of people is told.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Away {
-    /// Since when nobody is; none while somebody is, or nobody knows.
-    pub since: Option<Timestamp>,
-    /// Days of absence that ended, each counted by the share of the usual use that fell away.
-    pub days: f64,
-}
-
-/// The share of the usual use that falls away while nobody is at home: a fridge still filters.
-const AWAY_SHARE: f64 = 0.9;
-
-impl Away {
-    /// Days of absence until an instant.
-    pub fn until(&self, now: Timestamp) -> f64 {
-        let open = self.since.map_or(0.0, |since| (now - since).0.max(0) as f64 / 86_400_000.0);
-        self.days + AWAY_SHARE * open
-    }
-    /// Somebody came, or the last one left.
-    pub fn turned(self, is_away: bool, now: Timestamp) -> Away {
-        match (self.since, is_away) {
-            (Some(_), true) | (None, false) => self,
-            (None, true) => Away { since: Some(now), ..self },
-            (Some(_), false) => Away { since: None, days: self.until(now) },
-        }
-    }
+    /// How long nobody was at home: by what is told of presence, else by the silence of its slots.
+    pub absence: Absence,
 }
 
 /// One slot of one device of a home.

@@ -207,6 +207,17 @@ impl Track {
         }
     }
 
+    /// Whether a report, so many days after the one before, tells of use, of none, or of neither; and how many
+    /// times a day the slot is usually used.
+    pub fn tells_use(&self, prior: &ProductPrior, verdict: &Verdict, days: f64) -> Option<(bool, f64)> {
+        let level = match &self.learned {
+            Learned::Level(level) => level,
+            Learned::Counter(counter) => counter.level(),
+            Learned::Refills(_) | Learned::Life { .. } => return None,
+        };
+        Some((level.tells_use(&prior.level, verdict, days)?, level.uses_a_day(&prior.level)))
+    }
+
     /// Whether the sensor says the same for too long to be believed.
     pub fn is_stuck(&self) -> bool {
         matches!(self.verdict, Some(Verdict::Stuck { .. }))

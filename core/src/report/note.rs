@@ -157,7 +157,7 @@ fn is_counted(change: &Change) -> bool {
         | Change::MandateSet(_)
         | Change::MandateEnded(_)
         | Change::TrackSet { .. }
-        | Change::AwaySet(_)
+        | Change::AbsenceSet(_)
         | Change::EdgeSet { .. }
         | Change::TrendFed { .. }
         | Change::TrendDropped(_)

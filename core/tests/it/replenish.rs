@@ -101,6 +101,31 @@ fn the_forecast_of_a_steady_home_is_right_and_narrow() {
 }
 
 #[test]
+fn a_month_told_at_once_is_history_and_only_its_newest_report_speaks() {
+    let mut world = home_with(RUNS_OUT);
+    for ago in (1..=30).rev() {
+        let (t, hours) = ((world.now - Span::days(ago)).0, 700 - 8 * ago);
+        let body = format!(r#"{{"slot":"air_filter","kind":"usage","used":{hours},"capacity":720,"t":{t}}}"#);
+        world.up(&thermostat(), "up/slot", &body).unwrap();
+        assert!(world.offers_put(&thermostat()).is_empty(), "{ago} days ago is no news");
+    }
+    used(&mut world, 700.0);
+    assert_eq!(world.offers_put(&thermostat()).len(), 1);
+}
+
+#[test]
+fn where_nothing_follows_an_old_report_its_trigger_speaks_after_a_while() {
+    let mut world = home_with(RUNS_OUT);
+    for ago in (1..=30).rev() {
+        let (t, hours) = ((world.now - Span::days(ago)).0, 700 - 8 * ago);
+        let body = format!(r#"{{"slot":"air_filter","kind":"usage","used":{hours},"capacity":720,"t":{t}}}"#);
+        world.up(&thermostat(), "up/slot", &body).unwrap();
+    }
+    world.pass(Span::hours(1));
+    assert_eq!(world.offers_put(&thermostat()).len(), 1);
+}
+
+#[test]
 fn below_five_days_of_use_nothing_is_foreseen_and_nothing_is_said() {
     let mut world = home_with(RUNS_OUT);
     assert_eq!(empty(&world, 0.5), Err(Unforeseen::NoEvidence));
