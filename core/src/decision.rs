@@ -148,6 +148,8 @@ pub enum Change {
     TrackSet { device: DeviceKey, slot: SlotId, track: Option<Box<Track>> },
     /// Somebody came home, or the last one left.
     AbsenceSet(Absence),
+    /// A purchase elsewhere was told, and is not taken again.
+    PurchaseHeard(u64),
     /// A reading joins a trend of its field, which begins with it where there was none.
     TrendFed { device: DeviceKey, field: FieldName, over: Span, reading: TrendReading },
     /// Nobody watches a trend any more. The last in the list: changes are stored by their place in it.

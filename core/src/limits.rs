@@ -64,6 +64,12 @@ pub const SHELVES_MAX: usize = 32;
 /// Evidence of a slot older than this is too old to order by without asking: a device that reports
 /// at all does so daily, and a week covers a holiday of its network.
 pub const SLOT_STALE_AFTER: Span = Span::days(7);
+/// Purchases from elsewhere that are remembered by a home as told, against repeats.
+pub const PURCHASES_HEARD_MAX: usize = 128;
+/// A purchase older than this is no spare any more: it says only how often the home buys.
+pub const SPARE_AGE_MAX: Span = Span::days(35);
+/// Pieces of a product that one order may have.
+pub const ORDER_QTY_MAX: u32 = 20;
 /// Slots of one home that are foreseen: each takes some 250 bytes of its record.
 pub const TRACKS_MAX: usize = 64;
 /// Mandates of one home.

@@ -98,7 +98,7 @@ reasons! {
     NotNeeded = "not_needed", "The customer said it is not needed[ on {at}]: silence until {until}.", "Le client a dit ne pas en avoir besoin[ le {at}] : silence jusqu'au {until}.";
     SparesAtHome = "spares_at_home", "There is enough at home: {spares} of {product}, not inserted yet.", "Il y en a assez à la maison : {spares} de {product}, pas encore en place.";
     MandateMissing = "mandate_missing", "No mandate covers it: the customer is asked.", "Aucun mandat ne le couvre : on demande au client.";
-    MandateNoConsent = "mandate_no_consent", "Nobody consents to orders without asking: the customer is asked.", "Personne n'a consenti aux commandes automatiques : on demande au client.";
+    MandateNoConsent = "mandate_no_consent", "Who gave the mandate does not consent to orders without asking: the customer is asked.", "Qui a donné le mandat ne consent pas aux commandes automatiques : on demande au client.";
     MandateEnded = "mandate_ended", "The mandate {mandate} ended[ on {at}]: the customer is asked.", "Le mandat {mandate} a pris fin[ le {at}] : on demande au client.";
     MandateOtherProduct = "mandate_other_product", "The mandate {mandate} does not name {product}: the customer is asked.", "Le mandat {mandate} ne nomme pas {product} : on demande au client.";
     MandatePrice = "mandate_price", "It costs {price}, the mandate {mandate} permits {max}: the customer is asked.", "Cela coûte {price}, le mandat {mandate} autorise {max} : on demande au client.";

@@ -65,7 +65,7 @@ impl App {
             return Err(Failure::invalid("/data/product", message));
         }
         let home = self.home_of_buyer(retailer, event).await?;
-        let parts = [event.source.as_bytes(), event.id.as_bytes(), event.product.as_str().as_bytes()];
+        let parts = [event.source.as_bytes(), event.id.as_bytes()];
         let bought = Bought { at, qty: event.qty, cause: purchase_cause(&parts) };
         let what = Command::Purchased { product: event.product.clone(), bought };
         let input = self.command(None, "purchase", event.id.as_bytes(), what);

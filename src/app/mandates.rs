@@ -65,6 +65,8 @@ impl App {
             return Err(Failure::invalid("/products", format!("there is no product `{unknown}` in the catalogue")));
         }
         let (device, route) = self.find_device(who, Scope::ProfilesWrite, &given.device)?;
+        // One at a time: a mandate and the row that finds it change together.
+        let _turn = self.mandates.lock().await;
         let key = keys::mandate(retailer, id);
         let known: Option<HouseholdId> = rows::get(&**self.engine.store(), Schema::Mandate, &key)?;
         if known.is_some_and(|home| home != route.household) {
@@ -101,6 +103,7 @@ impl App {
     /// Ends a mandate at once.
     pub async fn end_mandate(&self, who: &Caller, id: &str) -> Result<(), Failure> {
         let retailer = who.retailer(Scope::ProfilesWrite)?;
+        let _turn = self.mandates.lock().await;
         let (id, home) = self.home_of_mandate(retailer, id)?;
         self.end_in(Some(home), &id).await?;
         rows::write(&self.engine, vec![Write::Delete(keys::mandate(retailer, &id))]).await

@@ -131,6 +131,7 @@ fn needs_signature(message: &DeviceMessage, is_linked: bool) -> Option<&'static 
         | DeviceMessage::Receipt(_)
         | DeviceMessage::OfferGet { .. }
         | DeviceMessage::Replenish(_)
+        | DeviceMessage::ReplenishUnread { .. }
         | DeviceMessage::Time { .. }
         | DeviceMessage::Doctor { .. } => None,
     }

@@ -13,6 +13,9 @@ use super::log;
 use super::past::Past;
 use crate::store::StoreError;
 
+/// Inputs of a home that are looked through for its readings: a chatty home's last weeks.
+const INPUTS_WALKED_MAX: usize = 50_000;
+
 /// One reading of a slot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SlotPoint {
@@ -60,12 +63,16 @@ impl Past {
     ) -> Result<SlotHistory, StoreError> {
         let mut readings = Vec::new();
         let mut history = SlotHistory::default();
+        let mut walked = 0;
         log::inputs_back(&*self.store, home.id, |row| {
+            walked += 1;
             let at = row.input.received_at;
+            // A deadline names no device: it may be about this one.
+            let is_of_device = row.input.device.as_ref().is_none_or(|of| of == device);
             for candidate in row.candidates {
                 let trigger =
                     home.retailer.as_ref().and_then(|retailer| rules.triggers.get(retailer, &candidate.trigger));
-                if trigger.is_some_and(|trigger| trigger.on.slot() == Some(slot)) {
+                if is_of_device && trigger.is_some_and(|trigger| trigger.on.slot() == Some(slot)) {
                     let first_block = candidate.first_block.map(|step| step.as_str());
                     let (trigger, verdict) = (candidate.trigger, candidate.verdict);
                     history.decisions.push(SlotDecision { t: at, trigger, verdict, first_block });
@@ -77,7 +84,7 @@ impl Past {
             {
                 readings.push((said.t.unwrap_or(at), said));
             }
-            readings.len() < most
+            readings.len() < most && walked < INPUTS_WALKED_MAX
         })?;
         history.decisions.reverse();
         let key = SlotKey { device: device.clone(), slot: slot.clone() };

@@ -149,6 +149,7 @@ impl Prepared {
                 | Change::MandateEnded(_)
                 | Change::TrackSet { .. }
                 | Change::AbsenceSet(_)
+                | Change::PurchaseHeard(_)
                 | Change::SeqSet { .. } => {}
             }
         }

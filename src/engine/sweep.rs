@@ -129,7 +129,15 @@ impl Sweeper {
             }
             self.looks.increment(1);
             sweep.looked += 1;
-            let home = self.engine.facts(route.household).await.map_err(|error| stuck(&error))?;
+            let home = match self.engine.facts(route.household).await {
+                Ok(home) => home,
+                Err(StoreError::Corrupt { key, cause }) => {
+                    // One home that cannot be read holds up nobody else's.
+                    tracing::error!(device.id = %device, key, reason = cause, "A home cannot be read and is not looked at");
+                    continue;
+                }
+                Err(error) => return Err(stuck(&error)),
+            };
             let now = self.engine.clock().now();
             // Decided again by the home itself; what has nothing to say is not asked.
             if home.is_some_and(|home| stands_beyond(&home, device, rules, trigger, now)) {

@@ -120,6 +120,7 @@ fn is_small(change: &Change) -> bool {
         | Change::MandateEnded(_)
         | Change::TrackSet { .. }
         | Change::AbsenceSet(_)
+        | Change::PurchaseHeard(_)
         | Change::SeqSet { .. } => true,
         Change::HomeSet { .. }
         | Change::MemberSet(_)

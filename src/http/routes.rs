@@ -242,7 +242,7 @@ pub(super) fn all() -> Vec<Entry> {
         post("/v1/offers/{offer}/answer", offers::answer, "Answer an offer from another channel")
             .body(r#"{"rev":1,"answer":"accept","channel":"app","profile":"p1"}"#)
             .answer(200, r#"{"state":"accepted","order":"or_…"}"#),
-        put("/v1/mandates/{mandate}", mandates::put_mandate, "Give or replace a customer's permission to order for a device without asking; needs the consent `auto_order`")
+        put("/v1/mandates/{mandate}", mandates::put_mandate, "Give or replace a customer's permission to order for a device without asking; it orders only with the consent `auto_order`")
             .body(r#"{"profile":"p1","device":"d-42","slot":"air_filter","products":["flt-20x25"],"max_price":{"minor":2500,"currency":"EUR"},"max_per_30d":1,"expires_at":"2027-06-30T00:00:00Z"}"#),
         get("/v1/mandates/{mandate}", mandates::get_mandate, "A mandate, with the orders of the last 30 days that were made under it"),
         delete("/v1/mandates/{mandate}", mandates::delete_mandate, "End a mandate at once").empty_answer(),

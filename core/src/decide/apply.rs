@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::decision::Change;
 use crate::id::DeviceKey;
-use crate::limits::{CONTACTS_MAX, HISTORY_ENTRIES_MAX};
+use crate::limits::{CONTACTS_MAX, HISTORY_ENTRIES_MAX, PURCHASES_HEARD_MAX};
 use crate::model::{Contact, Device, Household, SlotKey, TrendKey};
 
 /// Moves remembered as applied. A move is delivered again only until its row is gone.
@@ -139,6 +139,12 @@ impl Household {
                     Some(track) => self.supply.tracks.insert(key, track.clone()),
                     None => self.supply.tracks.remove(&key),
                 };
+            }
+            Change::PurchaseHeard(cause) => {
+                self.supply.heard.push(*cause);
+                if self.supply.heard.len() > PURCHASES_HEARD_MAX {
+                    self.supply.heard.remove(0);
+                }
             }
             Change::AbsenceSet(absence) => self.supply.absence = *absence,
             Change::SeqSet { device, last, gaps } => self.with(device, |d| {

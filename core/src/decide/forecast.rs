@@ -23,6 +23,7 @@ const HELD_AFTER_DAYS: f64 = 2.0;
 const AGAIN_SHARE: f64 = 0.25;
 /// How long after an old report the rest of its batch has come.
 const BATCH_ENDS: Span = Span::minutes(30);
+const DAY_MS: i64 = 86_400_000;
 /// At least so long is waited before the same is suggested again.
 const AGAIN_MIN: Span = Span::days(3);
 
@@ -55,7 +56,15 @@ pub(super) fn reported(
         return nothing;
     }
     let mut track = match known {
-        Some(track) => track.clone(),
+        Some(track) => {
+            let mut track = track.clone();
+            // The catalogue may know by now what fits; it is asked once a day.
+            let is_new_day = previous.is_none_or(|previous| previous.t.0 / DAY_MS != state.t.0 / DAY_MS);
+            if track.product.is_none() && is_new_day {
+                track.product = supply::first_fitting(draft, key, slot);
+            }
+            track
+        }
         None => {
             let product = supply::first_fitting(draft, key, slot);
             let prior = product.as_ref().map_or(&rules.priors.pooled, |product| rules.priors.of(product.as_str()));
@@ -142,7 +151,6 @@ fn stand(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, slot: &SlotI
     let edge = home.devices.get(key).and_then(|device| device.edges.get(&trigger.id)).cloned();
     let state = edge.as_ref().map_or(EdgeState::Ready, |edge| edge.state.clone());
     let seen = foreseen(home, rules, key, slot, now).ok();
-    let left = seen.as_ref().map(|seen| seen.empty(0.5) - now);
     let Some(at) = seen.map(|seen: Foreseen<'_>| seen.instant(*field, trigger.replenish.as_ref())) else {
         if state == EdgeState::Listening {
             set(draft, key, trigger, None);
@@ -165,22 +173,20 @@ fn stand(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, slot: &SlotI
         _ if !is_news => set(draft, key, trigger, Some(listening(now + BATCH_ENDS))),
         _ => {
             fire(draft, key, trigger, None, now, Cause::Foreseen);
-            look_again(draft, key, trigger, left.unwrap_or_default());
         }
     }
 }
 
-/// Notes when what was just looked at is looked at again, where nothing comes of it.
-fn look_again(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, left: Span) {
+/// When a trigger whose forecast was acted on is looked at again, where nothing comes of it; none for one that
+/// watches no forecast.
+pub(super) fn again_at(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger) -> Option<Timestamp> {
+    let (rules, now) = (draft.rules, draft.now);
+    let Source::Forecast { slot, .. } = &trigger.on.source else { return None };
     if trigger.kind != OfferKind::Replenish {
-        return;
+        return None;
     }
-    let now = draft.now;
-    let Some(edge) = draft.device(key).and_then(|device| device.edges.get(&trigger.id)).cloned() else { return };
-    if edge.state == EdgeState::Spent {
-        let wait = Span((left.0.max(0) as f64 * AGAIN_SHARE) as i64).max(AGAIN_MIN);
-        set(draft, key, trigger, Some(Edge { again_at: Some(now + wait), ..edge }));
-    }
+    let left = foreseen(draft.home(), rules, key, slot, now).map_or(0, |seen| (seen.empty(0.5) - now).0);
+    Some(now + Span((left.max(0) as f64 * AGAIN_SHARE) as i64).max(AGAIN_MIN))
 }
 
 /// Something is ordered for the home without asking: what would be ordered soon anyhow joins the
@@ -193,8 +199,12 @@ pub(super) fn join_delivery(draft: &mut Draft<'_>) {
         for (id, edge) in device.edges.iter().filter(|(_, edge)| edge.state == EdgeState::Listening) {
             let Some(trigger) = rules.triggers.known(home.retailer.as_ref(), id) else { continue };
             let joins = trigger.replenish.filter(|plan| plan.auto).map_or(Span::ZERO, |plan| plan.join);
-            let is_foreseen = matches!(trigger.on.source, Source::Forecast { .. });
-            if is_foreseen && edge.again_at.is_some_and(|due| due - joins <= now) {
+            // Only what somebody permits to order joins: the others are asked at their own moment.
+            let permits =
+                |mandate: &crate::model::Mandate| mandate.covers(key, trigger.on.slot()) && mandate.expires_at > now;
+            let is_permitted = matches!(trigger.on.source, Source::Forecast { .. })
+                && home.supply.mandates.values().any(|mandate| permits(mandate));
+            if is_permitted && edge.again_at.is_some_and(|due| due - joins <= now) {
                 soon.push((key.clone(), trigger));
             }
         }

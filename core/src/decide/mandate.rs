@@ -21,6 +21,13 @@ use crate::words::{Reason, Tongue};
 
 /// How long "later" is where the person did not say.
 const LATER_DEFAULT: Span = Span::days(3);
+/// "Later" is not now, and not never: a device's clock may say either.
+const LATER_MIN: Span = Span::hours(6);
+const LATER_MAX: Span = Span::days(365);
+/// How long a trigger is quiet after a cancelled order, where it does not say.
+const REFUSED_DEFAULT: Span = Span::days(14);
+/// The same after "not needed".
+const NOT_NEEDED_DEFAULT: Span = Span::days(30);
 
 /// The channel in the history of what was ordered under a mandate.
 pub(super) const CHANNEL: &str = "mandate";
@@ -28,7 +35,7 @@ pub(super) const CHANNEL: &str = "mandate";
 /// Gives or replaces a mandate. What was ordered under it before still counts.
 pub(super) fn given(draft: &mut Draft<'_>, mandate: &Mandate) -> Answered {
     let home = draft.before();
-    let refused = |message: String, pointer: &str| Err(Refusal::new(Code::OfferNotAllowed, message).at(pointer));
+    let refused = |message: String, pointer: &str| Err(Refusal::new(Code::PayloadInvalid, message).at(pointer));
     match home.members.get(&mandate.profile) {
         None => return refused(format!("`{}` does not live here", mandate.profile), "/profile"),
         Some(member) if !member.role.may_order() => {
@@ -120,7 +127,7 @@ pub(super) fn permission(look: &Look<'_>, proposal: Option<&Proposal>) -> Option
         Some(Permission { said: said(StepVerdict::Pass, reason, numbers), under: None, is_given: true })
     };
     let id = text("mandate", mandate.id.to_string());
-    if !home.consents(&look.device.key, Purpose::AutoOrder, look.now) {
+    if !gives_consent(home, mandate, look.now) {
         return ask(Reason::MandateNoConsent, vec![id]);
     }
     if mandate.expires_at <= look.now {
@@ -144,6 +151,15 @@ pub(super) fn permission(look: &Look<'_>, proposal: Option<&Proposal>) -> Option
     }
     let said = said_of(StepVerdict::Pass, Reason::MandatePermits, &mandate.id, vec![id]);
     Some(Permission { said, under: Some(mandate.id.clone()), is_given: true })
+}
+
+/// Whether who gave the mandate may still order on the device, and consents to orders without asking.
+fn gives_consent(home: &Household, mandate: &Mandate, now: Timestamp) -> bool {
+    let mut links = home.links.values().filter(|link| link.device == mandate.device);
+    let is_linked = links.any(|link| link.profile == mandate.profile && link.role.may_order());
+    let member = home.members.get(&mandate.profile);
+    let record = member.and_then(|member| member.consents.get(&Purpose::AutoOrder));
+    is_linked && record.is_some_and(|record| record.is_live(now))
 }
 
 /// The mandate that is nearest to permitting it: one that names the product before others, one of
@@ -176,14 +192,26 @@ fn order_instead(draft: &mut Draft<'_>, mandate: &MandateId, proposed: &Offer) -
     true
 }
 
-/// An order under a mandate was cancelled: it counts no more.
-pub(super) fn gave_up(draft: &mut Draft<'_>, order: OrderId) {
+/// An order under a mandate was undone: it counts no more. Where the customer said no, its trigger is quiet for a
+/// while, whatever channel the no came from.
+pub(super) fn gave_up(draft: &mut Draft<'_>, order: &Order) {
     let home = draft.home();
-    let counted = home.supply.mandates.values().find(|mandate| mandate.ordered.iter().any(|(id, _)| *id == order));
-    if let Some(mandate) = counted.cloned() {
-        let mut mandate = mandate;
-        mandate.ordered.retain(|(id, _)| *id != order);
-        draft.change(Change::MandateSet(mandate));
+    let counted = home.supply.mandates.values().find(|mandate| mandate.ordered.iter().any(|(id, _)| *id == order.id));
+    let Some(mut mandate) = counted.cloned() else { return };
+    mandate.ordered.retain(|(id, _)| *id != order.id);
+    draft.change(Change::MandateSet(mandate));
+    if order.state == OrderState::Cancelled {
+        put_off(draft, order, |trigger| trigger.after.declined.unwrap_or(REFUSED_DEFAULT));
+    }
+}
+
+/// Keeps the trigger of an order quiet for so long.
+fn put_off(draft: &mut Draft<'_>, order: &Order, silence: impl Fn(&Trigger) -> Span) {
+    let offer = draft.before().offers.get(&order.offer);
+    let known = offer.and_then(|offer| draft.rules.triggers.get(&offer.retailer, &offer.trigger));
+    if let Some(trigger) = known {
+        let until = draft.now + silence(trigger).clamp(LATER_MIN, LATER_MAX);
+        forecast::put_off(draft, &order.device, trigger, until);
     }
 }
 
@@ -198,16 +226,13 @@ pub(super) fn answered(draft: &mut Draft<'_>, key: &DeviceKey, said: &ReplenishU
     match &said.op {
         ReplenishOp::Cancel => {}
         ReplenishOp::Later { until } => {
-            let until = until.unwrap_or(draft.now + LATER_DEFAULT);
-            draft.note(format!("later: {until}"));
-            let offer = draft.before().offers.get(&order.offer);
-            let known = offer.and_then(|offer| draft.rules.triggers.get(&offer.retailer, &offer.trigger));
-            if let Some(trigger) = known {
-                forecast::put_off(draft, key, trigger, until);
-            }
+            let wait = until.map_or(LATER_DEFAULT, |until| until - draft.now);
+            draft.note(format!("later, in {wait}"));
+            put_off(draft, &order, |_| wait);
         }
         ReplenishOp::NotNeeded { reason } => {
             draft.note(format!("not needed: {}", reason.as_deref().unwrap_or("no reason said")));
+            put_off(draft, &order, |trigger| trigger.after.not_needed.unwrap_or(NOT_NEEDED_DEFAULT));
             if reason.as_deref() == Some(offer::HAVE_SPARE)
                 && let Some(product) = product
             {

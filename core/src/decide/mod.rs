@@ -127,6 +127,9 @@ fn from_device(draft: &mut Draft<'_>, message: &DeviceMessage) -> Answered {
         DeviceMessage::Answer(answer) => offer::answered_on_device(draft, &device, answer),
         DeviceMessage::OfferGet { .. } => sync::offers_now(draft, &device),
         DeviceMessage::Replenish(said) => mandate::answered(draft, &device, said),
+        DeviceMessage::ReplenishUnread { .. } => {
+            Err(Refusal::new(Code::OrderNotCancellable, "there is no announced automatic order to answer"))
+        }
         DeviceMessage::Order(order) => match order.op {
             OrderOp::Cancel => order::cancelled_on_device(draft, &device, order),
             OrderOp::Withdraw | OrderOp::Problem => order::told_to_the_shop(draft, &device, order),

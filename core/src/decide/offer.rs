@@ -11,7 +11,7 @@ use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, OfferId, ProfileId, SlotId};
 use crate::input::Answer;
-use crate::limits::ANSWER_BOUNCE;
+use crate::limits::{ANSWER_BOUNCE, ORDER_QTY_MAX};
 use crate::model::{Action, Contact, ContactState, Fulfil, Offer, OfferState, Order, StateChange};
 use crate::time::{Span, Timestamp};
 use crate::trigger::{Moment, OfferKind};
@@ -19,8 +19,6 @@ use crate::wire::{AnswerUp, DownMessage, ReceiptUp, ReceiptWord};
 
 /// How long a snooze lasts where the person did not say.
 const SNOOZE_DEFAULT: Span = Span::days(1);
-/// How many of a product one answer may order.
-const QTY_MAX: u32 = 20;
 
 /// Why an offer ended whose budget had nothing left at its accept.
 const BUDGET_EXHAUSTED: &str = "budget exhausted";
@@ -278,8 +276,8 @@ fn accept(
         return Err(Refusal::new(Code::OfferNotAllowed, "there is nothing to buy in this offer"));
     };
     let qty = qty.unwrap_or(item.qty);
-    if !(1..=QTY_MAX).contains(&qty) {
-        let message = format!("`qty` must be 1 to {QTY_MAX}; it is {qty}");
+    if !(1..=ORDER_QTY_MAX).contains(&qty) {
+        let message = format!("`qty` must be 1 to {ORDER_QTY_MAX}; it is {qty}");
         return Err(Refusal::new(Code::PayloadInvalid, message).at("/body/choice/qty"));
     }
     let fulfil = fulfil.or_else(|| offer.fulfil.first().copied()).unwrap_or(Fulfil::Deliver);

@@ -89,7 +89,7 @@ fn advance(draft: &mut Draft<'_>, order: &Order, state: OrderState, cause: &str,
     draft.change(Change::OrderSet(Arc::new(next.clone())));
     supply::order_moved(draft, order.state, &next);
     if state.is_undone() {
-        mandate::gave_up(draft, next.id);
+        mandate::gave_up(draft, &next);
     }
     tell(draft, &next);
     super::drop_ended(draft);

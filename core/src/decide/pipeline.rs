@@ -162,6 +162,11 @@ pub(super) fn consider(draft: &mut Draft<'_>, trigger: &Trigger, wake: &Wake<'_>
                 if permission.order(draft, trigger, &offer) {
                     return id;
                 }
+                let is_over = |known: &Arc<Offer>| !known.state.is_live();
+                if draft.home().offers.get(&id).is_some_and(is_over) {
+                    // What could not be ordered ended with the attempt, as when a budget is used up.
+                    return id;
+                }
                 permission.tell_why_asked(&mut offer);
             }
             give(draft, offer, evaluated.hold_until, held_before.is_some())

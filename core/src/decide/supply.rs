@@ -7,20 +7,40 @@ use super::steps::Look;
 use super::{Answered, Reply};
 use crate::decision::Change;
 use crate::id::{DeviceKey, ProductId, SlotId, derive_bytes};
-use crate::limits::{BOUGHT_KEPT_MAX, SHELVES_MAX};
+use crate::limits::{BOUGHT_KEPT_MAX, SHELVES_MAX, SPARE_AGE_MAX};
 use crate::model::{Bought, Order, OrderState, Product, Shelf};
 
-/// A purchase made anywhere else: in the store, in another shop, at a neighbour's.
+/// A purchase made anywhere else: in the store, in another shop, at a neighbour's. An old one is no spare any
+/// more, it only says how often the home buys; one that no slot here takes is heard and not kept.
 pub(super) fn bought_elsewhere(draft: &mut Draft<'_>, product: &ProductId, bought: Bought) -> Answered {
-    let mut shelf = shelf(draft, product);
-    if !shelf.buy(bought, BOUGHT_KEPT_MAX) {
+    if draft.before().supply.heard.contains(&bought.cause) {
         draft.note("this purchase was told before");
         return Ok(Reply::Unchanged);
     }
-    shelf.arrive(bought.qty);
+    draft.change(Change::PurchaseHeard(bought.cause));
+    if !is_taken_here(draft, product) {
+        draft.note(format!("no slot of this home takes {product}"));
+        return Ok(Reply::Done);
+    }
+    let mut shelf = shelf(draft, product);
+    if !shelf.buy(bought, BOUGHT_KEPT_MAX) {
+        draft.note("older than all purchases that are kept");
+        return Ok(Reply::Done);
+    }
+    if draft.now - bought.at <= SPARE_AGE_MAX {
+        shelf.arrive(bought.qty);
+    }
     draft.note(format!("{} of {product} bought elsewhere: {} at home", bought.qty, shelf.spares));
     set(draft, product, shelf);
     Ok(Reply::Done)
+}
+
+/// Whether a slot of any device of the home takes a product.
+fn is_taken_here(draft: &Draft<'_>, product: &ProductId) -> bool {
+    let home = draft.before();
+    let sold = home.retailer.as_ref().and_then(|retailer| draft.rules.product(retailer, product));
+    let is_model_here = |model: &crate::id::ModelId| home.devices.values().any(|device| device.model == *model);
+    sold.is_some_and(|product| product.fits.iter().any(|fit| is_model_here(&fit.model)))
 }
 
 /// An order was placed here: it will come, and says how often the home buys.
@@ -29,6 +49,9 @@ pub(super) fn ordered(draft: &mut Draft<'_>, order: &Order) {
         return;
     }
     for line in &order.lines {
+        if !is_taken_here(draft, &line.product) {
+            continue;
+        }
         let mut shelf = shelf(draft, &line.product);
         let bought = Bought { at: order.created_at, qty: line.qty, cause: cause_of(order, &line.product) };
         if shelf.buy(bought, BOUGHT_KEPT_MAX) {
@@ -44,15 +67,27 @@ pub(super) fn order_moved(draft: &mut Draft<'_>, from: OrderState, order: &Order
         return;
     }
     let is_home = |state| matches!(state, OrderState::Delivered | OrderState::PickedUp);
+    let goes_back = |state| matches!(state, OrderState::Returned | OrderState::Refunded);
+    // Its own entry is the last one: what is asked is what it was before.
+    let before = order.history.iter().rev().skip(1).filter_map(|entry| OrderState::parse(&entry.state));
+    let (mut was_home, mut went_back) = (is_home(from), goes_back(from));
+    before.for_each(|state| {
+        was_home |= is_home(state);
+        went_back |= goes_back(state);
+    });
     for line in &order.lines {
+        if !is_taken_here(draft, &line.product) {
+            continue;
+        }
         let mut shelf = shelf(draft, &line.product);
-        if is_home(order.state) && !is_home(from) {
+        if is_home(order.state) && !was_home {
             shelf.arrive(line.qty);
-        } else if matches!(order.state, OrderState::Returned | OrderState::Refunded) && is_home(from) {
+        } else if goes_back(order.state) && was_home && !went_back {
             shelf.give_back(line.qty);
-        } else if order.state.is_undone() && !is_home(from) {
+        } else if order.state.is_undone() && !was_home {
             let cause = cause_of(order, &line.product);
             shelf.bought.retain(|bought| bought.cause != cause);
+            shelf.inserted_ahead = 0;
         } else {
             continue;
         }
@@ -89,11 +124,9 @@ pub(super) fn inserted(draft: &mut Draft<'_>, key: &DeviceKey, slot: &SlotId) {
     let shelves = &draft.home().supply.shelves;
     let has_spares = |product: &&ProductId| shelves.get(*product).is_some_and(|shelf| shelf.spares > 0);
     let Some(product) = fitting.iter().find(has_spares).or(fitting.first()).cloned() else { return };
-    let under_way = draft
-        .home()
-        .orders
-        .values()
-        .any(|order| order.state.is_open() && order.lines.iter().any(|line| line.product == product));
+    let shipped = draft.home().orders.values().filter(|order| is_under_way(order.state));
+    let lines = shipped.flat_map(|order| order.lines.iter()).filter(|line| line.product == product);
+    let under_way = lines.map(|line| line.qty).sum();
     let mut shelf = shelf(draft, &product);
     if shelf.insert(under_way) {
         draft.note(format!("a spare of {product} was inserted: {} left", shelf.spares));
@@ -101,6 +134,14 @@ pub(super) fn inserted(draft: &mut Draft<'_>, key: &DeviceKey, slot: &SlotId) {
     } else {
         draft.note(format!("inserted from elsewhere: no spare of {product} was known"));
     }
+}
+
+/// Whether goods have left the shop and their arrival was not told.
+fn is_under_way(state: OrderState) -> bool {
+    matches!(
+        state,
+        OrderState::Shipped | OrderState::PartiallyShipped | OrderState::Delayed | OrderState::ReadyForPickup
+    )
 }
 
 /// The products of the home's retailer that fit a slot, in the order of their ids.

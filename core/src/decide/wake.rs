@@ -2,6 +2,7 @@
 
 use super::draft::{Draft, description};
 use super::edge::{self, Seen, Turn};
+use super::forecast;
 use super::pipeline::{self, Cause, Wake};
 use super::rank::best_first;
 use super::watched::{is_unknown_trend, still_stands};
@@ -72,7 +73,9 @@ fn turn_standing(
     if nothing_before && !draft.moved_an_edge() {
         return Vec::new();
     }
-    let Some(device) = draft.device(key) else { return Vec::new() };
+    // Nothing but such an edge is read here: a plain reading copies no home for it.
+    let device = if draft.moved_an_edge() { draft.device(key) } else { home.devices.get(key).map(|device| &**device) };
+    let Some(device) = device else { return Vec::new() };
     let retailer = home.retailer.as_ref();
     let is_about = |on: &On| on.edge().is_some() && watches(on, watched);
     let concerned = device
@@ -182,7 +185,7 @@ fn arm(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, since: Timesta
         let again_at = home.zone.as_ref().and_then(|zone| trigger.when.as_ref()?.next_turn(zone, now));
         Edge { state: EdgeState::Armed, since, again_at }
     } else {
-        edge::spent(since)
+        Edge { again_at: forecast::again_at(draft, key, trigger), ..edge::spent(since) }
     };
     set(draft, key, trigger, Some(edge));
 }

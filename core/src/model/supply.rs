@@ -15,6 +15,8 @@ pub struct Supply {
     pub mandates: Few<MandateId, Box<Mandate>>,
     /// What was learned of each slot.
     pub tracks: Few<SlotKey, Box<Track>>,
+    /// Purchases that were told from elsewhere, newest last, so that each is taken once.
+    pub heard: Vec<u64>,
     /// How long nobody was at home: by what is told of presence, else by the silence of its slots.
     pub absence: Absence,
 }
@@ -52,14 +54,16 @@ pub struct Bought {
 }
 
 impl Shelf {
-    /// Takes in a purchase; `false` when it is known. The oldest makes room.
+    /// Takes in a purchase; `false` when it is known, or older than all that are kept. The oldest makes room.
     pub fn buy(&mut self, bought: Bought, kept_max: usize) -> bool {
-        if self.bought.iter().any(|known| known.cause == bought.cause) {
+        let is_known = self.bought.iter().any(|known| known.cause == bought.cause);
+        let is_full = self.bought.len() >= kept_max;
+        if is_known || (is_full && self.bought.first().is_some_and(|oldest| bought.at <= oldest.at)) {
             return false;
         }
         let place = self.bought.partition_point(|known| known.at <= bought.at);
         self.bought.insert(place, bought);
-        if self.bought.len() > kept_max {
+        if is_full {
             self.bought.remove(0);
         }
         true
@@ -70,16 +74,15 @@ impl Shelf {
         self.inserted_ahead -= ahead;
         self.spares = self.spares.saturating_add(qty - ahead);
     }
-    /// A fresh one was inserted; `true` when it came from the shelf, or from goods that are under way.
-    pub fn insert(&mut self, under_way: bool) -> bool {
+    /// A fresh one was inserted; `true` when it came from the shelf, or from the goods that are under way.
+    pub fn insert(&mut self, under_way: u32) -> bool {
         if self.spares > 0 {
             self.spares -= 1;
             return true;
         }
-        if under_way {
-            self.inserted_ahead += 1;
-        }
-        under_way
+        let is_ahead = self.inserted_ahead < under_way;
+        self.inserted_ahead += u32::from(is_ahead);
+        is_ahead
     }
     /// Goods went back.
     pub fn give_back(&mut self, qty: u32) {

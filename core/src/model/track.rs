@@ -4,10 +4,14 @@ use super::{Evidence, SlotState};
 use crate::forecast::{Counter, Moment, Quantiles};
 use crate::forecast::{CounterState, GapState, LevelState, ProductPrior, RunOut, Verdict};
 use crate::id::ProductId;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 /// Ended cycles of a slot that are remembered, to compare what was foreseen with what came.
 const CYCLES_KEPT_MAX: usize = 8;
+/// A count of use that falls by less than this share of the capacity is a correction, not a fresh one.
+const FELL_SHARE: f64 = 0.01;
+/// An end of life that moves by less is estimated anew, or seen from another zone.
+const RENEWED_AFTER: Span = Span::days(7);
 /// At this level, in percent of a full slot, the forecast is written down that a cycle is judged by.
 const JUDGED_AT_POINTS: f64 = 50.0;
 
@@ -105,14 +109,14 @@ impl Track {
     /// Takes a report; what it turned out to be, and whether a fresh one was inserted.
     pub fn report(&mut self, prior: &ProductPrior, report: Report<'_>) -> (Verdict, bool) {
         let state = report.state;
-        let changed_anew = state.changed_at.is_some()
-            && report.previous.is_some_and(|previous| previous.changed_at < state.changed_at);
+        let changed_anew =
+            state.changed_at.is_some() && report.previous.is_some_and(|previous| state.changed_at > Some(previous.t));
         let before = self.run_out_seen(prior, report.at);
         let (verdict, refilled) = match (&mut self.learned, &state.evidence) {
             (Learned::Counter(counter), Evidence::Usage { used }) => {
                 let of = Counter { capacity: state.capacity.unwrap_or(0.0), wraps_at: None };
                 let fell = match report.previous.map(|previous| &previous.evidence) {
-                    Some(Evidence::Usage { used: before }) => used < before,
+                    Some(Evidence::Usage { used: before }) => before - used > FELL_SHARE * of.capacity,
                     _ => false,
                 };
                 // Use is counted since the last replacement: a smaller one is of a fresh one, unless
@@ -152,7 +156,7 @@ impl Track {
             }
             (Learned::Life { ends }, Evidence::Life { .. }) => {
                 let later = report.ends.unwrap_or(*ends);
-                let refilled = changed_anew || (ends.0 > 0 && later > *ends);
+                let refilled = changed_anew || (ends.0 > 0 && later - *ends > RENEWED_AFTER);
                 *ends = later;
                 (if refilled { Verdict::Replaced } else { Verdict::Used { points: 0.0 } }, refilled)
             }

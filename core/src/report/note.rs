@@ -158,6 +158,7 @@ fn is_counted(change: &Change) -> bool {
         | Change::MandateEnded(_)
         | Change::TrackSet { .. }
         | Change::AbsenceSet(_)
+        | Change::PurchaseHeard(_)
         | Change::EdgeSet { .. }
         | Change::TrendFed { .. }
         | Change::TrendDropped(_)

@@ -302,6 +302,10 @@ fn replenish(
         findings.error("trigger.value", "/replenish/quantity/min", format!("`min` {min} is above `max` {max}"), help);
     }
     let cost = cost.unwrap_or_default();
+    if span(notice.as_deref()) == Some(Span::ZERO) {
+        let help = Some("write \"24h\", or leave `notice` out for a day".to_owned());
+        findings.error("trigger.value", "/replenish/notice", "an automatic order can be cancelled for a while", help);
+    }
     Some(Replenish {
         auto: mode.as_deref() == Some("auto"),
         safety: span(safety.as_deref()).unwrap_or(default.safety),

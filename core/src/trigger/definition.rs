@@ -72,7 +72,7 @@ written! {
         /// On which devices.
         device: DeviceFilter,
         /// The watched field of telemetry or slot, or the entry of context; of a forecast
-        /// `expected_empty.p10` to `expected_empty.p90`, or `order_by`.
+        /// `expected_empty.p1` to `expected_empty.p99`, or `order_by`.
         field: String,
         /// The watched slot.
         slot: String,

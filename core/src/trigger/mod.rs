@@ -122,7 +122,7 @@ impl Replenish {
         safety: Span::ZERO,
         cover: None,
         min: 1,
-        max: 20,
+        max: crate::limits::ORDER_QTY_MAX,
         notice: Span::days(1),
         cost_without: 9.0,
         keep: 0,

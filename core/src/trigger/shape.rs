@@ -10,7 +10,7 @@ use super::quantity::parse_rate;
 use super::tree::{Branch, Findings, Tree, pointer_part};
 use crate::budget::SHARED_CAP_MAX;
 use crate::id::{FieldName, KindId, ModelId, NameError, PlacementId, PoolId, ProductId, SlotId, TriggerId};
-use crate::limits::TIMES_COUNTED_MAX;
+use crate::limits::{ORDER_QTY_MAX, TIMES_COUNTED_MAX};
 use crate::model::Purpose;
 use crate::money::Money;
 use crate::time::{DailyWindow, Span};
@@ -305,7 +305,11 @@ const REPLENISH: Shape = Shape::Table(&[
     key("safety", DURATION),
     key(
         "quantity",
-        Shape::Table(&[key("cover", DURATION), key("min", Shape::Whole(1, 100)), key("max", Shape::Whole(1, 100))]),
+        Shape::Table(&[
+            key("cover", DURATION),
+            key("min", Shape::Whole(1, ORDER_QTY_MAX)),
+            key("max", Shape::Whole(1, ORDER_QTY_MAX)),
+        ]),
     ),
     key("notice", DURATION),
     key(

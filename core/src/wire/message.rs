@@ -42,8 +42,11 @@ pub enum DeviceMessage {
         /// The surface, where only one is asked for.
         placement: Option<PlacementId>,
     },
-    /// `up/replenish`: an answer to an announced automatic order.
-    Replenish(ReplenishUp),
+    /// `up/replenish` as releases before mandates read it: refused then and now, and only in their logs.
+    ReplenishUnread {
+        /// `cancel`, `later` or `not_needed`.
+        op: String,
+    },
     /// `up/order`: cancel, withdraw, problem.
     Order(OrderUp),
     /// `up/consent`: set on the device.
@@ -60,6 +63,9 @@ pub enum DeviceMessage {
         /// The body as JSON text, at most 1 KiB of it.
         seen: String,
     },
+    /// `up/replenish`: an answer to an announced automatic order. The last in the list: messages are stored by
+    /// their place in it.
+    Replenish(ReplenishUp),
 }
 
 impl DeviceMessage {
@@ -78,7 +84,7 @@ impl DeviceMessage {
             DeviceMessage::Receipt(_) => "up/offer/receipt",
             DeviceMessage::Answer(_) => "up/offer/answer",
             DeviceMessage::OfferGet { .. } => "up/offer/get",
-            DeviceMessage::Replenish(_) => "up/replenish",
+            DeviceMessage::Replenish(_) | DeviceMessage::ReplenishUnread { .. } => "up/replenish",
             DeviceMessage::Order(_) => "up/order",
             DeviceMessage::Consent(_) => "up/consent",
             DeviceMessage::Lifecycle(_) => "up/lifecycle",
@@ -255,7 +261,7 @@ pub enum ReplenishOp {
     Cancel,
     /// Not now.
     Later {
-        /// Until when; the forecast decides where not said.
+        /// Until when; three days where not said.
         until: Option<Timestamp>,
     },
     /// Not needed, with the reason such as `have_spare`.

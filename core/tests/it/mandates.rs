@@ -127,7 +127,10 @@ fn without_a_mandate_or_the_consent_to_orders_the_customer_is_asked() {
     give(&mut world, given).unwrap();
     world.said.clear();
     let why = asked(&mut world, "mandate_no_consent");
-    assert!(why.ends_with("Personne n'a consenti aux commandes automatiques : on demande au client."), "{why}");
+    assert!(
+        why.ends_with("Qui a donné le mandat ne consent pas aux commandes automatiques : on demande au client."),
+        "{why}"
+    );
 }
 
 #[test]
@@ -183,7 +186,52 @@ fn a_mandate_ends_with_the_word_and_with_the_device() {
 fn a_mandate_of_a_stranger_or_a_child_is_refused() {
     let mut world = home();
     let stranger = Mandate { profile: ProfileId::new("p9").unwrap(), ..mandate(&world) };
-    assert_eq!(give(&mut world, stranger), Err(Code::OfferNotAllowed));
+    assert_eq!(give(&mut world, stranger), Err(Code::PayloadInvalid));
     let other = Mandate { device: "acme/d-43".parse().unwrap(), ..mandate(&world) };
-    assert_eq!(give(&mut world, other), Err(Code::OfferNotAllowed));
+    assert_eq!(give(&mut world, other), Err(Code::PayloadInvalid));
+}
+
+/// The same on a forecast, so that the trigger comes back by itself.
+fn foreseen() -> World {
+    let trigger = crate::replenish::RUNS_OUT.to_owned() + "[trigger.replenish]\nmode = \"auto\"\n";
+    let mut world = World::with(&trigger);
+    world.register(&thermostat());
+    world.up(&thermostat(), "presence", r#"{"state":"online","epoch":1}"#).unwrap();
+    world.link(&thermostat(), "p1", &[Purpose::ReplenishDevice, Purpose::AutoOrder]);
+    let given = Mandate { max_per_30d: 9, ..mandate(&world) };
+    give(&mut world, given).unwrap();
+    for day in 0..95 {
+        world.pass(Span::days(1));
+        world.up(&thermostat(), "up/slot", &used((8 * day).min(720))).unwrap();
+        if !world.orders().is_empty() {
+            return world;
+        }
+    }
+    panic!("nothing was ordered")
+}
+
+#[test]
+fn a_cancelled_order_is_not_made_again_before_the_silence_after_a_refusal() {
+    for (answer, silent_days) in
+        [(r#"{"op":"cancel"}"#, 13), (r#"{"op":"not_needed"}"#, 29), (r#"{"op":"later","until":1}"#, 0)]
+    {
+        let mut world = foreseen();
+        world.up(&thermostat(), "up/replenish", answer).unwrap();
+        world.pass(Span::hours(5));
+        assert_eq!(world.orders().len(), 1, "{answer}: a clock in 1970 is not now");
+        world.pass(Span::days(silent_days));
+        assert_eq!(world.orders().len(), 1, "{answer}");
+    }
+}
+
+#[test]
+fn when_who_gave_the_mandate_withdraws_the_consent_the_customer_is_asked() {
+    let mut world = home();
+    let given = mandate(&world);
+    give(&mut world, given).unwrap();
+    let profile = ProfileId::new("p1").unwrap();
+    let records = vec![(Purpose::AutoOrder, world.word(false))];
+    world.command(&thermostat(), Command::SetConsents { profile, records }).unwrap();
+    world.heard(&thermostat());
+    asked(&mut world, "mandate_no_consent");
 }

@@ -258,3 +258,28 @@ fn a_life_with_a_date_is_ordered_before_it_ends() {
     assert_eq!(offers.len(), 1);
     assert_eq!(offers[0].text.body, "Filtre 20×25 : remplacement vers le 1er mai.");
 }
+
+#[test]
+fn what_led_to_nothing_is_suggested_again_after_some_days() {
+    let mut world = home_with(RUNS_OUT);
+    let offers = live(&mut world, 0.0, 8.0, 110);
+    let on: Vec<u32> = offers.iter().map(|(day, _)| *day).collect();
+    assert!(on.len() >= 2, "the first was never answered, and the filter runs out: {on:?}");
+    assert!(on.windows(2).all(|pair| pair[1] - pair[0] >= 3), "{on:?}");
+}
+
+#[test]
+fn a_life_that_is_estimated_anew_by_a_day_is_no_new_one() {
+    let mut world = home_with("");
+    let desc = r#"{"model":"th-200","kind":"thermostat","telemetry":{"temperature":{"type":"number","unit":"°C"}},
+        "slots":[{"slot":"air_filter","kind":"life"}],"placements":[{"id":"home.card"}],"locales":["fr"],"confirm":["press2s"]}"#;
+    world.up(&thermostat(), "desc", desc).unwrap();
+    let product = ProductId::new("flt-20x25").unwrap();
+    let bought = Bought { at: world.now, qty: 1, cause: 1 };
+    world.command(&thermostat(), Command::Purchased { product, bought }).unwrap();
+    for (ends, spares) in [("2026-06-01", 1), ("2026-06-02", 1), ("2026-12-01", 0)] {
+        let body = format!(r#"{{"slot":"air_filter","kind":"life","ends":"{ends}"}}"#);
+        world.up(&thermostat(), "up/slot", &body).unwrap();
+        assert_eq!(world.home_of(&thermostat()).supply.shelves.values().next().unwrap().spares, spares, "{ends}");
+    }
+}

@@ -1,5 +1,6 @@
 //! What stands on the shelf: spares that came, that were inserted, and that silence suggestions.
 
+use hearthway_core::decision::Reply;
 use hearthway_core::id::ProductId;
 use hearthway_core::input::{Answer, Command};
 use hearthway_core::model::{Bought, OrderState, Purpose, Shelf};
@@ -119,4 +120,68 @@ fn a_device_that_counts_its_spares_is_believed() {
     assert_eq!(shelf(&world).spares, 2);
     world.up(&thermostat(), "up/slot", &counted(0)).unwrap();
     assert_eq!(shelf(&world).spares, 0);
+}
+
+#[test]
+fn an_old_purchase_is_history_and_no_spare_and_a_repeat_is_known_among_many() {
+    let mut world = home();
+    for n in 0..30 {
+        let bought = Bought { at: world.now - Span::days(900 - 20 * n), qty: 1, cause: n as u64 };
+        world.command(&thermostat(), Command::Purchased { product: filter(), bought }).unwrap();
+    }
+    assert_eq!((shelf(&world).spares, shelf(&world).bought.len()), (0, 16), "all of them are long used up");
+    buy(&mut world, 2, 100);
+    let oldest = Bought { at: world.now - Span::days(900), qty: 5, cause: 0 };
+    let again = world.command(&thermostat(), Command::Purchased { product: filter(), bought: oldest });
+    assert_eq!((again, shelf(&world).spares), (Ok(Reply::Unchanged), 2));
+}
+
+#[test]
+fn what_no_slot_of_the_home_takes_stands_on_no_shelf() {
+    let mut world = home();
+    let bought = Bought { at: world.now, qty: 2, cause: 1 };
+    let milk = ProductId::new("milk").unwrap();
+    world.command(&thermostat(), Command::Purchased { product: milk, bought }).unwrap();
+    assert!(world.home_of(&thermostat()).supply.shelves.is_empty());
+}
+
+#[test]
+fn a_filter_inserted_before_the_shops_word_came_is_counted_once() {
+    let mut world = home();
+    let order = ordered(&mut world);
+    let status = |rev, state| Command::SetOrderStatus { order, rev, state, eta: None };
+    world.command(&thermostat(), status(2, OrderState::Shipped)).unwrap();
+    world.pass(Span::days(2));
+    say(&mut world, 3);
+    say(&mut world, 2);
+    assert_eq!(shelf(&world).inserted_ahead, 1, "one is under way: a count that falls by an hour is no second one");
+    world.command(&thermostat(), status(3, OrderState::Delivered)).unwrap();
+    assert_eq!((shelf(&world).spares, shelf(&world).inserted_ahead), (0, 0));
+    world.command(&thermostat(), status(4, OrderState::PartiallyRefunded)).unwrap();
+    buy(&mut world, 2, 9);
+    world.command(&thermostat(), status(5, OrderState::Refunded)).unwrap();
+    assert_eq!(shelf(&world).spares, 1, "what was at home once goes back, whatever came between");
+}
+
+#[test]
+fn what_was_inserted_before_an_order_left_is_none_of_it() {
+    let mut world = home();
+    let order = ordered(&mut world);
+    world.pass(Span::days(1));
+    say(&mut world, 3);
+    assert_eq!(shelf(&world).inserted_ahead, 0, "the shop has not sent it yet");
+    let status = |rev, state| Command::SetOrderStatus { order, rev, state, eta: None };
+    world.command(&thermostat(), status(2, OrderState::Delivered)).unwrap();
+    assert_eq!(shelf(&world).spares, 1);
+}
+
+/// An order of one filter, taken in the app.
+fn ordered(world: &mut World) -> hearthway_core::id::OrderId {
+    say(world, 590);
+    world.up(&thermostat(), "up/slot", &used(612)).unwrap();
+    let offer = world.offers_put(&thermostat()).remove(0).id;
+    let accept = Answer::Accept { qty: None, fulfil: None };
+    let what = Command::AnswerOffer { offer, rev: 1, answer: accept, channel: "app".into(), profile: None };
+    world.command(&thermostat(), what).unwrap();
+    world.orders()[0].id
 }
