@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use hearthway_core::decide::{Unforeseen, foreseen};
 use hearthway_core::id::{DeviceKey, DeviceName, SlotId};
 use hearthway_core::input::Command;
 use hearthway_core::limits::CLOCK_SKEW_TRUSTED;
 use hearthway_core::model::{Device, DeviceDescription, DeviceModel, Household, OfferState, Tenant};
+use hearthway_core::rules::RuleSet;
 use hearthway_core::time::{Span, Timestamp};
+use hearthway_core::trigger::Replenish;
 
 use super::profiles::settled;
 use super::tokens::{Caller, Scope};
@@ -41,6 +44,45 @@ pub struct DeviceView {
     pub shows_link: bool,
     /// When it was looked at.
     pub at: Timestamp,
+}
+
+/// What is foreseen of a slot, for whoever shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SlotForecast {
+    /// By when it is empty, with some probabilities, rising.
+    pub empty: Vec<(f64, Timestamp)>,
+    /// By when to order, with the usual costs.
+    pub order_by: Timestamp,
+    /// How long one lasts, in days.
+    pub cycle_days: Option<f64>,
+    /// Whether a date may be shown.
+    pub is_sure: bool,
+    /// Of which version the priors are.
+    pub priors_version: u32,
+}
+
+/// The probabilities of a forecast that is shown: enough to draw its fan.
+const FAN: [f64; 7] = [0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95];
+
+impl DeviceView {
+    /// What is foreseen of a slot, or the word for why nothing is.
+    pub fn forecast(&self, rules: &RuleSet, slot: &SlotId) -> Result<SlotForecast, &'static str> {
+        let seen = foreseen(&self.home, rules, &self.key, slot, self.at).map_err(Unforeseen::as_str)?;
+        Ok(SlotForecast {
+            empty: FAN.map(|p| (p, seen.empty(p))).to_vec(),
+            order_by: seen.order_by(&Replenish::DEFAULT),
+            cycle_days: seen.cycle_days(),
+            is_sure: seen.is_sure(),
+            priors_version: rules.priors.version,
+        })
+    }
+}
+
+impl SlotForecast {
+    /// By when it is empty with one of the probabilities that are shown.
+    pub fn empty_by(&self, probability: f64) -> Option<Timestamp> {
+        self.empty.iter().find(|(p, _)| (p - probability).abs() < 1e-9).map(|(_, at)| *at)
+    }
 }
 
 /// Something about a device that somebody should look at.

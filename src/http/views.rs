@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use hearthway_core::decide::foreseen;
 use hearthway_core::id::{HouseholdId, SlotId};
 use hearthway_core::model::{
     ConsentRecord, ConsentSource, Evidence, FieldType, Household, Mandate, Offer, Order, PresenceState, Purpose,
@@ -12,7 +11,6 @@ use hearthway_core::model::{
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Timestamp;
 use hearthway_core::trace::{CandidateTrace, StepTrace, Verdict};
-use hearthway_core::trigger::Replenish;
 use serde_json::{Map, Value, json};
 
 use super::request::Language;
@@ -222,20 +220,21 @@ fn slot_forecast(view: &DeviceView, rules: &RuleSet, slot: &SlotId) -> Value {
             "verdict": track.verdict.map(|verdict| verdict.to_string()), "stuck": track.is_stuck(),
         })
     });
-    let (forecast, why) = match foreseen(home, rules, &view.key, slot, view.at) {
+    let (forecast, why) = match view.forecast(rules, slot) {
         Ok(seen) => {
+            let by = |p| time_or_null(seen.empty_by(p));
+            let fan: Vec<_> = seen.empty.iter().map(|(p, at)| json!({"p": p, "at": time(*at)})).collect();
             let forecast = json!({
-                "expected_empty": {
-                    "p10": time(seen.empty(0.1)), "p50": time(seen.empty(0.5)), "p90": time(seen.empty(0.9)),
-                },
-                "order_by": time(seen.order_by(&Replenish::DEFAULT)),
-                "cycle_days": seen.cycle_days().map(tenths),
-                "sure": seen.is_sure(),
-                "priors_version": rules.priors.version,
+                "expected_empty": {"p10": by(0.1), "p50": by(0.5), "p90": by(0.9)},
+                "order_by": time(seen.order_by),
+                "cycle_days": seen.cycle_days.map(tenths),
+                "sure": seen.is_sure,
+                "priors_version": seen.priors_version,
+                "fan": fan,
             });
             (Some(forecast), None)
         }
-        Err(why) => (None, Some(why.as_str())),
+        Err(why) => (None, Some(why)),
     };
     json!({
         "on_hand": spares.map_or(0, |shelf| shelf.spares), "learned": learned, "forecast": forecast,
@@ -243,15 +242,9 @@ fn slot_forecast(view: &DeviceView, rules: &RuleSet, slot: &SlotId) -> Value {
     })
 }
 
-/// The quantiles of a fan: enough to draw it.
-const FAN: [f64; 7] = [0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95];
-
 /// What a slot went through, and the fan of what is foreseen.
 pub fn slot_history(view: &DeviceView, rules: &RuleSet, slot: &SlotId, history: &SlotHistory) -> Value {
     let mut json = slot_forecast(view, rules, slot);
-    if let Ok(seen) = foreseen(&view.home, rules, &view.key, slot, view.at) {
-        json["forecast"]["fan"] = FAN.iter().map(|p| json!({"p": p, "at": time(seen.empty(*p))})).collect();
-    }
     let points = history.points.iter().map(|point| {
         json!({
             "t": time(point.t), "left_percent": point.left_percent.map(tenths), "verdict": point.verdict,
