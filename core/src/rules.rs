@@ -1,9 +1,9 @@
 //! One immutable version of everything that retailers and makers define.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use crate::forecast::Priors;
+use crate::forecast::{Priors, ProductPrior};
 use crate::id::{MakerId, ModelId, ProductId, RetailerId, SlotId};
 use crate::model::{DeviceModel, Maker, Product, Retailer};
 use crate::trigger::TriggerSet;
@@ -24,14 +24,27 @@ pub struct RuleSet {
     pub makers: BTreeMap<MakerId, Arc<Maker>>,
     /// Live triggers of all retailers, compiled.
     pub triggers: TriggerSet,
-    /// What is known of products' use before anything is known of a home's.
-    pub priors: Arc<Priors>,
+    /// What is known of products' use before anything is known of a home's, by retailer; the neutral priors
+    /// where a retailer has none.
+    pub priors: BTreeMap<RetailerId, Arc<Priors>>,
 }
+
+/// What is known of products where no retailer's fleet has told anything.
+static NEUTRAL: LazyLock<Priors> = LazyLock::new(Priors::default);
 
 impl RuleSet {
     /// A retailer's product.
     pub fn product(&self, retailer: &RetailerId, product: &ProductId) -> Option<&Arc<Product>> {
         self.products.get(&(retailer.clone(), product.clone()))
+    }
+    /// What is known of products' use in a retailer's homes.
+    pub fn priors(&self, retailer: Option<&RetailerId>) -> &Priors {
+        retailer.and_then(|retailer| self.priors.get(retailer)).map_or(&*NEUTRAL, |priors| &**priors)
+    }
+    /// What is known of a product's use; of all products where none is named, or it has no prior of its own.
+    pub fn prior(&self, retailer: Option<&RetailerId>, product: Option<&ProductId>) -> &ProductPrior {
+        let priors = self.priors(retailer);
+        product.map_or(&priors.pooled, |product| priors.of(product.as_str()))
     }
     /// A retailer's products that fit a slot, in the order of their ids.
     pub fn products_for<'a>(

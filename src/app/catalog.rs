@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use hearthway_core::forecast::ProductPrior;
 use hearthway_core::id::{MakerId, ModelId, ProductId, SlotId};
 use hearthway_core::model::{DeviceModel, LeadDays, Product};
 use hearthway_core::wire;
 use serde_json::{Value, json};
 
-use super::documents::{Condition, Document, Kind, Name};
+use super::documents::{ANY_PRODUCT, Condition, Document, Kind, Name};
 use super::tenants::to_text;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, Page, PageQuery};
@@ -145,6 +146,34 @@ impl App {
         let found = self.rulebook.list(Kind::Product, retailer.as_str(), page, wanted);
         let items = found.items.iter().map(|(_, document)| document_json(document)).collect();
         Ok(Page { items, next: found.next })
+    }
+}
+
+impl App {
+    /// Publishes what the fleet tells of the use of a product, or of any that has no prior of its own.
+    pub async fn put_prior(
+        &self,
+        who: &Caller,
+        product: &str,
+        prior: &ProductPrior,
+        condition: &Condition,
+    ) -> Result<Arc<Document>, Failure> {
+        let retailer = who.retailer(Scope::ProductsWrite)?;
+        if product != ANY_PRODUCT {
+            let known = ProductId::new(product).ok().and_then(|id| self.engine.rules().product(retailer, &id).cloned());
+            known.ok_or_else(|| Failure::not_found("product", product.chars().take(80).collect::<String>()))?;
+        }
+        prior.check().map_err(|(pointer, why)| Failure::invalid(pointer, why))?;
+        let name = Name::of_retailer(Kind::Prior, retailer, product);
+        self.rulebook.put(&self.engine, name, to_text(prior), false, condition).await
+    }
+
+    /// A published prior of the caller's.
+    pub fn prior(&self, who: &Caller, product: &str) -> Result<Arc<Document>, Failure> {
+        let retailer = who.retailer(Scope::ProductsRead)?;
+        let name = Name::of_retailer(Kind::Prior, retailer, product);
+        let missing = || Failure::not_found("prior", product.chars().take(80).collect::<String>());
+        self.rulebook.get(&name).ok_or_else(missing)
     }
 }
 

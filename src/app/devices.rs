@@ -73,7 +73,7 @@ impl DeviceView {
             order_by: seen.order_by(&Replenish::DEFAULT),
             cycle_days: seen.cycle_days(),
             is_sure: seen.is_sure(),
-            priors_version: rules.priors.version,
+            priors_version: rules.priors(self.home.retailer.as_ref()).version,
         })
     }
 }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwap;
+use hearthway_core::forecast::ProductPrior;
 use hearthway_core::id::{MakerId, ModelId, ProductId, RetailerId, TriggerId, base32, derive_bytes};
 use hearthway_core::model::{DeviceModel, Maker, Product, Retailer};
 use hearthway_core::rules::RuleSet;
@@ -48,10 +49,13 @@ pub enum Kind {
     Trigger,
     /// A trigger being written.
     Draft,
+    /// What a retailer's fleet tells of the use of a product, or of any.
+    Prior,
 }
 
 impl Kind {
-    const ALL: [Kind; 6] = [Kind::Retailer, Kind::Maker, Kind::Model, Kind::Product, Kind::Trigger, Kind::Draft];
+    const ALL: [Kind; 7] =
+        [Kind::Retailer, Kind::Maker, Kind::Model, Kind::Product, Kind::Trigger, Kind::Draft, Kind::Prior];
 
     /// The word in keys, and for people.
     pub fn as_str(self) -> &'static str {
@@ -62,12 +66,16 @@ impl Kind {
             Kind::Product => "product",
             Kind::Trigger => "trigger",
             Kind::Draft => "draft",
+            Kind::Prior => "prior",
         }
     }
     fn parse(text: &str) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
+
+/// The id of the prior of every product that has none of its own.
+pub const ANY_PRODUCT: &str = "_any";
 
 /// Which document: its kind, its tenant (empty for what belongs to the house) and its id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -312,7 +320,9 @@ fn build(documents: &BTreeMap<Name, Arc<Document>>, version: u64) -> RuleSet {
         let outcome = match name.kind {
             Kind::Trigger if document.paused => Ok(()),
             Kind::Trigger => compile(&rules, name, document).map(|trigger| live.push(trigger)),
-            Kind::Retailer | Kind::Maker | Kind::Model | Kind::Product | Kind::Draft => add(&mut rules, name, document),
+            Kind::Retailer | Kind::Maker | Kind::Model | Kind::Product | Kind::Draft | Kind::Prior => {
+                add(&mut rules, name, document)
+            }
         };
         if let Err(problem) = outcome {
             let (kind, id) = (name.kind.as_str(), &name.id);
@@ -359,6 +369,19 @@ fn add(rules: &mut RuleSet, name: &Name, document: &Document) -> Result<(), Stri
             rules.triggers = TriggerSet::build(others.chain(this).collect::<Vec<_>>());
         }
         Kind::Draft => {}
+        Kind::Prior => {
+            let prior: ProductPrior = serde_json::from_str(&document.body).map_err(text)?;
+            let retailer = RetailerId::new(&name.tenant).map_err(bad)?;
+            let priors = Arc::make_mut(rules.priors.entry(retailer).or_default());
+            // The latest change of any of them is the version of all.
+            priors.version = priors.version.max(u32::try_from(document.version).unwrap_or(u32::MAX));
+            match name.id.as_str() {
+                ANY_PRODUCT => priors.pooled = prior,
+                product => {
+                    priors.products.insert(product.to_owned(), prior);
+                }
+            }
+        }
     }
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! What a slot went through: its readings as the forecast took them, and what was decided about it.
 
+use std::collections::BTreeMap;
+
 use hearthway_core::forecast::Moment;
-use hearthway_core::id::{DeviceKey, SlotId, TriggerId};
+use hearthway_core::id::{DeviceKey, HouseholdId, SlotId, TriggerId};
 use hearthway_core::input::What;
 use hearthway_core::model::{Household, Report, SlotKey, SlotState, Track};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Timestamp;
 use hearthway_core::trace::Verdict;
-use hearthway_core::wire::DeviceMessage;
+use hearthway_core::wire::{DeviceMessage, SlotUp};
 
 use super::log;
 use super::past::Past;
@@ -51,7 +53,24 @@ pub struct SlotHistory {
     pub decisions: Vec<SlotDecision>,
 }
 
+/// Reports of the slots of a home, by device and slot: days since 1970, oldest first.
+pub type SlotReports = BTreeMap<(DeviceKey, SlotId), Vec<(f64, SlotUp)>>;
+
 impl Past {
+    /// All that a home's devices reported of their slots, as far as the log goes back.
+    pub fn slot_reports(&self, household: HouseholdId) -> Result<SlotReports, StoreError> {
+        let mut reports = SlotReports::new();
+        log::inputs_back(&*self.store, household, |row| {
+            if let (Some(device), What::Device(DeviceMessage::Slot(said))) = (row.input.device, row.input.what) {
+                let day = Moment::at(said.t.unwrap_or(row.input.received_at)).day;
+                reports.entry((device, said.slot.clone())).or_default().push((day, said));
+            }
+            true
+        })?;
+        reports.values_mut().for_each(|reports| reports.sort_by(|(a, _), (b, _)| a.total_cmp(b)));
+        Ok(reports)
+    }
+
     /// What a slot of a home went through, as far as the log goes back, at most so many readings.
     pub fn slot_history(
         &self,
@@ -89,7 +108,7 @@ impl Past {
         history.decisions.reverse();
         let key = SlotKey { device: device.clone(), slot: slot.clone() };
         let product = home.supply.tracks.get(&key).and_then(|track| track.product.clone());
-        let prior = product.as_ref().map_or(&rules.priors.pooled, |product| rules.priors.of(product.as_str()));
+        let prior = rules.prior(home.retailer.as_ref(), product.as_ref());
         let schema = home.devices.get(device).and_then(|device| device.description_in(rules)?.slots.get(slot).cloned());
         let mut track: Option<Track> = None;
         let mut previous: Option<SlotState> = None;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
+use hearthway_core::forecast::ProductPrior;
 use hearthway_core::id::{ModelId, ProductId, SlotId};
 use hearthway_core::model::{Fit, LeadDays, LocalisedText, Product};
 use hearthway_core::money::Money;
@@ -29,6 +30,26 @@ pub(super) async fn put_model(
 pub(super) async fn get_model(State(shared): State<Arc<Shared>>, Who(who): Who, Path(id): Path<String>) -> ApiResult {
     let document = shared.app.model(&who, &id)?;
     Ok(written("model", &id, &document))
+}
+
+pub(super) async fn put_prior(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    IfMatch(condition): IfMatch,
+    Path(product): Path<String>,
+    Body(prior): Body<ProductPrior>,
+) -> ApiResult {
+    let document = shared.app.put_prior(&who, &product, &prior, &condition).await?;
+    Ok(written("product", &product, &document))
+}
+
+pub(super) async fn get_prior(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Path(product): Path<String>,
+) -> ApiResult {
+    let document = shared.app.prior(&who, &product)?;
+    Ok(written("product", &product, &document))
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use hearthway_core::forecast::{Priors, ProductPrior};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -168,4 +169,26 @@ async fn a_mandate_orders_what_runs_out_over_a_kill_and_the_home_may_still_say_n
     assert!(plot.status.success(), "{}", String::from_utf8_lossy(&plot.stderr));
     assert!(String::from_utf8_lossy(&plot.stdout).starts_with("32 readings, "));
     assert!(std::fs::read_to_string(svg).unwrap().contains("replaced by a full one"));
+
+    // The stopped gateway's log tells what its homes taught, and a running one takes it.
+    assert!(gateway.end());
+    let priors = data.path().join("priors.json");
+    let gateway = Gateway::serve(&data.path().join("another"));
+    let shop = load_the_sample_shop(&gateway).await;
+    let refit = Command::new(env!("CARGO_BIN_EXE_hearthway"))
+        .args(["forecast", "refit", "--url", &gateway.http, "--data"])
+        .arg(data.path())
+        .arg("--out")
+        .arg(&priors)
+        .env("HEARTHWAY_TOKEN", &shop)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&refit.stdout).into_owned();
+    assert!(refit.status.success(), "{told}{}", String::from_utf8_lossy(&refit.stderr));
+    assert!(told.starts_with("1 homes, 1 slots, "), "{told}");
+    assert!(told.contains("flt-20x25: new, ") && told.contains(" priors published"), "{told}");
+    let fitted: Priors = serde_json::from_str(&std::fs::read_to_string(priors).unwrap()).unwrap();
+    let published = gateway.ask(&shop, "GET", "/v1/priors/flt-20x25", None).await;
+    let published: ProductPrior = serde_json::from_value(published).unwrap();
+    assert_eq!(published, fitted.products["flt-20x25"]);
 }

@@ -67,7 +67,7 @@ pub(super) fn reported(
         }
         None => {
             let product = supply::first_fitting(draft, key, slot);
-            let prior = product.as_ref().map_or(&rules.priors.pooled, |product| rules.priors.of(product.as_str()));
+            let prior = rules.prior(home.retailer.as_ref(), product.as_ref());
             Box::new(Track::new(&state.evidence, prior, product))
         }
     };
@@ -83,12 +83,12 @@ pub(super) fn reported(
         restarted: previous.zip(booted_at).is_some_and(|(previous, booted)| booted > previous.t),
         ends,
     };
-    let (verdict, refilled) = track.report(prior_of(rules, &track), report);
+    let (verdict, refilled) = track.report(prior_of(home, rules, &track), report);
     let is_held = matches!(verdict, Verdict::Held { .. })
         && matches!(state.evidence, Evidence::Level { .. })
         && track.days_learned() >= HELD_AFTER_DAYS;
     let days = previous.map_or(0.0, |previous| (state.t - previous.t).0 as f64 / 86_400_000.0);
-    if let Some(use_told) = track.tells_use(prior_of(rules, &track), &verdict, days) {
+    if let Some(use_told) = track.tells_use(prior_of(home, rules, &track), &verdict, days) {
         listen(draft, state.t, days, use_told);
     }
     if verdict.changed() {

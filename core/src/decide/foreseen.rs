@@ -57,8 +57,8 @@ pub(super) fn moment(home: &Household, at: Timestamp) -> Moment {
 }
 
 /// What is known of the use of a track's product before anything is known of the home's.
-pub(super) fn prior_of<'r>(rules: &'r RuleSet, track: &Track) -> &'r ProductPrior {
-    track.product.as_ref().map_or(&rules.priors.pooled, |product| rules.priors.of(product.as_str()))
+pub(super) fn prior_of<'r>(home: &Household, rules: &'r RuleSet, track: &Track) -> &'r ProductPrior {
+    rules.prior(home.retailer.as_ref(), track.product.as_ref())
 }
 
 /// What is foreseen of a slot of a home.
@@ -71,13 +71,15 @@ pub fn foreseen<'f>(
 ) -> Result<Foreseen<'f>, Unforeseen> {
     let key = SlotKey { device: device.clone(), slot: slot.clone() };
     let track = home.supply.tracks.get(&key).ok_or(Unforeseen::NoEvidence)?;
-    let prior = prior_of(rules, track);
+    let prior = prior_of(home, rules, track);
     let law = match track.ends() {
         Some(ends) => Law::Date(ends),
         None => Law::RunOut(track.run_out(prior).ok_or(Unforeseen::NoEvidence)?),
     };
-    let has_own_prior =
-        track.product.as_ref().is_some_and(|product| rules.priors.products.contains_key(product.as_str()));
+    let has_own_prior = track
+        .product
+        .as_ref()
+        .is_some_and(|product| rules.priors(home.retailer.as_ref()).products.contains_key(product.as_str()));
     if track.days_learned() < DAYS_LEARNED_MIN && !has_own_prior {
         return Err(Unforeseen::NotEnoughHistory);
     }

@@ -188,7 +188,7 @@ pub(super) fn quantity(look: &Look<'_>, product: &Product) -> u32 {
     for (key, track) in &look.home.supply.tracks {
         let Some(device) = look.home.devices.get(&key.device) else { continue };
         if product.fits(&device.model, &key.slot)
-            && let Some(days) = track.cycle_days(prior_of(look.rules, track))
+            && let Some(days) = track.cycle_days(prior_of(look.home, look.rules, track))
         {
             used += cover.0 as f64 / 86_400_000.0 / days.max(1.0);
         }

@@ -16,6 +16,32 @@ pub struct ProductPrior {
     pub level: LevelPrior,
 }
 
+impl ProductPrior {
+    /// Whether it can be the prior of anything; else the JSON pointer of what is wrong, and why.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        let LevelPrior { rate, rate_days, lasting, diffusion, reversion, wander, .. } = self.level;
+        let GapPrior { mean, within, between, gamma, keep, variance_weight, .. } = self.gaps;
+        let above_zero = [
+            ("/level/rate", rate),
+            ("/level/rate_days", rate_days),
+            ("/level/diffusion", diffusion),
+            ("/level/reversion", reversion),
+            ("/gaps/within", within),
+            ("/gaps/variance_weight", variance_weight),
+        ];
+        let not_below = [("/level/lasting", lasting), ("/level/wander", wander), ("/gaps/between", between)];
+        let shares = [("/gaps/gamma", gamma), ("/gaps/keep", keep)];
+        let wrong = |of: &[(&'static str, f32)], is_right: fn(f32) -> bool, why| {
+            of.iter().find(|(_, value)| !is_right(*value)).map(|(pointer, _)| (*pointer, why))
+        };
+        let found = wrong(&above_zero, |value| value.is_finite() && value > 0.0, "a number above zero")
+            .or(wrong(&not_below, |value| value.is_finite() && value >= 0.0, "a number not below zero"))
+            .or(wrong(&shares, |value| (0.0..=1.0).contains(&value), "a share from 0 to 1"))
+            .or(wrong(&[("/gaps/mean", mean)], |value| value.abs() <= 10.0, "the logarithm of days, -10 to 10"));
+        found.map_or(Ok(()), Err)
+    }
+}
+
 /// One version of what is known of all products.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Priors {

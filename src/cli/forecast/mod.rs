@@ -3,6 +3,7 @@
 mod compare;
 mod fleet;
 mod plot;
+mod refit;
 mod svg;
 
 use std::process::ExitCode;
@@ -14,6 +15,8 @@ use clap::Subcommand;
 pub enum Forecast {
     /// Draws a slot of a device: level, refills, decisions, and the fan of what is foreseen.
     Plot(plot::Plot),
+    /// Fits what is known of products anew over the fleet, and says what changed.
+    Refit(refit::Refit),
     /// Plays a year of many homes twice, by forecast and by threshold, and compares run-outs and parcels.
     Compare(compare::Compare),
 }
@@ -23,6 +26,7 @@ impl Forecast {
     pub fn run(self) -> ExitCode {
         match self {
             Forecast::Plot(command) => command.run(),
+            Forecast::Refit(command) => command.run(),
             Forecast::Compare(command) => command.run(),
         }
     }

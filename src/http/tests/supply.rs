@@ -1,5 +1,6 @@
 //! What stands on the shelf of a home: purchases elsewhere, mandates, and what the slots show.
 
+use hearthway_core::forecast::ProductPrior;
 use serde_json::{Value, json};
 
 use super::{House, house, product};
@@ -150,4 +151,28 @@ async fn a_slots_history_tells_its_readings_its_refills_and_the_errors_of_its_fo
     assert!(csv.text.starts_with("product,cycles,mean_error_days,"), "{}", csv.text);
     let wrong = house.get("/v1/reports/forecast-error?trigger=x", &house.shop).await;
     assert_eq!(wrong.status, 422, "{}", wrong.text);
+}
+
+#[tokio::test]
+async fn a_prior_is_published_for_a_product_and_begins_every_home_after_it() {
+    let house = home().await;
+    let prior = serde_json::to_value(ProductPrior::default()).unwrap();
+    let path = "/v1/priors/flt-20x25";
+    assert_eq!(house.get(path, &house.shop).await.status, 404);
+    house.ok("PUT", path, &house.shop, prior.clone()).await;
+    let known: ProductPrior = serde_json::from_value(house.get(path, &house.shop).await.json).unwrap();
+    assert_eq!(known, ProductPrior::default());
+    assert_eq!(house.get(path, &house.other_shop).await.status, 404);
+    assert_eq!(house.call("PUT", "/v1/priors/nothing", &house.shop, prior.clone()).await.status, 404);
+    house.ok("PUT", "/v1/priors/_any", &house.shop, prior.clone()).await;
+    house.used("d-1", 300.0).await;
+    let seen = slot(&house, &house.shop).await;
+    assert!(
+        seen["forecast"]["priors_version"].as_u64().unwrap() > 0,
+        "a product's own prior is history enough: {seen}"
+    );
+    let mut wrong = prior;
+    wrong["level"]["rate"] = json!(-1.0);
+    let refused = house.call("PUT", path, &house.shop, wrong).await;
+    assert_eq!((refused.status, &refused.json["pointer"]), (422, &json!("/level/rate")), "{}", refused.text);
 }
