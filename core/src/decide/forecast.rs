@@ -117,6 +117,7 @@ fn listen(draft: &mut Draft<'_>, at: Timestamp, days: f64, (is_used, uses_a_day)
 }
 
 /// The forecast of a slot moved: wakes what it came near to, and notes when it will.
+///
 /// A report that is older than its trigger takes for news may be one of a batch that is still coming: the trigger
 /// waits for the rest of it.
 pub(super) fn look(draft: &mut Draft<'_>, key: &DeviceKey, slot: &SlotId, reported_at: Timestamp) {
@@ -159,7 +160,10 @@ fn stand(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, slot: &SlotI
     };
     let listening = |due| Edge { state: EdgeState::Listening, since: now, again_at: Some(due) };
     let due = at - *ahead;
+    let is_quiet = edge.as_ref().is_some_and(|edge| edge.again_at.is_some_and(|at| at > now));
     match state {
+        // Who said "later" is not asked before, however the forecast moves; the deadline looks again.
+        EdgeState::Spent if is_quiet => {}
         EdgeState::Armed | EdgeState::Spent if at - now < *rearm => {}
         _ if due > now => {
             // The deadline in the record is kept as long as it is about right: a forecast moves a

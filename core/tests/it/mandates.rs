@@ -193,7 +193,12 @@ fn a_mandate_of_a_stranger_or_a_child_is_refused() {
 
 /// The same on a forecast, so that the trigger comes back by itself.
 fn foreseen() -> World {
-    let trigger = crate::replenish::RUNS_OUT.to_owned() + "[trigger.replenish]\nmode = \"auto\"\n";
+    foreseen_by("field = \"order_by\"")
+}
+
+fn foreseen_by(field: &str) -> World {
+    let trigger = crate::replenish::RUNS_OUT.replace("field = \"order_by\"", field);
+    let trigger = trigger + "[trigger.replenish]\nmode = \"auto\"\n";
     let mut world = World::with(&trigger);
     world.register(&thermostat());
     world.up(&thermostat(), "presence", r#"{"state":"online","epoch":1}"#).unwrap();
@@ -234,4 +239,28 @@ fn when_who_gave_the_mandate_withdraws_the_consent_the_customer_is_asked() {
     world.command(&thermostat(), Command::SetConsents { profile, records }).unwrap();
     world.heard(&thermostat());
     asked(&mut world, "mandate_no_consent");
+}
+
+#[test]
+fn who_says_later_is_not_asked_before_though_the_forecast_moves_away_and_back() {
+    let mut world = foreseen_by("field = \"expected_empty.p50\"\nfalls_below = \"20 d\"\nrearm = \"22 d\"");
+    let until = (world.now + Span::days(30)).0;
+    world.up(&thermostat(), "up/replenish", &format!(r#"{{"op":"later","until":{until}}}"#)).unwrap();
+    // Two quiet weeks move the date away, the next days bring it near again.
+    let begun = world.home_of(&thermostat()).devices[&thermostat()].slots.values().next().unwrap().number("used");
+    let begun = begun.unwrap();
+    let left = 720.0 - begun;
+    for day in 0..24 {
+        world.pass(Span::days(1));
+        let share = if day < 14 { 0.01 * f64::from(day) } else { (0.14 + 0.1 * f64::from(day - 13)).min(0.97) };
+        let hours = begun + share * left;
+        let body = format!(r#"{{"slot":"air_filter","kind":"usage","used":{hours:.2}}}"#);
+        world.up(&thermostat(), "up/slot", &body).unwrap();
+        assert_eq!(world.orders().len(), 1, "day {day}, {hours} h");
+    }
+    for _ in 0..5 {
+        world.pass(Span::days(2));
+        world.up(&thermostat(), "up/slot", &used(720)).unwrap();
+    }
+    assert_eq!(world.orders().len(), 2, "and then it is ordered");
 }
