@@ -97,6 +97,8 @@ reasons! {
     JustRefused = "refused", "The customer refused this offer[ on {at}]: silence until {until}.", "Le client a refusé cette offre[ le {at}] : silence jusqu'au {until}.";
     NotNeeded = "not_needed", "The customer said it is not needed[ on {at}]: silence until {until}.", "Le client a dit ne pas en avoir besoin[ le {at}] : silence jusqu'au {until}.";
     SparesAtHome = "spares_at_home", "There is enough at home: {spares} of {product}, not inserted yet.", "Il y en a assez à la maison : {spares} de {product}, pas encore en place.";
+    SparesDoubted = "spares_doubted", "There should be {spares} at home, not inserted for long: the customer is asked.", "Il devrait en rester {spares} à la maison, pas en place depuis longtemps : on demande au client.";
+    OtherBrand = "other_brand", "The customer uses another brand[ since {at}]: silence until {until}.", "Le client utilise une autre marque[ depuis le {at}] : silence jusqu'au {until}.";
     MandateMissing = "mandate_missing", "No mandate covers it: the customer is asked.", "Aucun mandat ne le couvre : on demande au client.";
     MandateNoConsent = "mandate_no_consent", "Who gave the mandate does not consent to orders without asking: the customer is asked.", "Qui a donné le mandat ne consent pas aux commandes automatiques : on demande au client.";
     MandateEnded = "mandate_ended", "The mandate {mandate} ended[ on {at}]: the customer is asked.", "Le mandat {mandate} a pris fin[ le {at}] : on demande au client.";

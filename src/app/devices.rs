@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use hearthway_core::decide::{Unforeseen, foreseen};
+use hearthway_core::decide::{Basis, Unforeseen, foreseen};
 use hearthway_core::id::{DeviceKey, DeviceName, SlotId};
 use hearthway_core::input::Command;
 use hearthway_core::limits::CLOCK_SKEW_TRUSTED;
-use hearthway_core::model::{Device, DeviceDescription, DeviceModel, Household, OfferState, Tenant};
+use hearthway_core::model::{Device, DeviceDescription, DeviceModel, Household, OfferState, SlotSchema, Tenant};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::{Span, Timestamp};
 use hearthway_core::trigger::Replenish;
@@ -59,6 +59,8 @@ pub struct SlotForecast {
     pub is_sure: bool,
     /// Of which version the priors are.
     pub priors_version: u32,
+    /// Gaps between purchases that it rests on, where the slot itself tells nothing.
+    pub purchase_gaps: Option<u16>,
 }
 
 /// The probabilities of a forecast that is shown: enough to draw its fan.
@@ -74,7 +76,16 @@ impl DeviceView {
             cycle_days: seen.cycle_days(),
             is_sure: seen.is_sure(),
             priors_version: rules.priors(self.home.retailer.as_ref()).version,
+            purchase_gaps: match seen.basis() {
+                Basis::Purchases(gaps) => Some(gaps),
+                Basis::Reports => None,
+            },
         })
+    }
+    /// The slots that it has and never reported.
+    pub fn silent_slots(&self) -> impl Iterator<Item = (&SlotId, &SlotSchema)> {
+        let declared = self.description().into_iter().flat_map(|can| can.slots.iter());
+        declared.filter(|(slot, _)| !self.device.slots.contains_key(*slot))
     }
 }
 

@@ -204,7 +204,14 @@ pub fn device_slots(view: &DeviceView, rules: &RuleSet) -> Value {
         }
         json
     });
-    whole_list(slots.collect())
+    // What never reported is shown where purchases tell of it.
+    let silent = view.silent_slots().filter(|_| view.shows_link && view.home.retailer.is_some());
+    let silent = silent.filter(|(slot, _)| view.forecast(rules, slot).is_ok()).map(|(slot, schema)| {
+        let mut json = json!({"slot": slot, "kind": schema.kind.as_str(), "unit": schema.unit.map(|unit| unit.as_str()), "t": null});
+        extend(&mut json, slot_forecast(view, rules, slot));
+        json
+    });
+    whole_list(slots.chain(silent).collect())
 }
 
 /// What is foreseen of a slot, and what that rests on.
@@ -230,6 +237,7 @@ fn slot_forecast(view: &DeviceView, rules: &RuleSet, slot: &SlotId) -> Value {
                 "cycle_days": seen.cycle_days.map(tenths),
                 "sure": seen.is_sure,
                 "priors_version": seen.priors_version,
+                "purchase_gaps": seen.purchase_gaps,
                 "fan": fan,
             });
             (Some(forecast), None)

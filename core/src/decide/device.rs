@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::draft::{Draft, description};
 use super::edge::Seen;
 use super::event_time::{event_time, is_trusted, measure};
-use super::{Answered, REPLY_TTL, deadline, wake};
+use super::{Answered, REPLY_TTL, deadline, purchases, wake};
 use crate::code::{Code, Refusal};
 use crate::decision::{Change, Effect, Reply};
 use crate::id::DeviceKey;
@@ -99,6 +99,7 @@ fn presence_moved(draft: &mut Draft<'_>, key: &DeviceKey, before: PresenceState,
     wake::by_edge(draft, key, Watched::Presence, Seen { previous, value: &value, at, fresh_until: None });
     if state == PresenceState::Online {
         deadline::begin(draft, key);
+        purchases::returned(draft, key);
     } else {
         deadline::gone(draft, key);
     }

@@ -5,7 +5,7 @@ use super::edge;
 use super::foreseen::{Foreseen, foreseen, moment, prior_of};
 use super::pipeline::Cause;
 use super::rank::best_first;
-use super::wake::{concerned, fire, set};
+use super::wake::{self, concerned, fire, set};
 use super::{offer, supply};
 use crate::decision::Change;
 use crate::forecast::{Moment, Verdict};
@@ -95,8 +95,9 @@ pub(super) fn reported(
         draft.change(Change::TrackSet { device: key.clone(), slot: slot.clone(), track: Some(track) });
     }
     if refilled {
-        supply::inserted(draft, key, slot);
+        let elsewhere = supply::inserted(draft, key, slot);
         offer::withdraw_refilled(draft, key, slot);
+        wake::by_refill(draft, key, slot, elsewhere, state.t);
     }
     Learned { verdict: Some(verdict), is_held }
 }

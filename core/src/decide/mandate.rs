@@ -7,7 +7,8 @@ use super::draft::Draft;
 use super::render::Proposal;
 use super::said::{Said, fact, said, said_of, text};
 use super::steps::Look;
-use super::{Answered, Refusal, forecast, offer, order, supply};
+use super::supply::{self, Spares};
+use super::{Answered, Refusal, forecast, offer, order};
 use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, MandateId, OrderId, ProductId};
@@ -148,6 +149,9 @@ pub(super) fn permission(look: &Look<'_>, proposal: Option<&Proposal>) -> Option
     }
     if look.is_stale() {
         return ask(Reason::MandateStale, vec![id]);
+    }
+    if let Some(Spares::Doubted(spares)) = supply::spares(look, &item.product) {
+        return ask(Reason::SparesDoubted, vec![id, fact("spares", Fact::Int(spares.into()))]);
     }
     let said = said_of(StepVerdict::Pass, Reason::MandatePermits, &mandate.id, vec![id]);
     Some(Permission { said, under: Some(mandate.id.clone()), is_given: true })

@@ -23,6 +23,7 @@ mod mandate;
 mod offer;
 mod order;
 mod pipeline;
+mod purchases;
 mod rank;
 mod render;
 mod said;
@@ -52,7 +53,7 @@ use crate::trigger::Trigger;
 use crate::wire::{DeviceMessage, OrderOp};
 use draft::Draft;
 
-pub use foreseen::{Foreseen, Unforeseen, foreseen};
+pub use foreseen::{Basis, Foreseen, Unforeseen, foreseen};
 pub use supply::cause as purchase_cause;
 
 /// How long an answer to a device's own message is worth sending.

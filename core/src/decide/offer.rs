@@ -6,7 +6,7 @@ use super::budget::{self, Exhausted};
 use super::draft::Draft;
 use super::event_time::event_time;
 use super::pipeline::{self, Cause, Wake};
-use super::{Answered, Refusal, mandate, order, render, shared, supply, wake};
+use super::{Answered, Refusal, forecast, mandate, order, render, shared, steps, supply, wake};
 use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, OfferId, ProfileId, SlotId};
@@ -25,6 +25,9 @@ const BUDGET_EXHAUSTED: &str = "budget exhausted";
 
 /// The reason of a "not needed" that says there is one at home.
 pub(super) const HAVE_SPARE: &str = "have_spare";
+
+/// The reason of a "not needed" that says that another brand is used.
+const OTHER_BRAND: &str = "other_brand";
 
 /// Who answers, and from where.
 struct Answerer<'s> {
@@ -154,9 +157,17 @@ fn answer(draft: &mut Draft<'_>, id: OfferId, rev: u32, said: &Answer, who: &Ans
             if reason.as_deref() == Some(HAVE_SPARE)
                 && let Some(item) = &offer.item
             {
+                let believed = supply::believed_for(draft, &item.product);
                 supply::has_spare(draft, &item.product);
+                let (rules, now) = (draft.rules, draft.now);
+                let trigger = rules.triggers.get(&offer.retailer, &offer.trigger);
+                if let (Some(span), Some(trigger)) = (believed, trigger) {
+                    forecast::put_off(draft, &offer.device, trigger, now + span);
+                }
             }
-            close(draft, offer, OfferState::Declined, "not needed", who)
+            let is_other = reason.as_deref() == Some(OTHER_BRAND);
+            let cause = if is_other { steps::OTHER_BRAND } else { "not needed" };
+            close(draft, offer, OfferState::Declined, cause, who)
         }
         Answer::Snooze { until } => {
             let until = until.unwrap_or(draft.now + SNOOZE_DEFAULT).max(draft.now + Span::minutes(1));

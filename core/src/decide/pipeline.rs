@@ -11,7 +11,7 @@ use super::render::{self, Proposal};
 use super::said::{Steps, block};
 use super::shared;
 use super::steps::{self, Look};
-use super::supply;
+use super::supply::{self, Spares};
 use crate::budget::Purse;
 use crate::decision::{Change, Effect};
 use crate::id::{DecisionId, DeviceKey, OfferId, SlotId};
@@ -263,6 +263,10 @@ pub(super) fn evaluate(
     let code = budget::code(&look, taken.is_blocked(), purse);
     let (said, text) = render::content(&look.scope(), trigger, product.as_deref().zip(price.as_ref()), &code, rules);
     taken.say(Step::Content, said);
+    let text = text.map(|text| match product.as_ref().and_then(|product| supply::spares(&look, &product.id)) {
+        Some(Spares::Doubted(spares)) => render::question(text, spares),
+        _ => text,
+    });
     let (said, place) = render::placement(trigger, can, product.as_deref(), text.as_ref());
     let lost = place.as_ref().and_then(|place| rank::lost(&look, place.id()));
     taken.say(Step::Placement, lost.unwrap_or(said));

@@ -254,6 +254,20 @@ fn pay_label(locale: &str) -> &'static str {
     }
 }
 
+/// The text of an offer where so many should be at home still: it asks whether they are, by language; English where
+/// there are none.
+pub(super) fn question(text: OfferText, spares: u32) -> OfferText {
+    let (title, body) = match locale_chain(&text.locale).last().unwrap_or("en") {
+        "fr" => ("En avez-vous encore ?", format!("Il devrait en rester {spares} à la maison. Toujours là ?")),
+        "de" => ("Noch da?", format!("Es sollten noch {spares} zu Hause sein. Noch da?")),
+        "es" => ("¿Aún le queda?", format!("Deberían quedar {spares} en casa. ¿Siguen ahí?")),
+        "it" => ("Ne ha ancora?", format!("Dovrebbero essercene ancora {spares} in casa. Ci sono?")),
+        "nl" => ("Hebt u het nog?", format!("Er zouden er nog {spares} in huis moeten zijn. Nog aanwezig?")),
+        _ => ("Still have it?", format!("There should be {spares} left at home. Still there?")),
+    };
+    OfferText { title: title.to_owned(), say: text.say.as_ref().map(|_| body.clone()), body, short: None, ..text }
+}
+
 /// Puts the parts together.
 pub(super) fn propose(
     rules: &RuleSet,

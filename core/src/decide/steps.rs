@@ -7,6 +7,7 @@ use super::pipeline::{Cause, Wake};
 use super::render::Proposal;
 use super::said::{Said, block, fact, not_configured, pass, said, said_of, seconds, skipped, text};
 use super::shared;
+use super::supply::{self, Spares};
 use super::watched::trend_of;
 use crate::budget::Purse;
 use crate::input::Input;
@@ -15,8 +16,13 @@ use crate::model::{Contact, Device, DeviceDescription, Household, OfferState, Or
 use crate::rules::RuleSet;
 use crate::time::{Span, Timestamp};
 use crate::trace::{Fact, Phrase, StepVerdict};
-use crate::trigger::{Cap, CapPer, CapScope, CapWindow, Channel, OfferKind, Replenish, Scope, Source, Trigger, Truth};
+use crate::trigger::{Cap, CapPer, CapScope, CapWindow, Channel, Replenish, Scope, Source, Trigger, Truth};
 use crate::words::Reason;
+
+/// Why an offer ended whose customer uses another brand.
+pub(super) const OTHER_BRAND: &str = "other brand";
+/// How long a product is not proposed to who uses another brand.
+const OTHER_BRAND_SILENCE: Span = Span::days(90);
 
 /// What the steps look at.
 pub(super) struct Look<'l> {
@@ -249,11 +255,12 @@ pub(super) fn conditions(look: &Look<'_>) -> Said {
 
 pub(super) fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId>) -> Said {
     if let Some(product) = product {
-        let shelf = look.home.supply.shelves.get(product).filter(|_| look.trigger.kind == OfferKind::Replenish);
-        let keep = look.trigger.replenish.map_or(0, |plan| plan.keep);
-        if let Some(shelf) = shelf.filter(|shelf| shelf.spares > keep) {
-            let numbers = vec![fact("spares", Fact::Int(shelf.spares.into())), text("product", product.to_string())];
-            return said_of(StepVerdict::Block, Reason::SparesAtHome, shelf.spares, numbers);
+        if let Some(Spares::Counted(spares)) = supply::spares(look, product) {
+            let numbers = vec![fact("spares", Fact::Int(spares.into())), text("product", product.to_string())];
+            return said_of(StepVerdict::Block, Reason::SparesAtHome, spares, numbers);
+        }
+        if let Some(said) = within(other_brand(look, product), OTHER_BRAND_SILENCE, look, Reason::OtherBrand) {
+            return said;
         }
         let bought = |order: &crate::model::Order| order.lines.iter().any(|line| line.product == *product);
         if let Some(order) = look.home.orders.values().filter(|order| bought(order)).find(|order| order.state.is_open())
@@ -277,7 +284,7 @@ pub(super) fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId
         ended
             .filter(|offer| offer.state == OfferState::Declined)
             .filter_map(|offer| offer.history.last())
-            .filter(|change| (*change.cause == *"not needed") == (cause == "not needed"))
+            .filter(|change| matches!(&*change.cause, "not needed" | OTHER_BRAND) == (cause == "not needed"))
             .map(|change| change.at)
             .max()
     };
@@ -289,7 +296,20 @@ pub(super) fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId
             return said;
         }
     }
-    pass(Reason::NothingLately)
+    match product.and_then(|product| supply::spares(look, product)) {
+        Some(Spares::Doubted(spares)) => {
+            said(StepVerdict::Pass, Reason::SparesDoubted, vec![fact("spares", Fact::Int(spares.into()))])
+        }
+        _ => pass(Reason::NothingLately),
+    }
+}
+
+/// When the customer last said that they use another brand than a product.
+fn other_brand(look: &Look<'_>, product: &crate::id::ProductId) -> Option<Timestamp> {
+    let about =
+        look.home.offers.values().filter(|offer| offer.item.as_ref().is_some_and(|item| item.product == *product));
+    let said = about.filter(|offer| offer.state == OfferState::Declined).filter_map(|offer| offer.history.last());
+    said.filter(|change| *change.cause == *OTHER_BRAND).map(|change| change.at).max()
 }
 
 fn within(last: Option<Timestamp>, silence: Span, look: &Look<'_>, reason: Reason) -> Option<Said> {

@@ -4,11 +4,19 @@
 use super::draft::Draft;
 use super::foreseen::prior_of;
 use super::steps::Look;
-use super::{Answered, Reply};
+use super::{Answered, Reply, purchases};
 use crate::decision::Change;
+use crate::forecast::Moment;
 use crate::id::{DeviceKey, ProductId, SlotId, derive_bytes};
 use crate::limits::{BOUGHT_KEPT_MAX, SHELVES_MAX, SPARE_AGE_MAX};
-use crate::model::{Bought, Order, OrderState, Product, Shelf};
+use crate::model::{Bought, Household, Order, OrderState, Product, Shelf};
+use crate::rules::RuleSet;
+use crate::time::{Span, Timestamp};
+use crate::trigger::{OfferKind, Source};
+
+/// Spares that were not inserted in so many times of what they last may not be there: the customer is asked, and
+/// nothing is ordered without asking.
+const DOUBTED_AFTER_CYCLES: f64 = 2.0;
 
 /// A purchase made anywhere else: in the store, in another shop, at a neighbour's. An old one is no spare any
 /// more, it only says how often the home buys; one that no slot here takes is heard and not kept.
@@ -32,6 +40,7 @@ pub(super) fn bought_elsewhere(draft: &mut Draft<'_>, product: &ProductId, bough
     }
     draft.note(format!("{} of {product} bought elsewhere: {} at home", bought.qty, shelf.spares));
     set(draft, product, shelf);
+    purchases::bought(draft, product, bought.at);
     Ok(Reply::Done)
 }
 
@@ -52,10 +61,17 @@ pub(super) fn ordered(draft: &mut Draft<'_>, order: &Order) {
         if !is_taken_here(draft, &line.product) {
             continue;
         }
+        let (rules, now) = (draft.rules, draft.now);
+        let is_doubted = is_doubted(draft.home(), rules, &line.product, now);
         let mut shelf = shelf(draft, &line.product);
+        if is_doubted {
+            // Who orders although some should be there says that they are not.
+            shelf.spares = 0;
+        }
         let bought = Bought { at: order.created_at, qty: line.qty, cause: cause_of(order, &line.product) };
         if shelf.buy(bought, BOUGHT_KEPT_MAX) {
             set(draft, &line.product, shelf);
+            purchases::bought(draft, &line.product, order.created_at);
         }
     }
 }
@@ -117,23 +133,86 @@ pub(super) fn counted_by_device(draft: &mut Draft<'_>, key: &DeviceKey, slot: &S
     }
 }
 
+/// Spares at home, as far as they can be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spares {
+    /// So many.
+    Counted(u32),
+    /// So many should be there, but they would have been used twice over since: whoever is asked knows better.
+    Doubted(u32),
+}
+
+/// The spares of a product beyond those that the home keeps, for a trigger that replenishes; none where there are
+/// none, or nothing can be said of them.
+pub(super) fn spares(look: &Look<'_>, product: &ProductId) -> Option<Spares> {
+    let keep = look.trigger.replenish.map_or(0, |plan| plan.keep);
+    let shelves = Some(&look.home.supply.shelves).filter(|_| look.trigger.kind == OfferKind::Replenish)?;
+    let shelf = shelves.get(product).filter(|shelf| shelf.spares > keep)?;
+    if is_watched(look.home, look.rules, product) {
+        let is_doubted = is_doubted(look.home, look.rules, product, look.now);
+        return Some(if is_doubted { Spares::Doubted(shelf.spares) } else { Spares::Counted(shelf.spares) });
+    }
+    // Nobody sees what is inserted: what was bought is there until it is usually bought again, and a forecast from
+    // purchases has it in it already.
+    let slot = look.wake.slot.filter(|_| !matches!(look.trigger.on.source, Source::Forecast { .. }))?;
+    let seen = purchases::habit(look.home, look.rules, &look.device.key, slot)?;
+    let is_used_up = seen.law.probability_by(Moment::at(look.now).day) >= 0.5;
+    (!is_used_up).then_some(Spares::Counted(shelf.spares))
+}
+
+/// The longest that one of a product lasts in any slot of the home that reports; none where none does.
+fn lasts(home: &Household, rules: &RuleSet, product: &ProductId) -> Option<f64> {
+    let known = rules.product(home.retailer.as_ref()?, product)?;
+    let tracks =
+        home.supply.tracks.iter().filter(|(key, _)| {
+            home.devices.get(&key.device).is_some_and(|device| known.fits(&device.model, &key.slot))
+        });
+    // A life with a date tells no length: it lasts for ever here, and its spares are not doubted.
+    tracks.map(|(_, track)| track.cycle_days(prior_of(home, rules, track)).unwrap_or(f64::INFINITY)).reduce(f64::max)
+}
+
+/// Whether any slot of the home shows what is inserted of a product.
+fn is_watched(home: &Household, rules: &RuleSet, product: &ProductId) -> bool {
+    lasts(home, rules, product).is_some()
+}
+
+/// Whether spares stand there for longer than two of them last.
+fn is_doubted(home: &Household, rules: &RuleSet, product: &ProductId, now: Timestamp) -> bool {
+    let Some(shelf) = home.supply.shelves.get(product).filter(|shelf| shelf.spares > 0) else { return false };
+    let (Some(last), Some(days)) = (shelf.bought.last(), lasts(home, rules, product)) else { return false };
+    (now - last.at).0 as f64 / 86_400_000.0 > DOUBTED_AFTER_CYCLES * f64::from(shelf.spares) * days
+}
+
+/// The customer says that the spares are there that were doubted: how long to believe it.
+pub(super) fn believed_for(draft: &mut Draft<'_>, product: &ProductId) -> Option<Span> {
+    let (rules, now) = (draft.rules, draft.now);
+    let home = draft.home();
+    if !is_doubted(home, rules, product, now) {
+        return None;
+    }
+    lasts(home, rules, product).map(|days| Span((days * 86_400_000.0) as i64))
+}
+
 /// A fresh one was inserted into a slot: it came from the shelf, from a parcel whose arrival nobody
 /// told yet, or from somewhere else.
-pub(super) fn inserted(draft: &mut Draft<'_>, key: &DeviceKey, slot: &SlotId) {
+/// Gives whether it came from elsewhere.
+pub(super) fn inserted(draft: &mut Draft<'_>, key: &DeviceKey, slot: &SlotId) -> bool {
     let fitting = fitting(draft, key, slot);
     let shelves = &draft.home().supply.shelves;
     let has_spares = |product: &&ProductId| shelves.get(*product).is_some_and(|shelf| shelf.spares > 0);
-    let Some(product) = fitting.iter().find(has_spares).or(fitting.first()).cloned() else { return };
+    let Some(product) = fitting.iter().find(has_spares).or(fitting.first()).cloned() else { return true };
     let shipped = draft.home().orders.values().filter(|order| is_under_way(order.state));
     let lines = shipped.flat_map(|order| order.lines.iter()).filter(|line| line.product == product);
     let under_way = lines.map(|line| line.qty).sum();
     let mut shelf = shelf(draft, &product);
-    if shelf.insert(under_way) {
+    let is_ours = shelf.insert(under_way);
+    if is_ours {
         draft.note(format!("a spare of {product} was inserted: {} left", shelf.spares));
         set(draft, &product, shelf);
     } else {
         draft.note(format!("inserted from elsewhere: no spare of {product} was known"));
     }
+    !is_ours
 }
 
 /// Whether goods have left the shop and their arrival was not told.

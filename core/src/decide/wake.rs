@@ -267,6 +267,17 @@ pub(super) fn by_event(draft: &mut Draft<'_>, key: &DeviceKey, event: &EventUp, 
     }
 }
 
+/// A fresh one was inserted into a slot, from the shelf or from elsewhere.
+pub(super) fn by_refill(draft: &mut Draft<'_>, key: &DeviceKey, slot: &SlotId, elsewhere: bool, at: Timestamp) {
+    let (rules, home) = (draft.rules, draft.before());
+    let Some(device) = home.devices.get(key) else { return };
+    let Some(can) = description(device, rules) else { return };
+    let waiting = rules.triggers.on_refill(concerned(home, device, can), slot, elsewhere);
+    for trigger in best_first(home, draft.now, waiting, |trigger| Some(*trigger)) {
+        fire(draft, key, trigger, None, at, Cause::Event);
+    }
+}
+
 /// Something happened to the device's link or to an order made on it.
 pub(super) fn by_moment(draft: &mut Draft<'_>, key: &DeviceKey, moment: Moment) {
     let (rules, now) = (draft.rules, draft.now);

@@ -21,7 +21,8 @@ pub(super) fn value_of(home: &Household, device: &Device, on: &On) -> Option<Val
         | Source::Moment(_)
         | Source::Silence { .. }
         | Source::Schedule(_)
-        | Source::Forecast { .. } => None,
+        | Source::Forecast { .. }
+        | Source::Refill { .. } => None,
     }
 }
 
@@ -49,7 +50,8 @@ pub(super) fn fresh_until(home: &Household, device: &Device, rules: &RuleSet, on
         | Source::Event { .. }
         | Source::Moment(_)
         | Source::Schedule(_)
-        | Source::Forecast { .. } => None,
+        | Source::Forecast { .. }
+        | Source::Refill { .. } => None,
     }
 }
 

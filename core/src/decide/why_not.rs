@@ -88,7 +88,8 @@ fn edge_value(home: &Household, device: &Device, trigger: &Trigger) -> Option<(S
         | Source::Event { .. }
         | Source::Moment(_)
         | Source::Schedule(_)
-        | Source::Forecast { .. } => return None,
+        | Source::Forecast { .. }
+        | Source::Refill { .. } => return None,
     };
     Some((what, value_of(home, device, &trigger.on)))
 }
@@ -142,6 +143,8 @@ fn other_source(device: &Device, trigger: &Trigger) -> String {
         Source::Moment(Moment::Order(state)) => format!("no order came to `{}`", state.as_str()),
         Source::Schedule(hour) => format!("it was not {hour}"),
         Source::Forecast { slot, field, ahead, .. } => format!("the forecast {field} of {slot} is not within {ahead}"),
+        Source::Refill { slot, elsewhere: false } => format!("no fresh one was inserted into {slot}"),
+        Source::Refill { slot, elsewhere: true } => format!("no fresh one from elsewhere was inserted into {slot}"),
     }
 }
 

@@ -90,6 +90,13 @@ pub enum Source {
         /// How far ahead it must be again to be ready for the next time.
         rearm: Span,
     },
+    /// A fresh one was inserted into a slot.
+    Refill {
+        /// The slot.
+        slot: SlotId,
+        /// Only what was neither on the shelf nor under way: bought elsewhere, or of another brand.
+        elsewhere: bool,
+    },
 }
 
 /// An instant of a slot's forecast.
@@ -203,13 +210,14 @@ impl On {
             | Source::Event { .. }
             | Source::Moment(_)
             | Source::Schedule(_)
-            | Source::Forecast { .. } => None,
+            | Source::Forecast { .. }
+            | Source::Refill { .. } => None,
         }
     }
     /// The slot that it watches, where it watches one.
     pub fn slot(&self) -> Option<&SlotId> {
         match &self.source {
-            Source::Slot { slot, .. } | Source::Forecast { slot, .. } => Some(slot),
+            Source::Slot { slot, .. } | Source::Forecast { slot, .. } | Source::Refill { slot, .. } => Some(slot),
             Source::Telemetry { .. }
             | Source::Trend { .. }
             | Source::Presence { .. }
@@ -232,7 +240,7 @@ impl On {
     pub fn holds_on(&self) -> bool {
         match &self.source {
             Source::Silence { .. } | Source::Forecast { .. } => true,
-            Source::Event { .. } | Source::Moment(_) | Source::Schedule(_) => false,
+            Source::Event { .. } | Source::Moment(_) | Source::Schedule(_) | Source::Refill { .. } => false,
             _ => self.edge().is_some_and(|edge| edge.crossing != Crossing::Changes),
         }
     }

@@ -97,6 +97,7 @@ struct Fields {
     moments: BTreeMap<Moment, Vec<Arc<Trigger>>>,
     schedule: Vec<Arc<Trigger>>,
     forecasts: BTreeMap<SlotId, Vec<Arc<Trigger>>>,
+    refills: BTreeMap<SlotId, Vec<Arc<Trigger>>>,
 }
 
 /// The triggers on one value.
@@ -232,6 +233,20 @@ impl TriggerSet {
     ) -> impl Iterator<Item = &'a Arc<Trigger>> {
         self.about(device, move |fields| fields.forecasts.get(slot).map(Vec::as_slice))
     }
+    /// The triggers that wait for a fresh one in a slot; some of them only for one from `elsewhere`.
+    pub fn on_refill<'a>(
+        &'a self,
+        device: Concerned<'a>,
+        slot: &'a SlotId,
+        elsewhere: bool,
+    ) -> impl Iterator<Item = &'a Arc<Trigger>> {
+        let waiting = self.about(device, move |fields| fields.refills.get(slot).map(Vec::as_slice));
+        let is_meant = move |source: &Source| match source {
+            Source::Refill { elsewhere: only, .. } => elsewhere || !only,
+            _ => false,
+        };
+        waiting.filter(move |trigger| is_meant(&trigger.on.source))
+    }
     /// Of [`TriggerSet::watching`], those whose crossing lies between the previous value and this
     /// one; without a previous value, those that fire on a first report.
     pub fn crossed<'a>(
@@ -326,6 +341,7 @@ impl Fields {
             Source::Forecast { slot, .. } => {
                 self.forecasts.entry(slot.clone()).or_default().push(trigger.clone());
             }
+            Source::Refill { slot, .. } => self.refills.entry(slot.clone()).or_default().push(trigger.clone()),
         }
     }
     fn watch(&self, watched: Watched<'_>) -> Option<&Watch> {
@@ -438,6 +454,8 @@ impl On {
             Source::Moment(Moment::Order(state)) => format!("order {}", state.as_str()),
             Source::Schedule(hour) => format!("schedule {hour}"),
             Source::Forecast { slot, field, ahead, .. } => format!("forecast {slot} {field}, {ahead} ahead"),
+            Source::Refill { slot, elsewhere: false } => format!("refill {slot}"),
+            Source::Refill { slot, elsewhere: true } => format!("refill {slot} from elsewhere"),
         };
         let names = |names: Vec<&str>| names.join(", ");
         let whose = if !self.models.is_empty() {

@@ -177,6 +177,7 @@ const ON: Shape = Shape::Table(&[
             "order",
             "channel",
             "schedule",
+            "refill",
         ]),
     )
     .required(),

@@ -13,6 +13,7 @@ mod laws;
 mod mandates;
 mod orders;
 mod ownership;
+mod purchases;
 mod ranking;
 mod records;
 mod replenish;

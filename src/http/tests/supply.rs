@@ -176,3 +176,24 @@ async fn a_prior_is_published_for_a_product_and_begins_every_home_after_it() {
     let refused = house.call("PUT", path, &house.shop, wrong).await;
     assert_eq!((refused.status, &refused.json["pointer"]), (422, &json!("/level/rate")), "{}", refused.text);
 }
+
+#[tokio::test]
+async fn a_slot_that_never_reported_shows_what_its_purchases_tell() {
+    let house = home().await;
+    let before = house.get("/v1/devices/d-1/slots", &house.shop).await;
+    assert_eq!(before.json["items"], json!([]), "nothing is known of it");
+    let batch: Vec<_> = (1..=4)
+        .map(|n| {
+            let mut event = purchase(&format!("old-{n}"));
+            let at = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * 50 * n);
+            event["time"] = json!(at.to_string());
+            event
+        })
+        .collect();
+    house.ok("POST", "/v1/events", &house.shop, json!(batch)).await;
+    let slot = slot(&house, &house.shop).await;
+    assert_eq!((&slot["slot"], &slot["kind"], &slot["t"]), (&json!("air_filter"), &json!("usage"), &Value::Null));
+    assert_eq!(slot["forecast"]["purchase_gaps"], 3);
+    assert_eq!(slot["forecast"]["cycle_days"].as_f64().map(|days| (30.0..=90.0).contains(&days)), Some(true));
+    assert_eq!(self::slot(&house, &house.maker).await, Value::Null, "what a home buys is not its maker's to see");
+}

@@ -221,7 +221,8 @@ fn ready(device: &mut Device, trigger: &Trigger, description: &DeviceDescription
         | Source::Event { .. }
         | Source::Moment(_)
         | Source::Schedule(_)
-        | Source::Forecast { .. } => {}
+        | Source::Forecast { .. }
+        | Source::Refill { .. } => {}
     }
 }
 

@@ -37,13 +37,14 @@ macro_rules! edge_keys {
 }
 
 const NO_EDGE: &str = "an event has no value that crosses anything";
-const NO_TYPE: &str = "only an event, a link and an order have a type";
+const NO_TYPE: &str = "only an event, a refill, a link and an order have a type";
 
 /// What can wake a trigger, the keys that each takes beside `event` and `device`, and why no others.
-const TAKEN: [(&str, &[&str], &str); 9] = [
+const TAKEN: [(&str, &[&str], &str); 10] = [
     ("telemetry", edge_keys!("field", "absent_for", "trend_over"), "telemetry has fields only"),
     ("slot", edge_keys!("slot", "field"), "a slot has evidence only"),
     ("forecast", &["slot", "field", "falls_below", "rearm"], "a forecast comes nearer, and nothing else crosses"),
+    ("refill", &["slot", "type"], "a refill has no value that crosses anything"),
     ("presence", edge_keys!(), "a device is there or not, nothing more"),
     ("context", edge_keys!("field"), "context has entries only, each named by `field`"),
     ("event", &["type", "count", "within"], NO_EDGE),
@@ -94,6 +95,7 @@ pub(super) fn compile<'a>(
         Some("telemetry") => telemetry(on, &models, findings),
         Some("slot") => slot(on, &models, findings),
         Some("forecast") => forecast(on, &models, findings),
+        Some("refill") => refill(on, &models, findings),
         Some("presence") => presence(on, findings),
         Some("context") => context(on, findings),
         Some("event") => event(on, findings),
@@ -344,14 +346,37 @@ fn forecast(on: &OnDefinition, models: &[&DeviceDescription], findings: &mut Fin
         None => Span(ahead.0 + FORECAST_REARM.0),
         Some(amount) => ahead_of(amount, ahead, findings)?,
     };
-    let (slot, field) = (slot?, field?);
-    if !models.is_empty() && !models.iter().any(|model| model.slots.contains_key(&slot)) {
-        let known: BTreeSet<&str> = models.iter().flat_map(|model| model.slots.keys()).map(|s| s.as_str()).collect();
-        let message = format!("no model has a slot `{slot}`");
-        findings.error("trigger.unknown_slot", "/on/slot", message, suggestion(slot.as_str(), known));
-        return None;
-    }
+    let (slot, field) = (has_slot(slot?, models, findings)?, field?);
     Some(Source::Forecast { slot, field, ahead, rearm })
+}
+
+/// A slot that a model has.
+fn has_slot(slot: SlotId, models: &[&DeviceDescription], findings: &mut Findings<'_>) -> Option<SlotId> {
+    if models.is_empty() || models.iter().any(|model| model.slots.contains_key(&slot)) {
+        return Some(slot);
+    }
+    let known: BTreeSet<&str> = models.iter().flat_map(|model| model.slots.keys()).map(|s| s.as_str()).collect();
+    let message = format!("no model has a slot `{slot}`");
+    findings.error("trigger.unknown_slot", "/on/slot", message, suggestion(slot.as_str(), known));
+    None
+}
+
+/// A fresh one in a slot: any, or only what came neither from the shelf nor from a parcel under way.
+fn refill(on: &OnDefinition, models: &[&DeviceDescription], findings: &mut Findings<'_>) -> Option<Source> {
+    let slot = on.slot.as_deref().and_then(|slot| SlotId::new(slot).ok());
+    if on.slot.is_none() {
+        missing("slot", "of which slot", findings);
+    }
+    let elsewhere = match on.r#type.as_deref() {
+        None | Some("any") => false,
+        Some("elsewhere") => true,
+        Some(other) => {
+            let help = suggestion(other, ["any", "elsewhere"]).or(Some("write `any` or `elsewhere`".to_owned()));
+            findings.error("trigger.value", "/on/type", format!("a refill is never `{other}`"), help);
+            return None;
+        }
+    };
+    Some(Source::Refill { slot: has_slot(slot?, models, findings)?, elsewhere })
 }
 
 /// A length of time before an instant: in days where it is a bare number.
