@@ -5,7 +5,8 @@ use std::sync::{Arc, LazyLock};
 
 use crate::forecast::{Priors, ProductPrior};
 use crate::id::{MakerId, ModelId, ProductId, RetailerId, SlotId};
-use crate::model::{DeviceModel, Maker, Product, Retailer};
+use crate::model::{DeviceModel, Household, Maker, Product, Retailer};
+use crate::time::Zone;
 use crate::trigger::TriggerSet;
 
 /// Triggers, products, device models and tenants, in one version. Immutable: a change makes the
@@ -41,10 +42,11 @@ impl RuleSet {
     pub fn priors(&self, retailer: Option<&RetailerId>) -> &Priors {
         retailer.and_then(|retailer| self.priors.get(retailer)).map_or(&*NEUTRAL, |priors| &**priors)
     }
-    /// What is known of a product's use; of all products where none is named, or it has no prior of its own.
-    pub fn prior(&self, retailer: Option<&RetailerId>, product: Option<&ProductId>) -> &ProductPrior {
-        let priors = self.priors(retailer);
-        product.map_or(&priors.pooled, |product| priors.of(product.as_str()))
+    /// What is known of a product's use in a home's region; of all products where none is named, or it has no prior of
+    /// its own.
+    pub fn prior(&self, home: &Household, product: Option<&ProductId>) -> &ProductPrior {
+        let priors = self.priors(home.retailer.as_ref());
+        product.map_or(&priors.pooled, |product| priors.of(product.as_str(), home.zone.as_ref().map(Zone::as_str)))
     }
     /// A retailer's products that fit a slot, in the order of their ids.
     pub fn products_for<'a>(

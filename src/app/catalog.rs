@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use hearthway_core::forecast::ProductPrior;
+use hearthway_core::forecast::{ProductPrior, of_region};
 use hearthway_core::id::{MakerId, ModelId, ProductId, SlotId};
 use hearthway_core::model::{DeviceModel, LeadDays, Product};
+use hearthway_core::time::Zone;
 use hearthway_core::wire;
 use serde_json::{Value, json};
 
@@ -155,6 +156,7 @@ impl App {
         &self,
         who: &Caller,
         product: &str,
+        region: Option<&str>,
         prior: &ProductPrior,
         condition: &Condition,
     ) -> Result<Arc<Document>, Failure> {
@@ -164,17 +166,27 @@ impl App {
             known.ok_or_else(|| Failure::not_found("product", product.chars().take(80).collect::<String>()))?;
         }
         prior.check().map_err(|(pointer, why)| Failure::invalid(pointer, why))?;
-        let name = Name::of_retailer(Kind::Prior, retailer, product);
+        let name = Name::of_retailer(Kind::Prior, retailer, &prior_name(product, region)?);
         self.rulebook.put(&self.engine, name, to_text(prior), false, condition).await
     }
 
     /// A published prior of the caller's.
-    pub fn prior(&self, who: &Caller, product: &str) -> Result<Arc<Document>, Failure> {
+    pub fn prior(&self, who: &Caller, product: &str, region: Option<&str>) -> Result<Arc<Document>, Failure> {
         let retailer = who.retailer(Scope::ProductsRead)?;
-        let name = Name::of_retailer(Kind::Prior, retailer, product);
+        let name = Name::of_retailer(Kind::Prior, retailer, &prior_name(product, region)?);
         let missing = || Failure::not_found("prior", product.chars().take(80).collect::<String>());
         self.rulebook.get(&name).ok_or_else(missing)
     }
+}
+
+/// How the prior of a product is named, everywhere or in one region: the homes of one time zone.
+fn prior_name(product: &str, region: Option<&str>) -> Result<String, Failure> {
+    let Some(region) = region else { return Ok(product.to_owned()) };
+    if product == ANY_PRODUCT {
+        return Err(Failure::invalid("", "what holds for any product holds everywhere: leave `region` out"));
+    }
+    let zone = Zone::new(region).map_err(|why| Failure::invalid("", format!("the region is a time zone: {why}")))?;
+    Ok(of_region(product, zone.as_str()))
 }
 
 /// A document's body as JSON.

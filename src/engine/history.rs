@@ -108,7 +108,7 @@ impl Past {
         history.decisions.reverse();
         let key = SlotKey { device: device.clone(), slot: slot.clone() };
         let product = home.supply.tracks.get(&key).and_then(|track| track.product.clone());
-        let prior = rules.prior(home.retailer.as_ref(), product.as_ref());
+        let prior = rules.prior(home, product.as_ref());
         let schema = home.devices.get(device).and_then(|device| device.description_in(rules)?.slots.get(slot).cloned());
         let mut track: Option<Track> = None;
         let mut previous: Option<SlotState> = None;

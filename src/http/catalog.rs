@@ -32,14 +32,22 @@ pub(super) async fn get_model(State(shared): State<Arc<Shared>>, Who(who): Who, 
     Ok(written("model", &id, &document))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PriorQuery {
+    /// Of the homes of one time zone only.
+    region: Option<String>,
+}
+
 pub(super) async fn put_prior(
     State(shared): State<Arc<Shared>>,
     Who(who): Who,
     IfMatch(condition): IfMatch,
     Path(product): Path<String>,
+    Params(of): Params<PriorQuery>,
     Body(prior): Body<ProductPrior>,
 ) -> ApiResult {
-    let document = shared.app.put_prior(&who, &product, &prior, &condition).await?;
+    let document = shared.app.put_prior(&who, &product, of.region.as_deref(), &prior, &condition).await?;
     Ok(written("product", &product, &document))
 }
 
@@ -47,8 +55,9 @@ pub(super) async fn get_prior(
     State(shared): State<Arc<Shared>>,
     Who(who): Who,
     Path(product): Path<String>,
+    Params(of): Params<PriorQuery>,
 ) -> ApiResult {
-    let document = shared.app.prior(&who, &product)?;
+    let document = shared.app.prior(&who, &product, of.region.as_deref())?;
     Ok(written("product", &product, &document))
 }
 

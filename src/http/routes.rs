@@ -141,8 +141,8 @@ pub(super) fn all() -> Vec<Entry> {
         put("/v1/products/{product}", catalog::put_product, "Make or replace a product").body(
             r#"{"name":{"fr":"Filtre 20×25","en":"Filter 20×25"},"gtin":null,"price":{"minor":1990,"currency":"EUR"},"delivery":{"minor":0,"currency":"EUR"},"tax_incl":true,"seller":"shop-a","withdraw_days":14,"fits":[{"model":"th-200","slot":"air_filter"}]}"#,
         ),
-        put("/v1/priors/{product}", catalog::put_prior, "What the fleet tells of the use of a product, or of `_any`, as `hearthway forecast refit` writes it"),
-        get("/v1/priors/{product}", catalog::get_prior, "A published prior"),
+        put("/v1/priors/{product}", catalog::put_prior, "What the fleet tells of the use of a product, or of `_any`, as `hearthway forecast refit` writes it; with `region` of the homes of one time zone").query(&["region"]),
+        get("/v1/priors/{product}", catalog::get_prior, "A published prior").query(&["region"]),
         get("/v1/products/{product}", catalog::get_product, "A product"),
         get("/v1/products", catalog::list_products, "Products, all or those that fit `model:slot`")
             .query(&["fits", "limit", "cursor"]),

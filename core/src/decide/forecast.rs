@@ -67,7 +67,7 @@ pub(super) fn reported(
         }
         None => {
             let product = supply::first_fitting(draft, key, slot);
-            let prior = rules.prior(home.retailer.as_ref(), product.as_ref());
+            let prior = rules.prior(home, product.as_ref());
             Box::new(Track::new(&state.evidence, prior, product))
         }
     };

@@ -6,7 +6,7 @@ use crate::forecast::{Moment, ProductPrior, RunOut, instant};
 use crate::id::{DeviceKey, ProductId, SlotId};
 use crate::model::{Household, SlotKey, Track};
 use crate::rules::RuleSet;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, Zone};
 use crate::trigger::{ForecastField, Replenish};
 
 /// Days of own use below which a home's forecast is only its prior: where that is the neutral one,
@@ -72,7 +72,7 @@ pub(super) fn moment(home: &Household, at: Timestamp) -> Moment {
 
 /// What is known of the use of a track's product before anything is known of the home's.
 pub(super) fn prior_of<'r>(home: &Household, rules: &'r RuleSet, track: &Track) -> &'r ProductPrior {
-    rules.prior(home.retailer.as_ref(), track.product.as_ref())
+    rules.prior(home, track.product.as_ref())
 }
 
 /// What is foreseen of a slot of a home: by what it reports, or, where that tells nothing, by what is bought for it.
@@ -147,7 +147,8 @@ fn by_purchases<'f>(
 
 /// Whether the fleet has told of a product.
 fn has_prior(home: &Household, rules: &RuleSet, product: Option<&ProductId>) -> bool {
-    product.is_some_and(|product| rules.priors(home.retailer.as_ref()).products.contains_key(product.as_str()))
+    let region = home.zone.as_ref().map(Zone::as_str);
+    product.is_some_and(|product| rules.priors(home.retailer.as_ref()).own(product.as_str(), region).is_some())
 }
 
 /// How long the delivery of a product takes.

@@ -32,7 +32,7 @@ pub(super) fn habit<'r>(home: &Household, rules: &'r RuleSet, device: &DeviceKey
         shelves.flat_map(|(product, shelf)| shelf.bought.iter().map(move |bought| (bought, product))).collect();
     bought.sort_by_key(|(bought, _)| (bought.at, bought.cause));
     let product = bought.last()?.1.clone();
-    let prior = &rules.prior(Some(retailer), Some(&product)).gaps;
+    let prior = &rules.prior(home, Some(&product)).gaps;
     let mut gaps = GapState::new(prior);
     for (bought, _) in bought {
         // A verdict on a purchase changes nothing here: what is wrong with it was said when it came.

@@ -45,7 +45,7 @@ pub use counter::{Counter, CounterState};
 pub use curve::Curve;
 pub use gaps::{GapPrior, GapState};
 pub use level::LevelState;
-pub use prior::{LevelPrior, Priors, ProductPrior};
+pub use prior::{LevelPrior, Priors, ProductPrior, of_region};
 pub use run_out::RunOut;
 pub use verdict::{Verdict, Wrong};
 

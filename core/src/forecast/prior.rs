@@ -49,15 +49,26 @@ pub struct Priors {
     pub version: u32,
     /// For a product that has no line of its own.
     pub pooled: ProductPrior,
-    /// Products by name.
+    /// Products by name, and by name and region as [`of_region`] writes it.
     pub products: BTreeMap<String, ProductPrior>,
 }
 
 impl Priors {
-    /// The prior of a product; of all products where it has none.
-    pub fn of(&self, product: &str) -> &ProductPrior {
-        self.products.get(product).unwrap_or(&self.pooled)
+    /// The prior of a product in a region; of the product everywhere where the region has none of its own, of all
+    /// products where it has none at all.
+    pub fn of(&self, product: &str, region: Option<&str>) -> &ProductPrior {
+        self.own(product, region).unwrap_or(&self.pooled)
     }
+    /// The prior that a product has of its own.
+    pub fn own(&self, product: &str, region: Option<&str>) -> Option<&ProductPrior> {
+        let regional = region.and_then(|region| self.products.get(&of_region(product, region)));
+        regional.or_else(|| self.products.get(product))
+    }
+}
+
+/// How a product in one region is named: a season and a use that are not those of the others.
+pub fn of_region(product: &str, region: &str) -> String {
+    format!("{product}@{region}")
 }
 
 /// What is known of the levels of a product before anything is known of a slot.

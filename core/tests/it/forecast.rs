@@ -234,7 +234,7 @@ fn a_fit_borrows_for_unknown_products_and_says_what_changed() {
     let new = fit::priors(&old, &series, &[], &mut |share| done.push(share));
     assert!(done.windows(2).all(|two| two[0] <= two[1]) && done.last() == Some(&1.0), "{done:?}");
     assert_eq!(new.version, 1);
-    let usual = |name: &str| new.of(name).gaps.mean.exp();
+    let usual = |name: &str| new.of(name, None).gaps.mean.exp();
     assert!((13.0..20.0).contains(&usual("tea")) && (38.0..51.0).contains(&usual("soap")));
     assert!((usual("tea")..usual("soap")).contains(&usual("never seen")));
     let lines = fit::changes(&old, &new);

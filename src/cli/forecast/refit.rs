@@ -6,10 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use hearthway_core::forecast::fit::{self, GapSeries, LevelSeries, Report};
-use hearthway_core::forecast::{Counter, Priors};
+use hearthway_core::forecast::{Counter, Priors, of_region};
 use hearthway_core::id::{DeviceKey, RetailerId, SlotId};
 use hearthway_core::model::{Evidence, Household};
 use hearthway_core::rules::RuleSet;
+use hearthway_core::time::Zone;
 use hearthway_core::wire::SlotUp;
 
 use crate::app::documents::ANY_PRODUCT;
@@ -45,11 +46,16 @@ pub struct Refit {
     place: at_rest::Place,
 }
 
+/// Series of a product in one region below which the region has no prior of its own: fewer tell less than all do.
+const REGION_SERIES_MIN: usize = 20;
+
 /// What the fleet went through.
 #[derive(Default)]
 struct Fleet {
     gaps: Vec<GapSeries>,
     levels: Vec<LevelSeries>,
+    /// The same by product and region, for what a region uses otherwise than the others.
+    regional: (Vec<GapSeries>, Vec<LevelSeries>),
     homes: u64,
 }
 
@@ -79,8 +85,18 @@ impl Refit {
             progress.set_position((100.0 * share) as u64);
         });
         progress.finish_and_clear();
+        let (gaps, levels) = fleet.regional();
+        if !gaps.is_empty() || !levels.is_empty() {
+            let progress = bar::counted("fitting regions", 100, "percent");
+            let regional = fit::priors(&old, &gaps, &levels, &mut |share| {
+                progress.set_position((100.0 * share) as u64);
+            });
+            progress.finish_and_clear();
+            new.products.extend(regional.products.into_iter().filter(|(name, _)| name.contains('@')));
+        }
+        let sold = |name: &str| name.split_once('@').map_or(name, |(product, _)| product).to_owned();
         new.products
-            .retain(|product, _| rules.products.keys().any(|(of, id)| *of == retailer && id.as_str() == product));
+            .retain(|name, _| rules.products.keys().any(|(of, id)| *of == retailer && id.as_str() == sold(name)));
         let text = serde_json::to_string_pretty(&new).context("writing the priors")?;
         std::fs::write(&self.out, text).with_context(|| format!("writing `{}`", self.out.display()))?;
         let published = match &self.url {
@@ -106,7 +122,11 @@ async fn publish(url: &str, old: &Priors, new: &Priors) -> anyhow::Result<String
     let changed = new.products.iter().filter(|(product, prior)| old.products.get(*product) != Some(*prior));
     for (product, prior) in any.into_iter().chain(changed.map(|(product, prior)| (product.as_str(), prior))) {
         let body = serde_json::to_value(prior).context("writing a prior")?;
-        gateway.call("PUT", &format!("/v1/priors/{product}"), Some(&body)).await?;
+        let path = match product.split_once('@') {
+            Some((product, region)) => format!("/v1/priors/{product}?region={}", region.replace('/', "%2F")),
+            None => format!("/v1/priors/{product}"),
+        };
+        gateway.call("PUT", &path, Some(&body)).await?;
         count += 1;
     }
     Ok(format!("{count} priors published\n"))
@@ -134,9 +154,14 @@ impl Fleet {
     }
 
     fn add(&mut self, home: &Household, rules: &RuleSet, reports: BTreeMap<(DeviceKey, SlotId), Vec<(f64, SlotUp)>>) {
+        let region = home.zone.as_ref().map(Zone::as_str);
         for (product, shelf) in &home.supply.shelves {
             let events: Vec<_> = shelf.bought.iter().map(|of| (day_of(of.at.0), f64::from(of.qty))).collect();
             if events.len() > 1 {
+                if let Some(region) = region {
+                    let product = of_region(product.as_str(), region);
+                    self.regional.0.push(GapSeries { product, events: events.clone() });
+                }
                 self.gaps.push(GapSeries { product: product.to_string(), events });
             }
         }
@@ -146,8 +171,28 @@ impl Fleet {
             let retailer = home.retailer.iter();
             let product = retailer.flat_map(|retailer| rules.products_for(retailer, &device.model, &slot)).next();
             let Some(product) = product else { continue };
-            self.levels.extend(series(product.id.to_string(), capacity, &reports));
+            let Some(found) = series(product.id.to_string(), capacity, &reports) else { continue };
+            if let Some(region) = region {
+                let product = of_region(product.id.as_str(), region);
+                self.regional.1.push(LevelSeries { product, ..found.clone() });
+            }
+            self.levels.push(found);
         }
+    }
+
+    /// The series of those products and regions that are many enough to tell more than all regions together do.
+    fn regional(&self) -> (Vec<GapSeries>, Vec<LevelSeries>) {
+        let (gaps, levels) = &self.regional;
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let names = gaps.iter().map(|series| &series.product).chain(levels.iter().map(|series| &series.product));
+        names.for_each(|name| *counts.entry(name).or_default() += 1);
+        let product = |name: &str| name.split_once('@').map(|(product, _)| product.to_owned());
+        let is_alone = |name: &str| counts.keys().filter(|other| product(other) == product(name)).count() == 1;
+        let is_kept = |name: &str| counts.get(name).is_some_and(|n| *n >= REGION_SERIES_MIN) && !is_alone(name);
+        (
+            gaps.iter().filter(|series| is_kept(&series.product)).cloned().collect(),
+            levels.iter().filter(|series| is_kept(&series.product)).cloned().collect(),
+        )
     }
 }
 
@@ -186,4 +231,27 @@ fn series(product: String, declared: Option<f64>, reports: &[(f64, SlotUp)]) -> 
         before = left;
     }
     (found.reports.len() > 1).then_some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_has_its_own_prior_where_it_tells_enough_and_is_not_all_there_is() {
+        let mut fleet = Fleet::default();
+        let mut add = |product: &str, region: &str, n: usize| {
+            let series = GapSeries { product: of_region(product, region), events: vec![(0.0, 1.0), (30.0, 1.0)] };
+            fleet.regional.0.extend(std::iter::repeat_n(series, n));
+        };
+        add("salt", "Europe/Paris", 25);
+        add("salt", "Europe/Madrid", 19);
+        add("ink", "Europe/Paris", 40);
+        let kept: std::collections::BTreeSet<_> = fleet.regional().0.into_iter().map(|series| series.product).collect();
+        assert_eq!(
+            kept.into_iter().collect::<Vec<_>>(),
+            ["salt@Europe/Paris"],
+            "Madrid is too few, ink has one region"
+        );
+    }
 }

@@ -197,3 +197,26 @@ async fn a_slot_that_never_reported_shows_what_its_purchases_tell() {
     assert_eq!(slot["forecast"]["cycle_days"].as_f64().map(|days| (30.0..=90.0).contains(&days)), Some(true));
     assert_eq!(self::slot(&house, &house.maker).await, Value::Null, "what a home buys is not its maker's to see");
 }
+
+#[tokio::test]
+async fn a_region_has_a_prior_of_its_own_and_only_its_homes_begin_with_it() {
+    let house = home().await;
+    let mut prior = serde_json::to_value(ProductPrior::default()).unwrap();
+    house.ok("PUT", "/v1/priors/flt-20x25", &house.shop, prior.clone()).await;
+    house.used("d-1", 300.0).await;
+    let cycle = |seen: &Value| seen["forecast"]["cycle_days"].as_f64().unwrap();
+    let usual = cycle(&slot(&house, &house.shop).await);
+    let rate = prior["level"]["rate"].as_f64().unwrap();
+    prior["level"]["rate"] = json!(rate * 4.0);
+    house.ok("PUT", "/v1/priors/flt-20x25?region=Europe/Madrid", &house.shop, prior.clone()).await;
+    let elsewhere = cycle(&slot(&house, &house.shop).await);
+    assert!((elsewhere - usual).abs() < 1e-6, "a home in Paris is none of Madrid: {elsewhere}, {usual}");
+    house.ok("PUT", "/v1/priors/flt-20x25?region=Europe/Paris", &house.shop, prior.clone()).await;
+    let own = cycle(&slot(&house, &house.shop).await);
+    assert!(own < usual, "four times the use is a shorter cycle: {own}, {usual}");
+    assert_eq!(house.get("/v1/priors/flt-20x25?region=Europe/Paris", &house.shop).await.status, 200);
+    assert_eq!(house.get("/v1/priors/flt-20x25?region=Europe/Rome", &house.shop).await.status, 404);
+    for path in ["/v1/priors/flt-20x25?region=Paris", "/v1/priors/_any?region=Europe/Paris"] {
+        assert_eq!(house.call("PUT", path, &house.shop, prior.clone()).await.status, 422, "{path}");
+    }
+}

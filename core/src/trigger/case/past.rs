@@ -20,7 +20,7 @@ pub(super) fn lived(given: &GivenDefinition, household: &mut Household, device: 
             household.supply.shelves.insert(product.clone(), Shelf { spares, ..Shelf::default() });
         }
         let (Some(per_day), Some(state)) = (slot.per_day, device.slots.get(&id)) else { continue };
-        let prior = rules.prior(Some(&retailer), product.as_ref());
+        let prior = rules.prior(household, product.as_ref());
         let mut track = Track::new(&state.evidence, prior, product.clone());
         let mut previous: Option<SlotState> = None;
         for ago in (0..=DAYS).rev() {
