@@ -119,6 +119,7 @@ impl Gateway {
                 async move { endpoint.run().await }
             }),
             tokio::spawn(fold_metrics(metrics, closing.subscribe())),
+            tokio::spawn(learn_chances(Arc::clone(&app), closing.subscribe())),
             tokio::spawn(keep_log(engine.clone(), config.log.age_days_max, closing.subscribe())),
             tokio::spawn(sweep(
                 Sweeper::new(engine.clone(), config.engine.activate_homes_per_second),
@@ -328,6 +329,22 @@ async fn keep_log(engine: Engine, days: u32, mut closing: watch::Receiver<bool>)
     tokio::select! {
         () = engine.keep_log(Span::days(days.into())) => {}
         _ = closing.wait_for(|is_closing| *is_closing) => {}
+    }
+}
+
+/// How often it is learned how likely offers are accepted.
+const LEARN_EVERY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
+async fn learn_chances(app: Arc<App>, mut closing: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LEARN_EVERY) => {}
+            _ = closing.wait_for(|is_closing| *is_closing) => return,
+        }
+        match app.learn_all_chances().await {
+            Ok(retailers) => tracing::info!(retailers, "Learned how likely offers are accepted"),
+            Err(failure) => tracing::warn!("It was not learned how likely offers are accepted: {failure}"),
+        }
     }
 }
 

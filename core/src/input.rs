@@ -12,7 +12,7 @@ use crate::model::{
     Bought, ConsentRecord, Device, Fulfil, Link, Locale, Mandate, Member, OrderState, Purpose, Role, Value,
 };
 use crate::time::{Timestamp, Zone};
-use crate::wire::DeviceMessage;
+use crate::wire::{DeviceMessage, EventUp};
 
 /// One thing that happened, with all that came with it. The input log keeps it as it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -195,6 +195,15 @@ pub enum Command {
         trigger: TriggerId,
         /// Its version.
         version: u64,
+    },
+    /// Something that a person did on another channel, as that channel's system tells it.
+    ElsewhereSaid {
+        /// Who.
+        profile: ProfileId,
+        /// What, such as `store.visit`, when, and what came with it.
+        event: EventUp,
+        /// By what it is known.
+        cause: u64,
     },
 }
 

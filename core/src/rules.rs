@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+use crate::chance::Chances;
 use crate::forecast::{Priors, ProductPrior};
 use crate::id::{MakerId, ModelId, ProductId, RetailerId, SlotId};
 use crate::model::{DeviceModel, Household, Maker, Product, Retailer};
@@ -28,12 +29,21 @@ pub struct RuleSet {
     /// What is known of products' use before anything is known of a home's, by retailer; the neutral priors
     /// where a retailer has none.
     pub priors: BTreeMap<RetailerId, Arc<Priors>>,
+    /// How likely offers are accepted, by retailer.
+    pub chances: BTreeMap<RetailerId, Arc<Chances>>,
 }
 
 /// What is known of products where no retailer's fleet has told anything.
 static NEUTRAL: LazyLock<Priors> = LazyLock::new(Priors::default);
 
+/// What is believed of offers of which nothing was learned.
+static UNLEARNED: LazyLock<Chances> = LazyLock::new(Chances::default);
+
 impl RuleSet {
+    /// How likely a retailer's offers are accepted.
+    pub fn chances(&self, retailer: &RetailerId) -> &Chances {
+        self.chances.get(retailer).map_or(&*UNLEARNED, |chances| &**chances)
+    }
     /// A retailer's product.
     pub fn product(&self, retailer: &RetailerId, product: &ProductId) -> Option<&Arc<Product>> {
         self.products.get(&(retailer.clone(), product.clone()))

@@ -127,7 +127,7 @@ reasons! {
     NoPlacement = "no_placement", "The device has no surface that the trigger names.", "L'appareil n'a aucune surface que le déclencheur nomme.";
     Placed = "placed", "It shows on {placement}.", "Elle s'affiche sur {placement}.";
     PlacedWithoutOrder = "placed_without_order", "It shows on {placement}, without ordering: the device cannot confirm an order.", "Elle s'affiche sur {placement}, sans commande : l'appareil ne peut pas en confirmer.";
-    LostRanking = "lost_ranking", "Another offer takes {placement}: that of {winner} with priority {its_priority}; this one has {priority}.", "Une autre offre occupe {placement} : celle de {winner}, de priorité {its_priority} ; celle-ci a {priority}.";
+    LostRanking = "lost_ranking", "Another offer takes {placement}: that of {winner} with priority {its_priority}; this one has {priority}.[ It is expected to earn {its_expected_minor}, this one {expected_minor} (in the currency's smallest unit).]", "Une autre offre occupe {placement} : celle de {winner}, de priorité {its_priority} ; celle-ci a {priority}.[ Son gain attendu est de {its_expected_minor}, celui-ci de {expected_minor} (dans la plus petite unité monétaire).]";
     NoQuietHours = "no_quiet_hours", "The trigger has no quiet hours.", "Le déclencheur n'a pas d'heures calmes.";
     ZoneUnknown = "zone_unknown", "The home's time zone is unknown, so it counts as quiet.", "Le fuseau du foyer est inconnu : l'heure compte comme calme.";
     OutsideQuiet = "outside_quiet_hours", "It is outside the quiet hours.", "Ce n'est pas une heure calme.";

@@ -15,7 +15,7 @@ use super::tokens::{Caller, Scope};
 use super::{App, Failure, Page, PageQuery};
 
 /// Bytes of one document as kept: the store's values stay below 64 KiB, with room for the envelope.
-const DOCUMENT_BYTES_MAX: usize = 60 * 1024;
+pub(super) const DOCUMENT_BYTES_MAX: usize = 60 * 1024;
 /// Days that a delivery may take.
 const LEAD_DAYS_MAX: u16 = 180;
 /// Slots that one product may fit.
@@ -224,6 +224,14 @@ fn check_product(product: &Product) -> Result<(), Failure> {
     }
     if product.delivery.minor < 0 {
         return Err(Failure::invalid("/delivery/minor", "delivery costs nothing or more"));
+    }
+    if let Some(margin) = product.margin {
+        if margin.currency != product.price.currency {
+            return Err(Failure::invalid("/margin/currency", "price and margin are in one currency"));
+        }
+        if !(0..=product.price.minor).contains(&margin.minor) {
+            return Err(Failure::invalid("/margin/minor", "a margin is between nothing and the price"));
+        }
     }
     if product.delivery.currency != product.price.currency {
         return Err(Failure::invalid("/delivery/currency", "price and delivery are in one currency"));

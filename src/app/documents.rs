@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwap;
+use hearthway_core::chance::Chances;
 use hearthway_core::forecast::ProductPrior;
 use hearthway_core::id::{MakerId, ModelId, ProductId, RetailerId, TriggerId, base32, derive_bytes};
 use hearthway_core::model::{DeviceModel, Maker, Product, Retailer};
@@ -51,11 +52,21 @@ pub enum Kind {
     Draft,
     /// What a retailer's fleet tells of the use of a product, or of any.
     Prior,
+    /// How likely a retailer's offers are accepted.
+    Chances,
 }
 
 impl Kind {
-    const ALL: [Kind; 7] =
-        [Kind::Retailer, Kind::Maker, Kind::Model, Kind::Product, Kind::Trigger, Kind::Draft, Kind::Prior];
+    const ALL: [Kind; 8] = [
+        Kind::Retailer,
+        Kind::Maker,
+        Kind::Model,
+        Kind::Product,
+        Kind::Trigger,
+        Kind::Draft,
+        Kind::Prior,
+        Kind::Chances,
+    ];
 
     /// The word in keys, and for people.
     pub fn as_str(self) -> &'static str {
@@ -67,6 +78,7 @@ impl Kind {
             Kind::Trigger => "trigger",
             Kind::Draft => "draft",
             Kind::Prior => "prior",
+            Kind::Chances => "chances",
         }
     }
     fn parse(text: &str) -> Option<Kind> {
@@ -320,7 +332,7 @@ fn build(documents: &BTreeMap<Name, Arc<Document>>, version: u64) -> RuleSet {
         let outcome = match name.kind {
             Kind::Trigger if document.paused => Ok(()),
             Kind::Trigger => compile(&rules, name, document).map(|trigger| live.push(trigger)),
-            Kind::Retailer | Kind::Maker | Kind::Model | Kind::Product | Kind::Draft | Kind::Prior => {
+            Kind::Retailer | Kind::Maker | Kind::Model | Kind::Product | Kind::Draft | Kind::Prior | Kind::Chances => {
                 add(&mut rules, name, document)
             }
         };
@@ -369,6 +381,10 @@ fn add(rules: &mut RuleSet, name: &Name, document: &Document) -> Result<(), Stri
             rules.triggers = TriggerSet::build(others.chain(this).collect::<Vec<_>>());
         }
         Kind::Draft => {}
+        Kind::Chances => {
+            let chances: Chances = serde_json::from_str(&document.body).map_err(text)?;
+            rules.chances.insert(RetailerId::new(&name.tenant).map_err(bad)?, Arc::new(chances));
+        }
         Kind::Prior => {
             let prior: ProductPrior = serde_json::from_str(&document.body).map_err(text)?;
             let retailer = RetailerId::new(&name.tenant).map_err(bad)?;

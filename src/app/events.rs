@@ -1,11 +1,13 @@
-//! What other systems tell of customers, as CloudEvents: so far a purchase made elsewhere.
+//! What other systems tell of customers, as CloudEvents: a purchase made elsewhere, or anything else that a person did
+//! on another channel.
 
 use hearthway_core::decide::purchase_cause;
 use hearthway_core::decision::Reply;
-use hearthway_core::id::{HouseholdId, ProductId, ProfileId, RetailerId};
-use hearthway_core::input::Command;
-use hearthway_core::model::Bought;
+use hearthway_core::id::{FieldName, HouseholdId, ProductId, ProfileId, RetailerId};
+use hearthway_core::input::{Command, Input};
+use hearthway_core::model::{Bought, Value};
 use hearthway_core::time::{Span, Timestamp};
+use hearthway_core::wire::EventUp;
 
 use super::profiles::settled;
 use super::tokens::{Caller, Scope};
@@ -14,8 +16,10 @@ use crate::engine::Target;
 
 /// How long ago a purchase may be: what is older says nothing about how a home uses things now.
 const PURCHASE_AGE_MAX: Span = Span::days(3 * 365);
+/// How long ago anything else may be: it is news, or a late batch of a week.
+const CHANNEL_EVENT_AGE_MAX: Span = Span::days(7);
 /// How far ahead the clock of a shop's till may be.
-const PURCHASE_AHEAD_MAX: Span = Span::minutes(10);
+const AHEAD_MAX: Span = Span::minutes(10);
 /// How many of a product one purchase may be.
 const QTY_MAX: u32 = 1_000;
 
@@ -38,6 +42,25 @@ pub struct PurchaseEvent {
     pub qty: u32,
 }
 
+/// Something else that a person did on another channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChannelEvent {
+    /// The event's id, which is its source's.
+    pub id: String,
+    /// Who tells it.
+    pub source: String,
+    /// What, such as `store.visit`.
+    pub r#type: FieldName,
+    /// When; now where not said.
+    pub at: Option<Timestamp>,
+    /// Who.
+    pub profile: ProfileId,
+    /// For which home; the person's only one where not said.
+    pub household: Option<HouseholdId>,
+    /// What came with it, flat.
+    pub data: Vec<(FieldName, Value)>,
+}
+
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
@@ -51,12 +74,7 @@ impl App {
     /// Lets the buyer's home know of a purchase; answered when it is on disk.
     pub async fn purchased(&self, who: &Caller, event: &PurchaseEvent) -> Result<Heard, Failure> {
         let retailer = who.retailer(Scope::EventsWrite)?;
-        let now = self.now();
-        let at = event.at.unwrap_or(now);
-        if at > now + PURCHASE_AHEAD_MAX || now - at > PURCHASE_AGE_MAX {
-            let message = format!("{at}: at most {PURCHASE_AGE_MAX} ago, and not to come");
-            return Err(Failure::invalid("/time", message));
-        }
+        let at = self.told_at(event.at, PURCHASE_AGE_MAX)?;
         if !(1..=QTY_MAX).contains(&event.qty) {
             return Err(Failure::invalid("/data/qty", format!("1 to {QTY_MAX}, not {}", event.qty)));
         }
@@ -64,30 +82,60 @@ impl App {
             let message = format!("there is no product `{}` in the catalogue", event.product);
             return Err(Failure::invalid("/data/product", message));
         }
-        let home = self.home_of_buyer(retailer, event).await?;
+        let home = self.home_of_person(retailer, &event.profile, event.household).await?;
         let parts = [event.source.as_bytes(), event.id.as_bytes()];
         let bought = Bought { at, qty: event.qty, cause: purchase_cause(&parts) };
         let what = Command::Purchased { product: event.product.clone(), bought };
         let input = self.command(None, "purchase", event.id.as_bytes(), what);
+        self.heard(home, input).await
+    }
+
+    /// Lets a person's home know of what they did on another channel: its triggers on that channel wake.
+    pub async fn happened_elsewhere(&self, who: &Caller, event: &ChannelEvent) -> Result<Heard, Failure> {
+        let retailer = who.retailer(Scope::EventsWrite)?;
+        let at = self.told_at(event.at, CHANNEL_EVENT_AGE_MAX)?;
+        let home = self.home_of_person(retailer, &event.profile, event.household).await?;
+        let said = EventUp { r#type: event.r#type.to_string(), t: Some(at), data: event.data.clone() };
+        let cause = purchase_cause(&[event.source.as_bytes(), event.id.as_bytes()]);
+        let what = Command::ElsewhereSaid { profile: event.profile.clone(), event: said, cause };
+        self.heard(home, self.command(None, "elsewhere", event.id.as_bytes(), what)).await
+    }
+
+    async fn heard(&self, home: HouseholdId, input: Input) -> Result<Heard, Failure> {
         match settled(self.engine.call(Target::Household(home), input).await)? {
             Reply::Unchanged => Ok(Heard::Repeated(home)),
             _ => Ok(Heard::Taken(home)),
         }
     }
 
-    async fn home_of_buyer(&self, retailer: &RetailerId, event: &PurchaseEvent) -> Result<HouseholdId, Failure> {
-        let unknown = || Failure::invalid("/data/profile", format!("there is no profile `{}`", event.profile));
-        let profile = self.stored_profile(retailer, &event.profile)?.ok_or_else(unknown)?;
+    /// When it happened: now where nobody says, neither to come nor longer ago than it can matter.
+    fn told_at(&self, at: Option<Timestamp>, age_max: Span) -> Result<Timestamp, Failure> {
+        let now = self.now();
+        let at = at.unwrap_or(now);
+        if at > now + AHEAD_MAX || now - at > age_max {
+            return Err(Failure::invalid("/time", format!("{at}: at most {age_max} ago, and not to come")));
+        }
+        Ok(at)
+    }
+
+    async fn home_of_person(
+        &self,
+        retailer: &RetailerId,
+        person: &ProfileId,
+        household: Option<HouseholdId>,
+    ) -> Result<HouseholdId, Failure> {
+        let unknown = || Failure::invalid("/data/profile", format!("there is no profile `{person}`"));
+        let profile = self.stored_profile(retailer, person)?.ok_or_else(unknown)?;
         let homes = self.homes_of(retailer, &profile).await?;
-        match (event.household, homes.as_slice()) {
+        match (household, homes.as_slice()) {
             (Some(wanted), homes) if homes.iter().any(|home| home.id == wanted) => Ok(wanted),
             (Some(wanted), _) => {
-                Err(Failure::invalid("/data/household", format!("`{}` is no member of {wanted}", event.profile)))
+                Err(Failure::invalid("/data/household", format!("`{}` is no member of {wanted}", person)))
             }
             (None, [home]) => Ok(home.id),
-            (None, []) => Err(Failure::invalid("/data/profile", format!("`{}` has no home yet", event.profile))),
+            (None, []) => Err(Failure::invalid("/data/profile", format!("`{person}` has no home yet"))),
             (None, _) => {
-                let message = format!("`{}` has {} homes: name the `household`", event.profile, homes.len());
+                let message = format!("`{person}` has {} homes: name the `household`", homes.len());
                 Err(Failure::invalid("/data/household", message))
             }
         }

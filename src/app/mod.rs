@@ -11,6 +11,7 @@ pub mod backups;
 pub mod broker;
 pub mod budgets;
 pub mod catalog;
+mod chances;
 pub mod claims;
 pub mod codes;
 pub mod consents;

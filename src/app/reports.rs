@@ -5,7 +5,8 @@ use std::sync::Arc;
 use hearthway_core::id::TriggerId;
 use hearthway_core::report::{Day, Period};
 use hearthway_core::time::{Timestamp, Zone};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinError;
 
 use super::documents::{Kind, Name};
 use super::tokens::{Caller, Scope};
@@ -36,21 +37,15 @@ impl App {
     /// A report of the caller's own homes.
     pub async fn report(&self, who: &Caller, question: Question) -> Result<Report, Failure> {
         let retailer = who.retailer(Scope::ReportsRead)?.clone();
-        let turn = Arc::clone(&self.reports.0).acquire_owned().await;
-        let turn = turn.map_err(|_| Failure::Conflict("the gateway is stopping".to_owned()))?;
+        let turn = self.report_turn().await?;
         let (past, now, trigger) = (self.engine.past(), self.now(), question.asked.trigger.clone());
         let of = retailer.clone();
-        let made = tokio::task::spawn_blocking(move || {
+        let work = tokio::task::spawn_blocking(move || {
             // Held here: a caller who goes away does not make room before the work has ended.
             let _turn = turn;
             past.report(&of, &question, now)
         });
-        let broken = |_| StoreError::Failed { doing: "making a report", cause: "it broke off".to_owned() };
-        let report = match made.await.map_err(broken)? {
-            Ok(report) => report,
-            Err(NoReport::TooMuch(why)) => return Err(Failure::Conflict(why.to_string())),
-            Err(NoReport::Store(error)) => return Err(error.into()),
-        };
+        let report = made(work.await)?;
         match trigger.filter(|_| report.found.table().rows.is_empty()) {
             // Nothing was counted of a trigger that there is, or of one that there never was.
             Some(id) if !self.has_trigger(&retailer, &id) => Err(Failure::not_found("trigger", id)),
@@ -58,9 +53,25 @@ impl App {
         }
     }
 
+    /// A place among the reports at work.
+    pub(super) async fn report_turn(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let turn = Arc::clone(&self.reports.0).acquire_owned().await;
+        turn.map_err(|_| Failure::Conflict("the gateway is stopping".to_owned()))
+    }
+
     fn has_trigger(&self, retailer: &hearthway_core::id::RetailerId, id: &TriggerId) -> bool {
         let kinds = [Kind::Trigger, Kind::Draft];
         kinds.iter().any(|kind| self.rulebook.get(&Name::of_retailer(*kind, retailer, id.as_str())).is_some())
+    }
+}
+
+/// What was counted on a thread of its own.
+pub(super) fn made<T>(work: Result<Result<T, NoReport>, JoinError>) -> Result<T, Failure> {
+    let broken = |_| StoreError::Failed { doing: "making a report", cause: "it broke off".to_owned() };
+    match work.map_err(broken)? {
+        Ok(found) => Ok(found),
+        Err(NoReport::TooMuch(why)) => Err(Failure::Conflict(why.to_string())),
+        Err(NoReport::Store(error)) => Err(error.into()),
     }
 }
 

@@ -32,6 +32,8 @@ pub enum Triggers {
     Try(super::explain::Try),
     /// Says whom triggers would reach of a retailer's homes, and what they would have sent lately.
     Reach(super::reach::Reach),
+    /// Learns anew how likely offers are accepted, which ranking weighs margins with.
+    Learn(super::learn::Learn),
     /// Prints the JSON Schema of trigger files, which editors use.
     Schema,
 }
@@ -44,6 +46,7 @@ impl Triggers {
             Triggers::Publish(publish) => publish.run(),
             Triggers::Try(trial) => trial.run(),
             Triggers::Reach(reach) => reach.run(),
+            Triggers::Learn(learn) => learn.run(),
             Triggers::Schema => {
                 super::say(&trigger::file_schema());
                 ExitCode::SUCCESS

@@ -1,5 +1,6 @@
 //! Reports of a retailer, made from the ledgers of its homes.
 
+use hearthway_core::chance::Chances;
 use hearthway_core::id::RetailerId;
 use hearthway_core::report::{
     Asked, Channel, ChannelReport, Counts, ForecastError, ForecastErrorReport, Funnel, FunnelReport, OptOuts,
@@ -165,6 +166,13 @@ impl Past {
             }
         };
         Ok(report)
+    }
+
+    /// How often a retailer's offers were seen and accepted.
+    pub fn chances(&self, retailer: &RetailerId, period: &Period) -> Result<Chances, NoReport> {
+        let mut chances = Chances::default();
+        self.ledgers(retailer, period, |_, ledgers| chances.add(ledgers).map_err(NoReport::from))?;
+        Ok(chances)
     }
 
     /// Walks through the records of all homes: what was foreseen stands with them.

@@ -78,6 +78,8 @@ pub(super) struct ProductBody {
     fits: Vec<Fit>,
     /// Days from an order to its arrival.
     lead_days: Option<LeadDays>,
+    /// What the shop earns on one; without tax and in the currency of the price.
+    margin: Option<Money>,
 }
 
 /// Prices for people include tax.
@@ -116,6 +118,7 @@ pub(super) async fn put_product(
         withdraw_days: body.withdraw_days,
         fits: body.fits,
         lead_days: body.lead_days,
+        margin: body.margin,
     };
     let document = shared.app.put_product(&who, &product, &condition).await?;
     Ok(written("product", id.as_str(), &document))

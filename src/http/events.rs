@@ -3,20 +3,26 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use hearthway_core::id::{HouseholdId, ProductId, ProfileId};
+use hearthway_core::id::{FieldName, HouseholdId, NameError, ProductId, ProfileId};
+use hearthway_core::model;
+use hearthway_core::time::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
 use super::error::{ApiError, ApiResult};
 use super::request::{Body, Who, instant_at, read_part};
-use crate::app::events::{Heard, PurchaseEvent};
+use crate::app::events::{ChannelEvent, Heard, PurchaseEvent};
 use crate::app::tokens::Caller;
 
 /// Events of one call: each is a commit of its home, and the call has half a minute.
 const EVENTS_MAX: usize = 1_000;
 /// The version of CloudEvents that is understood.
 const SPEC_VERSION: &str = "1.0";
+/// Values that come with an event of another channel: a condition names few.
+const DATA_VALUES_MAX: usize = 32;
+/// Bytes of one text among them.
+const TEXT_BYTES_MAX: usize = 256;
 
 /// One event, or a batch of them.
 #[derive(Deserialize)]
@@ -44,6 +50,12 @@ struct PurchaseData {
     product: ProductId,
     #[serde(default = "one")]
     qty: u32,
+    household: Option<HouseholdId>,
+}
+
+#[derive(Deserialize)]
+struct WhoData {
+    profile: ProfileId,
     household: Option<HouseholdId>,
 }
 
@@ -81,14 +93,53 @@ pub(super) async fn post_events(
 
 async fn take(shared: &Shared, who: &Caller, event: Value) -> ApiResult<Value> {
     let event = read(event)?;
-    let (result, home) = match shared.app.purchased(who, &event).await? {
+    let (heard, id) = match event {
+        Told::Purchase(event) => (shared.app.purchased(who, &event).await?, event.id),
+        Told::Elsewhere(event) => (shared.app.happened_elsewhere(who, &event).await?, event.id),
+    };
+    let (result, home) = match heard {
         Heard::Taken(home) => ("taken", home),
         Heard::Repeated(home) => ("repeated", home),
     };
-    Ok(json!({"id": event.id, "result": result, "household": home}))
+    Ok(json!({"id": id, "result": result, "household": home}))
 }
 
-fn read(event: Value) -> Result<PurchaseEvent, ApiError> {
+/// What an event tells.
+enum Told {
+    Purchase(PurchaseEvent),
+    Elsewhere(ChannelEvent),
+}
+
+/// What comes with an event of another channel: who, and flat values that conditions read.
+fn elsewhere(event: CloudEvent, at: Option<Timestamp>) -> Result<ChannelEvent, ApiError> {
+    let wrong = |why: NameError| ApiError::invalid("/type", why.to_string());
+    let r#type = FieldName::new(&event.r#type).map_err(wrong)?;
+    let Value::Object(mut data) = event.data else {
+        return Err(ApiError::invalid("/data", "an object with the `profile` that it is about"));
+    };
+    let who: WhoData =
+        read_part(json!({"profile": data.remove("profile"), "household": data.remove("household")}), "/data")?;
+    if data.len() > DATA_VALUES_MAX {
+        return Err(ApiError::invalid("/data", format!("at most {DATA_VALUES_MAX} values besides the person's")));
+    }
+    let mut values = Vec::with_capacity(data.len());
+    for (name, value) in data {
+        let pointer = format!("/data/{}", name.replace('~', "~0").replace('/', "~1"));
+        let name = FieldName::new(&name).map_err(|why| ApiError::invalid(&pointer, why.to_string()))?;
+        let value = match value {
+            Value::Bool(is) => Some(model::Value::Bool(is)),
+            Value::Number(n) => n.as_f64().map(model::Value::Number),
+            Value::String(text) if text.len() <= TEXT_BYTES_MAX => Some(model::Value::Text(text.as_str().into())),
+            _ => None,
+        };
+        let message = format!("a number, `true` or `false`, or a text of at most {TEXT_BYTES_MAX} bytes");
+        values.push((name, value.ok_or_else(|| ApiError::invalid(&pointer, message))?));
+    }
+    let (id, source) = (event.id, event.source);
+    Ok(ChannelEvent { id, source, r#type, at, profile: who.profile, household: who.household, data: values })
+}
+
+fn read(event: Value) -> Result<Told, ApiError> {
     let event: CloudEvent = read_part(event, "")?;
     if event.specversion != SPEC_VERSION {
         let message = format!("CloudEvents {SPEC_VERSION} is understood, not {}", event.specversion);
@@ -97,12 +148,11 @@ fn read(event: Value) -> Result<PurchaseEvent, ApiError> {
     if event.id.is_empty() || event.source.is_empty() {
         return Err(ApiError::invalid("/id", "`id` and `source` together name the event: neither is empty"));
     }
-    if event.r#type != "purchase" {
-        let message = format!("`{}` is not taken in yet; write `purchase`", event.r#type);
-        return Err(ApiError::invalid("/type", message));
-    }
     let at = event.time.as_deref().map(|text| instant_at("/time", text)).transpose()?;
+    if event.r#type != "purchase" {
+        return elsewhere(event, at).map(Told::Elsewhere);
+    }
     let data: PurchaseData = read_part(event.data, "/data")?;
     let PurchaseData { profile, product, qty, household } = data;
-    Ok(PurchaseEvent { id: event.id, source: event.source, at, profile, household, product, qty })
+    Ok(Told::Purchase(PurchaseEvent { id: event.id, source: event.source, at, profile, household, product, qty }))
 }

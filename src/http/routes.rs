@@ -168,6 +168,9 @@ pub(super) fn all() -> Vec<Entry> {
             .answer(200, r#"{"pool":"HEAT26","added":2,"known":0}"#),
         get("/v1/codes/{pool}", codes::get_pool, "How many codes of a pool are left, on offers, seen and used")
             .answer(200, r#"{"pool":"HEAT26","total":2,"left":1,"reserved":1,"shown":0,"used":0}"#),
+        post("/v1/chances:learn", triggers::learn_chances, "Learn anew how likely offers are accepted, which ranking weighs margins with; `explore` tries what is not known well")
+            .body(r#"{"explore":false}"#),
+        get("/v1/chances", triggers::get_chances, "What was learned last"),
         get("/v1/triggers/conflicts", triggers::list_conflicts, "What looks wrong about the live triggers together"),
         post("/v1/triggers:stop", triggers::stop_triggers, "Silence all live triggers at once")
             .body("{}")
@@ -212,7 +215,7 @@ pub(super) fn all() -> Vec<Entry> {
         post("/v1/context/{kind}", context::post_context, "What surrounds homes, such as `weather`, `tariff`, `season`: of one household, or of a region by its time zone")
             .body(r#"{"value":"rain","ttl_s":10800,"region":"Europe/Paris"}"#)
             .answer(200, r#"{"kind":"weather","homes":412,"until":"2026-11-10T20:00:00Z"}"#),
-        post("/v1/events", events::post_events, "What happened elsewhere, as CloudEvents 1.0, one or a batch: a `purchase`; each is taken once by its `source` and `id`")
+        post("/v1/events", events::post_events, "What happened elsewhere, as CloudEvents 1.0, one or a batch: a `purchase`, or anything else that triggers on `channel` wait for; each is taken once by its `source` and `id`")
             .body(r#"[{"specversion":"1.0","id":"till-7-0042","source":"/stores/st-12","type":"purchase","time":"2026-11-10T17:04:00Z","data":{"profile":"p1","product":"flt-20x25","qty":2}}]"#)
             .answer(200, r#"{"items":[{"id":"till-7-0042","result":"taken","household":"hh_…"}]}"#),
     ];

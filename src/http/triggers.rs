@@ -161,6 +161,27 @@ pub(super) async fn stop_triggers(
     Ok(Json(json!({"stopped": stopped})).into_response())
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LearnBody {
+    /// Whether offers of which little is known are tried; as before where it is not said.
+    explore: Option<bool>,
+}
+
+pub(super) async fn learn_chances(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    body: Option<Body<LearnBody>>,
+) -> ApiResult {
+    let explore = body.and_then(|Body(body)| body.explore);
+    let chances = shared.app.learn_chances(&who, explore).await?;
+    Ok(Json(views::chances(&chances)).into_response())
+}
+
+pub(super) async fn get_chances(State(shared): State<Arc<Shared>>, Who(who): Who) -> ApiResult {
+    Ok(Json(views::chances(&shared.app.chances(&who)?)).into_response())
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TryBody {

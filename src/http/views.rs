@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use hearthway_core::chance::Chances;
 use hearthway_core::id::{HouseholdId, SlotId};
 use hearthway_core::model::{
     ConsentRecord, ConsentSource, Evidence, FieldType, Household, Mandate, Offer, Order, PresenceState, Purpose,
@@ -296,6 +297,21 @@ fn slot(id: &str, state: &SlotState) -> Value {
     });
     extend(&mut json, more);
     json
+}
+
+/// How likely a retailer's offers are accepted: what was counted, and what is believed.
+pub fn chances(chances: &Chances) -> Value {
+    let share = |share: f64| (share * 10_000.0).round() / 10_000.0;
+    let rows = chances.triggers.iter().flat_map(|(trigger, of)| {
+        let all = (None, of.all, chances.of_trigger(trigger));
+        let models = of.models.iter().map(move |(model, tally)| (Some(model), *tally, chances.of(trigger, model)));
+        std::iter::once(all).chain(models).map(move |(model, tally, believed)| {
+            json!({"trigger": trigger, "model": model, "seen": tally.seen, "accepted": tally.accepted,
+                   "chance": share(believed.mean())})
+        })
+    });
+    json!({"learned_at": time(chances.learned_at), "explore": chances.explore, "seen": chances.all.seen,
+           "accepted": chances.all.accepted, "items": rows.collect::<Vec<_>>()})
 }
 
 /// A standing permission to order.

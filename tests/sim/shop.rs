@@ -87,6 +87,7 @@ pub fn rules() -> RuleSet {
             slot: "air_filter".to_owned().try_into().unwrap(),
         }],
         lead_days: None,
+        margin: None,
     };
     rules.products.insert((retailer(), product.id.clone()), Arc::new(product));
     let world = World {

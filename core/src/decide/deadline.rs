@@ -20,7 +20,7 @@ pub(super) fn due(draft: &mut Draft<'_>, key: &DeviceKey) {
     let (rules, home) = (draft.rules, draft.before());
     let Some(device) = home.devices.get(key) else { return };
     let due = device.edges.iter().filter(|(_, edge)| edge.again_at.is_some_and(|at| at <= now));
-    for (id, edge) in best_first(home, now, due, |(id, _)| rules.triggers.known(home.retailer.as_ref(), id)) {
+    for (id, edge) in best_first(draft, home, key, due, |(id, _)| rules.triggers.known(home.retailer.as_ref(), id)) {
         // An earlier deadline of this very input may have moved it.
         if draft.device(key).and_then(|device| device.edges.get(id)) != Some(edge) {
             continue;

@@ -129,7 +129,7 @@ pub(super) fn look(draft: &mut Draft<'_>, key: &DeviceKey, slot: &SlotId, report
     let Some(device) = home.devices.get(key) else { return };
     let Some(can) = description(device, rules) else { return };
     let watching = rules.triggers.on_forecast(concerned(home, device, can), slot);
-    for trigger in best_first(home, draft.now, watching, |trigger| Some(*trigger)) {
+    for trigger in best_first(draft, home, key, watching, |trigger| Some(*trigger)) {
         let is_news = draft.now - reported_at <= trigger.max_event_age;
         stand(draft, key, trigger, slot, is_news);
     }

@@ -43,14 +43,14 @@ pub use activate::stands_beyond;
 use crate::budget::{Purse, Unasked, Untouched};
 use crate::code::{Code, Refusal};
 use crate::decision::{Change, Decision, Reply};
-use crate::id::DeviceKey;
+use crate::id::{DeviceKey, ProfileId};
 use crate::input::{Command, Input, What};
 use crate::model::Household;
 use crate::rules::RuleSet;
 use crate::time::{Span, Timestamp};
 use crate::trace::CandidateTrace;
 use crate::trigger::Trigger;
-use crate::wire::{DeviceMessage, OrderOp};
+use crate::wire::{DeviceMessage, EventUp, OrderOp};
 use draft::Draft;
 
 pub use foreseen::{Basis, Foreseen, Unforeseen, foreseen};
@@ -172,6 +172,7 @@ fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
         Command::WithdrawOffer { offer, reason } => offer::taken_back(draft, *offer, reason),
         Command::SetContext { name, value, until } => context::of_home(draft, name, value, *until),
         Command::Purchased { product, bought } => supply::bought_elsewhere(draft, product, *bought),
+        Command::ElsewhereSaid { profile, event, cause } => elsewhere(draft, profile, event, *cause),
         Command::GiveMandate(given) => mandate::given(draft, given),
         Command::EndMandate(id) => mandate::ended(draft, id),
         Command::Activated { trigger, version } => {
@@ -220,4 +221,17 @@ fn drop_ended(draft: &mut Draft<'_>) {
     for id in orders {
         draft.change(Change::OrderDropped(id));
     }
+}
+
+/// Something that a person did on another channel, taken once.
+fn elsewhere(draft: &mut Draft<'_>, profile: &ProfileId, event: &EventUp, cause: u64) -> Answered {
+    if draft.before().supply.heard.contains(&cause) {
+        draft.note("this was told before");
+        return Ok(Reply::Unchanged);
+    }
+    draft.change(Change::PurchaseHeard(cause));
+    draft.note(format!("{} did {} on another channel", profile, event.r#type));
+    let at = event.t.unwrap_or(draft.now);
+    wake::by_channel(draft, profile, event, at);
+    Ok(Reply::Done)
 }

@@ -268,7 +268,7 @@ pub(super) fn evaluate(
         _ => text,
     });
     let (said, place) = render::placement(trigger, can, product.as_deref(), text.as_ref());
-    let lost = place.as_ref().and_then(|place| rank::lost(&look, place.id()));
+    let lost = place.as_ref().and_then(|place| rank::lost(&look, place.id(), qty));
     taken.say(Step::Placement, lost.unwrap_or(said));
     let (said, hold_until) = steps::quiet(&look);
     taken.say(Step::Quiet, said);

@@ -4,69 +4,137 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use super::draft::Draft;
+use super::pipeline::decision_id;
+use super::render;
 use super::said::{Said, fact, said_of, text};
 use super::steps::Look;
-use crate::id::{DeviceKey, OfferId, PlacementId, TriggerId};
+use crate::id::{DecisionId, DeviceKey, OfferId, PlacementId, SlotId, TriggerId};
 use crate::limits::LIVE_OFFERS_PER_DEVICE_MAX;
-use crate::model::{Household, Offer, OfferState};
+use crate::model::{Household, Offer, OfferState, Product};
+use crate::rules::RuleSet;
 use crate::time::Timestamp;
 use crate::trace::{Fact, StepVerdict};
 use crate::trigger::Trigger;
 use crate::words::Reason;
 
-/// Where a trigger stands among others: by priority, then by who has been silent for longer, then
-/// by id. A total order; the greater one wins.
+/// Where an offer stands among others: by priority, then by what it is expected to earn, then by who has been silent for
+/// longer, then by id. A total order; the greater one wins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank<'r> {
     priority: u8,
+    expected: Expected,
     /// When it last spoke to this home, before this instant; one that never did wins.
     last: Reverse<Option<Timestamp>>,
     id: Reverse<&'r TriggerId>,
 }
 
+/// What an offer is expected to earn, in millionths of the currency's smallest unit: margin times the chance that it is
+/// accepted. Nothing where no margin is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Expected(i64);
+
+impl Expected {
+    fn of(product: &Product, qty: u32, chance: f64) -> Expected {
+        let margin = product.margin.and_then(|margin| margin.times(qty)).map_or(0, |margin| margin.minor);
+        Expected((margin as f64 * chance * 1e6) as i64)
+    }
+    /// In the currency's smallest unit, to a hundredth.
+    fn minor(self) -> f64 {
+        (self.0 / 10_000) as f64 / 100.0
+    }
+}
+
 impl<'r> Rank<'r> {
-    fn of(home: &Household, priority: u8, id: &'r TriggerId, now: Timestamp) -> Rank<'r> {
+    fn of(home: &Household, priority: u8, expected: Expected, id: &'r TriggerId, now: Timestamp) -> Rank<'r> {
         let contacts = home.contacts.iter().filter(|contact| contact.trigger == *id && contact.at < now);
-        Rank { priority, last: Reverse(contacts.map(|contact| contact.at).max()), id: Reverse(id) }
+        Rank { priority, expected, last: Reverse(contacts.map(|contact| contact.at).max()), id: Reverse(id) }
     }
 }
 
 /// What one input wakes, the best first, so that what loses is never said; what has no trigger any
 /// more comes last.
 pub(super) fn best_first<'t, T>(
+    draft: &Draft<'_>,
     home: &Household,
-    now: Timestamp,
+    key: &DeviceKey,
     woken: impl Iterator<Item = T>,
     trigger: impl Fn(&T) -> Option<&'t Arc<Trigger>>,
 ) -> Vec<T> {
     let mut woken: Vec<T> = woken.collect();
     if woken.len() > 1 {
-        let rank = |item: &T| trigger(item).map(|trigger| Rank::of(home, trigger.priority, &trigger.id, now));
+        let now = draft.now;
+        let rank = |item: &T| {
+            let trigger = trigger(item)?;
+            let decision = decision_id(home, draft.input, trigger, Some(key));
+            let expected = expected(home, draft.rules, trigger, key, trigger.on.slot(), 1, decision);
+            Some(Rank::of(home, trigger.priority, expected, &trigger.id, now))
+        };
         woken.sort_by_cached_key(|item| Reverse(rank(item)));
     }
     woken
 }
 
+/// What an offer of a trigger would earn on a device.
+fn expected(
+    home: &Household,
+    rules: &RuleSet,
+    trigger: &Trigger,
+    key: &DeviceKey,
+    slot: Option<&SlotId>,
+    qty: u32,
+    decision: DecisionId,
+) -> Expected {
+    let Some(device) = home.devices.get(key).filter(|_| trigger.offer.product.is_some()) else {
+        return Expected::default();
+    };
+    let (_, product) = render::product(rules, trigger, slot, device);
+    let Some(product) = product.filter(|product| product.margin.is_some()) else { return Expected::default() };
+    let chance = rules.chances(&trigger.retailer).chance(&trigger.id, &device.model, decision);
+    Expected::of(&product, qty, chance)
+}
+
+/// What a live offer is expected to earn still.
+fn expected_of(home: &Household, rules: &RuleSet, offer: &Offer) -> Expected {
+    let (Some(device), Some(item)) = (home.devices.get(&offer.device), &offer.item) else {
+        return Expected::default();
+    };
+    let Some(product) = rules.product(&offer.retailer, &item.product) else { return Expected::default() };
+    let chance = rules.chances(&offer.retailer).chance(&offer.trigger, &device.model, offer.decision);
+    Expected::of(product, item.qty, chance)
+}
+
 /// Whether an offer for a surface loses against one that is there: one that this very instant put
 /// on the same surface, or, where the device holds as many as it can, each of them. An offer that
 /// was held competed when it was decided.
-pub(super) fn lost(look: &Look<'_>, placement: &PlacementId) -> Option<Said> {
-    let (home, trigger, now) = (look.home, look.trigger, look.now);
+pub(super) fn lost(look: &Look<'_>, placement: &PlacementId, qty: u32) -> Option<Said> {
+    let (home, rules, trigger, now) = (look.home, look.rules, look.trigger, look.now);
     let held = look.wake.cause.held();
     let live = || live(home, &look.device.key, held);
-    let mine = Rank::of(home, trigger.priority, &trigger.id, now);
-    let beside = live()
-        .filter(|offer| held.is_none() && is_beside(offer, placement, now))
-        .find(|offer| Rank::of(home, offer.priority, &offer.trigger, now) > mine);
+    let beside: Vec<&Offer> = live().filter(|offer| held.is_none() && is_beside(offer, placement, now)).collect();
     let is_full = live().count() >= LIVE_OFFERS_PER_DEVICE_MAX;
     let weakest = live().min_by_key(|offer| offer.priority).filter(|weakest| trigger.priority < weakest.priority);
+    if beside.is_empty() && !(is_full && weakest.is_some()) {
+        return None;
+    }
+    let decision = decision_id(home, look.input, trigger, Some(look.wake.device));
+    let own = expected(home, rules, trigger, look.wake.device, look.wake.slot, qty, decision);
+    let mine = Rank::of(home, trigger.priority, own, &trigger.id, now);
+    let rank = |offer: &'_ Offer| expected_of(home, rules, offer);
+    let beside =
+        beside.into_iter().find(|offer| Rank::of(home, offer.priority, rank(offer), &offer.trigger, now) > mine);
     let winner = beside.or(weakest.filter(|_| is_full))?;
-    let numbers = vec![
+    let mut numbers = vec![
         text("placement", placement.to_string()),
         text("winner", winner.trigger.to_string()),
         fact("its_priority", Fact::Int(winner.priority.into())),
         fact("priority", Fact::Int(trigger.priority.into())),
     ];
+    let its = rank(winner);
+    if (its, own) != (Expected::default(), Expected::default()) {
+        numbers.push(fact("its_expected_minor", Fact::Real(its.minor())));
+        numbers.push(fact("expected_minor", Fact::Real(own.minor())));
+    }
     let detail = format!("{} with {} against {}", winner.trigger, winner.priority, trigger.priority);
     Some(said_of(StepVerdict::Block, Reason::LostRanking, detail, numbers))
 }

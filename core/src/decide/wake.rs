@@ -1,5 +1,7 @@
 //! What wakes a trigger: edges of values, things that happen, and the second look at what is armed.
 
+use std::collections::BTreeSet;
+
 use super::draft::{Draft, description};
 use super::edge::{self, Seen, Turn};
 use super::forecast;
@@ -7,7 +9,7 @@ use super::pipeline::{self, Cause, Wake};
 use super::rank::best_first;
 use super::watched::{is_unknown_trend, still_stands};
 use crate::decision::Change;
-use crate::id::{DeviceKey, FieldName, SlotId};
+use crate::id::{DeviceKey, FieldName, ProfileId, SlotId};
 use crate::limits::{ARMED_PER_DEVICE_MAX, EDGES_PER_DEVICE_MAX};
 use crate::model::{Device, DeviceDescription, Edge, EdgeState, Household, SlotState};
 use crate::time::Timestamp;
@@ -41,7 +43,7 @@ pub(super) fn by_edge(draft: &mut Draft<'_>, key: &DeviceKey, watched: Watched<'
     let Some(can) = description(device, rules) else { return };
     let previous = seen.previous.map(|(value, _)| value);
     let crossed_now = rules.triggers.crossed(concerned(home, device, can), watched, previous, seen.value);
-    for trigger in best_first(home, draft.now, crossed_now, |trigger| Some(*trigger)) {
+    for trigger in best_first(draft, home, key, crossed_now, |trigger| Some(*trigger)) {
         let state = draft.device(key).map_or(EdgeState::Ready, |device| device.edge(&trigger.id));
         if !state.is_ready() || made.contains(&trigger.id) {
             continue;
@@ -195,7 +197,7 @@ pub(super) fn armed(draft: &mut Draft<'_>, key: &DeviceKey) {
     let (rules, home) = (draft.rules, draft.before());
     let Some(device) = home.devices.get(key) else { return };
     let armed = device.edges.iter().filter(|(_, edge)| edge.state == EdgeState::Armed).map(|(id, _)| id);
-    for id in best_first(home, draft.now, armed, |id| rules.triggers.known(home.retailer.as_ref(), id)) {
+    for id in best_first(draft, home, key, armed, |id| rules.triggers.known(home.retailer.as_ref(), id)) {
         let still = draft.device(key).and_then(|device| device.edges.get(id)).cloned();
         if let Some(edge) = still.filter(|edge| edge.state == EdgeState::Armed) {
             again(draft, key, id, &edge);
@@ -254,7 +256,7 @@ pub(super) fn by_event(draft: &mut Draft<'_>, key: &DeviceKey, event: &EventUp, 
     let Some(device) = home.devices.get(key) else { return };
     let Some(can) = description(device, rules) else { return };
     let awaiting = rules.triggers.on_event(concerned(home, device, can), &event.r#type);
-    for trigger in best_first(home, draft.now, awaiting, |trigger| Some(*trigger)) {
+    for trigger in best_first(draft, home, key, awaiting, |trigger| Some(*trigger)) {
         let Some(count) = trigger.on.count() else {
             fire(draft, key, trigger, Some(event), at, Cause::Event);
             continue;
@@ -273,8 +275,23 @@ pub(super) fn by_refill(draft: &mut Draft<'_>, key: &DeviceKey, slot: &SlotId, e
     let Some(device) = home.devices.get(key) else { return };
     let Some(can) = description(device, rules) else { return };
     let waiting = rules.triggers.on_refill(concerned(home, device, can), slot, elsewhere);
-    for trigger in best_first(home, draft.now, waiting, |trigger| Some(*trigger)) {
+    for trigger in best_first(draft, home, key, waiting, |trigger| Some(*trigger)) {
         fire(draft, key, trigger, None, at, Cause::Event);
+    }
+}
+
+/// Something that a person did on another channel: the devices that are linked to them may speak of it.
+pub(super) fn by_channel(draft: &mut Draft<'_>, profile: &ProfileId, event: &EventUp, at: Timestamp) {
+    let (rules, home) = (draft.rules, draft.before());
+    let theirs: BTreeSet<&DeviceKey> =
+        home.links.values().filter(|link| link.profile == *profile).map(|link| &link.device).collect();
+    for key in theirs {
+        let Some(device) = home.devices.get(key) else { continue };
+        let Some(can) = description(device, rules) else { continue };
+        let waiting = rules.triggers.on_channel(concerned(home, device, can), &event.r#type);
+        for trigger in best_first(draft, home, key, waiting, |trigger| Some(*trigger)) {
+            fire(draft, key, trigger, Some(event), at, Cause::Event);
+        }
     }
 }
 
@@ -288,7 +305,7 @@ pub(super) fn by_moment(draft: &mut Draft<'_>, key: &DeviceKey, moment: Moment) 
     let Some(device) = home.devices.get(key) else { return };
     let Some(can) = description(device, rules) else { return };
     let awaiting = rules.triggers.at_moment(concerned(&home, device, can), moment);
-    for trigger in best_first(&home, now, awaiting, |trigger| Some(*trigger)) {
+    for trigger in best_first(draft, &home, key, awaiting, |trigger| Some(*trigger)) {
         fire(draft, key, trigger, None, now, Cause::Event);
     }
 }

@@ -22,6 +22,7 @@ pub(super) fn value_of(home: &Household, device: &Device, on: &On) -> Option<Val
         | Source::Silence { .. }
         | Source::Schedule(_)
         | Source::Forecast { .. }
+        | Source::Channel { .. }
         | Source::Refill { .. } => None,
     }
 }
@@ -51,6 +52,7 @@ pub(super) fn fresh_until(home: &Household, device: &Device, rules: &RuleSet, on
         | Source::Moment(_)
         | Source::Schedule(_)
         | Source::Forecast { .. }
+        | Source::Channel { .. }
         | Source::Refill { .. } => None,
     }
 }

@@ -89,6 +89,7 @@ fn edge_value(home: &Household, device: &Device, trigger: &Trigger) -> Option<(S
         | Source::Moment(_)
         | Source::Schedule(_)
         | Source::Forecast { .. }
+        | Source::Channel { .. }
         | Source::Refill { .. } => return None,
     };
     Some((what, value_of(home, device, &trigger.on)))
@@ -143,6 +144,7 @@ fn other_source(device: &Device, trigger: &Trigger) -> String {
         Source::Moment(Moment::Order(state)) => format!("no order came to `{}`", state.as_str()),
         Source::Schedule(hour) => format!("it was not {hour}"),
         Source::Forecast { slot, field, ahead, .. } => format!("the forecast {field} of {slot} is not within {ahead}"),
+        Source::Channel { r#type } => format!("nothing of the type {} was told of another channel", r#type),
         Source::Refill { slot, elsewhere: false } => format!("no fresh one was inserted into {slot}"),
         Source::Refill { slot, elsewhere: true } => format!("no fresh one from elsewhere was inserted into {slot}"),
     }

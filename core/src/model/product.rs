@@ -43,6 +43,9 @@ pub struct Product {
     /// Days from an order to its arrival; 3 where not said.
     #[serde(default)]
     pub lead_days: Option<LeadDays>,
+    /// What the retailer earns on one: what ranking weighs offers of one priority by.
+    #[serde(default)]
+    pub margin: Option<Money>,
 }
 
 /// How many days a delivery takes.

@@ -136,7 +136,7 @@ fn condition(
     let schema = Schema {
         models: models.to_vec(),
         slot: slot.as_ref(),
-        event: event == Some("event"),
+        event: matches!(event, Some("event" | "channel")),
         products: world.own_products().map(|product| product.id.as_str()).collect(),
     };
     match Condition::compile(source, &schema) {

@@ -90,6 +90,11 @@ pub enum Source {
         /// How far ahead it must be again to be ready for the next time.
         rearm: Span,
     },
+    /// Something happened on another channel, as that channel's system tells it.
+    Channel {
+        /// Its type, such as `store.visit`.
+        r#type: String,
+    },
     /// A fresh one was inserted into a slot.
     Refill {
         /// The slot.
@@ -211,6 +216,7 @@ impl On {
             | Source::Moment(_)
             | Source::Schedule(_)
             | Source::Forecast { .. }
+            | Source::Channel { .. }
             | Source::Refill { .. } => None,
         }
     }
@@ -225,6 +231,7 @@ impl On {
             | Source::Silence { .. }
             | Source::Event { .. }
             | Source::Moment(_)
+            | Source::Channel { .. }
             | Source::Schedule(_) => None,
         }
     }
@@ -240,7 +247,11 @@ impl On {
     pub fn holds_on(&self) -> bool {
         match &self.source {
             Source::Silence { .. } | Source::Forecast { .. } => true,
-            Source::Event { .. } | Source::Moment(_) | Source::Schedule(_) | Source::Refill { .. } => false,
+            Source::Event { .. }
+            | Source::Moment(_)
+            | Source::Schedule(_)
+            | Source::Channel { .. }
+            | Source::Refill { .. } => false,
             _ => self.edge().is_some_and(|edge| edge.crossing != Crossing::Changes),
         }
     }

@@ -98,6 +98,7 @@ struct Fields {
     schedule: Vec<Arc<Trigger>>,
     forecasts: BTreeMap<SlotId, Vec<Arc<Trigger>>>,
     refills: BTreeMap<SlotId, Vec<Arc<Trigger>>>,
+    channels: BTreeMap<String, Vec<Arc<Trigger>>>,
 }
 
 /// The triggers on one value.
@@ -233,6 +234,10 @@ impl TriggerSet {
     ) -> impl Iterator<Item = &'a Arc<Trigger>> {
         self.about(device, move |fields| fields.forecasts.get(slot).map(Vec::as_slice))
     }
+    /// The triggers that wait for something on another channel.
+    pub fn on_channel<'a>(&'a self, device: Concerned<'a>, r#type: &'a str) -> impl Iterator<Item = &'a Arc<Trigger>> {
+        self.about(device, move |fields| fields.channels.get(r#type).map(Vec::as_slice))
+    }
     /// The triggers that wait for a fresh one in a slot; some of them only for one from `elsewhere`.
     pub fn on_refill<'a>(
         &'a self,
@@ -341,6 +346,7 @@ impl Fields {
             Source::Forecast { slot, .. } => {
                 self.forecasts.entry(slot.clone()).or_default().push(trigger.clone());
             }
+            Source::Channel { r#type } => self.channels.entry(r#type.clone()).or_default().push(trigger.clone()),
             Source::Refill { slot, .. } => self.refills.entry(slot.clone()).or_default().push(trigger.clone()),
         }
     }
@@ -454,6 +460,7 @@ impl On {
             Source::Moment(Moment::Order(state)) => format!("order {}", state.as_str()),
             Source::Schedule(hour) => format!("schedule {hour}"),
             Source::Forecast { slot, field, ahead, .. } => format!("forecast {slot} {field}, {ahead} ahead"),
+            Source::Channel { r#type } => format!("channel {}", r#type),
             Source::Refill { slot, elsewhere: false } => format!("refill {slot}"),
             Source::Refill { slot, elsewhere: true } => format!("refill {slot} from elsewhere"),
         };

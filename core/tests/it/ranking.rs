@@ -1,13 +1,18 @@
 //! Which of several offers a surface shows.
 
+use std::sync::Arc;
+
+use hearthway_core::chance::{Chances, OfTrigger, Tally};
+use hearthway_core::id::{ProductId, TriggerId};
 use hearthway_core::model::OfferState;
+use hearthway_core::money::Money;
 use hearthway_core::time::Span;
 use hearthway_core::trace::{Step, Verdict};
 use hearthway_core::words::Tongue;
 
 use crate::by_time::{each_ten_minutes, home_with, offers, temperature, tip};
 use crate::triggers::QUIET;
-use crate::world::{World, thermostat};
+use crate::world::{World, set_triggers, shop, thermostat};
 
 fn below(id: &str, threshold: u32, priority: u32) -> String {
     let on = format!("event = \"telemetry\"\nfield = \"temperature\"\nfalls_below = {threshold}\nrearm = 18");
@@ -105,4 +110,72 @@ fn offers_that_were_held_for_the_night_do_not_compete_again_in_the_morning() {
         sent.sort();
         assert_eq!(sent, ["a", "b"]);
     }
+}
+
+/// Two offers of one priority that a falling temperature wakes at once: `a` of the cheap filter, `b` of the dear one.
+fn rivals() -> World {
+    let offer = |id: &str, product: &str| {
+        below(id, 17, 50)
+            .replace("kind = \"tip\"", "kind = \"offer\"")
+            .replace("[trigger.offer]\n", &format!("[trigger.offer]\nproduct = \"{product}\"\n"))
+    };
+    let mut world = home_with("");
+    let cheap = world.rules.products.values().next().unwrap().clone();
+    for (name, margin) in [("cheap", 200), ("dear", 900)] {
+        let mut product = (*cheap).clone();
+        product.id = ProductId::new(name).unwrap();
+        product.margin = Some(Money::new(margin, product.price.currency));
+        world.rules.products.insert((shop(), product.id.clone()), Arc::new(product));
+    }
+    set_triggers(&mut world.rules, &[offer("a", "cheap"), offer("b", "dear")].concat());
+    world
+}
+
+fn learned(world: &mut World, trigger: &str, seen: u64, accepted: u64, explore: bool) {
+    let tally = Tally { seen, accepted };
+    let of_trigger = OfTrigger { all: tally, ..OfTrigger::default() };
+    let chances = Chances {
+        all: tally,
+        explore,
+        triggers: [(TriggerId::new(trigger).unwrap(), of_trigger)].into(),
+        ..Chances::default()
+    };
+    world.rules.chances.insert(shop(), Arc::new(chances));
+}
+
+#[test]
+fn of_equal_priority_the_one_that_is_expected_to_earn_more_wins_and_the_other_is_told_the_figures() {
+    let mut world = rivals();
+    each_ten_minutes(&mut world, &[19.0, 16.0]);
+    assert_eq!(spoke(&mut world), ["b"], "the greater margin, where nothing was learned");
+    let step = world.last_trace().steps.iter().find(|step| step.step == Step::Placement).unwrap().clone();
+    let told = step.in_words(Tongue::En);
+    assert!(told.ends_with("It is expected to earn 90, this one 20 (in the currency's smallest unit)."), "{told}");
+    // One in a hundred takes the dear one, and one in ten the cheap one.
+    let mut world = rivals();
+    learned(&mut world, "b", 1_000, 1, false);
+    let all = Tally { seen: 10_000, accepted: 1_000 };
+    let chances = Chances { all, ..(*world.rules.chances[&shop()]).clone() };
+    world.rules.chances.insert(shop(), Arc::new(chances));
+    each_ten_minutes(&mut world, &[19.0, 16.0]);
+    assert_eq!(spoke(&mut world), ["a"]);
+}
+
+#[test]
+fn who_explores_tries_now_and_then_what_is_not_known_well() {
+    let won = |explore: bool| {
+        let mut wins = 0;
+        for n in 0..60 {
+            let mut world = rivals();
+            learned(&mut world, "b", 40, 1, explore);
+            // So that each is another decision.
+            (0..n).for_each(|_| temperature(&mut world, 19.5));
+            each_ten_minutes(&mut world, &[19.0, 16.0]);
+            wins += usize::from(spoke(&mut world) == ["b"]);
+        }
+        wins
+    };
+    assert_eq!(won(false), 60, "by the mean the dear one always earns more");
+    assert!((1..60).contains(&won(true)), "a draw tries the other: {}", won(true));
+    assert_eq!(won(true), won(true), "and the same each time it is decided");
 }

@@ -326,6 +326,7 @@ pub fn rules(triggers: &str) -> RuleSet {
             slot: "air_filter".to_owned().try_into().unwrap(),
         }],
         lead_days: None,
+        margin: None,
     };
     rules.products.insert((shop(), product.id.clone()), Arc::new(product));
     set_triggers(&mut rules, triggers);

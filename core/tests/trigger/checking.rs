@@ -187,8 +187,25 @@ fn what_is_not_served_yet_is_refused_and_never_silently_ignored() {
         assert_eq!(problems.len(), 1, "{text}\n{problems:#?}");
         assert!(problems[0].is_not_served_yet() && problems[0].is_error(), "{problems:#?}");
     }
-    let channel = problems(&with("event = \"channel\"", ""));
-    assert!(channel.iter().any(Problem::is_not_served_yet), "{channel:#?}");
+}
+
+#[test]
+fn what_wakes_on_a_refill_or_on_another_channel_is_told_when_it_cannot_work() {
+    for (on, code) in [
+        ("event = \"channel\"", "trigger.missing_key"),
+        ("event = \"channel\"\ntype = \"a visit\"", "trigger.value"),
+        ("event = \"channel\"\ntype = \"store.visit\"\ncount = 2", "trigger.no_effect"),
+        ("event = \"refill\"", "trigger.missing_key"),
+        ("event = \"refill\"\nslot = \"air_filtre\"", "trigger.unknown_slot"),
+        ("event = \"refill\"\nslot = \"air_filter\"\ntype = \"elswhere\"", "trigger.value"),
+        ("event = \"refill\"\nslot = \"air_filter\"\nfield = \"used\"", "trigger.no_effect"),
+    ] {
+        let problems = problems(&with(on, ""));
+        assert_eq!(problems.iter().map(|problem| problem.code).collect::<Vec<_>>(), [code], "{on}\n{problems:#?}");
+    }
+    for sound in ["event = \"channel\"\ntype = \"store.visit\"", "event = \"refill\"\nslot = \"air_filter\""] {
+        assert!(problems(&with(sound, "")).is_empty(), "{:#?}", problems(&with(sound, "")));
+    }
 }
 
 #[test]
@@ -415,11 +432,6 @@ fn a_cap_that_cannot_be_counted_is_told_and_one_that_counts_nothing_yet_is_warne
         [("trigger.no_effect", false)]
     );
     assert_eq!(cap("max = 100000, per = \"all\", scope = \"global\", within = \"31d\""), []);
-    let channel = told(&with("event = \"channel\"\ntype = \"visit\"", ""));
-    assert_eq!(
-        channel,
-        [("trigger.not_served_yet", Some("what becomes of an order wakes by `event = \"order\"`".to_owned()))]
-    );
 }
 
 #[test]

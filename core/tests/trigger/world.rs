@@ -85,6 +85,7 @@ fn product(id: &str, fr: &str, en: &str, price: &str, model: &str, slot: &str) -
         withdraw_days: 14,
         fits: vec![Fit { model: ModelId::new(model).unwrap(), slot: SlotId::new(slot).unwrap() }],
         lead_days: None,
+        margin: None,
     }
 }
 

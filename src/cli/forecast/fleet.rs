@@ -147,6 +147,7 @@ fn product(known: Known, slot: &SlotId) -> anyhow::Result<Product> {
         withdraw_days: 14,
         fits: vec![Fit { model: ModelId::new(known.model)?, slot: slot.clone() }],
         lead_days: Some(LeadDays { p10: 1, p50: 2, p90: 4 }),
+        margin: None,
     })
 }
 

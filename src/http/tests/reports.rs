@@ -183,3 +183,29 @@ async fn a_forecast_of_a_wrong_trigger_lists_what_is_wrong() {
     let answer = house.call("POST", "/v1/triggers:reach", &support, json!({"trigger": trigger()})).await;
     assert_eq!(answer.status, 403);
 }
+
+#[tokio::test]
+async fn how_likely_offers_are_accepted_is_learned_from_what_was_counted() {
+    let house = sold().await;
+    assert_eq!(house.get("/v1/chances", &house.shop).await.status, 404);
+    let offer = house.get("/v1/offers?limit=1", &house.shop).await.json["items"][0]["offer"].clone();
+    let answer = json!({"rev": 1, "answer": "accept", "channel": "app", "profile": "p1"});
+    house.ok("POST", &format!("/v1/offers/{}/answer", offer.as_str().unwrap()), &house.shop, answer).await;
+    let learned = house.ok("POST", "/v1/chances:learn", &house.shop, json!({"explore": true})).await;
+    assert_eq!((&learned["seen"], &learned["accepted"], &learned["explore"]), (&json!(1), &json!(1), &json!(true)));
+    let rows = learned["items"].as_array().unwrap();
+    assert_eq!(
+        (rows[0]["trigger"].as_str(), &rows[0]["model"], &rows[1]["model"]),
+        (Some("filter-worn"), &Value::Null, &json!("th-200"))
+    );
+    let chance = rows[1]["chance"].as_f64().unwrap();
+    assert!((0.1..0.4).contains(&chance), "one of one is no certainty: {chance}");
+    assert_eq!(house.get("/v1/chances", &house.shop).await.json, learned);
+    let again = house.ok("POST", "/v1/chances:learn", &house.shop, json!({})).await;
+    assert_eq!(again, learned, "nothing new: the same version stays");
+    assert_eq!(house.get("/v1/chances", &house.other_shop).await.status, 404);
+    assert_eq!(house.call("POST", "/v1/chances:learn", &house.maker, json!({})).await.status, 403);
+    let wrong = json!({"id": "x", "name": {"en": "X"}, "price": {"minor": 100, "currency": "EUR"}, "margin": {"minor": 101, "currency": "EUR"}});
+    let refused = house.call("PUT", "/v1/products/x", &house.shop, wrong).await;
+    assert_eq!((refused.status, &refused.json["pointer"]), (422, &json!("/margin/minor")));
+}

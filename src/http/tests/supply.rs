@@ -58,7 +58,7 @@ async fn in_a_batch_each_event_stands_for_itself_and_says_where_it_is_wrong() {
     };
     let batch = json!([
         purchase("e-1"),
-        with("/type", json!("store.visit")),
+        with("/type", json!("store visit")),
         with("/specversion", json!("0.3")),
         with("/data/product", json!("nothing")),
         with("/data/profile", json!("nobody")),
@@ -73,7 +73,7 @@ async fn in_a_batch_each_event_stands_for_itself_and_says_where_it_is_wrong() {
     let wrong = ["/type", "/specversion", "/data/product", "/data/profile", "/data/qty", "/data/qty", "/data", ""];
     assert_eq!(pointers[0], "taken");
     assert_eq!(&pointers[1..], &wrong, "{told:#?}");
-    let single = house.call("POST", "/v1/events", &house.shop, with("/type", json!("view"))).await;
+    let single = house.call("POST", "/v1/events", &house.shop, with("/type", json!("vi/ew"))).await;
     assert_eq!((single.status, &single.json["code"]), (422, &json!("payload.invalid")));
     assert_eq!(house.call("POST", "/v1/events", &house.maker, purchase("e-9")).await.status, 403);
     let other = house.call("POST", "/v1/events", &house.other_shop, purchase("e-9")).await;
@@ -218,5 +218,41 @@ async fn a_region_has_a_prior_of_its_own_and_only_its_homes_begin_with_it() {
     assert_eq!(house.get("/v1/priors/flt-20x25?region=Europe/Rome", &house.shop).await.status, 404);
     for path in ["/v1/priors/flt-20x25?region=Paris", "/v1/priors/_any?region=Europe/Paris"] {
         assert_eq!(house.call("PUT", path, &house.shop, prior.clone()).await.status, 422, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_person_does_on_another_channel_wakes_a_trigger_once_where_its_condition_holds() {
+    let house = home().await;
+    let trigger = json!({
+        "kind": "tip", "on": {"event": "channel", "type": "store.visit", "device": {"kind": "thermostat"}},
+        "when": {"all": "event.data.store == \"st-12\""},
+        "offer": {"actions": ["decline"], "text": {"fr": {"title": "Merci de votre visite", "body": "A bientot."}}},
+    });
+    house.ok("PUT", "/v1/triggers/thanks", &house.shop, trigger).await;
+    house.ok("POST", "/v1/triggers/thanks/publish", &house.shop, json!({})).await;
+    let link = json!({"consents": [{"purpose": "offers.device", "granted": true, "text_id": "t1"}]});
+    house.ok("PUT", "/v1/profiles/p1/consents", &house.shop, link).await;
+    let visit = |id: &str, store: &str| {
+        json!({"specversion": "1.0", "id": id, "source": "/stores", "type": "store.visit",
+               "data": {"profile": "p1", "store": store, "minutes": 12}})
+    };
+    let spoken = async || house.get("/v1/offers", &house.shop).await.json["items"].as_array().unwrap().len();
+    let elsewhere = house.ok("POST", "/v1/events", &house.shop, visit("v-1", "st-1")).await;
+    assert_eq!((&elsewhere["result"], spoken().await), (&json!("taken"), 0), "another store");
+    house.ok("POST", "/v1/events", &house.shop, visit("v-2", "st-12")).await;
+    assert_eq!(spoken().await, 1);
+    let again = house.ok("POST", "/v1/events", &house.shop, visit("v-2", "st-12")).await;
+    assert_eq!((&again["result"], spoken().await), (&json!("repeated"), 1));
+    for (data, pointer) in [
+        (json!({"profile": "p1", "list": [1]}), "/data/list"),
+        (json!({"profile": "p1", "a b": 1}), "/data/a b"),
+        (json!({"store": "st-12"}), "/data/profile"),
+        (json!([1]), "/data"),
+    ] {
+        let mut wrong = visit("v-3", "st-12");
+        wrong["data"] = data;
+        let refused = house.call("POST", "/v1/events", &house.shop, wrong).await;
+        assert_eq!((refused.status, refused.json["pointer"].as_str()), (422, Some(pointer)), "{}", refused.text);
     }
 }

@@ -222,6 +222,7 @@ fn ready(device: &mut Device, trigger: &Trigger, description: &DeviceDescription
         | Source::Moment(_)
         | Source::Schedule(_)
         | Source::Forecast { .. }
+        | Source::Channel { .. }
         | Source::Refill { .. } => {}
     }
 }

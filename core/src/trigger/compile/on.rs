@@ -37,10 +37,10 @@ macro_rules! edge_keys {
 }
 
 const NO_EDGE: &str = "an event has no value that crosses anything";
-const NO_TYPE: &str = "only an event, a refill, a link and an order have a type";
+const NO_TYPE: &str = "only an event, a refill, a channel, a link and an order have a type";
 
 /// What can wake a trigger, the keys that each takes beside `event` and `device`, and why no others.
-const TAKEN: [(&str, &[&str], &str); 10] = [
+const TAKEN: [(&str, &[&str], &str); 11] = [
     ("telemetry", edge_keys!("field", "absent_for", "trend_over"), "telemetry has fields only"),
     ("slot", edge_keys!("slot", "field"), "a slot has evidence only"),
     ("forecast", &["slot", "field", "falls_below", "rearm"], "a forecast comes nearer, and nothing else crosses"),
@@ -48,6 +48,7 @@ const TAKEN: [(&str, &[&str], &str); 10] = [
     ("presence", edge_keys!(), "a device is there or not, nothing more"),
     ("context", edge_keys!("field"), "context has entries only, each named by `field`"),
     ("event", &["type", "count", "within"], NO_EDGE),
+    ("channel", &["type"], "what another channel tells has no value that crosses anything"),
     ("link", &["type"], "a link has no value that crosses anything"),
     ("order", &["type"], "an order has no value that crosses anything"),
     ("schedule", &["at", "days"], "an hour comes, nothing crosses anything"),
@@ -102,13 +103,7 @@ pub(super) fn compile<'a>(
         Some("link") => link(on, findings),
         Some("order") => order(on, findings),
         Some("schedule") => schedule(on, findings),
-        Some("channel") => {
-            // Waking on an offer's life on a device is what answers and orders are for; other channels are to come.
-            let message = "waking on `channel` is not served yet: no channel beside the device says anything";
-            let help = Some("what becomes of an order wakes by `event = \"order\"`".to_owned());
-            findings.error(NOT_SERVED_YET, "/on/event", message, help);
-            None
-        }
+        Some("channel") => channel(on, findings),
         Some(other) => {
             let message = format!("waking on `{other}` is not served yet");
             let help = TAKEN.iter().map(|(event, _, _)| *event).collect::<Vec<_>>().join(", ");
@@ -449,6 +444,19 @@ fn event(on: &OnDefinition, findings: &mut Findings<'_>) -> Option<Source> {
             None
         }
     }
+}
+
+/// What another channel's system tells: any type, so that a shop can tell what it likes.
+fn channel(on: &OnDefinition, findings: &mut Findings<'_>) -> Option<Source> {
+    let Some(r#type) = on.r#type.as_deref() else {
+        missing("type", "what happened there, such as `store.visit`", findings);
+        return None;
+    };
+    if let Err(wrong) = FieldName::new(r#type) {
+        findings.error("trigger.value", "/on/type", wrong.to_string(), Some("such as `store.visit`".to_owned()));
+        return None;
+    }
+    Some(Source::Channel { r#type: r#type.to_owned() })
 }
 
 fn link(on: &OnDefinition, findings: &mut Findings<'_>) -> Option<Source> {

@@ -606,7 +606,7 @@ impl Typing<'_> {
         if self.schema.event {
             return Some((path, r#type));
         }
-        let help = Some("only a trigger with `event = \"event\"` has one".to_owned());
+        let help = Some("only a trigger with `event = \"event\"` or `\"channel\"` has one".to_owned());
         self.fault("condition.not_here", span.clone(), "no event wakes this trigger".to_owned(), help);
         None
     }
