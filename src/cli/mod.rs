@@ -14,6 +14,7 @@ pub mod forecast;
 mod gateway_client;
 pub mod openapi;
 pub mod pki;
+pub mod products;
 pub mod publish;
 pub mod reach;
 pub mod replay;
@@ -49,6 +50,9 @@ pub enum Command {
     /// Works on trigger files.
     #[command(subcommand)]
     Triggers(triggers::Triggers),
+    /// Takes a catalogue of products in, and writes it out.
+    #[command(subcommand)]
+    Products(products::Products),
     /// Makes certificates to try TLS with, and revokes them.
     #[command(subcommand)]
     Pki(pki::Pki),
@@ -78,6 +82,7 @@ pub fn run() -> ExitCode {
         Command::Demo(command) => command.run(),
         Command::CheckConfig(command) => command.run(),
         Command::Triggers(command) => command.run(),
+        Command::Products(command) => command.run(),
         Command::Pki(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
