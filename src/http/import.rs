@@ -153,7 +153,10 @@ impl Stream {
                 }
             }
         }
-        batch.push(line);
+        // The last line may have no end; behind an end there is no line.
+        if !line.is_empty() {
+            batch.push(line);
+        }
         self.take(batch).await
     }
 

@@ -107,7 +107,7 @@ impl App {
                 read.skipped += 1;
                 continue;
             }
-            match self.read_line(import, line) {
+            match self.read_line(import, line.trim_ascii_end()) {
                 Ok(product) => read.products.push((product.id.clone(), Some(product))),
                 Err(failure) => read.faults.push((number, failure)),
             }

@@ -11,7 +11,7 @@ use super::super::tokens::{Caller, Scope};
 use super::super::{App, Failure, Page, PageQuery};
 use super::check::check;
 use super::form::{Form, ProductBody, product_json};
-use super::kept::{Kept, PRODUCT_BYTES_MAX};
+use super::kept::{Kept, PRODUCT_BYTES_MAX, Size};
 
 /// Products of one retailer: twice a large shop's, at some 350 bytes of memory each.
 pub(super) const PRODUCTS_PER_RETAILER_MAX: usize = 2_000_000;
@@ -102,6 +102,11 @@ impl App {
         let id = ProductId::new(id).map_err(|_| missing(id))?;
         let known = self.rulebook.catalog().latest(retailer, &id);
         known.map(|(product, _)| TaggedProduct::of(&product)).ok_or_else(|| missing(id.as_str()))
+    }
+
+    /// How many products a retailer has, and what they take.
+    pub fn products_kept(&self, retailer: &RetailerId) -> Size {
+        self.rulebook.catalog().size(retailer)
     }
 
     /// A product is not sold any more. What was ordered stays ordered; live offers of it end at their accept.
