@@ -1,7 +1,6 @@
 //! What a decision costs, without disk: `cargo bench -p hearthway-core --bench decide`.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -73,8 +72,13 @@ fn rules(triggers: usize) -> RuleSet {
     let description = read_description(&description, None).unwrap();
     let model = DeviceModel { maker: "acme".to_owned().try_into().unwrap(), description };
     rules.models.insert(model.description.model.clone(), Arc::new(model));
-    let world =
-        World { retailer: shop(), version: 1, models: &rules.models, products: &BTreeMap::new(), default_locale: "fr" };
+    let world = World {
+        retailer: shop(),
+        version: 1,
+        models: &rules.models,
+        products: &hearthway_core::catalog::Products::default(),
+        default_locale: "fr",
+    };
     let checked = check(&[SourceFile { name: "bench.toml".into(), text }], &world);
     assert_eq!(checked.triggers.len(), triggers, "{:#?}", checked.problems.first());
     rules.triggers = TriggerSet::build(checked.triggers);

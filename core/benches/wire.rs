@@ -141,6 +141,7 @@ fn offer() -> Offer {
             tax_incl: true,
             lock_until: Timestamp(1_774_083_600_000),
             was: None,
+            reduced: None,
         }),
         sold_by: Some("Enseigne X".to_owned()),
         withdraw_days: Some(14),
@@ -154,5 +155,9 @@ fn offer() -> Offer {
         last_answer: None,
         budget: None,
         code: None,
+        seller: None,
+        ships_by: None,
+        alternatives: Vec::new(),
+        stores: Vec::new(),
     }
 }

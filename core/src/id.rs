@@ -158,6 +158,10 @@ names! {
     TriggerId, "trigger", is_word, WORD;
     /// A product: the retailer's article number.
     ProductId, "product", is_loose, LOOSE;
+    /// A seller: the retailer itself, or one whose goods it offers.
+    SellerId, "seller", is_loose, LOOSE;
+    /// A store of a retailer.
+    StoreId, "store", is_loose, LOOSE;
     /// A person as the retailer names them.
     ProfileId, "profile", is_loose, LOOSE;
     /// A customer's standing permission to order.

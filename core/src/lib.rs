@@ -25,6 +25,7 @@
 //! ordered maps only, because their order is part of the answer.
 
 pub mod budget;
+pub mod catalog;
 pub mod chance;
 pub mod code;
 pub mod decide;

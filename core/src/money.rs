@@ -26,6 +26,14 @@ const MINOR_DIGITS: &[(&str, u32)] = &[
     ("XPF", 0),
 ];
 
+/// The currencies of ISO 4217 in which goods are sold.
+const CODES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN \
+    BZD CAD CDF CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ \
+    GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL \
+    LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN \
+    PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD \
+    TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG";
+
 impl Currency {
     /// Takes a code of three capital letters.
     pub fn new(code: &str) -> Result<Currency, String> {
@@ -40,6 +48,10 @@ impl Currency {
     /// The code as text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("a code is three ASCII capitals")
+    }
+    /// Whether ISO 4217 has it.
+    pub fn is_known(&self) -> bool {
+        CODES.split_ascii_whitespace().any(|code| code == self.as_str())
     }
     /// How many digits its minor unit has.
     pub fn minor_digits(&self) -> u32 {
@@ -89,6 +101,16 @@ impl Money {
     /// The price of several, unless it overflows.
     pub fn times(self, count: u32) -> Option<Money> {
         self.minor.checked_mul(count.into()).map(|minor| Money { minor, currency: self.currency })
+    }
+    /// A share of it in hundredths of a percent: rounded to the nearest minor unit, a half to the even one, so
+    /// that many small shares neither add up to a gift nor to a theft.
+    pub fn share(self, hundredths: u32) -> Option<Money> {
+        /// Hundredths of a percent in the whole.
+        const WHOLE: i128 = 10_000;
+        let share = i128::from(self.minor) * i128::from(hundredths);
+        let (whole, rest) = (share.div_euclid(WHOLE), share.rem_euclid(WHOLE));
+        let up = rest * 2 > WHOLE || (rest * 2 == WHOLE && whole % 2 == 1);
+        i64::try_from(whole + i128::from(up)).ok().map(|minor| Money { minor, currency: self.currency })
     }
     /// Reads "4.00 EUR", the way amounts are written in files.
     pub fn parse(text: &str) -> Result<Money, String> {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+use crate::catalog::Products;
 use crate::chance::Chances;
 use crate::forecast::{Priors, ProductPrior};
-use crate::id::{MakerId, ModelId, ProductId, RetailerId, SlotId};
-use crate::model::{DeviceModel, Household, Maker, Product, Retailer};
+use crate::id::{MakerId, ModelId, ProductId, RetailerId, StoreId};
+use crate::model::{DeviceModel, Household, Maker, Product, Retailer, Store};
 use crate::time::Zone;
 use crate::trigger::TriggerSet;
 
@@ -18,8 +19,10 @@ pub struct RuleSet {
     pub version: u64,
     /// Device models.
     pub models: BTreeMap<ModelId, Arc<DeviceModel>>,
-    /// Products by retailer.
-    pub products: BTreeMap<(RetailerId, ProductId), Arc<Product>>,
+    /// Products of all retailers.
+    pub products: Products,
+    /// Stores of all retailers.
+    pub stores: BTreeMap<(RetailerId, StoreId), Arc<Store>>,
     /// Retailers.
     pub retailers: BTreeMap<RetailerId, Arc<Retailer>>,
     /// Makers.
@@ -45,8 +48,16 @@ impl RuleSet {
         self.chances.get(retailer).map_or(&*UNLEARNED, |chances| &**chances)
     }
     /// A retailer's product.
-    pub fn product(&self, retailer: &RetailerId, product: &ProductId) -> Option<&Arc<Product>> {
-        self.products.get(&(retailer.clone(), product.clone()))
+    pub fn product(&self, retailer: &RetailerId, product: &ProductId) -> Option<Arc<Product>> {
+        self.products.get(retailer, product)
+    }
+    /// A retailer's stores, by their ids.
+    pub fn stores_of<'a>(&'a self, retailer: &'a RetailerId) -> impl Iterator<Item = (&'a StoreId, &'a Arc<Store>)> {
+        self.stores.iter().filter(move |((owner, _), _)| owner == retailer).map(|((_, id), store)| (id, store))
+    }
+    /// A retailer's store.
+    pub fn store(&self, retailer: &RetailerId, store: &StoreId) -> Option<&Arc<Store>> {
+        self.stores.get(&(retailer.clone(), store.clone()))
     }
     /// What is known of products' use in a retailer's homes.
     pub fn priors(&self, retailer: Option<&RetailerId>) -> &Priors {
@@ -57,18 +68,6 @@ impl RuleSet {
     pub fn prior(&self, home: &Household, product: Option<&ProductId>) -> &ProductPrior {
         let priors = self.priors(home.retailer.as_ref());
         product.map_or(&priors.pooled, |product| priors.of(product.as_str(), home.zone.as_ref().map(Zone::as_str)))
-    }
-    /// A retailer's products that fit a slot, in the order of their ids.
-    pub fn products_for<'a>(
-        &'a self,
-        retailer: &'a RetailerId,
-        model: &'a ModelId,
-        slot: &'a SlotId,
-    ) -> impl Iterator<Item = &'a Arc<Product>> {
-        self.products
-            .iter()
-            .filter(move |((owner, _), product)| owner == retailer && product.fits(model, slot))
-            .map(|(_, product)| product)
     }
 }
 

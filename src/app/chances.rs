@@ -1,5 +1,6 @@
 //! How likely a retailer's offers are accepted: learned from its ledgers, published as a version of the rules.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hearthway_core::chance::Chances;
@@ -38,18 +39,14 @@ impl App {
             .ok_or_else(|| Failure::not_found("chances", retailer))
     }
 
-    /// The same for every retailer that knows a margin of its own: without one nothing is weighed.
+    /// The same for every retailer with a live trigger.
     pub async fn learn_all_chances(&self) -> Result<usize, Failure> {
         let rules = self.engine.rules();
-        let mut learned = 0;
-        for retailer in rules.retailers.keys() {
-            let of_theirs = rules.products.iter().filter(|((of, _), _)| of == retailer);
-            if of_theirs.clone().any(|(_, product)| product.margin.is_some()) {
-                self.learn(retailer, None).await?;
-                learned += 1;
-            }
+        let retailers: BTreeSet<&RetailerId> = rules.triggers.iter().map(|trigger| &trigger.retailer).collect();
+        for retailer in &retailers {
+            self.learn(retailer, None).await?;
         }
-        Ok(learned)
+        Ok(retailers.len())
     }
 
     async fn learn(&self, retailer: &RetailerId, explore: Option<bool>) -> Result<Arc<Document>, Failure> {

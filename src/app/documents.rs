@@ -1,9 +1,10 @@
 //! What tenants write down, in versions, and the rule set that follows from it.
 //!
-//! Each change of a retailer, maker, model, product or live trigger is a row of its own under the
+//! Each change of a retailer, maker, model, store or live trigger is a row of its own under the
 //! next number of the one global version; the rule set at version v is the newest row at or below
 //! v of each document. Rows are never changed, so that a replay reads what the decision read.
-//! Drafts are the exception: they are no rules, have no version, and are written over.
+//! Drafts are the exception: they are no rules, have no version, and are written over. Products have a place
+//! of their own (`src/app/catalog/kept.rs`) under the same versions: there may be a million of them.
 
 mod sets;
 
@@ -11,9 +12,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwap;
+use hearthway_core::catalog::Products;
 use hearthway_core::chance::Chances;
 use hearthway_core::forecast::ProductPrior;
-use hearthway_core::id::{MakerId, ModelId, ProductId, RetailerId, TriggerId, base32, derive_bytes};
+use hearthway_core::id::{MakerId, ModelId, ProductId, RetailerId, StoreId, TriggerId, base32, derive_bytes};
 use hearthway_core::model::{DeviceModel, Maker, Product, Retailer};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Timestamp;
@@ -23,11 +25,12 @@ use tracing::warn;
 
 pub use sets::{Published, Wanted};
 
+use super::catalog::kept::Kept;
 use super::{Failure, Page, PageQuery, catalog, rows, triggers};
 use crate::engine::{Engine, RuleBook};
 use crate::store::codec::{self, Schema};
 use crate::store::keys::{self, KeyBuilder, table};
-use crate::store::{Precondition, Store, StoreError};
+use crate::store::{Precondition, Store, StoreError, Write};
 
 /// Past rule sets kept ready: explaining a few decisions of one afternoon reads few versions.
 const PAST_RULE_SETS_MAX: usize = 4;
@@ -44,29 +47,21 @@ pub enum Kind {
     Maker,
     /// A device model.
     Model,
-    /// A retailer's product.
-    Product,
     /// A retailer's live trigger.
     Trigger,
     /// A trigger being written.
     Draft,
     /// What a retailer's fleet tells of the use of a product, or of any.
     Prior,
+    /// A retailer's store.
+    Store,
     /// How likely a retailer's offers are accepted.
     Chances,
 }
 
 impl Kind {
-    const ALL: [Kind; 8] = [
-        Kind::Retailer,
-        Kind::Maker,
-        Kind::Model,
-        Kind::Product,
-        Kind::Trigger,
-        Kind::Draft,
-        Kind::Prior,
-        Kind::Chances,
-    ];
+    const ALL: [Kind; 8] =
+        [Kind::Retailer, Kind::Maker, Kind::Model, Kind::Trigger, Kind::Draft, Kind::Prior, Kind::Store, Kind::Chances];
 
     /// The word in keys, and for people.
     pub fn as_str(self) -> &'static str {
@@ -74,10 +69,10 @@ impl Kind {
             Kind::Retailer => "retailer",
             Kind::Maker => "maker",
             Kind::Model => "model",
-            Kind::Product => "product",
             Kind::Trigger => "trigger",
             Kind::Draft => "draft",
             Kind::Prior => "prior",
+            Kind::Store => "store",
             Kind::Chances => "chances",
         }
     }
@@ -174,6 +169,7 @@ pub struct Rulebook {
     store: Arc<dyn Store>,
     current: ArcSwap<RuleSet>,
     latest: RwLock<BTreeMap<Name, Arc<Document>>>,
+    catalog: Arc<Kept>,
     past: Mutex<VecDeque<Arc<RuleSet>>>,
     /// Held over a change, so that versions are given one by one.
     changing: tokio::sync::Mutex<()>,
@@ -184,15 +180,53 @@ impl Rulebook {
     /// any more is left out with a warning: the others go on.
     pub fn open(store: Arc<dyn Store>) -> Result<Arc<Rulebook>, StoreError> {
         let latest = newest(&*store, u64::MAX)?;
-        let version = latest.values().map(|document| document.version).max().unwrap_or(0);
-        let rules = build(&latest, version);
+        let catalog = Kept::open(store.clone())?;
+        let version = latest.values().map(|document| document.version).max().unwrap_or(0).max(catalog.newest());
+        let rules = build(&latest, &catalog, version);
         Ok(Arc::new(Rulebook {
             store,
             current: ArcSwap::from_pointee(rules),
             latest: RwLock::new(latest),
+            catalog,
             past: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         }))
+    }
+
+    /// All products.
+    pub fn catalog(&self) -> &Kept {
+        &self.catalog
+    }
+
+    /// Products as they are from the next version of the rules on, none of them gone; durable on return and read
+    /// by the next decision. What is so already changes nothing. `more` is written with them. How many changed.
+    pub async fn put_products(
+        &self,
+        engine: &Engine,
+        retailer: &RetailerId,
+        wanted: Vec<(ProductId, Option<Product>)>,
+        more: Vec<Write>,
+        condition: impl FnOnce(&Kept) -> Result<(), Failure>,
+    ) -> Result<usize, Failure> {
+        let _changing = self.changing.lock().await;
+        condition(&self.catalog)?;
+        let version = self.current.load().version + 1;
+        let Some(staged) = self.catalog.stage(retailer, wanted, version, engine.clock().now()) else {
+            if !more.is_empty() {
+                rows::write(engine, more).await?;
+            }
+            return Ok(0);
+        };
+        let changed = staged.len();
+        let writes = staged.writes().into_iter().chain(more).collect();
+        let first = keys::product_pack(retailer, version, 0);
+        rows::commit(engine, vec![Precondition::Absent(first)], writes).await?;
+        // In this order: who asks as of the version before is answered as of it, whatever stands there.
+        self.catalog.take(staged);
+        let rules = self.current.load_full();
+        let products = rules.products.at(version);
+        self.current.store(Arc::new(RuleSet { version, products, ..(*rules).clone() }));
+        Ok(changed)
     }
 
     /// The latest version of a document.
@@ -272,7 +306,7 @@ impl Rulebook {
         rows::commit(engine, preconditions, vec![rows::put(Schema::Document, key, &*document)]).await?;
 
         if is_rule {
-            let mut next = RuleSet { version, ..(*rules).clone() };
+            let mut next = RuleSet { version, products: rules.products.at(version), ..(*rules).clone() };
             if let Err(problem) = add(&mut next, &name, &document) {
                 warn!(document = name.kind.as_str(), "A document was stored that the rules cannot read: {problem}");
             }
@@ -300,7 +334,7 @@ impl RuleBook for Rulebook {
         let documents = newest(&*self.store, version)
             .map_err(|error| warn!("The rules of version {version} cannot be read: {error}"))
             .ok()?;
-        let rules = Arc::new(build(&documents, version));
+        let rules = Arc::new(build(&documents, &self.catalog, version));
         past.push_front(rules.clone());
         past.truncate(PAST_RULE_SETS_MAX);
         Some(rules)
@@ -325,14 +359,15 @@ fn newest(store: &dyn Store, version: u64) -> Result<BTreeMap<Name, Arc<Document
 }
 
 /// The rule set of a version. Documents come in the order in which they lean on each other.
-fn build(documents: &BTreeMap<Name, Arc<Document>>, version: u64) -> RuleSet {
-    let mut rules = RuleSet { version, ..RuleSet::default() };
+fn build(documents: &BTreeMap<Name, Arc<Document>>, catalog: &Arc<Kept>, version: u64) -> RuleSet {
+    let products = Products::kept(catalog.clone(), version);
+    let mut rules = RuleSet { version, products, ..RuleSet::default() };
     let mut live = Vec::new();
     for (name, document) in documents {
         let outcome = match name.kind {
             Kind::Trigger if document.paused => Ok(()),
             Kind::Trigger => compile(&rules, name, document).map(|trigger| live.push(trigger)),
-            Kind::Retailer | Kind::Maker | Kind::Model | Kind::Product | Kind::Draft | Kind::Prior | Kind::Chances => {
+            Kind::Retailer | Kind::Maker | Kind::Model | Kind::Draft | Kind::Prior | Kind::Store | Kind::Chances => {
                 add(&mut rules, name, document)
             }
         };
@@ -368,10 +403,10 @@ fn add(rules: &mut RuleSet, name: &Name, document: &Document) -> Result<(), Stri
             let model: DeviceModel = catalog::read_model(&document.body)?;
             rules.models.insert(ModelId::new(&name.id).map_err(bad)?, Arc::new(model));
         }
-        Kind::Product => {
-            let product: Product = serde_json::from_str(&document.body).map_err(text)?;
+        Kind::Store => {
+            let store: hearthway_core::model::Store = serde_json::from_str(&document.body).map_err(text)?;
             let retailer = RetailerId::new(&name.tenant).map_err(bad)?;
-            rules.products.insert((retailer, ProductId::new(&name.id).map_err(bad)?), Arc::new(product));
+            rules.stores.insert((retailer, StoreId::new(&name.id).map_err(bad)?), Arc::new(store));
         }
         Kind::Trigger => {
             let id = TriggerId::new(&name.id).map_err(bad)?;

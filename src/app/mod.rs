@@ -173,6 +173,11 @@ impl App {
         *self.broker.write().expect("no holder of this lock panics") = broker;
     }
 
+    /// The rules as they are.
+    pub fn rules(&self) -> Arc<hearthway_core::rules::RuleSet> {
+        self.engine.rules()
+    }
+
     /// The time by the gateway's clock.
     pub fn now(&self) -> Timestamp {
         self.engine.clock().now()

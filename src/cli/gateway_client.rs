@@ -68,6 +68,39 @@ impl GatewayClient {
         let json: Value = answer.json().await.unwrap_or_default();
         Ok(if is_done { Answer::Done(json) } else { Answer::Refused(json) })
     }
+
+    /// Sends lines, and gives the lines of the answer.
+    pub(super) async fn send_lines(&self, path: &str, kind: &str, lines: Vec<u8>) -> anyhow::Result<Vec<Value>> {
+        let url = format!("{}{path}", self.url);
+        let request = self.client.post(&url).bearer_auth(&self.token).header("content-type", kind).body(lines);
+        let answer = request.send().await.with_context(|| format!("calling {url}"))?;
+        let status = answer.status();
+        let text = answer.text().await.with_context(|| format!("reading the answer of {url}"))?;
+        if !status.is_success() {
+            let json: Value = serde_json::from_str(&text).unwrap_or_default();
+            let detail = json["detail"].as_str().unwrap_or("and says no more");
+            bail!("{url} answers {status}: {detail}");
+        }
+        text.lines().map(|line| serde_json::from_str(line).context("the answer broke off")).collect()
+    }
+
+    /// Reads an answer of any length, piece by piece.
+    pub(super) async fn read_bytes(
+        &self,
+        path: &str,
+        mut each: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let url = format!("{}{path}", self.url);
+        let request = self.client.get(&url).bearer_auth(&self.token);
+        let mut answer = request.send().await.with_context(|| format!("calling {url}"))?;
+        if !answer.status().is_success() {
+            bail!("{url} answers {}", answer.status());
+        }
+        while let Some(piece) = answer.chunk().await.with_context(|| format!("reading the answer of {url}"))? {
+            each(&piece).context("writing what came")?;
+        }
+        Ok(())
+    }
 }
 
 fn told(problem: &Value) -> String {

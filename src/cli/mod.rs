@@ -15,6 +15,7 @@ mod gateway_client;
 pub mod learn;
 pub mod openapi;
 pub mod pki;
+pub mod products;
 mod publish;
 pub mod reach;
 pub mod replay;
@@ -50,6 +51,9 @@ pub enum Command {
     /// Works on trigger files.
     #[command(subcommand)]
     Triggers(triggers::Triggers),
+    /// Takes a catalogue of products in, and writes it out.
+    #[command(subcommand)]
+    Products(products::Products),
     /// Makes certificates to try TLS with, and revokes them.
     #[command(subcommand)]
     Pki(pki::Pki),
@@ -79,6 +83,7 @@ pub fn run() -> ExitCode {
         Command::Demo(command) => command.run(),
         Command::CheckConfig(command) => command.run(),
         Command::Triggers(command) => command.run(),
+        Command::Products(command) => command.run(),
         Command::Pki(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),

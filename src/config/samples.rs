@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hearthway_core::id::{ModelId, ProductId, RetailerId};
+use hearthway_core::catalog::Products;
+use hearthway_core::id::{ModelId, RetailerId};
 use hearthway_core::model::{DeviceModel, Product};
 use hearthway_core::wire::read_description;
 use serde_json::{Map, Value};
@@ -154,7 +155,7 @@ pub struct Catalog {
     /// Device models.
     pub models: BTreeMap<ModelId, Arc<DeviceModel>>,
     /// Products by retailer.
-    pub products: BTreeMap<(RetailerId, ProductId), Arc<Product>>,
+    pub products: Products,
     /// Each retailer's language.
     pub retailers: BTreeMap<RetailerId, String>,
 }
@@ -188,7 +189,7 @@ impl Catalog {
                 let mut body = call.body.clone();
                 body["id"] = id.into();
                 let product: Product = serde_json::from_value(body).map_err(|e| told(&e))?;
-                self.products.insert((retailer, product.id.clone()), Arc::new(product));
+                self.products.listed.insert((retailer, product.id.clone()), Arc::new(product));
             }
             ("retailers", _) => {
                 let locale = call.body["default_locale"].as_str().unwrap_or("en");
@@ -332,7 +333,7 @@ mod tests {
     fn the_shipped_catalog_can_be_referred_to() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/catalog");
         let catalog = Catalog::read(&directory).unwrap();
-        assert_eq!((catalog.models.len(), catalog.products.len(), catalog.retailers.len()), (6, 10, 1));
+        assert_eq!((catalog.models.len(), catalog.products.listed.len(), catalog.retailers.len()), (6, 10, 1));
     }
 
     #[test]

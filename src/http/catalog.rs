@@ -2,18 +2,19 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::response::IntoResponse;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use hearthway_core::forecast::ProductPrior;
 use hearthway_core::id::{ModelId, ProductId, SlotId};
-use hearthway_core::model::{Fit, LeadDays, LocalisedText, Product};
-use hearthway_core::money::Money;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::documents::written;
+use super::documents::{tagged, written};
 use super::error::{ApiError, ApiResult};
 use super::request::{Body, IfMatch, Params, Who, page, path_name};
 use super::{Shared, views};
+use crate::app::catalog::TaggedProduct;
+use crate::app::catalog::form::ProductBody;
 
 pub(super) async fn put_model(
     State(shared): State<Arc<Shared>>,
@@ -61,37 +62,6 @@ pub(super) async fn get_prior(
     Ok(written("product", &product, &document))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ProductBody {
-    id: Option<ProductId>,
-    name: LocalisedText,
-    gtin: Option<String>,
-    price: Money,
-    delivery: Option<Money>,
-    #[serde(default = "yes")]
-    tax_incl: bool,
-    seller: Option<String>,
-    #[serde(default = "legal_withdraw_days")]
-    withdraw_days: u32,
-    #[serde(default)]
-    fits: Vec<Fit>,
-    /// Days from an order to its arrival.
-    lead_days: Option<LeadDays>,
-    /// What the shop earns on one; without tax and in the currency of the price.
-    margin: Option<Money>,
-}
-
-/// Prices for people include tax.
-fn yes() -> bool {
-    true
-}
-
-/// The right of withdrawal of European distance selling.
-fn legal_withdraw_days() -> u32 {
-    14
-}
-
 pub(super) async fn put_product(
     State(shared): State<Arc<Shared>>,
     Who(who): Who,
@@ -103,30 +73,28 @@ pub(super) async fn put_product(
     if body.id.as_ref().is_some_and(|named| *named != id) {
         return Err(ApiError::invalid("/id", format!("the path says `{id}`; leave the field out or repeat it")));
     }
-    let own = match who.tenant() {
-        hearthway_core::model::Tenant::Retailer(retailer) => retailer.to_string(),
-        hearthway_core::model::Tenant::Operator | hearthway_core::model::Tenant::Maker(_) => String::new(),
-    };
-    let product = Product {
-        id: id.clone(),
-        name: body.name,
-        gtin: body.gtin,
-        delivery: body.delivery.unwrap_or(Money::new(0, body.price.currency)),
-        price: body.price,
-        tax_incl: body.tax_incl,
-        seller: body.seller.unwrap_or(own),
-        withdraw_days: body.withdraw_days,
-        fits: body.fits,
-        lead_days: body.lead_days,
-        margin: body.margin,
-    };
-    let document = shared.app.put_product(&who, &product, &condition).await?;
-    Ok(written("product", id.as_str(), &document))
+    Ok(shown(shared.app.put_product(&who, &id, body, &condition).await?))
 }
 
 pub(super) async fn get_product(State(shared): State<Arc<Shared>>, Who(who): Who, Path(id): Path<String>) -> ApiResult {
-    let document = shared.app.product(&who, &id)?;
-    Ok(written("product", &id, &document))
+    Ok(shown(shared.app.product(&who, &id)?))
+}
+
+pub(super) async fn delete_product(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    IfMatch(condition): IfMatch,
+    Path(id): Path<String>,
+) -> ApiResult {
+    shared.app.delete_product(&who, &id, &condition).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// A product with its tag, its id also under the name of its noun.
+fn shown(product: TaggedProduct) -> Response {
+    let mut json = product.json;
+    json["product"] = json["id"].clone();
+    tagged(json, &product.etag)
 }
 
 #[derive(Deserialize)]

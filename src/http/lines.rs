@@ -51,8 +51,13 @@ where
 {
     let (out, lines) = mpsc::channel(LINES_MAX + 1);
     tokio::spawn(run(body, work, out, patience));
+    streamed(lines, "application/x-ndjson")
+}
+
+/// An answer whose lines leave as they are known.
+pub fn streamed(lines: mpsc::Receiver<Bytes>, kind: &'static str) -> Response {
     let mut response = Response::new(Body::new(Answers(lines)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 

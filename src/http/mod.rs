@@ -15,6 +15,7 @@ mod documents;
 pub mod error;
 mod events;
 mod idempotent;
+mod import;
 mod lines;
 mod mandates;
 mod offers;

@@ -7,8 +7,8 @@ use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
 use super::{
-    Shared, backup, broker, catalog, claims, codes, context, decisions, devices, events, mandates, offers, orders,
-    profiles, quarantine, reports, system, tenants, triggers,
+    Shared, backup, broker, catalog, claims, codes, context, decisions, devices, events, import, mandates, offers,
+    orders, profiles, quarantine, reports, system, tenants, triggers,
 };
 
 /// One route with what the document says of it.
@@ -141,6 +141,15 @@ pub(super) fn all() -> Vec<Entry> {
         put("/v1/products/{product}", catalog::put_product, "Make or replace a product").body(
             r#"{"name":{"fr":"Filtre 20×25","en":"Filter 20×25"},"gtin":null,"price":{"minor":1990,"currency":"EUR"},"delivery":{"minor":0,"currency":"EUR"},"tax_incl":true,"seller":"shop-a","withdraw_days":14,"fits":[{"model":"th-200","slot":"air_filter"}]}"#,
         ),
+        delete("/v1/products/{product}", catalog::delete_product, "A product is not sold any more; live offers of it end at their accept").empty_answer(),
+        post("/v1/products:import", import::import_products, "Many products, one per line (or `text/csv`): a word on each line that is wrong, then a summary; `import` names it so that it can go on")
+            .query(&["import", "from_line"])
+            .body(r#"{"id":"flt-20x25","name":{"en":"Filter 20×25"},"price":{"minor":1990,"currency":"EUR"}}"#)
+            .answer(200, r#"{"summary":{"lines":2,"products":2,"changed":1,"unchanged":1,"skipped":0,"faults":0,"complete":true}}"#)
+            .bulk(),
+        get("/v1/products:import/{import}", import::get_import, "How many lines of a named import are taken")
+            .answer(200, r#"{"import":"night-7","lines":20000}"#),
+        get("/v1/products:export", import::export_products, "All products, one per line; `format=csv` for a table").query(&["format"]).binary(),
         put("/v1/priors/{product}", catalog::put_prior, "What the fleet tells of the use of a product, or of `_any`, as `hearthway forecast refit` writes it; with `region` of the homes of one time zone").query(&["region"]),
         get("/v1/priors/{product}", catalog::get_prior, "A published prior").query(&["region"]),
         get("/v1/products/{product}", catalog::get_product, "A product"),

@@ -52,11 +52,11 @@ macro_rules! schemas {
 
 schemas! {
     /// A household record.
-    Household = 1, version 3;
+    Household = 1, version 4;
     /// A page of message ids that were seen.
     Seen = 2, version 1;
     /// An item of the input log.
-    Log = 3, version 3;
+    Log = 3, version 4;
     /// What repeats of a message are told.
     Told = 4, version 1;
     /// Where a device lives.
@@ -66,9 +66,9 @@ schemas! {
     /// A move between households.
     Move = 7, version 1;
     /// An offer as other channels see it.
-    Offer = 8, version 2;
+    Offer = 8, version 3;
     /// An order as other channels see it.
-    Order = 9, version 2;
+    Order = 9, version 3;
     /// A tenant's document.
     Document = 10, version 1;
     /// A retailer's profile.
@@ -101,6 +101,8 @@ schemas! {
     LogPieces = 24, version 1;
     /// In which home a mandate stands.
     Mandate = 25, version 1;
+    /// Products that changed together.
+    ProductPack = 29, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -351,7 +353,8 @@ mod tests {
         let kinds: Vec<_> = Schema::ALL.iter().map(|schema| (*schema as u8, format!("{schema:?}"))).collect();
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
             Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate";
-        let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
+        let numbered = (1..).zip(names.split_whitespace().map(str::to_owned));
+        let expected: Vec<_> = numbered.chain([(29, "ProductPack".to_owned())]).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {
             assert_eq!(Schema::of_kind(*schema as u8), Some(*schema));

@@ -74,6 +74,12 @@ pub mod table {
     pub const SWEEP: u8 = b'A';
     /// In which home each mandate stands.
     pub const MANDATE: u8 = b'I';
+    /// Products, in packs of those that changed together.
+    pub const PRODUCT: u8 = b'X';
+    /// What stands in stores and at sellers, and how far imports came.
+    pub const STOCK: u8 = b'x';
+    /// Goods that are put aside, and those that left since they were counted.
+    pub const RESERVATION: u8 = b'y';
     /// A row that stands for a moment only, see [`super::probe`].
     pub const PROBE: u8 = b'Z';
 }
@@ -203,7 +209,7 @@ pub fn draw(retailer: &RetailerId, trigger: &TriggerId, order: OrderId) -> Key {
 pub fn draws() -> Vec<u8> {
     KeyBuilder::table(table::DRAW).prefix()
 }
-/// The retailer that a key of the tables `DRAW` and `SENT` begins with.
+/// The retailer that a key of the tables `DRAW`, `SENT` and `PRODUCT` begins with.
 pub fn retailer_of(key: &Key) -> Option<RetailerId> {
     let name = key.0.get(1..)?.split(|byte| *byte == 0).next()?;
     RetailerId::new(std::str::from_utf8(name).ok()?).ok()
@@ -256,6 +262,24 @@ pub fn sweep(retailer: &RetailerId, trigger: &TriggerId) -> Key {
 /// A tenant's document in one version.
 pub fn document(kind: &str, tenant: &str, id: &str, version: u64) -> Key {
     KeyBuilder::table(table::DOCUMENT).name(kind).name(tenant).name(id).number(version).key()
+}
+/// A pack of a retailer's products: those that changed in a version of the rules, in as many parts as it takes.
+pub fn product_pack(retailer: &RetailerId, version: u64, part: u16) -> Key {
+    KeyBuilder::table(table::PRODUCT).name(retailer.as_str()).number(version).fixed(&part.to_be_bytes()).key()
+}
+/// All packs of all retailers.
+pub fn product_packs() -> Vec<u8> {
+    KeyBuilder::table(table::PRODUCT).prefix()
+}
+/// The retailer, version and part that a pack's key is made of.
+pub fn pack_of(key: &Key) -> Option<(RetailerId, u64, u16)> {
+    let (rest, part) = key.0.split_last_chunk::<2>()?;
+    let version = u64::from_be_bytes(*rest.last_chunk::<8>()?);
+    Some((retailer_of(key)?, version, u16::from_be_bytes(*part)))
+}
+/// How far an import of products came.
+pub fn product_import(retailer: &RetailerId, import: &str) -> Key {
+    KeyBuilder::table(table::STOCK).name("import").name(retailer.as_str()).name(import).key()
 }
 /// An entry of a maker's quarantine: by time, and a number that tells two of one instant apart.
 pub fn quarantine(maker: &MakerId, at: u64, n: u64) -> Key {

@@ -1,7 +1,7 @@
 //! How values of older releases become values of this one, body by body.
 
 use hearthway_core::id::HouseholdId;
-use hearthway_core::model::former::{HouseholdV1, HouseholdV2, OfferV1, OrderV1};
+use hearthway_core::model::former::{HouseholdV1, HouseholdV2, HouseholdV3, OfferV1, OfferV2, OrderV1, OrderV2};
 use hearthway_core::model::{Household, Offer, Order};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,12 +14,17 @@ pub const UPGRADES: &[Upgrade] = &[
     Upgrade { schema: Schema::Engine, from: 1, step: |body| Ok([body, &[0]].concat()) },
     // Version 2 knows discounts and budgets, of offers and of orders.
     Upgrade { schema: Schema::Household, from: 1, step: first::<HouseholdV1, HouseholdV2> },
-    Upgrade { schema: Schema::Offer, from: 1, step: second::<OfferV1, Offer> },
-    Upgrade { schema: Schema::Order, from: 1, step: second::<OrderV1, Order> },
+    Upgrade { schema: Schema::Offer, from: 1, step: second::<OfferV1, OfferV2> },
+    Upgrade { schema: Schema::Order, from: 1, step: second::<OrderV1, OrderV2> },
     Upgrade { schema: Schema::Log, from: 1, step: |body| log_item::<HouseholdV1, HouseholdV2>(body, &[0]) },
     // Version 3 knows what stands on a home's shelf, and trends.
-    Upgrade { schema: Schema::Household, from: 2, step: first::<HouseholdV2, Household> },
-    Upgrade { schema: Schema::Log, from: 2, step: |body| log_item::<HouseholdV2, Household>(body, &[]) },
+    Upgrade { schema: Schema::Household, from: 2, step: first::<HouseholdV2, HouseholdV3> },
+    Upgrade { schema: Schema::Log, from: 2, step: |body| log_item::<HouseholdV2, HouseholdV3>(body, &[]) },
+    // Version 4 (of offers and orders 3) knows sellers, stores and what becomes of single lines.
+    Upgrade { schema: Schema::Household, from: 3, step: first::<HouseholdV3, Household> },
+    Upgrade { schema: Schema::Offer, from: 2, step: second::<OfferV2, Offer> },
+    Upgrade { schema: Schema::Order, from: 2, step: second::<OrderV2, Order> },
+    Upgrade { schema: Schema::Log, from: 3, step: |body| log_item::<HouseholdV3, Household>(body, &[]) },
 ];
 
 /// A body that begins with an old type, and goes on as it did.

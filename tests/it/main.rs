@@ -6,6 +6,7 @@ mod backtest;
 mod backup;
 mod broker;
 mod budgets;
+mod catalogue;
 mod certificates;
 mod command_line;
 mod contract_session;

@@ -87,9 +87,14 @@ pub fn rules() -> RuleSet {
             slot: "air_filter".to_owned().try_into().unwrap(),
         }],
         lead_days: None,
-        margin: None,
+        ..Product::plain(
+            "flt-20x25".to_owned().try_into().unwrap(),
+            Default::default(),
+            Money::new(1990, eur),
+            "shop-a",
+        )
     };
-    rules.products.insert((retailer(), product.id.clone()), Arc::new(product));
+    rules.products.listed.insert((retailer(), product.id.clone()), Arc::new(product));
     let world = World {
         retailer: retailer(),
         version: 1,

@@ -305,7 +305,7 @@ fn accept(
         let lock = quoted.lock_until - offer.valid_from;
         let live = rules.triggers.get(&offer.retailer, &offer.trigger);
         let discount = live.and_then(|trigger| trigger.offer.discount.as_ref());
-        let fresh = render::price(product, discount, item.qty, now + lock)
+        let fresh = render::price(&product, discount, item.qty, now, now + lock)
             .ok_or_else(|| Refusal::new(Code::OfferOutOfStock, format!("`{}` has no price", item.product)))?;
         if fresh.total.currency != quoted.total.currency || fresh.total.minor > quoted.total.minor {
             return Err(requote(draft, offer, fresh));

@@ -50,12 +50,21 @@ pub(super) fn placed(
         total,
         cancel_until: has_window.then_some(draft.now + offer.cancel_window),
         fulfil,
-        lines: name.into_iter().map(|(product, name)| OrderLine { product, name, qty, price }).collect(),
+        lines: name
+            .into_iter()
+            .map(|(product, name)| OrderLine { product, name, qty, price, shipped: 0, refunded: 0 })
+            .collect(),
         eta: None,
         test: offer.test,
         created_at: draft.now,
         history: vec![entry(state, draft, channel)],
         drawn: None,
+        seller: offer.seller.clone(),
+        sold_by: offer.sold_by.clone(),
+        held: None,
+        pickup: None,
+        withdraw_days: offer.withdraw_days,
+        withdrawn_at: None,
     }
 }
 

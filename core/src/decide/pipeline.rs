@@ -252,7 +252,7 @@ pub(super) fn evaluate(
     taken.say(Step::Controls, steps::controls(&look));
     taken.say(Step::Audience, steps::audience(&look));
     taken.say(Step::Conditions, steps::conditions(&look));
-    let (said, product) = render::product(rules, trigger, wake.slot, device);
+    let (said, product) = render::product(rules, trigger, wake.slot, device, now);
     let qty = product.as_deref().map_or(1, |product| supply::quantity(&look, product));
     let price = product.as_deref().and_then(|product| render::price_of(trigger, product, qty, now));
     taken.say(Step::Suppression, steps::suppression(&look, product.as_ref().map(|product| &product.id)));

@@ -53,11 +53,16 @@ pub(super) fn product(
     trigger: &Trigger,
     slot: Option<&SlotId>,
     device: &Device,
+    now: Timestamp,
 ) -> Found<Arc<Product>> {
     let Some(choice) = &trigger.offer.product else {
         return (said(StepVerdict::NotConfigured, Reason::NothingToBuy, Vec::new()), None);
     };
-    let fitting = || slot.and_then(|slot| rules.products_for(&trigger.retailer, &device.model, slot).next());
+    let retailer = &trigger.retailer;
+    let fitting = || {
+        let first = slot.and_then(|slot| rules.products.first_fitting(retailer, &device.model, slot));
+        first.and_then(|id| rules.product(retailer, &id))
+    };
     let (wanted, found) = match choice {
         ProductChoice::Fixed(id) => (id.to_string(), rules.product(&trigger.retailer, id)),
         ProductChoice::SlotCompatible { fallback } => (
@@ -73,20 +78,21 @@ pub(super) fn product(
         Some(product) => {
             let numbers = vec![
                 fact("product", Fact::Text(product.id.to_string().into())),
-                fact("price_minor", Fact::Int(product.price.minor)),
+                fact("price_minor", Fact::Int(product.piece_at(now).minor)),
                 fact("seller", Fact::Text(product.seller.clone().into())),
             ];
-            if total(product.price, product.delivery, 1).is_none() {
+            let piece = product.piece_at(now);
+            if total(piece, product.delivery, 1).is_none() {
                 return (said(StepVerdict::Block, Reason::NoPrice, numbers), None);
             }
             let mut numbers = numbers;
             if let Some(discount) = &trigger.offer.discount {
-                let Some(off) = discount.off(product.price) else {
+                let Some(off) = discount.off(piece) else {
                     return (said(StepVerdict::Block, Reason::DiscountCurrency, numbers), None);
                 };
                 numbers.push(fact("discount_minor", Fact::Int(off.minor)));
             }
-            (said(StepVerdict::Pass, Reason::ProductFound, numbers), Some(Arc::clone(product)))
+            (said(StepVerdict::Pass, Reason::ProductFound, numbers), Some(product))
         }
     }
 }
@@ -306,7 +312,7 @@ pub(super) fn seller_name(rules: &RuleSet, product: &Product) -> String {
 
 /// What so many cost by a trigger's terms, from now on as long as it locks the price.
 pub(super) fn price_of(trigger: &Trigger, product: &Product, qty: u32, now: Timestamp) -> Option<OfferPrice> {
-    price(product, trigger.offer.discount.as_ref(), qty, now + trigger.offer.price_lock)
+    price(product, trigger.offer.discount.as_ref(), qty, now, now + trigger.offer.price_lock)
 }
 
 /// A price for so many, held until `lock_until`.
@@ -314,16 +320,21 @@ pub(super) fn price(
     product: &Product,
     discount: Option<&Discount>,
     qty: u32,
+    now: Timestamp,
     lock_until: Timestamp,
 ) -> Option<OfferPrice> {
+    let (list, piece) = (product.price_at(now), product.piece_at(now));
     let off = match discount {
-        Some(discount) => Some(discount.off(product.price)?),
+        Some(discount) => Some(discount.off(piece)?),
         None => None,
     };
-    let minor = product.price.minor.checked_sub(off.map_or(0, |off| off.minor))?;
-    let item = Money { minor, ..product.price };
+    let item = Money { minor: piece.minor.checked_sub(off.map_or(0, |off| off.minor))?, ..piece };
     let was = match off {
-        Some(_) => Some(total(product.price, product.delivery, qty)?),
+        None if list == piece => None,
+        _ => Some(total(list, product.delivery, qty)?),
+    };
+    let reduced = match off {
+        Some(off) => Some(off.times(qty)?),
         None => None,
     };
     Some(OfferPrice {
@@ -333,6 +344,7 @@ pub(super) fn price(
         tax_incl: product.tax_incl,
         lock_until,
         was,
+        reduced,
     })
 }
 
@@ -385,6 +397,10 @@ impl Proposal {
             last_answer: None,
             budget: trigger.budget.map(|budget| budget.limits),
             code: self.code,
+            seller: None,
+            ships_by: None,
+            alternatives: Vec::new(),
+            stores: Vec::new(),
         }
     }
 }

@@ -227,11 +227,12 @@ fn is_under_way(state: OrderState) -> bool {
 fn fitting(draft: &Draft<'_>, key: &DeviceKey, slot: &SlotId) -> Vec<ProductId> {
     let (home, rules) = (draft.before(), draft.rules);
     let (Some(retailer), Some(device)) = (&home.retailer, home.devices.get(key)) else { return Vec::new() };
-    rules.products_for(retailer, &device.model, slot).map(|product| product.id.clone()).collect()
+    rules.products.fitting(retailer, &device.model, slot)
 }
 
 pub(super) fn first_fitting(draft: &Draft<'_>, key: &DeviceKey, slot: &SlotId) -> Option<ProductId> {
-    fitting(draft, key, slot).into_iter().next()
+    let (home, rules) = (draft.before(), draft.rules);
+    rules.products.first_fitting(home.retailer.as_ref()?, &home.devices.get(key)?.model, slot)
 }
 
 fn shelf(draft: &mut Draft<'_>, product: &ProductId) -> Shelf {

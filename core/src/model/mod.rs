@@ -27,10 +27,13 @@ pub use few::Few;
 pub use household::{Contact, ContactState, Household};
 pub use mandate::{MANDATE_WINDOW, Mandate};
 pub use offer::{
-    Action, CodeState, Fulfil, Offer, OfferCode, OfferItem, OfferPrice, OfferState, OfferText, StateChange,
+    Action, Alternative, CodeState, Fulfil, Offer, OfferCode, OfferItem, OfferPrice, OfferState, OfferText,
+    StateChange, StoreChoice,
 };
-pub use order::{Order, OrderLine, OrderState};
-pub use product::{Fit, LeadDays, LocalisedText, Product};
+pub use order::{Held, Order, OrderLine, OrderState, Pickup, Place};
+pub use product::{
+    Category, Condition, Fit, LeadDays, LocalisedText, PriceWindow, Product, Promotion, Reduction, SellerOffer, Store,
+};
 pub use profile::{Link, Maker, Member, Profile, Retailer, Role, Tenant};
 pub use slot::{Evidence, SlotKind, SlotSchema, SlotState, Unit};
 pub use supply::{Bought, Shelf, SlotKey, Supply};

@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Locale;
+use super::{Condition, Locale};
 use crate::budget::Budget;
 use crate::id::{
-    DecisionId, DeviceKey, OfferId, OrderId, PlacementId, PoolId, ProductId, RetailerId, SlotId, TriggerId, UniqueCode,
+    DecisionId, DeviceKey, OfferId, OrderId, PlacementId, PoolId, ProductId, RetailerId, SellerId, SlotId, StoreId,
+    TriggerId, UniqueCode,
 };
 use crate::money::Money;
 use crate::time::{Span, Timestamp};
@@ -93,15 +94,17 @@ pub struct OfferPrice {
     pub tax_incl: bool,
     /// Until when the price holds.
     pub lock_until: Timestamp,
-    /// All together without the trigger's discount, where it has one.
+    /// All together without promotion and the trigger's discount, where there is one.
     pub was: Option<Money>,
+    /// What the trigger's discount takes off all together, where it has one.
+    pub reduced: Option<Money>,
 }
 
 impl OfferPrice {
-    /// What is taken off so many pieces; none where there is no discount. `of` is for how many the
+    /// What the trigger takes off so many pieces; none where there is no discount. `of` is for how many the
     /// price is.
     pub fn discount(&self, of: u32, qty: u32) -> Option<Money> {
-        let off = self.was?.minor.checked_sub(self.total.minor)?.checked_div(of.into())?;
+        let off = self.reduced?.minor.checked_div(of.into())?;
         Money::new(off, self.total.currency).times(qty)
     }
 }
@@ -246,6 +249,40 @@ pub struct Offer {
     pub budget: Option<Budget>,
     /// The unique code that it carries.
     pub code: Option<OfferCode>,
+    /// Who sells it.
+    pub seller: Option<SellerId>,
+    /// By when it should arrive.
+    pub ships_by: Option<Timestamp>,
+    /// Who else sells it, next best first.
+    pub alternatives: Vec<Alternative>,
+    /// Where it can be collected.
+    pub stores: Vec<StoreChoice>,
+}
+
+/// The same from another seller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alternative {
+    /// Who.
+    pub seller: SellerId,
+    /// As customers know them.
+    pub sold_by: String,
+    /// What it costs there.
+    pub price: OfferPrice,
+    /// New, or not.
+    pub condition: Condition,
+    /// By when it should arrive.
+    pub ships_by: Option<Timestamp>,
+}
+
+/// A store where something can be collected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreChoice {
+    /// Which.
+    pub store: StoreId,
+    /// As customers know it.
+    pub name: String,
+    /// When it is ready there, in a word.
+    pub ready: Option<String>,
 }
 
 /// A unique code of an offer.

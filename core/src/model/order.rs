@@ -2,9 +2,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Fulfil, StateChange};
 use crate::budget::Drawn;
-use crate::id::{DeviceKey, OfferId, OrderId, ProductId, ProfileId, RetailerId};
+use crate::id::{DeviceKey, OfferId, OrderId, ProductId, ProfileId, RetailerId, SellerId, StoreId};
 use crate::money::Money;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 macro_rules! order_states {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
@@ -95,6 +95,10 @@ pub struct OrderLine {
     pub qty: u32,
     /// One piece.
     pub price: Money,
+    /// How many are on their way or there.
+    pub shipped: u32,
+    /// Of how many the money is back.
+    pub refunded: u32,
 }
 
 /// A commitment to buy.
@@ -132,4 +136,60 @@ pub struct Order {
     pub history: Vec<StateChange>,
     /// What it drew from a budget and still holds.
     pub drawn: Option<Drawn>,
+    /// Who sells it.
+    pub seller: Option<SellerId>,
+    /// As the customer was told.
+    pub sold_by: Option<String>,
+    /// Goods that are put aside for it, where they are counted.
+    pub held: Option<Held>,
+    /// Where it is collected, when it is.
+    pub pickup: Option<Pickup>,
+    /// Days in which the customer may withdraw from it.
+    pub withdraw_days: Option<u32>,
+    /// When the customer withdrew.
+    pub withdrawn_at: Option<Timestamp>,
+}
+
+/// Where goods are counted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Place {
+    /// In a store.
+    Store(StoreId),
+    /// At a seller that delivers.
+    Seller(SellerId),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::Store(store) => write!(f, "store {store}"),
+            Place::Seller(seller) => write!(f, "seller {seller}"),
+        }
+    }
+}
+
+/// Goods that are put aside for an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub product: ProductId,
+    /// How many.
+    pub qty: u32,
+}
+
+/// How an order is collected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pickup {
+    /// In which store.
+    pub store: StoreId,
+    /// As customers know it.
+    pub name: String,
+    /// What the customer shows there.
+    pub code: String,
+    /// How long what is ready waits.
+    pub hold: Span,
+    /// Until when it waits, once it is ready.
+    pub until: Option<Timestamp>,
 }

@@ -10,8 +10,9 @@ use super::nearest::suggestion;
 use super::problem::Problem;
 use super::shape::TRIGGER;
 use super::tree::{Branch, Findings, Tree, line_and_column};
+use crate::catalog::Products;
 use crate::id::{ModelId, ProductId, RetailerId, TriggerId};
-use crate::model::{DeviceModel, Product};
+use crate::model::DeviceModel;
 
 /// Bytes of one trigger file; ten thousand triggers in one file are better kept in several.
 pub const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -35,15 +36,19 @@ pub struct World<'a> {
     /// The device models there are.
     pub models: &'a BTreeMap<ModelId, Arc<DeviceModel>>,
     /// The products there are, of all retailers.
-    pub products: &'a BTreeMap<(RetailerId, ProductId), Arc<Product>>,
+    pub products: &'a Products,
     /// The retailer's language.
     pub default_locale: &'a str,
 }
 
-impl<'a> World<'a> {
-    /// The retailer's products.
-    pub(super) fn own_products(&self) -> impl Iterator<Item = &'a Arc<Product>> {
-        self.products.iter().filter(|((owner, _), _)| *owner == self.retailer).map(|(_, product)| product)
+/// Article numbers among which the one is looked for that was meant: with more of them the nearest is
+/// a guess anyhow.
+const NEAREST_OF_MAX: usize = 10_000;
+
+impl World<'_> {
+    /// The first of the retailer's article numbers: to say which was meant.
+    pub(super) fn some_products(&self) -> Vec<ProductId> {
+        self.products.ids(&self.retailer, None, NEAREST_OF_MAX)
     }
 }
 

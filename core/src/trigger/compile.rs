@@ -9,7 +9,7 @@ mod on;
 use jiff::civil::Date;
 
 use super::check::World;
-use super::condition::{Condition, Schema};
+use super::condition::{Articles, Condition, Schema};
 use super::definition::{LimitsDefinition, ReplenishDefinition, TriggerDefinition};
 use super::holdout::Holdout;
 use super::nearest::suggestion;
@@ -137,7 +137,7 @@ fn condition(
         models: models.to_vec(),
         slot: slot.as_ref(),
         event: matches!(event, Some("event" | "channel")),
-        products: world.own_products().map(|product| product.id.as_str()).collect(),
+        products: Articles::Of(world.products, &world.retailer),
     };
     match Condition::compile(source, &schema) {
         Ok(condition) => Some(Some(condition)),

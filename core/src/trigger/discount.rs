@@ -5,9 +5,6 @@ use super::tree::Findings;
 use crate::model::Product;
 use crate::money::Money;
 
-/// Hundredths of a percent in the whole.
-const WHOLE: i128 = 10_000;
-
 /// A share of the price of one piece, up to a bound. Delivery is never reduced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Discount {
@@ -18,17 +15,13 @@ pub struct Discount {
 }
 
 impl Discount {
-    /// What it takes off a piece: rounded to the nearest minor unit, a half to the even one, so that
-    /// many small discounts neither add up to a gift nor to a theft. None where its bound is in
-    /// another currency than the price.
+    /// What it takes off a piece, rounded as [`Money::share`] does. None where its bound is in another currency
+    /// than the price.
     pub fn off(&self, price: Money) -> Option<Money> {
         if self.max.is_some_and(|max| max.currency != price.currency) {
             return None;
         }
-        let share = i128::from(price.minor) * i128::from(self.hundredths);
-        let (whole, rest) = (share.div_euclid(WHOLE), share.rem_euclid(WHOLE));
-        let up = rest * 2 > WHOLE || (rest * 2 == WHOLE && whole % 2 == 1);
-        let off = i64::try_from(whole + i128::from(up)).ok()?;
+        let off = price.share(self.hundredths)?.minor;
         let off = self.max.map_or(off, |max| off.min(max.minor));
         Some(Money::new(off, price.currency))
     }

@@ -203,8 +203,8 @@ fn a_discount_reduces_the_item_and_not_the_delivery_and_is_told() {
         .replace("product =", &format!("{discount}\nproduct ="))
         .replace("{{ price.total }}.", "{{ price.total }} au lieu de {{ price.was }} (-{{ price.discount }})");
     let mut world = World::with("");
-    let key = world.rules.products.keys().next().unwrap().clone();
-    let product = world.rules.products.get_mut(&key).unwrap();
+    let key = world.rules.products.listed.keys().next().unwrap().clone();
+    let product = world.rules.products.listed.get_mut(&key).unwrap();
     std::sync::Arc::make_mut(product).delivery = Money::parse("3.00 EUR").unwrap();
     set_triggers(&mut world.rules, &trigger);
     world.register(&thermostat());

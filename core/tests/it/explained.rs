@@ -58,7 +58,7 @@ fn household(world: &mut World) -> &mut hearthway_core::model::Household {
 }
 
 fn product(world: &mut World) -> &mut hearthway_core::model::Product {
-    Arc::make_mut(world.rules.products.values_mut().next().unwrap())
+    Arc::make_mut(world.rules.products.listed.values_mut().next().unwrap())
 }
 
 const HOMES: &[Home] = &[
@@ -251,7 +251,7 @@ const HOMES: &[Home] = &[
         name: "the shop does not sell it any more",
         trigger: "",
         story: |world| {
-            world.rules.products.clear();
+            world.rules.products.listed.clear();
             worn(world);
         },
         step: Step::Offer,

@@ -297,7 +297,7 @@ impl Witness {
                 }
             }
             Step::PriceUp(by) => {
-                for product in self.world.rules.products.values_mut() {
+                for product in self.world.rules.products.listed.values_mut() {
                     let mut changed = (**product).clone();
                     changed.price.minor = (changed.price.minor + by).max(1);
                     *product = std::sync::Arc::new(changed);

@@ -134,9 +134,9 @@ fn a_price_that_rose_after_its_lock_asks_again_and_a_lower_one_is_given() {
         let mut world = world();
         let offer = offered(&mut world);
         let key = (shop(), "flt-20x25".to_owned().try_into().unwrap());
-        let mut product = (*world.rules.products[&key]).clone();
+        let mut product = (*world.rules.products.listed[&key]).clone();
         product.price.minor = minor;
-        world.rules.products.insert(key, std::sync::Arc::new(product));
+        world.rules.products.listed.insert(key, std::sync::Arc::new(product));
         world.pass(Span::hours(25));
         world.said.clear();
         if higher {
@@ -157,9 +157,9 @@ fn inside_the_lock_the_quoted_price_holds() {
     let mut world = world();
     let offer = offered(&mut world);
     let key = (shop(), "flt-20x25".to_owned().try_into().unwrap());
-    let mut product = (*world.rules.products[&key]).clone();
+    let mut product = (*world.rules.products.listed[&key]).clone();
     product.price.minor = 2290;
-    world.rules.products.insert(key, std::sync::Arc::new(product));
+    world.rules.products.listed.insert(key, std::sync::Arc::new(product));
     world.pass(Span::hours(23));
     press(&mut world, offer, "accept", "n-1").unwrap();
     assert_eq!(world.orders()[0].total.minor, 1990);

@@ -120,12 +120,12 @@ fn rivals() -> World {
             .replace("[trigger.offer]\n", &format!("[trigger.offer]\nproduct = \"{product}\"\n"))
     };
     let mut world = home_with("");
-    let cheap = world.rules.products.values().next().unwrap().clone();
+    let cheap = world.rules.products.listed.values().next().unwrap().clone();
     for (name, margin) in [("cheap", 200), ("dear", 900)] {
         let mut product = (*cheap).clone();
         product.id = ProductId::new(name).unwrap();
         product.margin = Some(Money::new(margin, product.price.currency));
-        world.rules.products.insert((shop(), product.id.clone()), Arc::new(product));
+        world.rules.products.listed.insert((shop(), product.id.clone()), Arc::new(product));
     }
     set_triggers(&mut world.rules, &[offer("a", "cheap"), offer("b", "dear")].concat());
     world

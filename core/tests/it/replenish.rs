@@ -243,7 +243,7 @@ fn a_life_with_a_date_is_ordered_before_it_ends() {
     let mut model = (**rules.models.values().next().unwrap()).clone();
     model.description = hearthway_core::wire::read_description(&description, None).unwrap();
     rules.models.insert(model.description.model.clone(), std::sync::Arc::new(model));
-    for product in rules.products.values_mut() {
+    for product in rules.products.listed.values_mut() {
         std::sync::Arc::make_mut(product).fits[0].slot = SlotId::new("cartridge").unwrap();
     }
     crate::world::set_triggers(&mut rules, &trigger);

@@ -134,8 +134,8 @@ fn a_device_that_nobody_claimed_is_nobodys_and_counts_nowhere() {
 fn another_retailers_trigger_in_a_customers_home_is_counted_for_nobody() {
     let mut world = World::at_home(FILTER_WORN);
     let other = RetailerId::new("shop-b").unwrap();
-    let product = world.rules.products.values().next().unwrap().clone();
-    world.rules.products.insert((other.clone(), product.id.clone()), product);
+    let product = world.rules.products.listed.values().next().unwrap().clone();
+    world.rules.products.listed.insert((other.clone(), product.id.clone()), product);
     let catalogue = Catalogue {
         retailer: other.clone(),
         version: 1,

@@ -326,9 +326,14 @@ pub fn rules(triggers: &str) -> RuleSet {
             slot: "air_filter".to_owned().try_into().unwrap(),
         }],
         lead_days: None,
-        margin: None,
+        ..Product::plain(
+            "flt-20x25".to_owned().try_into().unwrap(),
+            Default::default(),
+            Money::new(1990, eur),
+            "shop-a",
+        )
     };
-    rules.products.insert((shop(), product.id.clone()), Arc::new(product));
+    rules.products.listed.insert((shop(), product.id.clone()), Arc::new(product));
     set_triggers(&mut rules, triggers);
     rules
 }

@@ -85,7 +85,7 @@ fn product(id: &str, fr: &str, en: &str, price: &str, model: &str, slot: &str) -
         withdraw_days: 14,
         fits: vec![Fit { model: ModelId::new(model).unwrap(), slot: SlotId::new(slot).unwrap() }],
         lead_days: None,
-        margin: None,
+        ..Product::plain(ProductId::new(id).unwrap(), BTreeMap::new(), Money::parse(price).unwrap(), "shop-a")
     }
 }
 
@@ -108,7 +108,7 @@ pub fn rules() -> RuleSet {
     RuleSet {
         version: 1,
         models: models.into(),
-        products: products.into(),
+        products: BTreeMap::from(products).into(),
         retailers: [(retailer(), Arc::new(shop))].into(),
         makers: [(maker, Arc::new(Maker { name: "Acme".into() }))].into(),
         ..RuleSet::default()

@@ -97,7 +97,8 @@ impl Rulebook {
         let documents: Vec<_> = documents.into_iter().map(|(name, document)| (name, Arc::new(document))).collect();
         rows::write(engine, documents.iter().map(row).collect()).await?;
         let triggers = TriggerSet::build(stay.into_iter().chain(live));
-        self.current.store(Arc::new(RuleSet { version, triggers, ..(*rules).clone() }));
+        let products = rules.products.at(version);
+        self.current.store(Arc::new(RuleSet { version, triggers, products, ..(*rules).clone() }));
         self.latest.write().expect("no holder of this lock panics").extend(documents);
         Ok(told)
     }
@@ -143,7 +144,8 @@ impl Rulebook {
         let silent: BTreeSet<&str> = paused.iter().map(|(name, _)| name.id.as_str()).collect();
         let speaks = |live: &Trigger| live.retailer != *retailer || !silent.contains(live.id.as_str());
         let triggers = TriggerSet::build(rules.triggers.iter().filter(|live| speaks(live)).cloned());
-        self.current.store(Arc::new(RuleSet { version, triggers, ..(*rules).clone() }));
+        let products = rules.products.at(version);
+        self.current.store(Arc::new(RuleSet { version, triggers, products, ..(*rules).clone() }));
         self.latest.write().expect("no holder of this lock panics").extend(paused.iter().cloned());
     }
 }

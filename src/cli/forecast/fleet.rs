@@ -98,7 +98,7 @@ impl Shop {
             for slot in description.slots.keys() {
                 let product = product(known, slot)?;
                 triggers.push_str(&trigger(known, slot));
-                rules.products.insert((retailer.clone(), product.id.clone()), Arc::new(product));
+                rules.products.listed.insert((retailer.clone(), product.id.clone()), Arc::new(product));
             }
             let model = DeviceModel { maker: known.maker.to_owned().try_into()?, description };
             rules.models.insert(model.description.model.clone(), Arc::new(model));
@@ -147,7 +147,7 @@ fn product(known: Known, slot: &SlotId) -> anyhow::Result<Product> {
         withdraw_days: 14,
         fits: vec![Fit { model: ModelId::new(known.model)?, slot: slot.clone() }],
         lead_days: Some(LeadDays { p10: 1, p50: 2, p90: 4 }),
-        margin: None,
+        ..Product::plain(product_id(known.model, slot.as_str())?, Default::default(), Money::new(1_500, eur), "shop-a")
     })
 }
 
@@ -234,7 +234,7 @@ impl<'s> Life<'s> {
         home.apply(&Change::MemberSet(Arc::new(member)));
         let people = 1 + luck.below(4) as u32;
         let mut devices = Vec::new();
-        let products = shop.rules.products.keys().map(|(_, product)| product.clone()).collect();
+        let products = shop.rules.products.listed.keys().map(|(_, product)| product.clone()).collect();
         for known in KNOWN.into_iter().filter(|known| MODELS.contains(&known.model)) {
             let wear = luck.between(0.0, 0.8);
             let stream = Stream::of(seed, &[&name, known.model]);

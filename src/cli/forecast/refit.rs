@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use hearthway_core::forecast::fit::{self, GapSeries, LevelSeries, Report};
 use hearthway_core::forecast::{Counter, Priors, of_region};
-use hearthway_core::id::{DeviceKey, RetailerId, SlotId};
+use hearthway_core::id::{DeviceKey, ProductId, RetailerId, SlotId};
 use hearthway_core::model::{Evidence, Household};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Zone;
@@ -96,7 +96,7 @@ impl Refit {
         }
         let sold = |name: &str| name.split_once('@').map_or(name, |(product, _)| product).to_owned();
         new.products
-            .retain(|name, _| rules.products.keys().any(|(of, id)| *of == retailer && id.as_str() == sold(name)));
+            .retain(|name, _| ProductId::new(sold(name)).is_ok_and(|id| rules.product(&retailer, &id).is_some()));
         let text = serde_json::to_string_pretty(&new).context("writing the priors")?;
         std::fs::write(&self.out, text).with_context(|| format!("writing `{}`", self.out.display()))?;
         let published = match &self.url {
@@ -168,12 +168,13 @@ impl Fleet {
         for ((device, slot), reports) in reports {
             let Some(device) = home.devices.get(&device) else { continue };
             let capacity = device.description_in(rules).and_then(|can| can.slots.get(&slot)?.capacity);
-            let retailer = home.retailer.iter();
-            let product = retailer.flat_map(|retailer| rules.products_for(retailer, &device.model, &slot)).next();
+            let retailer = home.retailer.as_ref();
+            let product =
+                retailer.into_iter().find_map(|retailer| rules.products.first_fitting(retailer, &device.model, &slot));
             let Some(product) = product else { continue };
-            let Some(found) = series(product.id.to_string(), capacity, &reports) else { continue };
+            let Some(found) = series(product.to_string(), capacity, &reports) else { continue };
             if let Some(region) = region {
-                let product = of_region(product.id.as_str(), region);
+                let product = of_region(product.as_str(), region);
                 self.regional.1.push(LevelSeries { product, ..found.clone() });
             }
             self.levels.push(found);

@@ -32,6 +32,7 @@ use tokio::sync::oneshot;
 
 use super::rows::LogRow;
 use super::{Link, *};
+use crate::store::Store;
 use crate::store::codec::{self, Schema};
 use crate::store::memory::MemoryStore;
 use crate::store::{Rows, keys};
@@ -395,6 +396,10 @@ fn put(device: &DeviceKey, id: OfferId) -> Effect {
         last_answer: None,
         budget: None,
         code: None,
+        seller: None,
+        ships_by: None,
+        alternatives: vec![],
+        stores: vec![],
     };
     let expires_at = Some(offer.expires_at);
     Effect::Down {

@@ -15,7 +15,7 @@ const DAYS: i64 = 30;
 pub(super) fn lived(given: &GivenDefinition, household: &mut Household, device: &Device, rules: &RuleSet) {
     for (name, slot) in given.slots.iter().flatten() {
         let (Ok(id), Some(retailer)) = (SlotId::new(name), household.retailer.clone()) else { continue };
-        let product = rules.products_for(&retailer, &device.model, &id).next().map(|product| product.id.clone());
+        let product = rules.products.first_fitting(&retailer, &device.model, &id);
         if let (Some(spares), Some(product)) = (slot.on_hand, &product) {
             household.supply.shelves.insert(product.clone(), Shelf { spares, ..Shelf::default() });
         }

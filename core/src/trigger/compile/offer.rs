@@ -35,13 +35,15 @@ impl Context<'_> {
         self.on?.slot()
     }
     /// The retailer's products that fit the waking slot on any of the models.
-    fn fitting(&self) -> Vec<&Arc<Product>> {
+    fn fitting(&self) -> Vec<Arc<Product>> {
         let Some(slot) = self.slot() else { return Vec::new() };
-        let fits = |product: &Product| self.models.iter().any(|model| product.fits(&model.model, slot));
-        self.world.own_products().filter(|product| fits(product)).collect()
+        let (products, retailer) = (self.world.products, &self.world.retailer);
+        let fitting = |model: &&DeviceDescription| products.fitting(retailer, &model.model, slot);
+        let ids: BTreeSet<ProductId> = self.models.iter().flat_map(fitting).collect();
+        ids.iter().filter_map(|id| products.get(retailer, id)).collect()
     }
-    fn product(&self, id: &str) -> Option<&Arc<Product>> {
-        self.world.products.get(&(self.world.retailer.clone(), ProductId::new(id).ok()?))
+    fn product(&self, id: &str) -> Option<Arc<Product>> {
+        self.world.products.get(&self.world.retailer, &ProductId::new(id).ok()?)
     }
 }
 
@@ -110,12 +112,12 @@ fn product(
 
 fn known_product(id: &str, pointer: &str, context: &Context<'_>, findings: &mut Findings<'_>) -> Option<ProductId> {
     let Some(product) = context.product(id) else {
-        let known: Vec<&str> = context.world.own_products().map(|product| product.id.as_str()).collect();
+        let known = context.world.some_products();
         findings.error(
             "trigger.unknown_product",
             pointer,
             format!("there is no product `{id}`"),
-            suggestion(id, known),
+            suggestion(id, known.iter().map(ProductId::as_str)),
         );
         return None;
     };
@@ -173,7 +175,7 @@ fn discount(
         findings.warning("trigger.no_effect", "/offer/discount", message, None);
     }
     let products = proposed(choice, context);
-    super::super::discount::compile(written, products.into_iter().map(|product| &**product), findings)
+    super::super::discount::compile(written, products.iter().map(|product| &**product), findings)
 }
 
 /// The currencies of the products that may be proposed.
@@ -182,7 +184,7 @@ pub(super) fn currencies(choice: Option<&ProductChoice>, context: &Context<'_>) 
 }
 
 /// The products that may be proposed.
-fn proposed<'c>(choice: Option<&ProductChoice>, context: &'c Context<'_>) -> Vec<&'c Arc<Product>> {
+fn proposed(choice: Option<&ProductChoice>, context: &Context<'_>) -> Vec<Arc<Product>> {
     match choice {
         Some(ProductChoice::Fixed(id)) => context.product(id.as_str()).into_iter().collect(),
         Some(ProductChoice::SlotCompatible { fallback }) => {

@@ -36,7 +36,7 @@ use std::ops::Range;
 use jiff::civil;
 
 pub use evaluate::{Evaluation, Leaf, Scope, Truth};
-pub use typing::Schema;
+pub use typing::{Articles, Schema};
 
 use crate::time::{Span, Timestamp, Zone};
 use path::{LocalPart, Path};

@@ -6,7 +6,8 @@ use std::ops::Range;
 use super::parser::{Expr, ExprKind, Op};
 use super::path::{DAY_PARTS, LocalPart, Path, SlotField, WEEKDAYS};
 use super::{Arithmetic, Comparison, Condition, Fault, Id, Node};
-use crate::id::{FieldName, SlotId};
+use crate::catalog::{FITTING_MAX, Products};
+use crate::id::{FieldName, ProductId, RetailerId, SlotId};
 use crate::model::{DeviceDescription, FieldType, SlotKind, Unit};
 use crate::trigger::nearest::{nearest, suggestion};
 use crate::trigger::quantity::parse_quantity;
@@ -22,7 +23,48 @@ pub struct Schema<'a> {
     /// Whether an event wakes it.
     pub event: bool,
     /// The retailer's article numbers.
-    pub products: BTreeSet<&'a str>,
+    pub products: Articles<'a>,
+}
+
+/// Article numbers that a condition may name.
+#[derive(Debug, Clone, Default)]
+pub enum Articles<'a> {
+    /// None.
+    #[default]
+    Nothing,
+    /// These.
+    Named(BTreeSet<&'a str>),
+    /// A retailer's.
+    Of(&'a Products, &'a RetailerId),
+}
+
+impl<'a, const N: usize> From<[&'a str; N]> for Articles<'a> {
+    fn from(named: [&'a str; N]) -> Articles<'a> {
+        Articles::Named(named.into())
+    }
+}
+
+impl Articles<'_> {
+    fn contains(&self, id: &str) -> bool {
+        match self {
+            Articles::Nothing => false,
+            Articles::Named(named) => named.contains(id),
+            Articles::Of(products, retailer) => {
+                ProductId::new(id).is_ok_and(|id| products.get(retailer, &id).is_some())
+            }
+        }
+    }
+    /// What is said about one that is not there.
+    fn suggestion(&self, id: &str) -> Option<String> {
+        match self {
+            Articles::Nothing => None,
+            Articles::Named(named) => suggestion(id, named.iter().copied()),
+            Articles::Of(products, retailer) => {
+                let some = products.ids(retailer, None, FITTING_MAX);
+                suggestion(id, some.iter().map(ProductId::as_str))
+            }
+        }
+    }
 }
 
 /// The type of a part.
@@ -458,7 +500,7 @@ impl Typing<'_> {
             );
         };
         if !self.schema.products.contains(product.as_str()) {
-            let help = suggestion(product, self.schema.products.iter().copied());
+            let help = self.schema.products.suggestion(product);
             let message = format!("there is no product `{product}`");
             return self.fault("condition.unknown_product", product_span.clone(), message, help);
         }

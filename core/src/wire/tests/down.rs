@@ -64,6 +64,7 @@ fn offer() -> Offer {
             tax_incl: true,
             lock_until: Timestamp(1_774_083_600_000),
             was: None,
+            reduced: None,
         }),
         sold_by: Some("Enseigne X".to_owned()),
         withdraw_days: Some(14),
@@ -77,6 +78,10 @@ fn offer() -> Offer {
         last_answer: None,
         budget: None,
         code: None,
+        seller: None,
+        ships_by: None,
+        alternatives: Vec::new(),
+        stores: Vec::new(),
     }
 }
 
@@ -98,6 +103,12 @@ fn order(state: OrderState) -> Order {
         created_at: T,
         history: vec![],
         drawn: None,
+        seller: None,
+        sold_by: None,
+        held: None,
+        pickup: None,
+        withdraw_days: None,
+        withdrawn_at: None,
     }
 }
 

@@ -1,10 +1,27 @@
-//! Device models of makers and products of retailers.
+//! Device models of makers; products of retailers, and what follows from them.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `kept` | all products in memory and on disk, with what fits which slot |
+//! | `products` | what can be asked about one |
+//! | `form` | a product as JSON, both ways |
+//! | `check` | what is wrong with one |
+//! | `gtin` | the world's article numbers |
+//! | `import` | many at once, line by line; `csv` is their other form |
+
+mod check;
+pub mod csv;
+pub mod form;
+mod gtin;
+pub mod import;
+pub mod kept;
+mod products;
 
 use std::sync::Arc;
 
 use hearthway_core::forecast::{ProductPrior, of_region};
-use hearthway_core::id::{MakerId, ModelId, ProductId, SlotId};
-use hearthway_core::model::{DeviceModel, LeadDays, Product};
+use hearthway_core::id::{MakerId, ModelId, ProductId};
+use hearthway_core::model::DeviceModel;
 use hearthway_core::time::Zone;
 use hearthway_core::wire;
 use serde_json::{Value, json};
@@ -12,20 +29,12 @@ use serde_json::{Value, json};
 use super::documents::{ANY_PRODUCT, Condition, Document, Kind, Name};
 use super::tenants::to_text;
 use super::tokens::{Caller, Scope};
-use super::{App, Failure, Page, PageQuery};
+use super::{App, Failure};
+
+pub use products::TaggedProduct;
 
 /// Bytes of one document as kept: the store's values stay below 64 KiB, with room for the envelope.
 pub(super) const DOCUMENT_BYTES_MAX: usize = 60 * 1024;
-/// Days that a delivery may take.
-const LEAD_DAYS_MAX: u16 = 180;
-/// Slots that one product may fit.
-const FITS_MAX: usize = 500;
-/// Languages of one name.
-const LANGUAGES_MAX: usize = 40;
-/// Characters of a product's name in one language.
-const PRODUCT_NAME_CHARS_MAX: usize = 200;
-/// The longest right of withdrawal that a shop may grant, days.
-const WITHDRAW_DAYS_MAX: u32 = 3650;
 
 /// A model as JSON for people and for the store: the description with its maker.
 pub fn model_json(model: &DeviceModel) -> Value {
@@ -43,16 +52,6 @@ pub(crate) fn read_model(text: &str) -> Result<DeviceModel, String> {
     let maker = MakerId::new(maker).map_err(|error| error.to_string())?;
     let description = wire::read_description(&json, None).map_err(|refusal| refusal.to_string())?;
     Ok(DeviceModel { maker, description })
-}
-
-/// A GTIN of 8, 12, 13 or 14 digits whose last digit checks the others (GS1, modulo 10: from the
-/// right, every second digit before it counts three times).
-pub fn gtin_is_valid(gtin: &str) -> bool {
-    if !matches!(gtin.len(), 8 | 12 | 13 | 14) || !gtin.bytes().all(|byte| byte.is_ascii_digit()) {
-        return false;
-    }
-    let weighted = gtin.bytes().rev().enumerate().map(|(at, digit)| u32::from(digit - b'0') * [1, 3][at % 2]);
-    weighted.sum::<u32>().is_multiple_of(10)
 }
 
 impl App {
@@ -103,51 +102,6 @@ impl App {
             .filter(|_| visible)
             .ok_or_else(|| Failure::not_found("model", id.chars().take(80).collect::<String>()))
     }
-
-    /// Makes or replaces a product of the caller's.
-    pub async fn put_product(
-        &self,
-        who: &Caller,
-        product: &Product,
-        condition: &Condition,
-    ) -> Result<Arc<Document>, Failure> {
-        let retailer = who.retailer(Scope::ProductsWrite)?;
-        check_product(product)?;
-        let text = to_text(product);
-        check_size(&text)?;
-        let name = Name::of_retailer(Kind::Product, retailer, product.id.as_str());
-        self.rulebook.put(&self.engine, name, text, false, condition).await
-    }
-
-    /// A product of the caller's.
-    pub fn product(&self, who: &Caller, id: &str) -> Result<Arc<Document>, Failure> {
-        let retailer = who.retailer(Scope::ProductsRead)?;
-        self.rulebook
-            .get(&Name::of_retailer(Kind::Product, retailer, id))
-            .ok_or_else(|| Failure::not_found("product", id.chars().take(80).collect::<String>()))
-    }
-
-    /// The caller's products, all or those that fit a slot, by id.
-    pub fn products(
-        &self,
-        who: &Caller,
-        fits: Option<&(ModelId, SlotId)>,
-        page: &PageQuery,
-    ) -> Result<Page<Value>, Failure> {
-        let retailer = who.retailer(Scope::ProductsRead)?;
-        let rules = self.engine.rules();
-        let wanted = |id: &str, _: &Document| {
-            fits.is_none_or(|(model, slot)| {
-                ProductId::new(id)
-                    .ok()
-                    .and_then(|id| rules.product(retailer, &id))
-                    .is_some_and(|product| product.fits(model, slot))
-            })
-        };
-        let found = self.rulebook.list(Kind::Product, retailer.as_str(), page, wanted);
-        let items = found.items.iter().map(|(_, document)| document_json(document)).collect();
-        Ok(Page { items, next: found.next })
-    }
 }
 
 impl App {
@@ -162,7 +116,7 @@ impl App {
     ) -> Result<Arc<Document>, Failure> {
         let retailer = who.retailer(Scope::ProductsWrite)?;
         if product != ANY_PRODUCT {
-            let known = ProductId::new(product).ok().and_then(|id| self.engine.rules().product(retailer, &id).cloned());
+            let known = ProductId::new(product).ok().and_then(|id| self.engine.rules().product(retailer, &id));
             known.ok_or_else(|| Failure::not_found("product", product.chars().take(80).collect::<String>()))?;
         }
         prior.check().map_err(|(pointer, why)| Failure::invalid(pointer, why))?;
@@ -202,61 +156,6 @@ pub(crate) fn check_size(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check_product(product: &Product) -> Result<(), Failure> {
-    if product.name.is_empty() || product.name.len() > LANGUAGES_MAX {
-        return Err(Failure::invalid("/name", format!("give the name in 1 to {LANGUAGES_MAX} languages")));
-    }
-    for (language, name) in &product.name {
-        let pointer = format!("/name/{}", language.replace('~', "~0").replace('/', "~1"));
-        check_locale(&pointer, language)?;
-        if name.trim().is_empty() || name.chars().count() > PRODUCT_NAME_CHARS_MAX {
-            return Err(Failure::invalid(&pointer, format!("a name takes 1 to {PRODUCT_NAME_CHARS_MAX} characters")));
-        }
-    }
-    if product.gtin.as_deref().is_some_and(|gtin| !gtin_is_valid(gtin)) {
-        return Err(Failure::invalid(
-            "/gtin",
-            "a GTIN has 8, 12, 13 or 14 digits, and its last digit checks the others",
-        ));
-    }
-    if product.price.minor <= 0 {
-        return Err(Failure::invalid("/price/minor", "a price is above zero"));
-    }
-    if product.delivery.minor < 0 {
-        return Err(Failure::invalid("/delivery/minor", "delivery costs nothing or more"));
-    }
-    if let Some(margin) = product.margin {
-        if margin.currency != product.price.currency {
-            return Err(Failure::invalid("/margin/currency", "price and margin are in one currency"));
-        }
-        if !(0..=product.price.minor).contains(&margin.minor) {
-            return Err(Failure::invalid("/margin/minor", "a margin is between nothing and the price"));
-        }
-    }
-    if product.delivery.currency != product.price.currency {
-        return Err(Failure::invalid("/delivery/currency", "price and delivery are in one currency"));
-    }
-    if product.price.plus(product.delivery).is_none() {
-        return Err(Failure::invalid("/price/minor", "price and delivery together are too large a number"));
-    }
-    if product.seller.trim().is_empty() || product.seller.len() > 120 {
-        return Err(Failure::invalid("/seller", "the seller takes 1 to 120 characters"));
-    }
-    if product.withdraw_days > WITHDRAW_DAYS_MAX {
-        return Err(Failure::invalid("/withdraw_days", format!("at most {WITHDRAW_DAYS_MAX} days")));
-    }
-    if let Some(LeadDays { p10, p50, p90 }) = product.lead_days
-        && !(p10 <= p50 && p50 <= p90 && p90 <= LEAD_DAYS_MAX)
-    {
-        let message = format!("write `p10` <= `p50` <= `p90`, at most {LEAD_DAYS_MAX} days");
-        return Err(Failure::invalid("/lead_days", message));
-    }
-    if product.fits.len() > FITS_MAX {
-        return Err(Failure::invalid("/fits", format!("a product fits at most {FITS_MAX} slots")));
-    }
-    Ok(())
-}
-
 /// A language tag in the shape of BCP 47: words of letters and digits with hyphens.
 pub(crate) fn check_locale(pointer: &str, locale: &str) -> Result<(), Failure> {
     let is_word = |word: &str| (1..=8).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -272,16 +171,6 @@ pub(crate) fn check_locale(pointer: &str, locale: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_last_digit_of_a_gtin_checks_the_others() {
-        for valid in ["4006381333931", "96385074", "614141007349", "10614141000415"] {
-            assert!(gtin_is_valid(valid), "{valid}");
-        }
-        for invalid in ["4006381333932", "400638133393", "", "4006381333931x", "abcdefgh"] {
-            assert!(!gtin_is_valid(invalid), "{invalid}");
-        }
-    }
 
     #[test]
     fn language_tags_have_the_shape_of_bcp_47() {

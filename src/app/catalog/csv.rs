@@ -1,0 +1,243 @@
+//! Products as a table: a head that names the columns, and a product on each line (RFC 4180).
+//!
+//! A cell says what its column is about; an empty one says nothing. A quoted cell ends on its line.
+//! What a table has no column for stays as it was: price windows, promotions, sellers.
+
+use hearthway_core::model::Product;
+use hearthway_core::money::Money;
+use serde_json::{Map, Value, json};
+
+/// Columns of a table: languages of names and attributes make the most of them.
+const COLUMNS_MAX: usize = 64;
+
+/// What an export writes, beside a `name:` column per language of the first product.
+const COLUMNS: [&str; 13] = [
+    "id",
+    "gtin",
+    "price",
+    "currency",
+    "delivery",
+    "tax_incl",
+    "seller",
+    "withdraw_days",
+    "fits",
+    "lead_days",
+    "variant_of",
+    "successor",
+    "category",
+];
+
+/// The columns of a table, as its first line names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head(Vec<String>);
+
+impl Head {
+    /// Reads the first line.
+    pub fn read(line: &str) -> Result<Head, String> {
+        let columns: Vec<String> = cells(line)?.iter().map(|cell| cell.trim().to_owned()).collect();
+        if columns.len() > COLUMNS_MAX {
+            return Err(format!("a table has at most {COLUMNS_MAX} columns"));
+        }
+        let is_known = |column: &str| {
+            COLUMNS.contains(&column)
+                || column
+                    .strip_prefix("name:")
+                    .or_else(|| column.strip_prefix("attribute:"))
+                    .is_some_and(|of| !of.is_empty())
+        };
+        if let Some(unknown) = columns.iter().find(|column| !is_known(column)) {
+            let shown: String = unknown.chars().take(60).collect();
+            let known = COLUMNS.join(", ");
+            return Err(format!("there is no column `{shown}`: {known}, `name:en` and the like, `attribute:color`"));
+        }
+        for (n, column) in columns.iter().enumerate() {
+            if columns[..n].contains(column) {
+                return Err(format!("the column `{column}` stands twice"));
+            }
+        }
+        for needed in ["id", "price", "currency"] {
+            if !columns.iter().any(|column| column == needed) {
+                return Err(format!("the column `{needed}` is missing"));
+            }
+        }
+        Ok(Head(columns))
+    }
+
+    /// A line as the JSON form of a product.
+    pub fn product(&self, line: &str) -> Result<Value, String> {
+        let cells = cells(line)?;
+        if cells.len() != self.0.len() {
+            return Err(format!("the line has {} cells, the head names {} columns", cells.len(), self.0.len()));
+        }
+        let cell = |name: &str| {
+            let at = self.0.iter().position(|column| column == name)?;
+            cells.get(at).map(String::as_str).filter(|cell| !cell.is_empty())
+        };
+        let currency = cell("currency").ok_or("the cell `currency` is empty")?;
+        let mut json = Map::new();
+        let (mut names, mut attributes) = (Map::new(), Map::new());
+        for (column, cell) in self.0.iter().zip(&cells).filter(|(_, cell)| !cell.is_empty()) {
+            let wrong = |help: &str| format!("column `{column}`: {help}");
+            match column.as_str() {
+                "currency" => {}
+                "price" | "delivery" => {
+                    let money = Money::parse(&format!("{cell} {currency}"));
+                    json.insert(column.clone(), json!(money.map_err(|error| wrong(&error))?));
+                }
+                "tax_incl" => {
+                    let yes = cell.parse::<bool>().map_err(|_| wrong("write `true` or `false`"))?;
+                    json.insert(column.clone(), yes.into());
+                }
+                "withdraw_days" => {
+                    let days = cell.parse::<u32>().map_err(|_| wrong("write a whole number of days"))?;
+                    json.insert(column.clone(), days.into());
+                }
+                "fits" => drop(json.insert(column.clone(), fits(cell).map_err(|help| wrong(&help))?)),
+                "lead_days" => drop(json.insert(column.clone(), lead_days(cell).map_err(|help| wrong(&help))?)),
+                "category" => drop(json.insert(column.clone(), json!({"id": cell}))),
+                _ => match column.split_once(':') {
+                    Some(("name", language)) => drop(names.insert(language.to_owned(), cell.as_str().into())),
+                    Some((_, attribute)) => drop(attributes.insert(attribute.to_owned(), cell.as_str().into())),
+                    None => drop(json.insert(column.clone(), cell.as_str().into())),
+                },
+            }
+        }
+        json.insert("name".into(), names.into());
+        json.insert("attributes".into(), attributes.into());
+        Ok(json.into())
+    }
+}
+
+/// `th-200:air_filter`, several with spaces between.
+fn fits(cell: &str) -> Result<Value, String> {
+    let fit = |text: &str| match text.split_once(':') {
+        Some((model, slot)) => Ok(json!({"model": model, "slot": slot})),
+        None => Err("write slots as `model:slot`, with spaces between".to_owned()),
+    };
+    cell.split_whitespace().map(fit).collect()
+}
+
+/// `1/2/4`: in one of ten, in one of two, in nine of ten deliveries.
+fn lead_days(cell: &str) -> Result<Value, String> {
+    let days: Vec<u16> = cell.split('/').filter_map(|part| part.trim().parse().ok()).collect();
+    match days[..] {
+        [p10, p50, p90] => Ok(json!({"p10": p10, "p50": p50, "p90": p90})),
+        _ => Err("write days as `1/2/4`: p10, p50 and p90".to_owned()),
+    }
+}
+
+/// The cells of a line.
+fn cells(line: &str) -> Result<Vec<String>, String> {
+    let (mut found, mut rest) = (Vec::new(), line);
+    loop {
+        let (cell, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_cell(quoted)?,
+            None => match rest.split_once(',') {
+                Some((cell, after)) => (cell.to_owned(), Some(after)),
+                None => (rest.to_owned(), None),
+            },
+        };
+        found.push(cell);
+        match after {
+            Some(after) => rest = after,
+            None => return Ok(found),
+        }
+    }
+}
+
+/// A cell behind its quote, and what follows its comma.
+fn quoted_cell(quoted: &str) -> Result<(String, Option<&str>), String> {
+    let (mut cell, mut rest) = (String::new(), quoted);
+    loop {
+        let (part, after) = rest.split_once('"').ok_or("a quote is not closed on its line")?;
+        cell.push_str(part);
+        match after.strip_prefix('"') {
+            Some(after) => {
+                cell.push('"');
+                rest = after;
+            }
+            None if after.is_empty() => return Ok((cell, None)),
+            None => {
+                let after = after.strip_prefix(',').ok_or("behind a closing quote comes a comma")?;
+                return Ok((cell, Some(after)));
+            }
+        }
+    }
+}
+
+/// The head of an export whose names are in these languages.
+pub fn head_line(languages: &[String]) -> String {
+    let names = languages.iter().map(|language| format!("name:{language}"));
+    let columns: Vec<String> = COLUMNS.iter().map(|column| (*column).to_owned()).chain(names).collect();
+    format!("{}\n", columns.join(","))
+}
+
+/// A product as a line of an export.
+pub fn line_of(product: &Product, languages: &[String]) -> String {
+    let amount = |money: Money| money.to_string().split(' ').next().unwrap_or_default().to_owned();
+    let fits = product.fits.iter().map(|fit| format!("{}:{}", fit.model, fit.slot)).collect::<Vec<_>>().join(" ");
+    let lead_days = product.lead_days.map(|days| format!("{}/{}/{}", days.p10, days.p50, days.p90));
+    let id = |id: &Option<hearthway_core::id::ProductId>| id.as_ref().map(ToString::to_string).unwrap_or_default();
+    let fixed = [
+        product.id.to_string(),
+        product.gtin.clone().unwrap_or_default(),
+        amount(product.price),
+        product.price.currency.to_string(),
+        amount(product.delivery),
+        product.tax_incl.to_string(),
+        product.seller.clone(),
+        product.withdraw_days.to_string(),
+        fits,
+        lead_days.unwrap_or_default(),
+        id(&product.variant_of),
+        id(&product.successor),
+        product.category.as_ref().map(|category| category.id.clone()).unwrap_or_default(),
+    ];
+    let names = languages.iter().map(|language| product.name.get(language).cloned().unwrap_or_default());
+    let cells: Vec<String> = fixed.into_iter().chain(names).map(|cell| quoted(&cell)).collect();
+    format!("{}\n", cells.join(","))
+}
+
+/// A cell in quotes where it needs them. A line break would end the line, and becomes a space.
+fn quoted(cell: &str) -> String {
+    let cell = cell.replace(['\r', '\n'], " ");
+    if cell.contains([',', '"']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_line_becomes_a_product_and_says_what_is_wrong() {
+        let head = Head::read("id,name:fr,price,currency,fits,lead_days,attribute:color").unwrap();
+        let json =
+            head.product(r#"f-1,"Filtre ""A"", 20×25",19.90,EUR,th-200:air_filter th-210:air_filter,1/2/4,"#).unwrap();
+        assert_eq!(json["name"]["fr"], "Filtre \"A\", 20×25");
+        assert_eq!(json["price"], json!({"minor": 1990, "currency": "EUR"}));
+        assert_eq!(json["fits"][1]["model"], "th-210");
+        assert_eq!((&json["lead_days"]["p90"], &json["attributes"]), (&json!(4), &json!({})));
+        for (line, part) in [
+            ("f-1,a,19.90", "the line has 3 cells, the head names 7 columns"),
+            ("f-1,a,19.999,EUR,,,", "column `price`: `19.999 EUR` has 3 decimals"),
+            ("f-1,a,1,,,,", "the cell `currency` is empty"),
+            ("f-1,\"a,1,EUR,,,", "a quote is not closed"),
+            ("f-1,\"a\"b,1,EUR,,,", "behind a closing quote comes a comma"),
+            ("f-1,a,1,EUR,th-200,,", "`model:slot`"),
+            ("f-1,a,1,EUR,,1/2,", "`1/2/4`"),
+        ] {
+            let told = head.product(line).unwrap_err();
+            assert!(told.contains(part), "{line}: {told}");
+        }
+        for (head, part) in [
+            ("id,price", "the column `currency` is missing"),
+            ("id,price,currency,colour", "there is no column `colour`"),
+            ("id,price,currency,price", "the column `price` stands twice"),
+        ] {
+            let told = Head::read(head).unwrap_err();
+            assert!(told.contains(part), "{head}: {told}");
+        }
+    }
+}

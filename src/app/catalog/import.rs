@@ -1,0 +1,172 @@
+//! Many products at once, line by line: each line is taken or told, and none stops the others.
+
+use std::sync::Arc;
+
+use hearthway_core::id::{ProductId, RetailerId};
+use hearthway_core::model::Product;
+use serde_json::Value;
+
+use super::super::tokens::{Caller, Scope};
+use super::super::{App, Failure, rows};
+use super::csv::Head;
+use super::form::{Form, ProductBody};
+use super::products::{check_room, check_size, read};
+use crate::store::codec::Schema;
+use crate::store::keys;
+
+/// Characters of the name by which an import can go on.
+const IMPORT_CHARS_MAX: usize = 64;
+
+/// One import: whose, in which form, and how far it came.
+#[derive(Debug, Clone)]
+pub struct Import {
+    retailer: RetailerId,
+    name: Option<String>,
+    form: Form,
+    head: Option<Arc<Head>>,
+    /// Lines of the file that need not be looked at: they were taken before.
+    skip: u64,
+    /// The number of the next line of the body.
+    line: u64,
+}
+
+/// Lines of an import that follow each other, read and not yet taken.
+pub struct Lines {
+    products: Vec<(ProductId, Option<Product>)>,
+    /// What is wrong with which line.
+    pub faults: Vec<(u64, Failure)>,
+    /// The last of the lines.
+    pub last: u64,
+    /// How many of them had something on them.
+    pub count: usize,
+    /// How many were taken before and not looked at.
+    pub skipped: usize,
+}
+
+impl App {
+    /// Begins an import, or goes on with one. With a name, lines that it took before are passed over; `from_line`
+    /// says that the body begins with that line of the file.
+    pub fn begin_import(
+        &self,
+        who: &Caller,
+        form: Form,
+        name: Option<String>,
+        from_line: Option<u64>,
+    ) -> Result<Import, Failure> {
+        let retailer = who.retailer(Scope::ProductsWrite)?.clone();
+        let is_word = |name: &String| {
+            name.len() <= IMPORT_CHARS_MAX
+                && !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        };
+        if name.as_ref().is_some_and(|name| !is_word(name)) {
+            let message = format!("an import's name takes 1 to {IMPORT_CHARS_MAX} of letters, digits and . _ -");
+            return Err(Failure::invalid("", message));
+        }
+        if from_line == Some(0) {
+            return Err(Failure::invalid("", "the first line is line 1"));
+        }
+        let skip = match &name {
+            Some(name) => self.import_reached(&retailer, name)?,
+            None => 0,
+        };
+        Ok(Import { retailer, name, form, head: None, skip, line: from_line.unwrap_or(1) })
+    }
+
+    /// How many lines of a named import are taken.
+    pub fn import_lines(&self, who: &Caller, name: &str) -> Result<u64, Failure> {
+        let retailer = who.retailer(Scope::ProductsWrite)?;
+        self.import_reached(retailer, name)
+    }
+
+    fn import_reached(&self, retailer: &RetailerId, name: &str) -> Result<u64, Failure> {
+        let known = rows::get(&**self.engine.store(), Schema::Counter, &keys::product_import(retailer, name))?;
+        Ok(known.unwrap_or(0))
+    }
+
+    /// Reads lines; nothing is taken yet. Takes a few microseconds a line, and waits for nobody.
+    pub fn read_lines(&self, import: &mut Import, lines: &[Vec<u8>]) -> Result<Lines, Failure> {
+        let mut read = Lines { products: Vec::new(), faults: Vec::new(), last: 0, count: 0, skipped: 0 };
+        for line in lines {
+            // The head is repeated at the begin of every part of a table, and is line 1 of the first.
+            if import.form == Form::Csv && import.head.is_none() {
+                let text = text_of(line).map_err(|fault| Failure::invalid("", fault))?;
+                import.head = Some(Arc::new(Head::read(text).map_err(|fault| Failure::invalid("", fault))?));
+                import.line += u64::from(import.line == 1);
+                read.last = import.line - 1;
+                continue;
+            }
+            let number = import.line;
+            import.line += 1;
+            read.last = number;
+            if line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            read.count += 1;
+            if number <= import.skip {
+                read.skipped += 1;
+                continue;
+            }
+            match self.read_line(import, line.trim_ascii_end()) {
+                Ok(product) => read.products.push((product.id.clone(), Some(product))),
+                Err(failure) => read.faults.push((number, failure)),
+            }
+        }
+        Ok(read)
+    }
+
+    fn read_line(&self, import: &Import, line: &[u8]) -> Result<Product, Failure> {
+        let body = match &import.head {
+            None => parse(line)?,
+            Some(head) => {
+                let fault = |fault: String| Failure::invalid("", fault);
+                let json = head.product(text_of(line).map_err(fault)?).map_err(fault)?;
+                serde_path_to_error::deserialize::<_, ProductBody>(json).map_err(misshapen)?
+            }
+        };
+        let id = body.id.clone().ok_or_else(|| Failure::invalid("/id", "a line names its product by `id`"))?;
+        let product = read(self.rulebook.catalog(), &import.retailer, id, body, import.form)?;
+        check_size(&product)?;
+        Ok(product)
+    }
+
+    /// Takes what was read, together with how far the import came: both are on disk or neither. How many products
+    /// changed by it.
+    pub async fn take_lines(&self, import: &Import, lines: Lines) -> Result<usize, Failure> {
+        let Lines { products, last, .. } = lines;
+        let reached = import
+            .name
+            .as_ref()
+            .filter(|_| last > import.skip)
+            .map(|name| rows::put(Schema::Counter, keys::product_import(&import.retailer, name), &last));
+        let more = products.len();
+        let holds = |kept: &super::kept::Kept| check_room(kept, &import.retailer, more);
+        self.rulebook.put_products(&self.engine, &import.retailer, products, reached.into_iter().collect(), holds).await
+    }
+}
+
+fn text_of(line: &[u8]) -> Result<&str, String> {
+    let text = std::str::from_utf8(line).map_err(|_| "the line is not UTF-8".to_owned())?;
+    Ok(text.trim_end_matches(['\r', '\n']).trim_start_matches('\u{feff}'))
+}
+
+/// Nearly every line is right: where one is not, it is read again more slowly to say where.
+fn parse(line: &[u8]) -> Result<ProductBody, Failure> {
+    if let Ok(body) = serde_json::from_slice(line) {
+        return Ok(body);
+    }
+    let json: Value = serde_json::from_slice(line).map_err(|error| Failure::invalid("", error.to_string()))?;
+    serde_path_to_error::deserialize(json).map_err(misshapen)
+}
+
+fn misshapen(error: serde_path_to_error::Error<serde_json::Error>) -> Failure {
+    use serde_path_to_error::Segment;
+    let part = |segment: &Segment| match segment {
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+        Segment::Enum { variant } => format!("/{variant}"),
+        Segment::Unknown => String::new(),
+    };
+    let pointer: String = error.path().iter().map(part).collect();
+    Failure::invalid(&pointer, error.into_inner().to_string().chars().take(300).collect::<String>())
+}

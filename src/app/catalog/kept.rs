@@ -1,0 +1,441 @@
+//! All products of all retailers: the newest version of each in memory, all versions on disk.
+//!
+//! Products stand in this one place. A rule set only knows the version as of which it asks, so that a
+//! new version of the rules copies none of them. In memory a product is its bytes on disk, read when
+//! somebody asks; beside it stands what fits which slot. A question as of an older version than the
+//! one in memory is answered from the disk: each row names the row that held the product before, so
+//! the way back is as long as the product changed since.
+//!
+//! A change is on disk before it stands here, and stands here before the rules have its version: a
+//! decision that asks as of version v sees what v said, whatever is taken in meanwhile.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::{Bound, ControlFlow};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use hearthway_core::catalog::Keeper;
+use hearthway_core::id::{ModelId, ProductId, RetailerId, SlotId};
+use hearthway_core::model::Product;
+use hearthway_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::super::rows;
+use crate::store::codec::{self, Schema};
+use crate::store::{Store, StoreError, Write, keys};
+
+/// Bytes of products in one row, with room for one more: sled never syncs values of 64 KiB and more.
+const PACK_BYTES_MAX: usize = 24 * 1024;
+/// Bytes of one product as kept: with a pack they stay below what one row may have.
+pub(super) const PRODUCT_BYTES_MAX: usize = 32 * 1024;
+
+/// All products.
+pub struct Kept {
+    store: Arc<dyn Store>,
+    shelves: RwLock<Shelves>,
+}
+
+#[derive(Default)]
+struct Shelves {
+    of: BTreeMap<RetailerId, Shop>,
+    /// The newest version that changed a product.
+    newest: u64,
+}
+
+/// One retailer's products.
+#[derive(Default)]
+struct Shop {
+    products: BTreeMap<ProductId, Entry>,
+    slots: HashMap<(ModelId, SlotId), BTreeMap<ProductId, Fitting>>,
+    /// How many are not gone.
+    live: usize,
+}
+
+/// A product as it is since its newest version.
+struct Entry {
+    place: Place,
+    number: u32,
+    /// As on disk; nothing where it is gone.
+    bytes: Box<[u8]>,
+}
+
+/// Since when, and until when, a product fits a slot: the last such stretch of versions.
+#[derive(Clone, Copy)]
+struct Fitting {
+    since: u64,
+    until: u64,
+}
+
+/// Where a version of a product stands on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    version: u64,
+    part: u16,
+}
+
+/// A row on disk: products of a retailer that changed together.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Pack {
+    at: Timestamp,
+    changed: Vec<Changed>,
+}
+
+/// A product that changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Changed {
+    id: ProductId,
+    /// How often it changed, with this time.
+    number: u32,
+    /// Where it stood before.
+    before: Option<Place>,
+    /// The product; nothing where it is gone.
+    bytes: Vec<u8>,
+}
+
+/// Products on their way to the disk.
+pub struct Staged {
+    retailer: RetailerId,
+    version: u64,
+    packs: Vec<Vec<Changed>>,
+    at: Timestamp,
+}
+
+/// How many products there are of a retailer, and what they take in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Products that are not gone.
+    pub products: usize,
+    /// Bytes of their values.
+    pub bytes: usize,
+}
+
+fn encoded(product: &Product) -> Vec<u8> {
+    postcard::to_allocvec(product).expect("a product has a postcard form")
+}
+
+fn decoded(bytes: &[u8]) -> Option<Product> {
+    if bytes.is_empty() {
+        return None;
+    }
+    postcard::from_bytes(bytes).map_err(|error| warn!("A product cannot be read: {error}")).ok()
+}
+
+impl Kept {
+    /// Reads all of them.
+    pub fn open(store: Arc<dyn Store>) -> Result<Arc<Kept>, StoreError> {
+        let mut shelves = Shelves::default();
+        rows::each(&*store, &keys::product_packs(), |key, bytes| {
+            let Some((retailer, version, part)) = keys::pack_of(key) else { return Ok(()) };
+            let pack: Pack = codec::decode(Schema::ProductPack, key, bytes)?;
+            let shop = shelves.of.entry(retailer).or_default();
+            pack.changed.into_iter().for_each(|changed| shop.take(changed, Place { version, part }));
+            shelves.newest = shelves.newest.max(version);
+            Ok(())
+        })?;
+        Ok(Arc::new(Kept { store, shelves: RwLock::new(shelves) }))
+    }
+
+    /// The newest version that changed a product.
+    pub fn newest(&self) -> u64 {
+        self.read().newest
+    }
+
+    /// A product as it is, and how often it changed.
+    pub fn latest(&self, retailer: &RetailerId, id: &ProductId) -> Option<(Product, u32)> {
+        let shelves = self.read();
+        let entry = shelves.of.get(retailer)?.products.get(id)?;
+        Some((decoded(&entry.bytes)?, entry.number))
+    }
+
+    /// How many products a retailer has.
+    pub fn count(&self, retailer: &RetailerId) -> usize {
+        self.read().of.get(retailer).map_or(0, |shop| shop.live)
+    }
+
+    /// How many there are, and what they take.
+    pub fn size(&self, retailer: &RetailerId) -> Size {
+        let shelves = self.read();
+        let Some(shop) = shelves.of.get(retailer) else { return Size::default() };
+        Size { products: shop.live, bytes: shop.products.values().map(|entry| entry.bytes.len()).sum() }
+    }
+
+    /// What changes among these as of the next version, packed; none of them that stays as it is. Of two of
+    /// one id the last stands. None where nothing changes.
+    pub fn stage(
+        &self,
+        retailer: &RetailerId,
+        wanted: impl IntoIterator<Item = (ProductId, Option<Product>)>,
+        version: u64,
+        at: Timestamp,
+    ) -> Option<Staged> {
+        let wanted: BTreeMap<ProductId, Option<Product>> = wanted.into_iter().collect();
+        let shelves = self.read();
+        let known = shelves.of.get(retailer).map(|shop| &shop.products);
+        let (mut packs, mut bytes) = (Vec::new(), PACK_BYTES_MAX);
+        for (id, product) in wanted {
+            let entry = known.and_then(|known| known.get(&id));
+            let body = product.as_ref().map(encoded).unwrap_or_default();
+            if entry.map_or(&[][..], |entry| &*entry.bytes) == &*body {
+                continue;
+            }
+            let number = entry.map_or(0, |entry| entry.number) + 1;
+            let before = entry.map(|entry| entry.place);
+            bytes += body.len() + id.as_str().len() + 32;
+            if bytes > PACK_BYTES_MAX {
+                bytes = body.len();
+                packs.push(Vec::new());
+            }
+            let changed = Changed { id, number, before, bytes: body };
+            packs.last_mut().expect("a full pack was just followed by one").push(changed);
+        }
+        let retailer = retailer.clone();
+        (!packs.is_empty()).then_some(Staged { retailer, version, packs, at })
+    }
+
+    /// Takes in what is on disk.
+    pub fn take(&self, staged: Staged) {
+        let Staged { retailer, version, packs, .. } = staged;
+        let mut shelves = self.write();
+        shelves.newest = version;
+        let shop = shelves.of.entry(retailer).or_default();
+        for (part, changed) in (0..).zip(packs) {
+            changed.into_iter().for_each(|changed| shop.take(changed, Place { version, part }));
+        }
+    }
+
+    /// A product as of a version before the one in memory: back from row to row.
+    fn before(&self, retailer: &RetailerId, id: &ProductId, mut place: Place, version: u64) -> Option<Product> {
+        loop {
+            let key = keys::product_pack(retailer, place.version, place.part);
+            let pack: Result<Option<Pack>, _> = rows::get(&*self.store, Schema::ProductPack, &key);
+            let pack = pack.map_err(|error| warn!("A product of old cannot be read: {error}")).ok()??;
+            let changed = pack.changed.into_iter().find(|changed| changed.id == *id)?;
+            if place.version <= version {
+                return decoded(&changed.bytes);
+            }
+            place = changed.before?;
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Shelves> {
+        self.shelves.read().expect("no holder of this lock panics")
+    }
+    fn write(&self) -> RwLockWriteGuard<'_, Shelves> {
+        self.shelves.write().expect("no holder of this lock panics")
+    }
+}
+
+impl Staged {
+    /// The rows to write.
+    pub fn writes(&self) -> Vec<Write> {
+        let rows = (0..).zip(&self.packs).map(|(part, changed)| {
+            let pack = Pack { at: self.at, changed: changed.clone() };
+            rows::put(Schema::ProductPack, keys::product_pack(&self.retailer, self.version, part), &pack)
+        });
+        rows.collect()
+    }
+    /// How many products change.
+    pub fn len(&self) -> usize {
+        self.packs.iter().map(Vec::len).sum()
+    }
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.packs.is_empty()
+    }
+}
+
+impl Shop {
+    fn take(&mut self, changed: Changed, place: Place) {
+        let Changed { id, number, bytes, .. } = changed;
+        let (now, entry) = (decoded(&bytes), self.products.remove(&id));
+        let was = entry.as_ref().and_then(|entry| decoded(&entry.bytes));
+        self.live = self.live + usize::from(now.is_some()) - usize::from(was.is_some());
+        let (fits, fitted) = (now.map(|now| now.fits).unwrap_or_default(), was.map(|was| was.fits).unwrap_or_default());
+        for fit in fitted.iter().filter(|fit| !fits.contains(fit)) {
+            let slot = self.slots.get_mut(&(fit.model.clone(), fit.slot.clone()));
+            if let Some(fitting) = slot.and_then(|slot| slot.get_mut(&id)) {
+                fitting.until = place.version;
+            }
+        }
+        for fit in fits.into_iter().filter(|fit| !fitted.contains(fit)) {
+            let fitting = Fitting { since: place.version, until: u64::MAX };
+            self.slots.entry((fit.model, fit.slot)).or_default().insert(id.clone(), fitting);
+        }
+        self.products.insert(id, Entry { place, number, bytes: bytes.into() });
+    }
+}
+
+impl Keeper for Kept {
+    fn product(&self, retailer: &RetailerId, id: &ProductId, version: u64) -> Option<Arc<Product>> {
+        let place = {
+            let shelves = self.read();
+            let entry = shelves.of.get(retailer)?.products.get(id)?;
+            if entry.place.version <= version {
+                return decoded(&entry.bytes).map(Arc::new);
+            }
+            entry.place
+        };
+        self.before(retailer, id, place, version).map(Arc::new)
+    }
+
+    fn fitting(
+        &self,
+        retailer: &RetailerId,
+        model: &ModelId,
+        slot: &SlotId,
+        version: u64,
+        each: &mut dyn FnMut(&ProductId) -> ControlFlow<()>,
+    ) {
+        let shelves = self.read();
+        let key = (model.clone(), slot.clone());
+        let Some(fitting) = shelves.of.get(retailer).and_then(|shop| shop.slots.get(&key)) else { return };
+        if shelves.newest <= version {
+            let now = fitting.iter().filter(|(_, of)| of.since <= version && version < of.until);
+            let _ = now.map(|(id, _)| id).try_for_each(each);
+            return;
+        }
+        // As of an older version: what came later may have fitted before as well.
+        let ids: Vec<(ProductId, Fitting)> = fitting.iter().map(|(id, of)| (id.clone(), *of)).collect();
+        drop(shelves);
+        for (id, of) in ids {
+            let fits = if of.since <= version {
+                version < of.until
+            } else {
+                self.product(retailer, &id, version).is_some_and(|product| product.fits(model, slot))
+            };
+            if fits && each(&id).is_break() {
+                return;
+            }
+        }
+    }
+
+    fn ids(
+        &self,
+        retailer: &RetailerId,
+        after: Option<&ProductId>,
+        version: u64,
+        each: &mut dyn FnMut(&ProductId) -> ControlFlow<()>,
+    ) {
+        let shelves = self.read();
+        let Some(shop) = shelves.of.get(retailer) else { return };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = shop.products.range::<ProductId, _>((from, Bound::Unbounded));
+        let is_known = |entry: &Entry| entry.place.version > version || !entry.bytes.is_empty();
+        let _ = behind.filter(|(_, entry)| is_known(entry)).map(|(id, _)| id).try_for_each(each);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use hearthway_core::catalog::Products;
+    use hearthway_core::model::Fit;
+    use hearthway_core::money::Money;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::Commit;
+    use crate::store::memory::MemoryStore;
+
+    const SLOTS: [&str; 3] = ["air_filter", "water_filter", "salt"];
+
+    fn shop() -> RetailerId {
+        RetailerId::new("shop-a").unwrap()
+    }
+    fn id(n: u8) -> ProductId {
+        ProductId::new(format!("p-{n}")).unwrap()
+    }
+    fn model() -> ModelId {
+        ModelId::new("th-200").unwrap()
+    }
+    fn product(n: u8, price: i64, slots: u8) -> Product {
+        let name = [("en".to_owned(), format!("Product {n}"))].into();
+        let price = Money::new(price, hearthway_core::money::Currency::new("EUR").unwrap());
+        let slots = (0..3).filter(|bit| slots & (1 << bit) != 0).map(|bit| SLOTS[bit]);
+        let fits = slots.map(|slot| Fit { model: model(), slot: SlotId::new(slot).unwrap() });
+        Product { fits: fits.collect(), ..Product::plain(id(n), name, price, "shop-a") }
+    }
+
+    /// What a plain list of each version says.
+    fn naive(now: &BTreeMap<ProductId, Product>) -> Products {
+        let listed = now.iter().map(|(id, product)| ((shop(), id.clone()), Arc::new(product.clone())));
+        listed.collect::<BTreeMap<_, _>>().into()
+    }
+
+    fn same(kept: &Arc<Kept>, versions: &[Products]) {
+        for (version, naive) in (0..).zip(versions) {
+            let of_then = Products::kept(kept.clone(), version);
+            for n in 0..6 {
+                assert_eq!(of_then.get(&shop(), &id(n)), naive.get(&shop(), &id(n)), "p-{n} as of {version}");
+            }
+            for slot in SLOTS.map(|slot| SlotId::new(slot).unwrap()) {
+                let (then, naive) =
+                    (of_then.fitting(&shop(), &model(), &slot), naive.fitting(&shop(), &model(), &slot));
+                assert_eq!(then, naive, "{slot} as of {version}");
+            }
+        }
+        let last = versions.last().unwrap();
+        let now = Products::kept(kept.clone(), kept.newest());
+        assert_eq!(now.ids(&shop(), None, 100), last.ids(&shop(), None, 100));
+        assert_eq!(kept.count(&shop()), last.ids(&shop(), None, 100).len());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_version_is_answered_as_it_was_also_after_a_restart(
+            story in prop::collection::vec(prop::collection::vec((0u8..6, 1i64..4, 0u8..9), 1..4), 1..12)
+        ) {
+            let store = Arc::new(MemoryStore::new());
+            let kept = Kept::open(store.clone()).unwrap();
+            let mut now = BTreeMap::new();
+            let mut versions = vec![naive(&now)];
+            for batch in story {
+                // Of nine one takes the product away.
+                let wanted: Vec<_> = batch
+                    .iter()
+                    .map(|(n, price, slots)| (id(*n), (*slots < 8).then(|| product(*n, *price, *slots))))
+                    .collect();
+                let Some(staged) = kept.stage(&shop(), wanted.clone(), versions.len() as u64, Timestamp(0)) else {
+                    continue;
+                };
+                store.commit(&[Commit { preconditions: vec![], writes: staged.writes() }]).unwrap();
+                kept.take(staged);
+                for (id, product) in wanted {
+                    match product {
+                        Some(product) => drop(now.insert(id, product)),
+                        None => drop(now.remove(&id)),
+                    }
+                }
+                versions.push(naive(&now));
+            }
+            same(&kept, &versions);
+            same(&Kept::open(store).unwrap(), &versions);
+        }
+    }
+
+    #[test]
+    fn what_is_so_already_changes_nothing() {
+        let kept = Kept::open(Arc::new(MemoryStore::new())).unwrap();
+        let wanted = || vec![(id(1), Some(product(1, 1, 1))), (id(2), None)];
+        let staged = kept.stage(&shop(), wanted(), 1, Timestamp(0)).unwrap();
+        assert_eq!(staged.len(), 1, "what was never there cannot go");
+        kept.take(staged);
+        assert!(kept.stage(&shop(), wanted(), 2, Timestamp(0)).is_none());
+    }
+
+    #[test]
+    fn products_that_change_together_are_packed_below_what_a_row_may_have() {
+        let kept = Kept::open(Arc::new(MemoryStore::new())).unwrap();
+        let long = |n: u8| {
+            let name = (0..40).map(|language| (format!("l{language}"), "x".repeat(180))).collect();
+            Product { name, ..product(n, 1, 1) }
+        };
+        let wanted = (0..50).map(|n| (id(n), Some(long(n))));
+        let writes = kept.stage(&shop(), wanted, 1, Timestamp(0)).unwrap().writes();
+        assert!(writes.len() > 10, "{}", writes.len());
+        Commit { preconditions: vec![], writes }.check().unwrap();
+    }
+}

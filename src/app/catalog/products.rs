@@ -1,0 +1,161 @@
+//! What can be asked about one product.
+
+use hearthway_core::catalog::FITTING_MAX;
+use hearthway_core::code::{Code, Refusal};
+use hearthway_core::id::{ModelId, ProductId, RetailerId, SlotId};
+use hearthway_core::model::Product;
+use serde_json::Value;
+
+use super::super::documents::{Condition, etag};
+use super::super::tokens::{Caller, Scope};
+use super::super::{App, Failure, Page, PageQuery};
+use super::check::check;
+use super::form::{Form, ProductBody, product_json};
+use super::kept::{Kept, PRODUCT_BYTES_MAX, Size};
+
+/// Products of one retailer: twice a large shop's, at some 350 bytes of memory each.
+pub(super) const PRODUCTS_PER_RETAILER_MAX: usize = 2_000_000;
+
+/// A product as it is shown, with the tag that `If-Match` is compared with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaggedProduct {
+    /// The product.
+    pub json: Value,
+    /// Its tag.
+    pub etag: String,
+}
+
+impl TaggedProduct {
+    fn of(product: &Product) -> TaggedProduct {
+        let json = product_json(product);
+        let etag = etag(&json.to_string());
+        TaggedProduct { json, etag }
+    }
+}
+
+/// A product that is nobody's, or another tenant's: both look the same.
+pub(super) fn missing(id: &str) -> Failure {
+    Failure::not_found("product", id.chars().take(80).collect::<String>())
+}
+
+/// A product as a client wrote it, checked; what clients tell by itself is as it was.
+pub(super) fn read(
+    kept: &Kept,
+    retailer: &RetailerId,
+    id: ProductId,
+    body: ProductBody,
+    form: Form,
+) -> Result<Product, Failure> {
+    let before = kept.latest(retailer, &id).map(|(product, _)| product);
+    let product = body.into_product(id, retailer, before.as_ref(), form)?;
+    check(&product)?;
+    Ok(product)
+}
+
+/// A product that would not fit in a row.
+pub(super) fn check_size(product: &Product) -> Result<(), Failure> {
+    let bytes = postcard::to_allocvec(product).map_or(usize::MAX, |bytes| bytes.len());
+    if bytes > PRODUCT_BYTES_MAX {
+        let message = format!("the product has {bytes} bytes, at most {PRODUCT_BYTES_MAX} are kept");
+        return Err(Refusal::new(Code::PayloadTooLarge, message).into());
+    }
+    Ok(())
+}
+
+impl App {
+    /// Makes or replaces a product of the caller's. What its other sellers ask for it stays.
+    pub async fn put_product(
+        &self,
+        who: &Caller,
+        id: &ProductId,
+        body: ProductBody,
+        condition: &Condition,
+    ) -> Result<TaggedProduct, Failure> {
+        let retailer = who.retailer(Scope::ProductsWrite)?;
+        let product = read(self.rulebook.catalog(), retailer, id.clone(), body, Form::Json)?;
+        self.keep_product(retailer, product, condition).await
+    }
+
+    /// Writes one product.
+    pub(super) async fn keep_product(
+        &self,
+        retailer: &RetailerId,
+        product: Product,
+        condition: &Condition,
+    ) -> Result<TaggedProduct, Failure> {
+        check_size(&product)?;
+        let (id, tagged) = (product.id.clone(), TaggedProduct::of(&product));
+        let holds = |kept: &Kept| {
+            let current = kept.latest(retailer, &id).map(|(product, _)| TaggedProduct::of(&product).etag);
+            check_room(kept, retailer, usize::from(current.is_none()))?;
+            condition.check("product", current.as_deref())
+        };
+        self.rulebook
+            .put_products(&self.engine, retailer, vec![(id.clone(), Some(product))], Vec::new(), holds)
+            .await?;
+        Ok(tagged)
+    }
+
+    /// A product of the caller's.
+    pub fn product(&self, who: &Caller, id: &str) -> Result<TaggedProduct, Failure> {
+        let retailer = who.retailer(Scope::ProductsRead)?;
+        let id = ProductId::new(id).map_err(|_| missing(id))?;
+        let known = self.rulebook.catalog().latest(retailer, &id);
+        known.map(|(product, _)| TaggedProduct::of(&product)).ok_or_else(|| missing(id.as_str()))
+    }
+
+    /// How many products a retailer has, and what they take.
+    pub fn products_kept(&self, retailer: &RetailerId) -> Size {
+        self.rulebook.catalog().size(retailer)
+    }
+
+    /// A product is not sold any more. What was ordered stays ordered; live offers of it end at their accept.
+    pub async fn delete_product(&self, who: &Caller, id: &str, condition: &Condition) -> Result<(), Failure> {
+        let retailer = who.retailer(Scope::ProductsWrite)?;
+        let id = ProductId::new(id).map_err(|_| missing(id))?;
+        let holds = |kept: &Kept| {
+            let (product, _) = kept.latest(retailer, &id).ok_or_else(|| missing(id.as_str()))?;
+            condition.check("product", Some(&TaggedProduct::of(&product).etag))
+        };
+        self.rulebook.put_products(&self.engine, retailer, vec![(id.clone(), None)], Vec::new(), holds).await?;
+        Ok(())
+    }
+
+    /// The caller's products, all or those that fit a slot, by id. Of those that fit one slot the first
+    /// [`FITTING_MAX`] are told, as many as decisions look at.
+    pub fn products(
+        &self,
+        who: &Caller,
+        fits: Option<&(ModelId, SlotId)>,
+        page: &PageQuery,
+    ) -> Result<Page<Value>, Failure> {
+        let retailer = who.retailer(Scope::ProductsRead)?;
+        let rules = self.engine.rules();
+        let bad = |_| Failure::invalid("", "the cursor is not one of ours; take the `next` of a page");
+        let after = page.cursor.as_deref().map(ProductId::new).transpose().map_err(bad)?;
+        let mut ids = match fits {
+            None => rules.products.ids(retailer, after.as_ref(), page.limit + 1),
+            Some((model, slot)) => {
+                let mut fitting = rules.products.fitting(retailer, model, slot);
+                debug_assert!(fitting.len() <= FITTING_MAX);
+                fitting.retain(|id| after.as_ref().is_none_or(|after| id > after));
+                fitting
+            }
+        };
+        let more = ids.len() > page.limit;
+        ids.truncate(page.limit);
+        let next = ids.last().filter(|_| more).map(ToString::to_string);
+        let found = ids.iter().filter_map(|id| rules.product(retailer, id));
+        Ok(Page { items: found.map(|product| product_json(&product)).collect(), next })
+    }
+}
+
+/// Whether so many more may be kept.
+pub(super) fn check_room(kept: &Kept, retailer: &RetailerId, more: usize) -> Result<(), Failure> {
+    if more > 0 && kept.count(retailer) + more > PRODUCTS_PER_RETAILER_MAX {
+        return Err(Failure::Conflict(format!(
+            "a retailer has at most {PRODUCTS_PER_RETAILER_MAX} products; delete some first"
+        )));
+    }
+    Ok(())
+}
