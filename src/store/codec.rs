@@ -101,6 +101,12 @@ schemas! {
     LogPieces = 24, version 1;
     /// In which home a mandate stands.
     Mandate = 25, version 1;
+    /// A webhook of a tenant.
+    Webhook = 26, version 1;
+    /// An event of a webhook.
+    Event = 27, version 1;
+    /// An entry of the audit trail.
+    Audit = 28, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -350,7 +356,8 @@ mod tests {
     fn the_numbers_of_the_schemas_stay_as_they_are() {
         let kinds: Vec<_> = Schema::ALL.iter().map(|schema| (*schema as u8, format!("{schema:?}"))).collect();
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
-            Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate";
+            Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate \
+            Webhook Event Audit";
         let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {
