@@ -36,6 +36,7 @@ use crate::shutdown::DRAIN_SECONDS_MAX;
 use crate::store::backup::Watched;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::{Store, StoreError};
+use crate::webhook::{AuthoritiesError, Courier};
 
 /// How many times as large the burst of a device behind a broker is: what waited there while the
 /// gateway was away, a day of a reading each minute, comes all at once and is no flood.
@@ -80,6 +81,10 @@ impl Gateway {
         let master = Arc::new(master);
         let started = App::start(engine.clone(), rulebook, app_settings(config, master.clone())).await?;
         let app = started.app;
+        let courier = seams::courier(&engine, &config.webhooks, master.clone())?;
+        app.set_courier(courier.clone());
+        let watched_courier = courier.clone();
+        app.watch(app::Watched { part: "webhooks", complaints: Arc::new(move || watched_courier.complaints()) });
         app.set_backups(Backups { gateway: master.fingerprint(), store: watched });
 
         let registry = Arc::new(seams::Registry(app.clone()));
@@ -126,6 +131,7 @@ impl Gateway {
                 closing.subscribe(),
             )),
         ];
+        tasks.push(tokio::spawn(tell_events(courier, closing.subscribe())));
         if let Some(broker) = &broker {
             let broker = broker.clone();
             tasks.push(tokio::spawn(async move { broker.run().await }));
@@ -356,6 +362,14 @@ async fn sweep(sweeper: Sweeper, mut closing: watch::Receiver<bool>) {
     }
 }
 
+/// Ends with the gateway, wherever it is: what is not told waits on disk.
+async fn tell_events(courier: Courier, mut closing: watch::Receiver<bool>) {
+    tokio::select! {
+        () = courier.run() => {}
+        _ = closing.wait_for(|is_closing| *is_closing) => {}
+    }
+}
+
 async fn fold_metrics(metrics: Metrics, mut closing: watch::Receiver<bool>) {
     loop {
         tokio::select! {
@@ -438,6 +452,10 @@ pub enum StartError {
     #[error(transparent)]
     #[diagnostic(help("mend the `ca_file`, `certificate_file` or `key_file` of `[broker]`: each is a PEM file"))]
     BrokerTls(#[from] RelayError),
+    /// The authorities of webhooks cannot be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Authorities(#[from] AuthoritiesError),
     /// Signals cannot be heard.
     #[error("listening for Ctrl-C and SIGTERM: {0}")]
     Signals(std::io::Error),

@@ -17,3 +17,4 @@ pub mod observe;
 pub mod pki;
 pub mod shutdown;
 pub mod store;
+pub mod webhook;

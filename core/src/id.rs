@@ -166,6 +166,8 @@ names! {
     ProfileId, "profile", is_loose, LOOSE;
     /// A customer's standing permission to order.
     MandateId, "mandate", is_loose, LOOSE;
+    /// Where a tenant wants to be told of events.
+    WebhookId, "webhook", is_loose, LOOSE;
     /// A pool of unique codes.
     PoolId, "code pool", is_loose, LOOSE;
     /// A code that is given to one customer.
@@ -305,6 +307,8 @@ derived! {
     InputId, "in_";
     /// A move of a device between two households.
     MoveId, "mv_";
+    /// One event told to one tenant.
+    EventId, "ev_";
 }
 
 impl HouseholdId {

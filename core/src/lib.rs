@@ -18,6 +18,8 @@
 //! | [`input`], [`decision`], [`trace`] | what happened; what follows; why, step by step |
 //! | [`decide`] | the one entry and the pipeline |
 //! | [`forecast`] | when something runs out, how sure that is, and when to order |
+//! | [`event_out`] | what is told to systems outside, as CloudEvents |
+//! | [`health`] | what somebody should look at about a device |
 //! | [`report`] | what became of triggers: what is counted of a decision, and what is told of it |
 //!
 //! Invariants of this package: no I/O, no clock, no randomness, no async (see `clippy.toml`
@@ -30,7 +32,9 @@ pub mod chance;
 pub mod code;
 pub mod decide;
 pub mod decision;
+pub mod event_out;
 pub mod forecast;
+pub mod health;
 pub mod id;
 pub mod input;
 pub mod limits;

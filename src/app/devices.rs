@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use hearthway_core::decide::{Basis, Unforeseen, foreseen};
+use hearthway_core::health::{HealthReason, health};
 use hearthway_core::id::{DeviceKey, DeviceName, SlotId};
 use hearthway_core::input::Command;
-use hearthway_core::limits::CLOCK_SKEW_TRUSTED;
-use hearthway_core::model::{Device, DeviceDescription, DeviceModel, Household, OfferState, SlotSchema, Tenant};
+use hearthway_core::model::{Device, DeviceDescription, DeviceModel, Household, SlotSchema, Tenant};
 use hearthway_core::rules::RuleSet;
-use hearthway_core::time::{Span, Timestamp};
+use hearthway_core::time::Timestamp;
 use hearthway_core::trigger::Replenish;
 
 use super::profiles::settled;
@@ -22,8 +22,6 @@ use crate::store::StoreError;
 const LOOKED_AT_MAX: usize = 5_000;
 /// Messages of one answer.
 pub const MESSAGES_MAX: usize = 1000;
-/// After this time without a receipt a sent offer counts as not acknowledged.
-const RECEIPT_EXPECTED_WITHIN: Span = Span::minutes(5);
 /// Readings of one slot in an answer: a year of daily ones, or a week of a talkative sensor.
 const SLOT_POINTS_MAX: usize = 2_000;
 /// Characters of a suspension's reason.
@@ -96,15 +94,6 @@ impl SlotForecast {
     }
 }
 
-/// Something about a device that somebody should look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HealthReason {
-    /// A stable word.
-    pub code: &'static str,
-    /// For people.
-    pub message: String,
-}
-
 /// Which devices are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeviceFilter {
@@ -128,44 +117,7 @@ impl DeviceView {
 
     /// What somebody should look at.
     pub fn health(&self) -> Vec<HealthReason> {
-        let (device, home) = (&self.device, &self.home);
-        let mut reasons = Vec::new();
-        let mut add = |code, message: String| reasons.push(HealthReason { code, message });
-        let linked = home.link_of(&self.key).is_some();
-        if linked && home.zone.is_none() {
-            add("no_zone", "the home's time zone is unknown: quiet hours count as quiet all day".into());
-        }
-        if let Some(skew) = device.clock.skew.filter(|skew| skew.0.abs() >= CLOCK_SKEW_TRUSTED.0) {
-            let direction = if skew.0 > 0 { "fast" } else { "slow" };
-            add("clock_skew", format!("the device's clock is {} {direction}", Span(skew.0.abs())));
-        }
-        if self.model.is_none() {
-            add("model_unknown", format!("there is no model `{}`", device.model));
-        }
-        for slot in self.description().into_iter().flat_map(|description| description.slots.keys()) {
-            let rules_cover = self.model.as_ref().is_none_or(|model| model.description.slots.contains_key(slot));
-            if !rules_cover {
-                add("slot_unmapped", format!("the device has a slot `{slot}` that its model does not declare"));
-            }
-        }
-        if device.seq_gaps > 0 {
-            add("messages_missed", format!("{} messages by their sequence numbers never came", device.seq_gaps));
-        }
-        let overdue = home.offers.values().filter(|offer| offer.device == self.key).filter(|offer| {
-            matches!(offer.state, OfferState::Sent)
-                && offer.history.last().is_some_and(|change| self.at - change.at > RECEIPT_EXPECTED_WITHIN)
-        });
-        let overdue = overdue.count();
-        if overdue > 0 && device.presence.state == hearthway_core::model::PresenceState::Online {
-            add("never_acknowledges", format!("{overdue} offers were sent and got no receipt"));
-        }
-        if device.wipe_pending {
-            add("wipe_pending", "the device has not yet confirmed that it wiped the former owner's data".into());
-        }
-        if let Some(reason) = &device.suspended {
-            add("suspended", format!("suspended: {reason}"));
-        }
-        reasons
+        health(&self.home, &self.device, self.model.as_deref(), self.at)
     }
 }
 

@@ -39,6 +39,7 @@ pub mod tenants;
 pub mod tokens;
 pub mod tries;
 pub mod triggers;
+pub mod webhooks;
 
 use std::sync::{Arc, RwLock};
 
@@ -122,6 +123,9 @@ pub struct App {
     importing_codes: tokio::sync::Mutex<()>,
     /// Held while a mandate and the row that finds it change.
     mandates: tokio::sync::Mutex<()>,
+    /// Held while a webhook changes.
+    webhooks: tokio::sync::Mutex<()>,
+    courier: std::sync::OnceLock<crate::webhook::Courier>,
 }
 
 /// A part of the gateway that can be in trouble without keeping it from its work.
@@ -164,6 +168,8 @@ impl App {
             calls_per_second: settings.calls_per_second,
             importing_codes: tokio::sync::Mutex::default(),
             mandates: tokio::sync::Mutex::default(),
+            webhooks: tokio::sync::Mutex::default(),
+            courier: std::sync::OnceLock::new(),
         });
         Ok(Started { app, fresh_operator_token })
     }

@@ -70,6 +70,12 @@ scopes! {
     ReportsRead = "reports.read";
     /// Tell what happened elsewhere: a purchase in the store or in another shop.
     EventsWrite = "events.write";
+    /// Read webhooks and what became of their events.
+    WebhooksRead = "webhooks.read";
+    /// Make, change, try and replay webhooks.
+    WebhooksWrite = "webhooks.write";
+    /// Read who changed what.
+    AuditRead = "audit.read";
 }
 
 /// What a token is for.
@@ -130,8 +136,19 @@ impl TokenRole {
                 DevicesRead,
                 DevicesSuspend,
                 BackupsRead,
+                AuditRead,
             ],
-            TokenRole::Maker => &[KeysWrite, ModelsRead, ModelsWrite, DevicesRegister, DevicesRead, DevicesSuspend],
+            TokenRole::Maker => &[
+                KeysWrite,
+                ModelsRead,
+                ModelsWrite,
+                DevicesRegister,
+                DevicesRead,
+                DevicesSuspend,
+                WebhooksRead,
+                WebhooksWrite,
+                AuditRead,
+            ],
             TokenRole::RetailerAdmin => &RETAILER_SCOPES,
             TokenRole::Marketer => &[ModelsRead, ProductsRead, TriggersRead, TriggersWrite, ReportsRead],
             TokenRole::Support => &[
@@ -152,7 +169,7 @@ impl TokenRole {
 }
 
 /// What a retailer's tokens can do at all; a service's listed scopes are among them.
-pub(super) const RETAILER_SCOPES: [Scope; 21] = {
+pub(super) const RETAILER_SCOPES: [Scope; 24] = {
     use Scope::*;
     [
         ModelsRead,
@@ -176,5 +193,8 @@ pub(super) const RETAILER_SCOPES: [Scope; 21] = {
         ContextWrite,
         ReportsRead,
         EventsWrite,
+        WebhooksRead,
+        WebhooksWrite,
+        AuditRead,
     ]
 };

@@ -69,6 +69,16 @@ impl Caller {
             }
         }
     }
+    /// The tenant, for what retailers and makers each have of their own.
+    pub fn own(&self, scope: Scope) -> Result<&Tenant, Failure> {
+        self.may(scope)?;
+        match &self.tenant {
+            Tenant::Operator => {
+                Err(Failure::Forbidden("this belongs to a retailer or a maker; use a token of theirs".into()))
+            }
+            tenant @ (Tenant::Retailer(_) | Tenant::Maker(_)) => Ok(tenant),
+        }
+    }
     /// The maker: the token's own, or the one that the operator names. With another token the
     /// name must be absent or equal.
     pub fn maker(&self, scope: Scope, named: Option<&MakerId>) -> Result<MakerId, Failure> {

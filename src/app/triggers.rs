@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hearthway_core::code::{Code, Refusal};
+use hearthway_core::event_out::{EventOut, EventType};
 use hearthway_core::id::{RetailerId, TriggerId};
+use hearthway_core::model::Tenant;
 use hearthway_core::rules::RuleSet;
 use hearthway_core::trigger::{Conflict, Problem, Trigger, World, check_json, compile_json, conflicts, run_cases};
 use serde_json::{Value, json};
@@ -259,6 +261,7 @@ impl App {
         refuse_one_more(view.live.as_deref(), own)?;
         let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());
         let live = self.rulebook.put(&self.engine, name, view.draft.body.clone(), false, &Condition::Any).await?;
+        self.tell_published(retailer, &rules).await?;
         Ok(TriggerView { live: Some(live), ..view })
     }
 
@@ -268,11 +271,31 @@ impl App {
         let retailer = who.retailer(Scope::TriggersPublish)?.clone();
         who.retailer(Scope::TriggersWrite)?;
         let (rules, of) = (self.engine.rules(), retailer.clone());
+        let before = Arc::clone(&rules);
         let checked = tokio::task::spawn_blocking(move || check_set(&lines, &of, &rules));
         let failed =
             |error| Refusal::new(Code::InternalRetry, format!("checking the set ended early: {error}; send it again"));
         let wanted = checked.await.map_err(failed)??;
-        self.rulebook.put_set(&self.engine, &retailer, wanted, pause_others, TRIGGERS_PER_RETAILER_MAX).await
+        let published =
+            self.rulebook.put_set(&self.engine, &retailer, wanted, pause_others, TRIGGERS_PER_RETAILER_MAX).await?;
+        self.tell_published(&retailer, &before).await?;
+        Ok(published)
+    }
+
+    /// Tells webhooks which triggers are live that were not, or were in another version.
+    async fn tell_published(&self, retailer: &RetailerId, before: &RuleSet) -> Result<(), Failure> {
+        let (rules, to) = (self.engine.rules(), Tenant::Retailer(retailer.clone()));
+        let is_new = |live: &&Arc<Trigger>| {
+            let known = before.triggers.get(retailer, &live.id);
+            live.retailer == *retailer && known.is_none_or(|known| known.version != live.version)
+        };
+        let events = rules.triggers.iter().filter(is_new).map(|live| {
+            let cause: [&[u8]; 2] = [&live.version.to_be_bytes(), &rules.version.to_be_bytes()];
+            let data = json!({"trigger": live.id, "version": live.version});
+            EventOut::of_tenant(&to, EventType::TriggerPublished, live.id.as_str(), &cause, self.now(), data)
+        });
+        let events: Vec<EventOut> = events.collect();
+        Ok(self.engine.tell(&events).await?)
     }
 
     /// Silences a live trigger from the next decision on; publishing ends the pause.
@@ -323,6 +346,7 @@ impl App {
         let own = rules.triggers.iter().filter(|live| live.retailer == *retailer).count();
         refuse_one_more(Some(&*live), own)?;
         let live = self.rulebook.put(&self.engine, name, earlier.body.clone(), false, &Condition::Any).await?;
+        self.tell_published(retailer, &rules).await?;
         Ok(TriggerView { live: Some(live), ..view })
     }
 

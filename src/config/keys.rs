@@ -81,6 +81,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("limits", "What one connection, device or maker may take."),
     ("engine", "How inputs become decisions. The defaults fit 10 000 homes on two cores."),
     ("log", "How long the input log reaches back: as far as decisions can be recomputed."),
+    ("webhooks", "Where events may go that shops and makers want to be told of."),
     ("samples", "A sample shop, for trying things out. `hearthway demo` always loads it."),
 ];
 
@@ -428,6 +429,20 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Count { unit: "days", min: 1, max: 3650 },
         default: Some("400"),
         meaning: "How long inputs are kept, where their size does not end it sooner. What is older goes within\na week; caps, reports, orders and consents do not need it. A clock that leaps ahead takes\nnothing away.",
+    },
+    Key {
+        section: "webhooks",
+        name: "allow_loopback",
+        kind: Kind::Flag,
+        default: Some("false"),
+        meaning: "For tests and the demo only: webhooks may go to this machine's loopback too, by http or\nhttps on any port. Elsewhere they go to public addresses over https.",
+    },
+    Key {
+        section: "webhooks",
+        name: "ca_file",
+        kind: Kind::Path,
+        default: None,
+        meaning: "PEM file with authorities that webhooks' receivers are known by, beside the machine's own.",
     },
     Key {
         section: "samples",

@@ -39,6 +39,8 @@ pub struct Config {
     pub engine: Engine,
     /// How far the input log reaches back.
     pub log: Log,
+    /// Where events may go.
+    pub webhooks: Webhooks,
     /// The sample shop.
     pub samples: Samples,
     /// The operator's first token; from the environment only.
@@ -237,6 +239,16 @@ impl Default for Log {
     fn default() -> Log {
         Log { size_mib_max: 4096, age_days_max: 400 }
     }
+}
+
+/// Where events may go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhooks {
+    /// Whether they may go to this machine's loopback, by http too.
+    pub allow_loopback: bool,
+    /// Authorities beside those of the machine.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// The sample shop.

@@ -12,8 +12,10 @@ use std::sync::{Arc, Mutex};
 
 use hearthway_core::budget::{AllDrawn, Budget, Draw, Drawn, Purse, Sending, SharedCap, Spent, TakenCode};
 use hearthway_core::decision::{Change, Decision, Effect};
+use hearthway_core::event_out::EventOut;
 use hearthway_core::id::{OfferId, OrderId, PoolId, RetailerId, TriggerId};
 use hearthway_core::money::Currency;
+use hearthway_core::time::Timestamp;
 use metrics::Counter;
 
 use super::codes::{Codes, TakenFromPool};
@@ -217,6 +219,17 @@ impl Prepared {
 }
 
 impl Draws {
+    /// Budgets that its draws bring to a threshold, as they are told.
+    pub(super) fn thresholds_reached(&self, now: Timestamp) -> Vec<EventOut> {
+        let told = self.taken.iter().flat_map(|taken| {
+            let (retailer, trigger, orders) = (&taken.retailer, &taken.drawn.trigger, taken.after.count);
+            thresholds_crossed(&taken.budget, taken.before, taken.after).map(move |percent| {
+                EventOut::budget_threshold(retailer, trigger, percent, orders.into(), taken.order, now)
+            })
+        });
+        told.collect()
+    }
+
     /// It is on disk.
     pub(super) fn stand(self, budgets: &Budgets) {
         self.taken.into_iter().for_each(Taken::keep);

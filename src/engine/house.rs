@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::budget::Budgets;
 use super::codes::Codes;
 use super::decider::Decider;
+use super::events::Events;
 use super::job::{InputJob, Job};
 use super::metrics::Meters;
 use super::outbox::Outbox;
@@ -42,6 +43,7 @@ pub(super) struct House {
     pub(super) quarantine: Quarantine,
     pub(super) budgets: Arc<Budgets>,
     pub(super) codes: Arc<Codes>,
+    pub(super) events: Events,
     pub(super) timers: Timers,
     pub(super) meters: Meters,
     /// Devices whose leaving is decided and whose arrival is not yet durable.
@@ -110,6 +112,7 @@ impl House {
             quarantine: Quarantine::open(&*store)?,
             budgets: Budgets::open(&*store)?,
             codes: Codes::open(&*store)?,
+            events: Events::open(&*store)?,
             settings,
             clock,
             store,

@@ -52,6 +52,10 @@ pub const CODES_TAKEN: &str = "codes_taken_total";
 pub const CODE_POOLS_EMPTY: &str = "code_pools_empty_total";
 /// Pools of codes that came down to their last tenth.
 pub const CODE_POOLS_LOW: &str = "code_pools_low_total";
+/// Events written down for webhooks.
+pub const EVENTS: &str = "webhook_events_total";
+/// Events left out because too many wait.
+pub const EVENTS_DROPPED: &str = "webhook_events_dropped_total";
 
 /// All of them: name, unit, help.
 pub const METRICS: &[(&str, &str, &str)] = &[
@@ -84,6 +88,12 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     (CODES_TAKEN, "count", "Unique codes that offers took from their pool."),
     (CODE_POOLS_EMPTY, "count", "Times that an offer did not leave because its pool had no unique code left."),
     (CODE_POOLS_LOW, "count", "Times that a pool of unique codes came down to its last tenth: import more."),
+    (EVENTS, "count", "Events written down for webhooks, one for each webhook that wants it."),
+    (
+        EVENTS_DROPPED,
+        "count",
+        "Events left out because as many wait for their webhook as may; events about orders never are.",
+    ),
 ];
 
 /// The handles, looked up once: the recorder is installed before the engine starts.

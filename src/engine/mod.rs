@@ -16,6 +16,7 @@
 //! | `log_age` | how long the input log is kept |
 //! | `sweep` | homes looked at because a trigger went live |
 //! | `sends` | what all homes were sent under caps that they share |
+//! | `events` | what is told to webhooks |
 //! | `codes` | unique codes of pools, each for one offer |
 //! | `tail` | what happened to a household since its record was written |
 //! | `ledgers`, `reports` | what reports count, and what they tell |
@@ -30,6 +31,7 @@ mod budget;
 pub mod codes;
 mod decider;
 pub mod entropy;
+pub mod events;
 mod excerpt;
 pub mod explain;
 mod facts;
@@ -461,6 +463,7 @@ impl Engine {
         }
         // A link knows the engine, and the engine the link: here the circle ends.
         self.house().set_link(None);
+        self.set_event_sink(None);
     }
 
     /// One job of one shard, where there are no threads. `false` when it has nothing to do or the

@@ -14,6 +14,7 @@ use hearthway_core::model::{Household, Offer, Order};
 
 use super::budget::Draws;
 use super::codes::HandedOut;
+use super::events::Letter;
 use super::house::House;
 use super::outbox::{Outgoing, delivery};
 use super::routes::Route;
@@ -51,6 +52,8 @@ pub(super) struct Prepared {
     pub(super) handed_out: HandedOut,
     /// What it sends under caps of all homes.
     pub(super) sendings: Sendings,
+    /// What it tells webhooks.
+    pub(super) letters: Vec<Letter>,
 }
 
 /// What a decision read beside the household and the input.

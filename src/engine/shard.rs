@@ -320,6 +320,7 @@ impl Shard {
             return Step::answer(waiter, retry("many devices are moving"));
         }
         let notes = report::notes(&facts, &decision, &rules);
+        let events = self.house.events.of_decision(&facts, &input, &decision, &rules);
         drop(facts);
         if let Err(error) = self.open_ledgers(household, &notes) {
             return self.unreadable(waiter, &error);
@@ -358,6 +359,7 @@ impl Shard {
             draws: Draws::default(),
             handed_out: HandedOut::default(),
             sendings: Sendings::default(),
+            letters: Vec::new(),
         };
         prepared.move_on(&self.house, &input, &decision, leaving);
         prepared.follow_devices(&facts, &decision);
@@ -366,6 +368,7 @@ impl Shard {
         prepared.follow_budgets(taken, &decision);
         prepared.follow_codes(taken_codes, &decision);
         prepared.follow_sends(taken_sends, &decision);
+        prepared.tell(&self.house, events, input.received_at);
         prepared.write_log(&facts, input, Read { rules: rules.version, answers }, decision, snapshot);
         self.house.timers.set(household, facts.next_deadline());
         Step { commit: Some(Box::new(prepared)), ..Step::default() }

@@ -6,16 +6,20 @@ use hearthway_core::id::{DeviceKey, MakerId};
 use hearthway_core::input::Input;
 use hearthway_core::time::Timestamp;
 
+use super::StartError;
 use crate::app::provisioning::Place;
 use crate::app::tokens::KeyKind;
 use crate::app::{App, BrokerAddress, Watched};
 use crate::broker::relay::RelayError;
 use crate::broker::{BrokerLink, IsLinked, Seams, Settings};
+use crate::engine::events::SecretSeed;
 use crate::engine::{Delivery, Engine, Link, RefusedPayload, Repeat, Target, Waiter};
 use crate::mqtt::credentials::MasterKey;
 use crate::mqtt::flood::Flood;
 use crate::mqtt::house::Later;
 use crate::mqtt::{Doorkeeper, Intake, IssuedSecrets, Known, Provisioner};
+use crate::webhook::address::Reach;
+use crate::webhook::{Courier, Wire};
 
 /// The application as the endpoint sees it.
 pub(super) struct Registry(pub(super) Arc<App>);
@@ -97,6 +101,18 @@ pub(super) fn broker_link(
         app.set_account_keeper(keeper);
     }
     Ok(link)
+}
+
+/// Who takes events out to webhooks.
+pub(super) fn courier(
+    engine: &Engine,
+    config: &crate::config::Webhooks,
+    master: Arc<MasterKey>,
+) -> Result<Courier, StartError> {
+    let reach = if config.allow_loopback { Reach::LoopbackToo } else { Reach::Public };
+    let wire = Wire::new(reach, config.ca_file.as_deref())?;
+    let secrets = move |seed: &SecretSeed| master.webhook_secret(&seed.0);
+    Ok(Courier::open(engine.clone(), wire, Arc::new(secrets))?)
 }
 
 /// The engine as the endpoint sees it beside a broker link: a device that listens at the endpoint

@@ -41,7 +41,7 @@ pub(super) async fn once(State(shared): State<Arc<Shared>>, request: Request, ne
     let who = caller(request.headers(), &shared)?;
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    let shows_secret = SECRET_PATHS.contains(&path.as_str());
+    let shows_secret = SECRET_PATHS.contains(&path.as_str()) || path.ends_with("/rotate");
     let body = to_bytes(body, BODY_BYTES_MAX)
         .await
         .map_err(|_| ApiError::too_large(format!("a body has at most {BODY_BYTES_MAX} bytes")))?;

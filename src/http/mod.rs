@@ -34,6 +34,7 @@ mod tenants;
 mod tests;
 mod triggers;
 mod views;
+mod webhooks;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

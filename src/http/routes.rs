@@ -8,7 +8,7 @@ use axum::routing::{self, MethodRouter};
 
 use super::{
     Shared, backup, broker, catalog, claims, codes, context, decisions, devices, events, import, mandates, offers,
-    orders, profiles, quarantine, reports, system, tenants, triggers,
+    orders, profiles, quarantine, reports, system, tenants, triggers, webhooks,
 };
 
 /// One route with what the document says of it.
@@ -298,6 +298,26 @@ pub(super) fn all() -> Vec<Entry> {
             .query(&["from", "until", "format"])
             .answer(200, r#"{"report":"forecast-error","retailer":"shop-a","zone":"Europe/Paris","from":null,"until":null,"households":120,"uncounted":0,"products":[{"product":"flt-20x25","cycles":88,"mean_error_days":3.1,"bias_days":-0.4,"coverage_80":0.79,"earlier_than_p10":9,"later_than_p90":9,"stock_outs":1,"days_without":2.0,"refilled_early":80,"days_early":4.2}]}"#),
     ];
+    let listeners = [
+        put("/v1/webhooks/{webhook}", webhooks::put_webhook, "Make or replace a webhook: 201 with its secret, shown once, or 200; a disabled one is told again")
+            .body(r#"{"url":"https://hooks.shop.example/hearthway","types":["order.*","offer.answered"],"subject":null}"#)
+            .answer(201, r#"{"webhook":"orders","url":"https://hooks.shop.example/hearthway","types":["offer.answered","order.requested"],"subject":null,"state":"active","disabled":null,"waiting":0,"dead":0,"created_at":"2026-11-10T17:04:00Z","former_secret_until":null,"secret":"whsec_…"}"#),
+        get("/v1/webhooks/{webhook}", webhooks::get_webhook, "A webhook, with how many events wait for it and how many were given up"),
+        get("/v1/webhooks", webhooks::list_webhooks, "Webhooks"),
+        delete("/v1/webhooks/{webhook}", webhooks::delete_webhook, "Delete a webhook with all that waits for it").empty_answer(),
+        post("/v1/webhooks/{webhook}/rotate", webhooks::rotate, "Give it another secret, shown once; the one before signs as well for a day")
+            .body("{}")
+            .answer(200, r#"{"webhook":"orders","state":"active","former_secret_until":"2026-11-11T17:04:00Z","secret":"whsec_…"}"#),
+        post("/v1/webhooks/{webhook}/test", webhooks::test, "Say a `webhook.test` to its receiver at once, and how it went")
+            .body("{}")
+            .answer(200, r#"{"event":"ev_…","delivered":true,"at":"2026-11-10T17:04:00Z","status":204,"error":null,"took_ms":41}"#),
+        get("/v1/webhooks/{webhook}/deliveries", webhooks::deliveries, "What became of its events, newest first")
+            .query(&["state", "limit", "cursor"])
+            .answer(200, r#"{"items":[{"event":"ev_…","type":"order.requested","subject":"hh_…","time":"2026-11-10T17:04:00Z","state":"delivered","attempts":2,"next_at":null,"last":{"at":"2026-11-10T17:04:07Z","status":204,"error":null,"took_ms":41}}],"next":null}"#),
+        post("/v1/webhooks/{webhook}/replay", webhooks::replay, "Tell again what was given up since an instant; with `delivered` also what was told")
+            .body(r#"{"from":"2026-11-10T00:00:00Z","delivered":false}"#)
+            .answer(202, r#"{"replayed":12}"#),
+    ];
     let brokers = [
         post(
             "/broker/auth",
@@ -332,6 +352,7 @@ pub(super) fn all() -> Vec<Entry> {
         .chain(group("Devices", fleet))
         .chain(group("Offers, orders, decisions", sales))
         .chain(group("Reports", told))
+        .chain(group("Webhooks", listeners))
         .chain(group("Brokers", brokers))
         .chain(group("System", house))
         .collect()

@@ -116,6 +116,16 @@ impl MasterKey {
         format!("gw_{}", data_encoding::HEXLOWER.encode(&name))
     }
 
+    /// The secret of a webhook that was drawn this seed.
+    pub fn webhook_secret(&self, seed: &[u8; 16]) -> [u8; KEY_BYTES] {
+        let mut secret = [0; KEY_BYTES];
+        // No maker has an upper-case letter in its name, so that no device's secret begins like this.
+        Hkdf::<Sha256>::new(None, &self.0)
+            .expand_multi_info(&[b"WEBHOOK/", seed], &mut secret)
+            .expect("32 bytes are below HKDF's bound of 8160");
+        secret
+    }
+
     /// A device's secret of a generation, as the device sends it: 43 characters of base64url.
     pub fn device_secret(&self, device: &DeviceKey, generation: u32) -> String {
         let mut secret = [0; KEY_BYTES];

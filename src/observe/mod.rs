@@ -25,6 +25,7 @@ pub const ALL: &[Declared] = &[
     crate::engine::metrics::METRICS,
     crate::mqtt::metrics::METRICS,
     crate::broker::metrics::METRICS,
+    crate::webhook::metrics::METRICS,
 ];
 
 /// How often histograms are folded. Between two folds every sample is kept, so the memory of a

@@ -101,6 +101,12 @@ schemas! {
     LogPieces = 24, version 1;
     /// In which home a mandate stands.
     Mandate = 25, version 1;
+    /// A webhook of a tenant.
+    Webhook = 26, version 1;
+    /// An event of a webhook.
+    Event = 27, version 1;
+    /// An entry of the audit trail.
+    Audit = 28, version 1;
     /// Products that changed together.
     ProductPack = 29, version 1;
 }
@@ -352,9 +358,9 @@ mod tests {
     fn the_numbers_of_the_schemas_stay_as_they_are() {
         let kinds: Vec<_> = Schema::ALL.iter().map(|schema| (*schema as u8, format!("{schema:?}"))).collect();
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
-            Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate";
-        let numbered = (1..).zip(names.split_whitespace().map(str::to_owned));
-        let expected: Vec<_> = numbered.chain([(29, "ProductPack".to_owned())]).collect();
+            Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate \
+            Webhook Event Audit ProductPack";
+        let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {
             assert_eq!(Schema::of_kind(*schema as u8), Some(*schema));

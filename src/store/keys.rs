@@ -5,8 +5,9 @@
 
 use hearthway_core::id::{
     DERIVED_BYTES, DeviceKey, HouseholdId, MakerId, MandateId, MoveId, OfferId, OrderId, PoolId, RetailerId, TriggerId,
-    UniqueCode,
+    UniqueCode, WebhookId,
 };
+use hearthway_core::model::Tenant;
 use hearthway_core::report::Month;
 use hearthway_core::time::Timestamp;
 
@@ -74,6 +75,12 @@ pub mod table {
     pub const SWEEP: u8 = b'A';
     /// In which home each mandate stands.
     pub const MANDATE: u8 = b'I';
+    /// Webhooks of tenants.
+    pub const WEBHOOK: u8 = b'W';
+    /// Events on their way to webhooks, and those that were told lately.
+    pub const EVENT: u8 = b'E';
+    /// Who changed what.
+    pub const AUDIT: u8 = b'U';
     /// Products, in packs of those that changed together.
     pub const PRODUCT: u8 = b'X';
     /// What stands in stores and at sellers, and how far imports came.
@@ -315,4 +322,51 @@ pub fn home_and_month(key: &Key) -> Option<(HouseholdId, Month)> {
 /// A retailer's profile.
 pub fn profile(retailer: &RetailerId, profile: &str) -> Key {
     KeyBuilder::table(table::PROFILE).name(retailer.as_str()).name(profile).key()
+}
+fn of_tenant(table: u8, tenant: &Tenant) -> KeyBuilder {
+    let (word, name) = match tenant {
+        Tenant::Operator => ("operator", ""),
+        Tenant::Maker(maker) => ("maker", maker.as_str()),
+        Tenant::Retailer(retailer) => ("retailer", retailer.as_str()),
+    };
+    KeyBuilder::table(table).name(word).name(name)
+}
+/// A webhook of a tenant.
+pub fn webhook(tenant: &Tenant, id: &WebhookId) -> Key {
+    of_tenant(table::WEBHOOK, tenant).name(id.as_str()).key()
+}
+/// All webhooks of all tenants.
+pub fn webhooks() -> Vec<u8> {
+    KeyBuilder::table(table::WEBHOOK).prefix()
+}
+/// All webhooks of a tenant.
+pub fn webhooks_of(tenant: &Tenant) -> Vec<u8> {
+    of_tenant(table::WEBHOOK, tenant).prefix()
+}
+/// The tenant and the webhook that a key of the tables `WEBHOOK` and `EVENT` begins with.
+pub fn webhook_of(key: &Key) -> Option<(Tenant, WebhookId)> {
+    let mut parts = key.0.get(1..)?.split(|byte| *byte == 0).map(std::str::from_utf8);
+    let (word, name, id) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
+    let tenant = match word {
+        "maker" => Tenant::Maker(MakerId::new(name).ok()?),
+        "retailer" => Tenant::Retailer(RetailerId::new(name).ok()?),
+        _ => return None,
+    };
+    Some((tenant, WebhookId::new(id).ok()?))
+}
+/// An event of a webhook. `n` grows from event to event.
+pub fn event(tenant: &Tenant, webhook: &WebhookId, n: u64) -> Key {
+    of_tenant(table::EVENT, tenant).name(webhook.as_str()).number(n).key()
+}
+/// All events of a webhook, in their order.
+pub fn events_of(tenant: &Tenant, webhook: &WebhookId) -> Vec<u8> {
+    of_tenant(table::EVENT, tenant).name(webhook.as_str()).prefix()
+}
+/// An entry of the audit trail.
+pub fn audit(n: u64) -> Key {
+    KeyBuilder::table(table::AUDIT).number(n).key()
+}
+/// All entries, oldest first.
+pub fn audits() -> Vec<u8> {
+    KeyBuilder::table(table::AUDIT).prefix()
 }

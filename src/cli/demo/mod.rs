@@ -123,6 +123,8 @@ impl Demo {
         let operator_token = OperatorToken::new(OPERATOR_TOKEN).map_err(DemoError::Fleet)?;
         let data = Data { dir: directory.join("data"), ..Data::default() };
         let mut config = Config { data, operator_token: Some(operator_token), ..Config::default() };
+        // Who tries it out listens on the same machine.
+        config.webhooks.allow_loopback = true;
         // A simulated device that is reset or loses its network comes back in milliseconds of real time.
         config.limits.mqtt_connects_per_minute = 60_000;
         config.limits.mqtt_connects_burst = 60_000;

@@ -8,6 +8,7 @@ mod reports;
 mod session;
 mod supply;
 mod tenants;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::engine::{self, Engine, Outcome, Target};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
+use crate::webhook::address::Reach;
+use crate::webhook::{Courier, Wire};
 
 pub(super) const OPERATOR: &str = "operator-token-of-the-tests";
 
@@ -67,7 +70,11 @@ pub(super) async fn house() -> House {
         devices_per_maker_max: 3,
         calls_per_second: 500,
     };
-    let app = App::start(engine, rulebook, settings).await.unwrap().app;
+    let app = App::start(engine.clone(), rulebook, settings).await.unwrap().app;
+    let wire = Wire::new(Reach::LoopbackToo, None).unwrap();
+    let courier = Courier::open(engine, wire, Arc::new(|seed| std::array::from_fn(|at| seed.0[at % 16]))).unwrap();
+    app.set_courier(courier.clone());
+    tokio::spawn(async move { courier.run().await });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let router = super::router(app.clone(), Arc::new(|| "metrics_total 1\n".to_owned()));
