@@ -301,6 +301,10 @@ derived! {
     InputId, "in_";
     /// A move of a device between two households.
     MoveId, "mv_";
+    /// Two profiles that turned out to be one person.
+    MergeId, "mg_";
+    /// The proof of one word on one purpose.
+    ReceiptId, "cr_";
 }
 
 impl HouseholdId {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use crate::forecast::{Priors, ProductPrior};
-use crate::id::{MakerId, ModelId, ProductId, RetailerId, SlotId};
-use crate::model::{DeviceModel, Maker, Product, Retailer};
+use crate::id::{DeviceKey, MakerId, ModelId, ProductId, RetailerId, SlotId};
+use crate::model::{ConsentRecord, ConsentText, DeviceModel, Household, Maker, Product, Purpose, Retailer};
+use crate::time::Timestamp;
 use crate::trigger::TriggerSet;
 
 /// Triggers, products, device models and tenants, in one version. Immutable: a change makes the
@@ -27,6 +28,8 @@ pub struct RuleSet {
     /// What is known of products' use before anything is known of a home's, by retailer; the neutral priors
     /// where a retailer has none.
     pub priors: BTreeMap<RetailerId, Arc<Priors>>,
+    /// What people are shown when they are asked for consent, by retailer and the text's id.
+    pub consent_texts: BTreeMap<(RetailerId, String), Arc<ConsentText>>,
 }
 
 /// What is known of products where no retailer's fleet has told anything.
@@ -46,6 +49,26 @@ impl RuleSet {
         let priors = self.priors(retailer);
         product.map_or(&priors.pooled, |product| priors.of(product.as_str()))
     }
+    /// A text that a retailer asks with.
+    pub fn consent_text(&self, retailer: &RetailerId, id: &str) -> Option<&Arc<ConsentText>> {
+        self.consent_texts.get(&(retailer.clone(), id.to_owned()))
+    }
+    /// Whether a retailer has any.
+    pub fn has_consent_texts(&self, retailer: &RetailerId) -> bool {
+        let mut from = self.consent_texts.range((retailer.clone(), String::new())..);
+        from.next().is_some_and(|((owner, _), _)| owner == retailer)
+    }
+    /// Whether a record permits at `now`: a grant whose text has come to ask for something else does not.
+    pub fn permits(
+        &self,
+        retailer: Option<&RetailerId>,
+        purpose: Purpose,
+        record: &ConsentRecord,
+        now: Timestamp,
+    ) -> bool {
+        let text = retailer.zip(record.text_id.as_deref()).and_then(|(retailer, id)| self.consent_text(retailer, id));
+        record.is_live(now) && text.is_none_or(|text| text.covers(purpose, record))
+    }
     /// A retailer's products that fit a slot, in the order of their ids.
     pub fn products_for<'a>(
         &'a self,
@@ -64,5 +87,23 @@ impl crate::model::Device {
     /// What the device can do in these rules: by its own words, else by its model's.
     pub fn description_in<'a>(&'a self, rules: &'a RuleSet) -> Option<&'a crate::model::DeviceDescription> {
         self.description.as_deref().or_else(|| rules.models.get(&self.model).map(|model| &model.description))
+    }
+}
+
+impl Household {
+    /// The word of a linked owner or buyer of the device that permits a purpose at `now`, the latest
+    /// where there are several. A child's or viewer's word neither grants nor is asked.
+    pub fn consent_for(
+        &self,
+        rules: &RuleSet,
+        device: &DeviceKey,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Option<&ConsentRecord> {
+        let links = self.links.values().filter(|link| link.device == *device && link.role.may_order());
+        let members = links.filter_map(|link| self.members.get(&link.profile));
+        let records = members.filter_map(|member| member.consents.get(&purpose));
+        let live = records.filter(|record| rules.permits(self.retailer.as_ref(), purpose, record, now));
+        live.max_by_key(|record| record.at)
     }
 }

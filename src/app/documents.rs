@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use arc_swap::ArcSwap;
 use hearthway_core::forecast::ProductPrior;
 use hearthway_core::id::{MakerId, ModelId, ProductId, RetailerId, TriggerId, base32, derive_bytes};
-use hearthway_core::model::{DeviceModel, Maker, Product, Retailer};
+use hearthway_core::model::{ConsentText, DeviceModel, Maker, Product, Retailer};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Timestamp;
 use hearthway_core::trigger::TriggerSet;
@@ -51,11 +51,21 @@ pub enum Kind {
     Draft,
     /// What a retailer's fleet tells of the use of a product, or of any.
     Prior,
+    /// What a retailer's customers are shown when they are asked for consent.
+    ConsentText,
 }
 
 impl Kind {
-    const ALL: [Kind; 7] =
-        [Kind::Retailer, Kind::Maker, Kind::Model, Kind::Product, Kind::Trigger, Kind::Draft, Kind::Prior];
+    const ALL: [Kind; 8] = [
+        Kind::Retailer,
+        Kind::Maker,
+        Kind::Model,
+        Kind::Product,
+        Kind::Trigger,
+        Kind::Draft,
+        Kind::Prior,
+        Kind::ConsentText,
+    ];
 
     /// The word in keys, and for people.
     pub fn as_str(self) -> &'static str {
@@ -67,6 +77,7 @@ impl Kind {
             Kind::Trigger => "trigger",
             Kind::Draft => "draft",
             Kind::Prior => "prior",
+            Kind::ConsentText => "consent_text",
         }
     }
     fn parse(text: &str) -> Option<Kind> {
@@ -320,9 +331,13 @@ fn build(documents: &BTreeMap<Name, Arc<Document>>, version: u64) -> RuleSet {
         let outcome = match name.kind {
             Kind::Trigger if document.paused => Ok(()),
             Kind::Trigger => compile(&rules, name, document).map(|trigger| live.push(trigger)),
-            Kind::Retailer | Kind::Maker | Kind::Model | Kind::Product | Kind::Draft | Kind::Prior => {
-                add(&mut rules, name, document)
-            }
+            Kind::Retailer
+            | Kind::Maker
+            | Kind::Model
+            | Kind::Product
+            | Kind::Draft
+            | Kind::Prior
+            | Kind::ConsentText => add(&mut rules, name, document),
         };
         if let Err(problem) = outcome {
             let (kind, id) = (name.kind.as_str(), &name.id);
@@ -369,6 +384,11 @@ fn add(rules: &mut RuleSet, name: &Name, document: &Document) -> Result<(), Stri
             rules.triggers = TriggerSet::build(others.chain(this).collect::<Vec<_>>());
         }
         Kind::Draft => {}
+        Kind::ConsentText => {
+            let asked: ConsentText = serde_json::from_str(&document.body).map_err(text)?;
+            let retailer = RetailerId::new(&name.tenant).map_err(bad)?;
+            rules.consent_texts.insert((retailer, name.id.clone()), Arc::new(asked));
+        }
         Kind::Prior => {
             let prior: ProductPrior = serde_json::from_str(&document.body).map_err(text)?;
             let retailer = RetailerId::new(&name.tenant).map_err(bad)?;

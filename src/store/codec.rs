@@ -52,11 +52,11 @@ macro_rules! schemas {
 
 schemas! {
     /// A household record.
-    Household = 1, version 3;
+    Household = 1, version 4;
     /// A page of message ids that were seen.
     Seen = 2, version 1;
     /// An item of the input log.
-    Log = 3, version 3;
+    Log = 3, version 4;
     /// What repeats of a message are told.
     Told = 4, version 1;
     /// Where a device lives.
@@ -64,7 +64,7 @@ schemas! {
     /// A message that waits for a device.
     Outbox = 6, version 1;
     /// A move between households.
-    Move = 7, version 1;
+    Move = 7, version 2;
     /// An offer as other channels see it.
     Offer = 8, version 2;
     /// An order as other channels see it.
@@ -72,7 +72,7 @@ schemas! {
     /// A tenant's document.
     Document = 10, version 1;
     /// A retailer's profile.
-    Profile = 11, version 1;
+    Profile = 11, version 2;
     /// An access token or key, hashed.
     Token = 12, version 1;
     /// An answer kept for `Idempotency-Key`.
@@ -101,6 +101,12 @@ schemas! {
     LogPieces = 24, version 1;
     /// In which home a mandate stands.
     Mandate = 25, version 1;
+    /// Whose an identity is.
+    Identity = 32, version 1;
+    /// Two profiles that are one.
+    Merge = 33, version 1;
+    /// A word on a consent, as it was told.
+    ConsentSaid = 34, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -351,7 +357,9 @@ mod tests {
         let kinds: Vec<_> = Schema::ALL.iter().map(|schema| (*schema as u8, format!("{schema:?}"))).collect();
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
             Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate";
-        let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
+        let mut expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
+        let of_customers = [(32, "Identity"), (33, "Merge"), (34, "ConsentSaid")];
+        expected.extend(of_customers.map(|(kind, name)| (kind, name.to_owned())));
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {
             assert_eq!(Schema::of_kind(*schema as u8), Some(*schema));

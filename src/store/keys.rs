@@ -4,8 +4,8 @@
 //! numbers are big-endian, so that order of keys is order of numbers.
 
 use hearthway_core::id::{
-    DERIVED_BYTES, DeviceKey, HouseholdId, MakerId, MandateId, MoveId, OfferId, OrderId, PoolId, RetailerId, TriggerId,
-    UniqueCode,
+    DERIVED_BYTES, DeviceKey, HouseholdId, MakerId, MandateId, MergeId, MoveId, OfferId, OrderId, PoolId, ProfileId,
+    ReceiptId, RetailerId, TriggerId, UniqueCode,
 };
 use hearthway_core::report::Month;
 use hearthway_core::time::Timestamp;
@@ -74,6 +74,12 @@ pub mod table {
     pub const SWEEP: u8 = b'A';
     /// In which home each mandate stands.
     pub const MANDATE: u8 = b'I';
+    /// Whose an identity is, by retailer and keyed hash.
+    pub const IDENTITY: u8 = b'i';
+    /// Merges of profiles.
+    pub const MERGE: u8 = b'm';
+    /// Every word on a consent, by person and time.
+    pub const CONSENT_SAID: u8 = b'h';
     /// A row that stands for a moment only, see [`super::probe`].
     pub const PROBE: u8 = b'Z';
 }
@@ -291,4 +297,26 @@ pub fn home_and_month(key: &Key) -> Option<(HouseholdId, Month)> {
 /// A retailer's profile.
 pub fn profile(retailer: &RetailerId, profile: &str) -> Key {
     KeyBuilder::table(table::PROFILE).name(retailer.as_str()).name(profile).key()
+}
+/// Whose an identity is: by its kind's word and the keyed hash of its value.
+pub fn identity(retailer: &RetailerId, kind: &str, mark: &[u8; 32]) -> Key {
+    KeyBuilder::table(table::IDENTITY).name(retailer.as_str()).name(kind).fixed(mark).key()
+}
+/// A merge of two profiles.
+pub fn merge(retailer: &RetailerId, id: MergeId) -> Key {
+    KeyBuilder::table(table::MERGE).name(retailer.as_str()).fixed(id.bytes()).key()
+}
+/// All merges of all retailers.
+pub fn merges() -> Vec<u8> {
+    KeyBuilder::table(table::MERGE).prefix()
+}
+/// One word of a person on a consent.
+pub fn consent_said(retailer: &RetailerId, profile: &ProfileId, at: Timestamp, receipt: ReceiptId) -> Key {
+    let at = u64::try_from(at.0).unwrap_or(0);
+    let of_person = KeyBuilder::table(table::CONSENT_SAID).name(retailer.as_str()).name(profile.as_str());
+    of_person.number(at).fixed(receipt.bytes()).key()
+}
+/// All words of a person on consents, oldest first.
+pub fn consents_said(retailer: &RetailerId, profile: &ProfileId) -> Vec<u8> {
+    KeyBuilder::table(table::CONSENT_SAID).name(retailer.as_str()).name(profile.as_str()).prefix()
 }

@@ -1,8 +1,8 @@
 //! How values of older releases become values of this one, body by body.
 
 use hearthway_core::id::HouseholdId;
-use hearthway_core::model::former::{HouseholdV1, HouseholdV2, OfferV1, OrderV1};
-use hearthway_core::model::{Household, Offer, Order};
+use hearthway_core::model::former::{HouseholdV1, HouseholdV2, HouseholdV3, OfferV1, OrderV1, ProfileV1};
+use hearthway_core::model::{Household, Offer, Order, Profile};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,8 +18,15 @@ pub const UPGRADES: &[Upgrade] = &[
     Upgrade { schema: Schema::Order, from: 1, step: second::<OrderV1, Order> },
     Upgrade { schema: Schema::Log, from: 1, step: |body| log_item::<HouseholdV1, HouseholdV2>(body, &[0]) },
     // Version 3 knows what stands on a home's shelf, and trends.
-    Upgrade { schema: Schema::Household, from: 2, step: first::<HouseholdV2, Household> },
-    Upgrade { schema: Schema::Log, from: 2, step: |body| log_item::<HouseholdV2, Household>(body, &[]) },
+    Upgrade { schema: Schema::Household, from: 2, step: first::<HouseholdV2, HouseholdV3> },
+    Upgrade { schema: Schema::Log, from: 2, step: |body| log_item::<HouseholdV2, HouseholdV3>(body, &[]) },
+    // Version 4 knows what people decide about being spoken to, and merges of profiles.
+    Upgrade { schema: Schema::Household, from: 3, step: first::<HouseholdV3, Household> },
+    Upgrade { schema: Schema::Log, from: 3, step: |body| log_item::<HouseholdV3, Household>(body, &[]) },
+    // Version 2 knows identities, wishes and merges.
+    Upgrade { schema: Schema::Profile, from: 1, step: first::<ProfileV1, Profile> },
+    // Version 2 says at its end how often a prospect was spoken to; 0 is never.
+    Upgrade { schema: Schema::Move, from: 1, step: |body| Ok([body, &[0]].concat()) },
 ];
 
 /// A body that begins with an old type, and goes on as it did.

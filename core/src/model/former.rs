@@ -1,13 +1,15 @@
 //! How households, offers and orders were stored before they knew of discounts and budgets (version 1), of
-//! trends and of what stands on the shelf (version 2): read once from what an older release wrote.
+//! trends and of what stands on the shelf (version 2), of what people decide about being spoken to and of merges
+//! (version 3): read once from what an older release wrote.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     Action, Contact, Device, Few, Fulfil, Household, Link, Locale, Member, Offer, OfferItem, OfferPrice, OfferState,
-    OfferText, Order, OrderLine, OrderState, StateChange, Supply,
+    OfferText, Order, OrderLine, OrderState, Profile, StateChange, Supply, Trend, TrendKey,
 };
 use crate::id::{
     DecisionId, DeviceKey, HouseholdId, LinkId, MoveId, OfferId, OrderId, PlacementId, ProfileId, RetailerId, SlotId,
@@ -51,6 +53,44 @@ pub struct HouseholdV2 {
     orders: Few<OrderId, Arc<Order>>,
     contacts: Vec<Contact>,
     arrived: Vec<MoveId>,
+}
+
+/// A household of version 3: one that knew no standings and no merges, else of the same fields in the same order.
+#[derive(Deserialize, Serialize)]
+pub struct HouseholdV3 {
+    id: HouseholdId,
+    seq: u64,
+    retailer: Option<RetailerId>,
+    zone: Option<Zone>,
+    locale: Option<Locale>,
+    members: Few<ProfileId, Arc<Member>>,
+    devices: Few<DeviceKey, Box<Device>>,
+    links: Few<LinkId, Link>,
+    paused_until: Option<Timestamp>,
+    offers: Few<OfferId, Arc<Offer>>,
+    orders: Few<OrderId, Arc<Order>>,
+    contacts: Vec<Contact>,
+    arrived: Vec<MoveId>,
+    supply: Supply,
+    trends: Few<TrendKey, Trend>,
+}
+
+/// A profile of version 1: a name, a place, segments and homes.
+#[derive(Deserialize)]
+pub struct ProfileV1 {
+    id: ProfileId,
+    display_name: String,
+    locale: Option<Locale>,
+    zone: Option<Zone>,
+    segments: BTreeSet<String>,
+    households: BTreeSet<HouseholdId>,
+}
+
+impl From<ProfileV1> for Profile {
+    fn from(old: ProfileV1) -> Profile {
+        let ProfileV1 { id, display_name, locale, zone, segments, households } = old;
+        Profile { display_name, locale, zone, segments, households, ..Profile::named(id) }
+    }
 }
 
 /// An offer of version 1.
@@ -139,11 +179,11 @@ impl From<HouseholdV1> for HouseholdV2 {
     }
 }
 
-impl From<HouseholdV2> for Household {
-    fn from(old: HouseholdV2) -> Household {
+impl From<HouseholdV2> for HouseholdV3 {
+    fn from(old: HouseholdV2) -> HouseholdV3 {
         let HouseholdV2 { id, seq, retailer, zone, locale, members, devices, links, paused_until, .. } = old;
         let HouseholdV2 { offers, orders, contacts, arrived, .. } = old;
-        Household {
+        HouseholdV3 {
             id,
             seq,
             retailer,
@@ -159,6 +199,32 @@ impl From<HouseholdV2> for Household {
             arrived,
             supply: Supply::default(),
             trends: Few::new(),
+        }
+    }
+}
+
+impl From<HouseholdV3> for Household {
+    fn from(old: HouseholdV3) -> Household {
+        let HouseholdV3 { id, seq, retailer, zone, locale, members, devices, links, paused_until, .. } = old;
+        let HouseholdV3 { offers, orders, contacts, arrived, supply, trends, .. } = old;
+        Household {
+            id,
+            seq,
+            retailer,
+            zone,
+            locale,
+            members,
+            devices,
+            links,
+            paused_until,
+            offers,
+            orders,
+            contacts,
+            arrived,
+            supply,
+            trends,
+            standings: Few::new(),
+            merges: Vec::new(),
         }
     }
 }
