@@ -301,6 +301,7 @@ fn tls_settings(tls: &config::MqttTls) -> Result<Option<TlsSettings>, StartError
 fn app_settings(config: &Config, master: Arc<MasterKey>) -> app::Settings {
     app::Settings {
         operator_token: config.operator_token.as_ref().map(|token| token.reveal().to_owned()),
+        identity_key: master.identity_key(),
         secrets: Arc::new(seams::secrets_of(master)),
         broker: broker_address(config, config.mqtt.bind, false),
         telemetry_s: config.mqtt.telemetry_seconds,

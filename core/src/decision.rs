@@ -9,13 +9,14 @@ use crate::budget::Drawn;
 use crate::code::Refusal;
 use crate::forecast::Absence;
 use crate::id::{
-    DeviceKey, FieldName, HouseholdId, LinkId, MandateId, MoveId, OfferId, OrderId, ProductId, ProfileId, RetailerId,
-    SlotId, TriggerId,
+    DeviceKey, FieldName, HouseholdId, LinkId, MandateId, MergeId, MoveId, OfferId, OrderId, ProductId, ProfileId,
+    RetailerId, SlotId, TriggerId,
 };
 use crate::input::Join;
 use crate::model::{
     Claim, ClockState, ConsentRecord, Contact, ContextEntry, Device, DeviceDescription, Edge, Link, Locale, Mandate,
-    Member, Offer, Order, OrderState, Presence, Purpose, Reading, Shelf, SlotState, Track, TrendKey, TrendReading,
+    Member, Merged, Offer, Order, OrderState, Presence, Purpose, Reading, Shelf, SlotState, Standing, Track, TrendKey,
+    TrendReading,
 };
 use crate::time::{Span, Timestamp, Zone};
 use crate::trace::Trace;
@@ -152,8 +153,14 @@ pub enum Change {
     PurchaseHeard(u64),
     /// A reading joins a trend of its field, which begins with it where there was none.
     TrendFed { device: DeviceKey, field: FieldName, over: Span, reading: TrendReading },
-    /// Nobody watches a trend any more. The last in the list: changes are stored by their place in it.
+    /// Nobody watches a trend any more.
     TrendDropped(TrendKey),
+    /// What is known of a person beside who they are; none forgets it.
+    StandingSet { profile: ProfileId, standing: Option<Box<Standing>> },
+    /// Two profiles became one here.
+    MergeSet(Box<Merged>),
+    /// A merge was taken back. The last in the list: changes are stored by their place in it.
+    MergeEnded(MergeId),
 }
 
 /// What the world must do.
@@ -192,6 +199,8 @@ pub enum Effect {
         device: Box<Device>,
         /// For whom, when it goes to a customer.
         join: Option<Box<Join>>,
+        /// The times that it was spoken to as a prospect, which its customer's caps count.
+        contacts: Vec<Contact>,
     },
     /// End the device's live connections, with a word to the log.
     Disconnect {

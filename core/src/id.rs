@@ -309,6 +309,10 @@ derived! {
     MoveId, "mv_";
     /// One event told to one tenant.
     EventId, "ev_";
+    /// Two profiles that turned out to be one person.
+    MergeId, "mg_";
+    /// The proof of one word on one purpose.
+    ReceiptId, "cr_";
 }
 
 impl HouseholdId {

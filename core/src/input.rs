@@ -9,7 +9,8 @@ use crate::id::{
     ProductId, ProfileId, RetailerId, TriggerId,
 };
 use crate::model::{
-    Bought, ConsentRecord, Device, Fulfil, Link, Locale, Mandate, Member, OrderState, Purpose, Role, Value,
+    Bought, ConsentRecord, Contact, Device, Fulfil, Link, Locale, Mandate, Member, Merge, OrderState, Purpose, Role,
+    Standing, Unmerge, Value,
 };
 use crate::time::{Timestamp, Zone};
 use crate::wire::{DeviceMessage, EventUp};
@@ -205,6 +206,52 @@ pub enum Command {
         /// By what it is known.
         cause: u64,
     },
+    /// What is known of a person beside who they are; sent to every home of theirs.
+    SetStanding {
+        /// Whose.
+        profile: ProfileId,
+        /// What is known.
+        standing: Box<Standing>,
+    },
+    /// A device arrives from another household where it was spoken to: what caps count comes along.
+    ArriveKnown {
+        /// The move.
+        id: MoveId,
+        /// Where it comes from.
+        from: HouseholdId,
+        /// The device as it was there.
+        device: Box<Device>,
+        /// For whom.
+        join: Option<Box<Join>>,
+        /// The times it was spoken to.
+        contacts: Vec<Contact>,
+    },
+    /// One more person at a device of this home.
+    AddMember {
+        /// The link that will exist, and for whom.
+        join: Box<Join>,
+    },
+    /// A person may do something else with all that they are linked to here.
+    SetRole {
+        /// Who.
+        profile: ProfileId,
+        /// What they may do.
+        role: Role,
+    },
+    /// A person leaves a device, or all of them.
+    RemoveMember {
+        /// Who.
+        profile: ProfileId,
+    },
+    /// The device takes the place of another one of this home.
+    Replace {
+        /// The one that was there before.
+        old: DeviceKey,
+    },
+    /// Two profiles are one person.
+    Merge(Box<Merge>),
+    /// They are two after all.
+    Unmerge(Box<Unmerge>),
 }
 
 /// Where a device goes when it is linked, and for whom.

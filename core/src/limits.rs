@@ -87,3 +87,10 @@ pub const MEMBERS_PER_HOUSEHOLD_MAX: usize = 16;
 pub const ANSWER_BOUNCE: Span = Span::seconds(5);
 /// Jitter window over which held offers leave at the end of quiet hours.
 pub const QUIET_END_JITTER: Span = Span::minutes(5);
+/// People of whom a home knows something beside who they are: its members, and those who are about to join.
+pub const STANDINGS_MAX: usize = 2 * MEMBERS_PER_HOUSEHOLD_MAX;
+/// Merges of one home that can be taken back: each keeps two people as they were, about 500 bytes.
+pub const MERGES_KEPT_MAX: usize = 8;
+/// Offers a day or a week that a person may permit at most: the home remembers its last contacts, and a bound
+/// above that could not be kept.
+pub const PREFERRED_OFFERS_MAX: u8 = 50;

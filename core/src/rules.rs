@@ -6,9 +6,9 @@ use std::sync::{Arc, LazyLock};
 use crate::catalog::Products;
 use crate::chance::Chances;
 use crate::forecast::{Priors, ProductPrior};
-use crate::id::{MakerId, ModelId, ProductId, RetailerId, StoreId};
-use crate::model::{DeviceModel, Household, Maker, Product, Retailer, Store};
-use crate::time::Zone;
+use crate::id::{DeviceKey, MakerId, ModelId, ProductId, RetailerId, StoreId};
+use crate::model::{ConsentRecord, ConsentText, DeviceModel, Household, Maker, Product, Purpose, Retailer, Store};
+use crate::time::{Timestamp, Zone};
 use crate::trigger::TriggerSet;
 
 /// Triggers, products, device models and tenants, in one version. Immutable: a change makes the
@@ -34,6 +34,8 @@ pub struct RuleSet {
     pub priors: BTreeMap<RetailerId, Arc<Priors>>,
     /// How likely offers are accepted, by retailer.
     pub chances: BTreeMap<RetailerId, Arc<Chances>>,
+    /// What people are shown when they are asked for consent, by retailer and the text's id.
+    pub consent_texts: BTreeMap<(RetailerId, String), Arc<ConsentText>>,
 }
 
 /// What is known of products where no retailer's fleet has told anything.
@@ -69,11 +71,49 @@ impl RuleSet {
         let priors = self.priors(home.retailer.as_ref());
         product.map_or(&priors.pooled, |product| priors.of(product.as_str(), home.zone.as_ref().map(Zone::as_str)))
     }
+    /// A text that a retailer asks with.
+    pub fn consent_text(&self, retailer: &RetailerId, id: &str) -> Option<&Arc<ConsentText>> {
+        self.consent_texts.get(&(retailer.clone(), id.to_owned()))
+    }
+    /// Whether a retailer has any.
+    pub fn has_consent_texts(&self, retailer: &RetailerId) -> bool {
+        let mut from = self.consent_texts.range((retailer.clone(), String::new())..);
+        from.next().is_some_and(|((owner, _), _)| owner == retailer)
+    }
+    /// Whether a record permits at `now`: a grant whose text has come to ask for something else does not.
+    pub fn permits(
+        &self,
+        retailer: Option<&RetailerId>,
+        purpose: Purpose,
+        record: &ConsentRecord,
+        now: Timestamp,
+    ) -> bool {
+        let text = retailer.zip(record.text_id.as_deref()).and_then(|(retailer, id)| self.consent_text(retailer, id));
+        record.is_live(now) && text.is_none_or(|text| text.covers(purpose, record))
+    }
 }
 
 impl crate::model::Device {
     /// What the device can do in these rules: by its own words, else by its model's.
     pub fn description_in<'a>(&'a self, rules: &'a RuleSet) -> Option<&'a crate::model::DeviceDescription> {
         self.description.as_deref().or_else(|| rules.models.get(&self.model).map(|model| &model.description))
+    }
+}
+
+impl Household {
+    /// The word of a linked owner or buyer of the device that permits a purpose at `now`, the latest
+    /// where there are several. A child's or viewer's word neither grants nor is asked.
+    pub fn consent_for(
+        &self,
+        rules: &RuleSet,
+        device: &DeviceKey,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Option<&ConsentRecord> {
+        let links = self.links.values().filter(|link| link.device == *device && link.role.may_order());
+        let members = links.filter_map(|link| self.members.get(&link.profile));
+        let records = members.filter_map(|member| member.consents.get(&purpose));
+        let live = records.filter(|record| rules.permits(self.retailer.as_ref(), purpose, record, now));
+        live.max_by_key(|record| record.at)
     }
 }

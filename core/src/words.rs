@@ -83,6 +83,11 @@ reasons! {
     ConsentGranted = "granted", "The customer consented.", "Le client a consenti.";
     Paused = "paused", "The customer asked for silence until {until}.", "Le client a demandé le silence jusqu'au {until}.";
     NoPause = "no_pause", "The customer did not ask for silence.", "Le client n'a pas demandé le silence.";
+    MarketingOff = "marketing_off", "Somebody who is linked to the device is not to be sold to: {flag}.", "Une personne liée à l'appareil ne doit pas être sollicitée : {flag}.";
+    Guests = "guests", "The device is with guests.", "L'appareil est entre les mains d'invités.";
+    DeviceNotChosen = "device_not_chosen", "The customer does not want offers on this device.", "Le client ne veut pas d'offres sur cet appareil.";
+    ChannelNotChosen = "channel_not_chosen", "The customer does not want offers on devices.", "Le client ne veut pas d'offres sur les appareils.";
+    OftenEnough = "often_enough", "The customer wants {max} offers {window} at most, and {made} were made[; room again on {frees}].", "Le client veut {max} offres au plus {window}, et {made} ont été faites[ ; de nouveau possible le {frees}].";
     NoSuchRole = "no_such_role", "Nobody linked to the device has a role that may see this.", "Personne, parmi ceux liés à l'appareil, n'a un rôle qui peut voir cette offre.";
     Excluded = "excluded", "The customer is in the excluded segment {segment}.", "Le client est dans le segment exclu {segment}.";
     Everybody = "everybody", "The trigger is for everybody.", "Le déclencheur s'adresse à tous.";
@@ -101,6 +106,7 @@ reasons! {
     OtherBrand = "other_brand", "The customer uses another brand[ since {at}]: silence until {until}.", "Le client utilise une autre marque[ depuis le {at}] : silence jusqu'au {until}.";
     MandateMissing = "mandate_missing", "No mandate covers it: the customer is asked.", "Aucun mandat ne le couvre : on demande au client.";
     MandateNoConsent = "mandate_no_consent", "Who gave the mandate does not consent to orders without asking: the customer is asked.", "Qui a donné le mandat ne consent pas aux commandes automatiques : on demande au client.";
+    MandateOff = "mandate_off", "Who gave the mandate {mandate} has turned orders without asking off: the customer is asked.", "Qui a donné le mandat {mandate} a désactivé les commandes automatiques : on demande au client.";
     MandateEnded = "mandate_ended", "The mandate {mandate} ended[ on {at}]: the customer is asked.", "Le mandat {mandate} a pris fin[ le {at}] : on demande au client.";
     MandateOtherProduct = "mandate_other_product", "The mandate {mandate} does not name {product}: the customer is asked.", "Le mandat {mandate} ne nomme pas {product} : on demande au client.";
     MandatePrice = "mandate_price", "It costs {price}, the mandate {mandate} permits {max}: the customer is asked.", "Cela coûte {price}, le mandat {mandate} autorise {max} : on demande au client.";
@@ -172,6 +178,8 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("preparing", "being prepared", "en préparation"),
     ("shipped", "shipped", "expédiée"),
     ("today", "today", "aujourd'hui"),
+    ("minor", "not of age", "mineure"),
+    ("vulnerable", "to be left alone", "à laisser tranquille"),
 ];
 
 impl StepTrace {

@@ -114,6 +114,7 @@ static STAGE: LazyLock<Stage> = LazyLock::new(|| {
         let engine = Engine::start(engine::Settings::default(), clock, store, rulebook.clone()).expect("an engine");
         let settings = Settings {
             operator_token: Some(OPERATOR.into()),
+            identity_key: [7; 32],
             secrets: Arc::new(|device: &DeviceKey, generation: u32| format!("secret of {device} {generation}")),
             broker: BrokerAddress { host: "127.0.0.1".into(), port: 1883, tls: false },
             telemetry_s: 60,

@@ -7,11 +7,11 @@ use hearthway_core::code::{Code, Refusal};
 use hearthway_core::decision::Reply;
 use hearthway_core::id::{DeviceKey, HouseholdId, LinkId, ProfileId, RetailerId};
 use hearthway_core::input::{Command, Join};
-use hearthway_core::model::{DeviceDescription, Household, Profile, Purpose, Role};
+use hearthway_core::model::{ConsentSource, DeviceDescription, Household, Profile, Purpose, Role};
 use hearthway_core::time::{Span, Timestamp};
 
-use super::consents::{ConsentGiven, records};
-use super::profiles::{HOUSEHOLDS_PER_PROFILE_MAX, ProfileChange, check, member_of, settled};
+use super::consents::ConsentGiven;
+use super::profiles::{Changed, HOUSEHOLDS_PER_PROFILE_MAX, ProfileChange, check, member_of, settled};
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, links};
 use crate::engine::{Route, Target};
@@ -30,7 +30,7 @@ pub(crate) struct WrongCodes(Mutex<BTreeMap<String, VecDeque<Timestamp>>>);
 
 impl WrongCodes {
     /// Refuses whoever has used up their tries.
-    fn check(&self, who: &[String], now: Timestamp) -> Result<(), Failure> {
+    pub(crate) fn check(&self, who: &[String], now: Timestamp) -> Result<(), Failure> {
         let tries = self.0.lock().expect("no holder of this lock panics");
         let free_at = who
             .iter()
@@ -50,7 +50,7 @@ impl WrongCodes {
         }
     }
 
-    fn count(&self, who: &[String], now: Timestamp) {
+    pub(crate) fn count(&self, who: &[String], now: Timestamp) {
         let mut tries = self.0.lock().expect("no holder of this lock panics");
         for who in who {
             let times = tries.entry(who.clone()).or_default();
@@ -182,7 +182,7 @@ impl App {
         claim: &ClaimConfirm,
     ) -> Result<Join, Failure> {
         let now = self.now();
-        let consents = records(&claim.consents, now)?;
+        let consents = self.records(retailer, &claim.consents, ConsentSource::Shop)?;
         let known = self.stored_profile(retailer, &claim.profile)?;
         let shop = self.engine.rules().retailers.get(retailer).cloned();
         let zone = claim.change.zone.clone().or_else(|| known.as_ref().and_then(|profile| profile.zone.clone()));
@@ -205,25 +205,21 @@ impl App {
         let joined = |before: Option<&Profile>| {
             let mut households = before.map(|before| before.households.clone()).unwrap_or_default();
             households.insert(household);
-            Profile {
-                id: claim.profile.clone(),
-                display_name: change
-                    .display_name
-                    .clone()
-                    .or_else(|| before.map(|before| before.display_name.clone()))
-                    .unwrap_or_else(|| claim.profile.to_string()),
-                locale: change.locale.clone().or_else(|| before.and_then(|before| before.locale.clone())),
+            let known = before.cloned().unwrap_or_else(|| Profile::named(claim.profile.clone()));
+            let profile = Profile {
+                display_name: change.display_name.clone().unwrap_or(known.display_name),
+                locale: change.locale.clone().or(known.locale),
                 zone: Some(zone.clone()),
-                segments: change
-                    .segments
-                    .clone()
-                    .or_else(|| before.map(|before| before.segments.clone()))
-                    .unwrap_or_default(),
+                segments: change.segments.clone().unwrap_or(known.segments),
                 households,
-            }
+                ..known
+            };
+            let hint = links::hint(retailer, link, household, device);
+            Ok(Changed { more: vec![hint], ..profile.into() })
         };
-        let hint = links::hint(retailer, link, household, device);
-        let profile = self.change_profile(retailer, &claim.profile, &Default::default(), vec![hint], joined).await?;
+        let profile = self.change_profile(retailer, &claim.profile, &Default::default(), joined).await?;
+        // Before the link is: the first offer already knows what the person wants.
+        self.tell_standing_first(&profile, household).await?;
         self.tell_homes(&profile, Some(household)).await?;
         let mut member = member_of(&profile, claim.role);
         member.consents = consents.into_iter().collect();

@@ -247,7 +247,12 @@ impl App {
         }
     }
 
-    async fn device_view(&self, who: &Caller, key: DeviceKey, route: &Route) -> Result<Option<DeviceView>, Failure> {
+    pub(crate) async fn device_view(
+        &self,
+        who: &Caller,
+        key: DeviceKey,
+        route: &Route,
+    ) -> Result<Option<DeviceView>, Failure> {
         let Some(home) = self.engine.facts(route.household).await? else { return Ok(None) };
         let Some(device) = home.devices.get(&key).cloned() else { return Ok(None) };
         let model = self.engine.rules().models.get(&device.model).cloned();

@@ -16,7 +16,7 @@ use hearthway_core::catalog::Products;
 use hearthway_core::chance::Chances;
 use hearthway_core::forecast::ProductPrior;
 use hearthway_core::id::{MakerId, ModelId, ProductId, RetailerId, StoreId, TriggerId, base32, derive_bytes};
-use hearthway_core::model::{DeviceModel, Maker, Product, Retailer};
+use hearthway_core::model::{ConsentText, DeviceModel, Maker, Product, Retailer};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Timestamp;
 use hearthway_core::trigger::TriggerSet;
@@ -57,11 +57,22 @@ pub enum Kind {
     Store,
     /// How likely a retailer's offers are accepted.
     Chances,
+    /// What a retailer's customers are shown when they are asked for consent.
+    ConsentText,
 }
 
 impl Kind {
-    const ALL: [Kind; 8] =
-        [Kind::Retailer, Kind::Maker, Kind::Model, Kind::Trigger, Kind::Draft, Kind::Prior, Kind::Store, Kind::Chances];
+    const ALL: [Kind; 9] = [
+        Kind::Retailer,
+        Kind::Maker,
+        Kind::Model,
+        Kind::Trigger,
+        Kind::Draft,
+        Kind::Prior,
+        Kind::Store,
+        Kind::Chances,
+        Kind::ConsentText,
+    ];
 
     /// The word in keys, and for people.
     pub fn as_str(self) -> &'static str {
@@ -74,6 +85,7 @@ impl Kind {
             Kind::Prior => "prior",
             Kind::Store => "store",
             Kind::Chances => "chances",
+            Kind::ConsentText => "consent_text",
         }
     }
     fn parse(text: &str) -> Option<Kind> {
@@ -367,9 +379,14 @@ fn build(documents: &BTreeMap<Name, Arc<Document>>, catalog: &Arc<Kept>, version
         let outcome = match name.kind {
             Kind::Trigger if document.paused => Ok(()),
             Kind::Trigger => compile(&rules, name, document).map(|trigger| live.push(trigger)),
-            Kind::Retailer | Kind::Maker | Kind::Model | Kind::Draft | Kind::Prior | Kind::Store | Kind::Chances => {
-                add(&mut rules, name, document)
-            }
+            Kind::Retailer
+            | Kind::Maker
+            | Kind::Model
+            | Kind::Draft
+            | Kind::Prior
+            | Kind::Store
+            | Kind::Chances
+            | Kind::ConsentText => add(&mut rules, name, document),
         };
         if let Err(problem) = outcome {
             let (kind, id) = (name.kind.as_str(), &name.id);
@@ -419,6 +436,11 @@ fn add(rules: &mut RuleSet, name: &Name, document: &Document) -> Result<(), Stri
         Kind::Chances => {
             let chances: Chances = serde_json::from_str(&document.body).map_err(text)?;
             rules.chances.insert(RetailerId::new(&name.tenant).map_err(bad)?, Arc::new(chances));
+        }
+        Kind::ConsentText => {
+            let asked: ConsentText = serde_json::from_str(&document.body).map_err(text)?;
+            let retailer = RetailerId::new(&name.tenant).map_err(bad)?;
+            rules.consent_texts.insert((retailer, name.id.clone()), Arc::new(asked));
         }
         Kind::Prior => {
             let prior: ProductPrior = serde_json::from_str(&document.body).map_err(text)?;

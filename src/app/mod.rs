@@ -14,19 +14,26 @@ pub mod catalog;
 mod chances;
 pub mod claims;
 pub mod codes;
+pub mod consent_texts;
 pub mod consents;
 pub mod context;
 pub mod decisions;
 pub mod devices;
 pub mod documents;
 pub mod events;
+pub mod export;
 /// Why something was not done.
 pub mod failure;
+pub mod flags;
 pub mod idempotency;
+pub mod identities;
 pub mod links;
 pub mod mandates;
+pub mod members;
+pub mod merges;
 pub mod offers;
 pub mod orders;
+pub mod preferences;
 pub mod profiles;
 pub mod provisioning;
 pub mod quarantine;
@@ -36,6 +43,7 @@ pub mod roles;
 pub mod rows;
 /// Retailers and makers.
 pub mod tenants;
+pub mod timeline;
 pub mod tokens;
 pub mod tries;
 pub mod triggers;
@@ -92,6 +100,8 @@ pub struct Settings {
     pub operator_token: Option<String>,
     /// Where the secrets of devices come from.
     pub secrets: Arc<dyn SecretSource>,
+    /// Under which identities of persons are hashed.
+    pub identity_key: [u8; 32],
     /// Where devices are told to connect.
     pub broker: BrokerAddress,
     /// How often a newly provisioned device should report, seconds.
@@ -111,6 +121,7 @@ pub struct App {
     pub(crate) wrong_codes: claims::WrongCodes,
     pub(crate) idempotency: idempotency::Idempotency,
     secrets: Arc<dyn SecretSource>,
+    identity_key: [u8; 32],
     broker: RwLock<BrokerAddresses>,
     watched: RwLock<Vec<Watched>>,
     brokers: broker::Brokers,
@@ -126,6 +137,8 @@ pub struct App {
     /// Held while a webhook changes.
     webhooks: tokio::sync::Mutex<()>,
     courier: std::sync::OnceLock<crate::webhook::Courier>,
+    /// Held over a merge and its undoing.
+    merging: tokio::sync::Mutex<()>,
 }
 
 /// A part of the gateway that can be in trouble without keeping it from its work.
@@ -158,6 +171,7 @@ impl App {
             wrong_codes: claims::WrongCodes::default(),
             idempotency,
             secrets: settings.secrets,
+            identity_key: settings.identity_key,
             broker: RwLock::new(BrokerAddresses { plain: settings.broker, secure: None }),
             watched: RwLock::default(),
             brokers: broker::Brokers::default(),
@@ -170,7 +184,9 @@ impl App {
             mandates: tokio::sync::Mutex::default(),
             webhooks: tokio::sync::Mutex::default(),
             courier: std::sync::OnceLock::new(),
+            merging: tokio::sync::Mutex::default(),
         });
+        merges::resume(&app)?;
         Ok(Started { app, fresh_operator_token })
     }
 

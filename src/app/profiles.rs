@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use hearthway_core::code::Code;
 use hearthway_core::id::{HouseholdId, ProfileId, RetailerId};
 use hearthway_core::input::Command;
-use hearthway_core::model::{Household, Member, Profile, Role};
+use hearthway_core::model::{Household, Link, Loyalty, Member, Profile, Role};
 use hearthway_core::time::Zone;
 
 use super::documents::{Condition, etag};
+use super::identities::IdentityGiven;
 use super::tenants::to_text;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, catalog, rows};
@@ -23,10 +25,16 @@ const SEGMENTS_MAX: usize = 64;
 const DISPLAY_NAME_CHARS_MAX: usize = 64;
 /// Homes of one person.
 pub(crate) const HOUSEHOLDS_PER_PROFILE_MAX: usize = 16;
+/// Characters of a loyalty tier.
+const TIER_CHARS_MAX: usize = 64;
+/// Points either way: whole numbers that a condition holds exactly.
+const POINTS_MAX: i64 = 1_000_000_000_000;
+/// Merges that follow each other from one name to who stands for it.
+const MERGES_IN_A_ROW_MAX: usize = 16;
 /// How often a change of a profile is tried again when another change came between.
 const TRIES_MAX: usize = 8;
 
-/// What a retailer says about a person. What is none stays as it is.
+/// What a retailer says about a person with a claim. What is none stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProfileChange {
     /// What a device may show as the home's name.
@@ -37,6 +45,60 @@ pub struct ProfileChange {
     pub zone: Option<Zone>,
     /// Segments.
     pub segments: Option<BTreeSet<String>>,
+}
+
+/// What a retailer says about a person by itself. What is none stays as it is; what is none inside is taken away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProfilePatch {
+    /// What a device may show as the home's name.
+    pub display_name: Option<String>,
+    /// Preferred language.
+    pub locale: Option<Option<String>>,
+    /// Time zone.
+    pub zone: Option<Option<Zone>>,
+    /// Segments.
+    pub segments: Option<BTreeSet<String>>,
+    /// The loyalty programme.
+    pub loyalty: Option<Option<Loyalty>>,
+    /// All identities. They cannot be read back, so that whoever leaves them out keeps them.
+    pub identities: Option<Vec<IdentityGiven>>,
+}
+
+impl ProfilePatch {
+    /// The same as the whole truth: what is not said is taken away, but for identities.
+    fn into_whole(self, id: &ProfileId) -> ProfilePatch {
+        ProfilePatch {
+            display_name: Some(self.display_name.unwrap_or_else(|| id.to_string())),
+            locale: Some(self.locale.flatten()),
+            zone: Some(self.zone.flatten()),
+            segments: Some(self.segments.unwrap_or_default()),
+            loyalty: Some(self.loyalty.flatten()),
+            identities: self.identities,
+        }
+    }
+
+    fn on(&self, mut profile: Profile) -> Profile {
+        let ProfilePatch { display_name, locale, zone, segments, loyalty, identities: _ } = self.clone();
+        profile.display_name = display_name.unwrap_or(profile.display_name);
+        profile.locale = locale.unwrap_or(profile.locale);
+        profile.zone = zone.unwrap_or(profile.zone);
+        profile.segments = segments.unwrap_or(profile.segments);
+        profile.loyalty = loyalty.unwrap_or(profile.loyalty);
+        profile
+    }
+}
+
+/// A profile as it is to be written, with what is written beside it and must hold.
+pub(crate) struct Changed {
+    pub(crate) profile: Profile,
+    pub(crate) more: Vec<Write>,
+    pub(crate) only_if: Vec<Precondition>,
+}
+
+impl From<Profile> for Changed {
+    fn from(profile: Profile) -> Changed {
+        Changed { profile, more: Vec::new(), only_if: Vec::new() }
+    }
 }
 
 /// A person with the homes they really are a member of.
@@ -56,8 +118,10 @@ impl Person {
 }
 
 /// The tag of what can be edited of a profile; homes come and go by themselves.
-fn profile_etag(profile: &Profile) -> String {
-    etag(&to_text(&(&profile.display_name, &profile.locale, &profile.zone, &profile.segments)))
+pub(crate) fn profile_etag(profile: &Profile) -> String {
+    let Profile { display_name, locale, zone, segments, loyalty, identities, .. } = profile;
+    let identities: Vec<_> = identities.keys().collect();
+    etag(&to_text(&(display_name, locale, zone, segments, loyalty, identities)))
 }
 
 impl App {
@@ -66,20 +130,44 @@ impl App {
         &self,
         who: &Caller,
         id: &ProfileId,
-        new: ProfileChange,
+        new: ProfilePatch,
         condition: &Condition,
     ) -> Result<Person, Failure> {
         let retailer = who.retailer(Scope::ProfilesWrite)?;
-        check(&new)?;
-        let replaced = |before: Option<&Profile>| Profile {
-            id: id.clone(),
-            display_name: new.display_name.clone().unwrap_or_else(|| id.to_string()),
-            locale: new.locale.clone(),
-            zone: new.zone.clone(),
-            segments: new.segments.clone().unwrap_or_default(),
-            households: before.map(|before| before.households.clone()).unwrap_or_default(),
+        self.set_profile(retailer, id, new.into_whole(id), condition).await
+    }
+
+    /// Changes what is said of a person, and nothing else.
+    pub async fn patch_profile(
+        &self,
+        who: &Caller,
+        id: &str,
+        change: ProfilePatch,
+        condition: &Condition,
+    ) -> Result<Person, Failure> {
+        let retailer = who.retailer(Scope::ProfilesWrite)?;
+        let id = self.known_profile(retailer, id)?.id;
+        self.set_profile(retailer, &id, change, condition).await
+    }
+
+    async fn set_profile(
+        &self,
+        retailer: &RetailerId,
+        id: &ProfileId,
+        new: ProfilePatch,
+        condition: &Condition,
+    ) -> Result<Person, Failure> {
+        check_patch(&new)?;
+        let marks = new.identities.as_deref().map(|given| self.marks(retailer, given)).transpose()?;
+        let change = |before: Option<&Profile>| {
+            let known = before.cloned().unwrap_or_else(|| Profile::named(id.clone()));
+            let profile = new.on(known);
+            match &marks {
+                Some(marks) => self.with_identities(retailer, profile, marks),
+                None => Ok(profile.into()),
+            }
         };
-        let profile = self.change_profile(retailer, id, condition, Vec::new(), replaced).await?;
+        let profile = self.change_profile(retailer, id, condition, change).await?;
         self.tell_homes(&profile, None).await?;
         let homes = self.homes_of(retailer, &profile).await?;
         Ok(Person { profile, homes })
@@ -91,12 +179,23 @@ impl App {
         self.person(retailer, id).await
     }
 
+    /// A person, also by the name of one whose profile was merged into theirs.
     pub(crate) async fn person(&self, retailer: &RetailerId, id: &str) -> Result<Person, Failure> {
-        let missing = || Failure::not_found("profile", id.chars().take(80).collect::<String>());
-        let id = ProfileId::new(id).map_err(|_| missing())?;
-        let profile = self.stored_profile(retailer, &id)?.ok_or_else(missing)?;
+        let mut profile = self.known_profile(retailer, id)?;
+        for _ in 0..MERGES_IN_A_ROW_MAX {
+            let Some(into) = profile.merged_into.take() else { break };
+            profile = self.known_profile(retailer, into.as_str())?;
+        }
         let homes = self.homes_of(retailer, &profile).await?;
         Ok(Person { profile, homes })
+    }
+
+    /// A profile by its own name; none that is to be forgotten.
+    pub(crate) fn known_profile(&self, retailer: &RetailerId, id: &str) -> Result<Profile, Failure> {
+        let missing = || Failure::not_found("profile", id.chars().take(80).collect::<String>());
+        let id = ProfileId::new(id).map_err(|_| missing())?;
+        let known = self.stored_profile(retailer, &id)?;
+        known.filter(|profile| profile.forget_since.is_none()).ok_or_else(missing)
     }
 
     pub(crate) fn stored_profile(&self, retailer: &RetailerId, id: &ProfileId) -> Result<Option<Profile>, Failure> {
@@ -121,15 +220,13 @@ impl App {
         Ok(homes)
     }
 
-    /// Reads, changes and writes a profile together with `more`; again where somebody else wrote
-    /// in between.
+    /// Reads, changes and writes a profile; again where somebody else wrote in between.
     pub(crate) async fn change_profile(
         &self,
         retailer: &RetailerId,
         id: &ProfileId,
         condition: &Condition,
-        more: Vec<Write>,
-        change: impl Fn(Option<&Profile>) -> Profile,
+        change: impl Fn(Option<&Profile>) -> Result<Changed, Failure>,
     ) -> Result<Profile, Failure> {
         let key = keys::profile(retailer, id.as_str());
         for _ in 0..TRIES_MAX {
@@ -138,23 +235,63 @@ impl App {
                 Some(bytes) => Some(crate::store::codec::decode(Schema::Profile, &key, bytes)?),
                 None => None,
             };
-            condition.check("profile", known.as_ref().map(profile_etag).as_deref())?;
-            let after = change(known.as_ref());
-            if known.as_ref() == Some(&after) && more.is_empty() {
-                return Ok(after);
+            if let Some(profile) = &known {
+                writable(profile)?;
             }
-            let unchanged = match before {
+            condition.check("profile", known.as_ref().map(profile_etag).as_deref())?;
+            let Changed { profile, more, mut only_if } = change(known.as_ref())?;
+            if known.as_ref() == Some(&profile) && more.is_empty() {
+                return Ok(profile);
+            }
+            only_if.push(match before {
                 Some(bytes) => Precondition::Equals(key.clone(), bytes),
                 None => Precondition::Absent(key.clone()),
-            };
-            let mut writes = more.clone();
-            writes.push(rows::put(Schema::Profile, key.clone(), &after));
-            match rows::commit(&self.engine, vec![unchanged], writes).await {
+            });
+            let mut writes = more;
+            writes.push(rows::put(Schema::Profile, key.clone(), &profile));
+            match rows::commit(&self.engine, only_if, writes).await {
                 Err(Failure::Conflict(_)) => continue,
-                done => return done.map(|()| after),
+                done => return done.map(|()| profile),
             }
         }
         Err(Failure::Conflict(format!("the profile `{id}` is being changed by many at once; try again")))
+    }
+
+    /// Ends everything between a person and their devices, and marks the profile to be forgotten: a device of which
+    /// they are the last owner is released, all others they leave. Open orders go on, with the shop.
+    pub async fn forget_profile(&self, who: &Caller, id: &str) -> Result<(), Failure> {
+        let retailer = who.retailer(Scope::ProfilesWrite)?;
+        let profile = self.known_profile(retailer, id)?;
+        writable(&profile)?;
+        for home in self.homes_of(retailer, &profile).await? {
+            for link in home.links.values().filter(|link| link.profile == profile.id) {
+                self.leave(link).await?;
+            }
+        }
+        let now = self.now();
+        let forgotten = |before: Option<&Profile>| {
+            let known = before.cloned().unwrap_or_else(|| Profile::named(profile.id.clone()));
+            let mut changed = self.with_identities(retailer, known, &[])?;
+            changed.profile.forget_since = Some(now);
+            Ok(changed)
+        };
+        self.change_profile(retailer, &profile.id, &Condition::Any, forgotten).await?;
+        Ok(())
+    }
+
+    /// Ends one person's link: the device stays with the others, or goes where nobody owns it any more.
+    async fn leave(&self, link: &Link) -> Result<(), Failure> {
+        let about = link.id.bytes();
+        let what = Command::RemoveMember { profile: link.profile.clone() };
+        let input = self.command(Some(&link.device), "forget", about, what);
+        let left = settled(self.engine.call(Target::Device(link.device.clone()), input).await);
+        match left {
+            Err(Failure::Refused(refusal)) if refusal.code == Code::OfferNotAllowed => {
+                let input = self.command(Some(&link.device), "forget", about, Command::Release);
+                settled(self.engine.call(Target::Device(link.device.clone()), input).await).map(|_| ())
+            }
+            left => left.map(|_| ()),
+        }
     }
 
     /// Tells the person's homes how they are called and spoken to.
@@ -164,12 +301,27 @@ impl App {
             if !home.members.contains_key(&profile.id) {
                 continue;
             }
+            self.tell_standing(profile, &home).await?;
             let member = Arc::new(member_of(profile, Role::Viewer));
             let what = Command::ProfileChanged { member, zone: profile.zone.clone() };
             let input = self.command(None, "profile", id.bytes(), what);
             settled(self.engine.call(Target::Household(*id), input).await)?;
         }
         Ok(())
+    }
+}
+
+/// Refuses a profile that another one stands for, or that is to be forgotten.
+pub(crate) fn writable(profile: &Profile) -> Result<(), Failure> {
+    let id = &profile.id;
+    match (&profile.merged_into, profile.forget_since) {
+        (Some(into), _) => Err(Failure::Conflict(format!(
+            "the profile `{id}` was merged into `{into}`; change that one, or undo the merge"
+        ))),
+        (None, Some(since)) => {
+            Err(Failure::Conflict(format!("the profile `{id}` is to be forgotten since {since}; use another id")))
+        }
+        (None, None) => Ok(()),
     }
 }
 
@@ -194,17 +346,36 @@ pub(crate) fn settled(outcome: Outcome) -> Result<hearthway_core::decision::Repl
 }
 
 pub(crate) fn check(change: &ProfileChange) -> Result<(), Failure> {
-    if let Some(name) = &change.display_name {
+    let ProfileChange { display_name, locale, zone: _, segments } = change;
+    check_said(display_name.as_deref(), locale.as_deref(), segments.as_ref())
+}
+
+fn check_patch(patch: &ProfilePatch) -> Result<(), Failure> {
+    let locale = patch.locale.as_ref().and_then(|locale| locale.as_deref());
+    check_said(patch.display_name.as_deref(), locale, patch.segments.as_ref())?;
+    let tier = patch.loyalty.iter().flatten().find_map(|loyalty| loyalty.tier.as_deref());
+    if tier.is_some_and(|tier| tier.trim().is_empty() || tier.chars().count() > TIER_CHARS_MAX) {
+        return Err(Failure::invalid("/loyalty/tier", format!("a tier takes 1 to {TIER_CHARS_MAX} characters")));
+    }
+    let points = patch.loyalty.iter().flatten().map(|loyalty| loyalty.points).next();
+    if points.is_some_and(|points| points.abs() > POINTS_MAX) {
+        return Err(Failure::invalid("/loyalty/points", format!("at most {POINTS_MAX} either way")));
+    }
+    Ok(())
+}
+
+fn check_said(name: Option<&str>, locale: Option<&str>, segments: Option<&BTreeSet<String>>) -> Result<(), Failure> {
+    if let Some(name) = name {
         let chars = name.chars().count();
         if name.trim().is_empty() || chars > DISPLAY_NAME_CHARS_MAX {
             let message = format!("the name takes 1 to {DISPLAY_NAME_CHARS_MAX} characters, this one has {chars}");
             return Err(Failure::invalid("/display_name", message));
         }
     }
-    if let Some(locale) = &change.locale {
+    if let Some(locale) = locale {
         catalog::check_locale("/locale", locale)?;
     }
-    let segments = change.segments.iter().flatten();
+    let segments = segments.into_iter().flatten();
     if segments.clone().count() > SEGMENTS_MAX {
         return Err(Failure::invalid("/segments", format!("a person is in at most {SEGMENTS_MAX} segments")));
     }

@@ -118,6 +118,11 @@ impl Engine {
         Ok(messages)
     }
 
+    /// The inputs of a home, newest first, as far back as one question may look, until `each` says no.
+    pub fn inputs_back(&self, household: HouseholdId, each: impl FnMut(LogRow) -> bool) -> Result<(), StoreError> {
+        inputs_within_reach(&**self.store(), household, each)
+    }
+
     /// Decides the last device message at or before `at` again, to see why a trigger kept silent.
     fn explain_silence(
         &self,

@@ -146,8 +146,11 @@ impl House {
     /// The input that brings a device to its new household.
     pub(super) fn arrival(&self, row: &MoveRow, waiter: Waiter) -> Job {
         let id = InputId::derived(&[b"arrive", row.id.bytes()]);
-        let command =
-            Command::Arrive { id: row.id, from: row.from, device: row.device.clone(), join: row.join.clone() };
+        let (id_of_move, from, device, join) = (row.id, row.from, row.device.clone(), row.join.clone());
+        let command = match row.contacts.clone() {
+            none if none.is_empty() => Command::Arrive { id: id_of_move, from, device, join },
+            contacts => Command::ArriveKnown { id: id_of_move, from, device, join, contacts },
+        };
         let what = What::Command(command);
         let input = self.own_input(id, Some(row.device.key.clone()), self.clock.now(), what);
         let to = Target::Household(row.to);

@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering;
 use hearthway_core::budget::Answer;
 use hearthway_core::code::Refusal;
 use hearthway_core::decision::{Change, Decision, Effect, Reply};
-use hearthway_core::id::{DeviceKey, HouseholdId, OfferId, OrderId};
-use hearthway_core::input::{Command, Input, What};
-use hearthway_core::model::{Household, Offer, Order};
+use hearthway_core::id::{DeviceKey, HouseholdId, MoveId, OfferId, OrderId};
+use hearthway_core::input::{Command, Input, Join, What};
+use hearthway_core::model::{Contact, Device, Household, Offer, Order};
 
 use super::budget::Draws;
 use super::codes::HandedOut;
@@ -18,7 +18,7 @@ use super::events::Letter;
 use super::house::House;
 use super::outbox::{Outgoing, delivery};
 use super::routes::Route;
-use super::rows::{self, LogItem, LogRow, MoveRow, OfferRow, OrderRow};
+use super::rows::{self, ConsentSaid, LogItem, LogRow, MoveRow, OfferRow, OrderRow};
 use super::seen::Mark;
 use super::sends::Sendings;
 use super::speak::{self, Cause};
@@ -95,15 +95,16 @@ impl Prepared {
             house.meters.moves_in_flight.set(moving as f64);
             self.leaving.push((row, route));
         }
-        let What::Command(Command::Arrive { id, from, device, join }) = &input.what else { return };
+        let What::Command(command) = &input.what else { return };
+        let Some((id, from, device, join, contacts)) = arrival(command) else { return };
         if let Err(refusal) = &decision.reply {
             // Its row stays, so that nothing is lost, and the next start tries again.
             tracing::error!(device.id = %device.key, reason = %refusal, "A device was refused by the household it moved to");
         } else {
             self.writes.push(Write::Delete(keys::move_between(*id)));
         }
-        let (device, join) = (device.clone(), join.clone());
-        self.arriving = Some(MoveRow { id: *id, from: *from, to: self.household, device, join });
+        let (device, join, contacts) = (device.clone(), join.clone(), contacts.to_vec());
+        self.arriving = Some(MoveRow { id: *id, from: *from, to: self.household, device, join, contacts });
     }
 
     /// Routes and shown codes of the devices that changed.
@@ -153,7 +154,10 @@ impl Prepared {
                 | Change::TrackSet { .. }
                 | Change::AbsenceSet(_)
                 | Change::PurchaseHeard(_)
-                | Change::SeqSet { .. } => {}
+                | Change::SeqSet { .. }
+                | Change::StandingSet { .. }
+                | Change::MergeSet(_)
+                | Change::MergeEnded(_) => {}
             }
         }
         for device in touched {
@@ -195,6 +199,17 @@ impl Prepared {
                 // Taken up by `move_on` and `follow_budgets`.
                 Effect::Move { .. } | Effect::GiveBack { .. } | Effect::Unsent { .. } => {}
             }
+        }
+    }
+
+    /// Every new word on a consent, with its proof. The same word in several homes of a person is one row.
+    pub(super) fn follow_consents(&mut self, facts: &Household, decision: &Decision) {
+        let Some(retailer) = &facts.retailer else { return };
+        for change in &decision.changes {
+            let Change::ConsentSet { profile, purpose, record } = change else { continue };
+            let key = keys::consent_said(retailer, profile, record.at, record.receipt(profile, *purpose));
+            let said = ConsentSaid { purpose: *purpose, record: record.clone(), heard_at: decision.trace.at };
+            self.writes.push(rows::put(Schema::ConsentSaid, key, &said));
         }
     }
 
@@ -241,5 +256,17 @@ impl Prepared {
         for item in std::iter::once(LogItem::Input(Box::new(row))).chain(snapshot) {
             self.writes.push(Write::Append(keys::log(self.household), codec::encode(Schema::Log, &item)));
         }
+    }
+}
+
+/// What arrives with a command, where it is an arrival.
+pub(super) type Arrival<'a> = (&'a MoveId, &'a HouseholdId, &'a Box<Device>, &'a Option<Box<Join>>, &'a [Contact]);
+
+/// The device that a command brings from another household.
+pub(super) fn arrival(command: &Command) -> Option<Arrival<'_>> {
+    match command {
+        Command::Arrive { id, from, device, join } => Some((id, from, device, join, &[])),
+        Command::ArriveKnown { id, from, device, join, contacts } => Some((id, from, device, join, contacts)),
+        _ => None,
     }
 }

@@ -6,7 +6,7 @@ use hearthway_core::budget::Answer;
 use hearthway_core::code::{Code, Refusal};
 use hearthway_core::id::{DeviceKey, HouseholdId, MoveId, OfferId, OrderId};
 use hearthway_core::input::{Input, Join};
-use hearthway_core::model::{CodeState, Device, Few, Household, Offer, Order};
+use hearthway_core::model::{CodeState, ConsentRecord, Contact, Device, Few, Household, Offer, Order, Purpose};
 use hearthway_core::time::Timestamp;
 use hearthway_core::trace::CandidateTrace;
 use hearthway_core::wire::DownMessage;
@@ -160,6 +160,19 @@ pub struct MoveRow {
     pub device: Box<Device>,
     /// For whom, when it goes to a customer.
     pub join: Option<Box<Join>>,
+    /// The times that it was spoken to as a prospect.
+    pub contacts: Vec<Contact>,
+}
+
+/// One word of a person on a consent, as it was told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConsentSaid {
+    /// What for.
+    pub purpose: Purpose,
+    /// The word.
+    pub record: ConsentRecord,
+    /// When the gateway heard it.
+    pub heard_at: Timestamp,
 }
 
 /// An offer as other channels see it.

@@ -28,7 +28,7 @@ use super::house::{House, MOVES_IN_FLIGHT_MAX};
 use super::job::{InputJob, Job, Queued, retry};
 use super::outbox::{Outgoing, delivery};
 use super::poison::{self, POISON_RETRY, Poisoned, guarded};
-use super::prepared::{Kept, Prepared, Read};
+use super::prepared::{Kept, Prepared, Read, arrival};
 use super::routes::{Admitted, Route};
 use super::rows::{self, MoveRow, Told, ToldRow};
 use super::seen::{self, Mark, Remembered};
@@ -184,7 +184,9 @@ impl Shard {
                 Err(error) => return self.unreadable(waiter, &error),
             }
         }
-        if let What::Command(Command::Arrive { id, .. }) = &input.what {
+        if let What::Command(command) = &input.what
+            && let Some((id, ..)) = arrival(command)
+        {
             match self.house.store.get(&keys::move_between(*id)) {
                 // Its row goes with the commit of its arrival: it has arrived, and the store had
                 // kept what it said it had not.
@@ -368,6 +370,7 @@ impl Shard {
         prepared.follow_budgets(taken, &decision);
         prepared.follow_codes(taken_codes, &decision);
         prepared.follow_sends(taken_sends, &decision);
+        prepared.follow_consents(&facts, &decision);
         prepared.tell(&self.house, events, input.received_at);
         prepared.write_log(&facts, input, Read { rules: rules.version, answers }, decision, snapshot);
         self.house.timers.set(household, facts.next_deadline());
@@ -379,7 +382,7 @@ impl Shard {
         self.house.meters.poison.increment(1);
         let device = input.device.as_ref().map(ToString::to_string).unwrap_or_default();
         tracing::error!(device.id = device, household = %facts.id, "The rules failed on an input; it is in its maker's quarantine");
-        if let What::Command(Command::Arrive { .. }) = &input.what {
+        if matches!(&input.what, What::Command(command) if arrival(command).is_some()) {
             self.house.move_ended(); // its row stays, and the next start tries again
         }
         let refusal = poison::refusal();
@@ -447,7 +450,7 @@ impl Shard {
         let now = input.received_at;
         let known = self.facts.get_mut(household).expect("its facts were just read");
         let mut writes = Vec::with_capacity(4);
-        let brings_much = matches!(input.what, What::Command(Command::Arrive { .. }));
+        let brings_much = matches!(&input.what, What::Command(command) if arrival(command).is_some());
         let keep = (brings_much || known.record_bytes > ROOMY_RECORD_BYTES_MAX).then(|| known.row.clone());
         let mut follows = leaving.is_empty() && keep.is_none() && known.tail.takes(&decision.changes);
         if let Some((mark, told)) = remembered {
@@ -529,9 +532,10 @@ fn unknown(device: &DeviceKey) -> Refusal {
 /// The moves that a decision begins: their rows, and the routes that follow.
 fn moves(decision: &Decision, from: HouseholdId) -> Vec<(MoveRow, Route)> {
     let moves = decision.effects.iter().filter_map(|effect| match effect {
-        Effect::Move { id, to, device, join } => {
-            let row = MoveRow { id: *id, from, to: *to, device: device.clone(), join: join.clone() };
-            let route = Route::of(device, *to, join.as_ref().map(|join| &join.retailer));
+        Effect::Move { id, to, device, join, contacts } => {
+            let (device, join, contacts) = (device.clone(), join.clone(), contacts.clone());
+            let row = MoveRow { id: *id, from, to: *to, device, join, contacts };
+            let route = Route::of(&row.device, *to, row.join.as_ref().map(|join| &join.retailer));
             Some((row, route))
         }
         Effect::Down { .. }

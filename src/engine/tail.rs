@@ -137,6 +137,9 @@ fn is_small(change: &Change) -> bool {
         | Change::OrderSet(_)
         | Change::WipePending { .. }
         | Change::SuspendedSet { .. }
-        | Change::CredentialSet { .. } => false,
+        | Change::CredentialSet { .. }
+        | Change::StandingSet { .. }
+        | Change::MergeSet(_)
+        | Change::MergeEnded(_) => false,
     }
 }

@@ -102,7 +102,7 @@ pub(super) async fn confirm(
     Ok((StatusCode::CREATED, Json(link_json(&linked))).into_response())
 }
 
-fn link_json(linked: &Linked) -> Value {
+pub(super) fn link_json(linked: &Linked) -> Value {
     json!({
         "link": linked.link,
         "device": linked.device.device.as_str(),

@@ -107,7 +107,8 @@ fn parameters(entry: &Entry) -> Vec<Value> {
     if entry.method == "post" && !entry.bulk && !entry.lines {
         parameters.push(named("Idempotency-Key", "header", false));
     }
-    if entry.method == "put" && !entry.path.ends_with("/consents") {
+    let has_no_tag = ["/consents", "/flags/{flag}", "/members/{profile}"];
+    if entry.method == "put" && !has_no_tag.iter().any(|end| entry.path.ends_with(end)) {
         parameters.push(named("If-Match", "header", false));
     }
     parameters

@@ -7,8 +7,8 @@ use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
 use super::{
-    Shared, backup, broker, catalog, claims, codes, context, decisions, devices, events, import, mandates, offers,
-    orders, profiles, quarantine, reports, system, tenants, triggers, webhooks,
+    Shared, backup, broker, catalog, claims, codes, consents, context, decisions, devices, events, import, mandates,
+    members, merges, offers, orders, profiles, quarantine, reports, system, tenants, triggers, webhooks,
 };
 
 /// One route with what the document says of it.
@@ -91,6 +91,9 @@ fn get<H: Handler<T, Arc<Shared>>, T: 'static>(path: &'static str, handler: H, s
 }
 fn put<H: Handler<T, Arc<Shared>>, T: 'static>(path: &'static str, handler: H, summary: &'static str) -> Entry {
     Entry::new("put", path, summary, routing::put(handler))
+}
+fn patch<H: Handler<T, Arc<Shared>>, T: 'static>(path: &'static str, handler: H, summary: &'static str) -> Entry {
+    Entry::new("patch", path, summary, routing::patch(handler))
 }
 fn post<H: Handler<T, Arc<Shared>>, T: 'static>(path: &'static str, handler: H, summary: &'static str) -> Entry {
     Entry::new("post", path, summary, routing::post(handler))
@@ -215,18 +218,67 @@ pub(super) fn all() -> Vec<Entry> {
             .answer(200, r#"{"link":"ln_…","device":"d-7","household":"hh_…","role":"owner"}"#)
             .bulk(),
         delete("/v1/links/{link}", claims::delete_link, "End a link; the device is given back").empty_answer(),
-        put("/v1/profiles/{profile}", profiles::put_profile, "Make or replace a person")
-            .body(r#"{"display_name":"Maison","locale":"fr-FR","tz":"Europe/Paris"}"#),
-        get("/v1/profiles/{profile}", profiles::get_profile, "A person: links, homes, consents, offers and orders in one read"),
-        get("/v1/profiles/{profile}/consents", profiles::get_consents, "The latest word per purpose"),
-        put("/v1/profiles/{profile}/consents", profiles::put_consents, "Set consents; purposes not named stay as they are")
-            .body(r#"{"consents":[{"purpose":"offers.device","granted":true,"text_id":"t1"}]}"#),
         post("/v1/context/{kind}", context::post_context, "What surrounds homes, such as `weather`, `tariff`, `season`: of one household, or of a region by its time zone")
             .body(r#"{"value":"rain","ttl_s":10800,"region":"Europe/Paris"}"#)
             .answer(200, r#"{"kind":"weather","homes":412,"until":"2026-11-10T20:00:00Z"}"#),
         post("/v1/events", events::post_events, "What happened elsewhere, as CloudEvents 1.0, one or a batch: a `purchase`, or anything else that triggers on `channel` wait for; each is taken once by its `source` and `id`")
             .body(r#"[{"specversion":"1.0","id":"till-7-0042","source":"/stores/st-12","type":"purchase","time":"2026-11-10T17:04:00Z","data":{"profile":"p1","product":"flt-20x25","qty":2}}]"#)
             .answer(200, r#"{"items":[{"id":"till-7-0042","result":"taken","household":"hh_…"}]}"#),
+    ];
+    let persons = [
+        put("/v1/profiles/{profile}", profiles::put_profile, "Make or replace a person; identities that are not named stay")
+            .body(r#"{"display_name":"Maison","locale":"fr-FR","tz":"Europe/Paris","segments":["eco"],"loyalty":{"tier":"gold","points":1200},"identities":[{"type":"email","value":"anna@example.org"},{"type":"loyalty","value":"4711"}]}"#),
+        patch("/v1/profiles/{profile}", profiles::patch_profile, "Change what is named of a person, and nothing else")
+            .body(r#"{"loyalty":{"tier":"gold","points":1250}}"#),
+        get("/v1/profiles/{profile}", profiles::get_profile, "A person: links, homes, consents, preferences, offers and orders in one read; also by a name that was merged into theirs"),
+        delete("/v1/profiles/{profile}", profiles::delete_profile, "End a person's links and consents and mark the profile to be forgotten; open orders go on").empty_answer(),
+        post("/v1/profiles/lookup", profiles::look_up, "The person behind an identity: `app`, `loyalty`, `email`, `phone`, or a `device` by its name")
+            .body(r#"{"type":"email","value":"anna@example.org"}"#),
+        post("/v1/profiles:bulk", profiles::bulk_profiles, "Make or replace persons, one per line")
+            .body(r#"{"profile":"p7","display_name":"Maison","tz":"Europe/Paris","identities":[{"type":"loyalty","value":"4712"}]}"#)
+            .answer(200, r#"{"profile":"p7","households":0}"#)
+            .bulk(),
+        get("/v1/profiles/{profile}/timeline", profiles::get_timeline, "What happened with a person on all channels, newest first")
+            .query(page)
+            .answer(200, r#"{"items":[{"at":"2026-11-10T18:02:11Z","what":"offer.answered","channel":"app","detail":"accept","household":"hh_…","device":null,"offer":"of_…","order":null,"profile":"p1"}],"next":null}"#),
+        get("/v1/profiles/{profile}/export", profiles::export_profile, "Everything that is known of a person, as JSON Lines; each line says its `kind`, and the last counts them")
+            .answer(200, r#"{"kind":"profile","profile":"p1"}"#),
+        get("/v1/profiles/{profile}/preferences", profiles::get_preferences, "What a person decides about being spoken to"),
+        put("/v1/profiles/{profile}/preferences", profiles::put_preferences, "Replace a person's preferences: they are stronger than any trigger; what is not said is not limited")
+            .body(r#"{"quiet":[{"from":"21:00","to":"08:00"}],"frequency":{"per_day":1,"per_week":3},"channels":["device","app"],"devices":["d-42"],"pause_until":null,"auto_order":true,"unattended_max":{"minor":2500,"currency":"EUR"}}"#),
+        put("/v1/profiles/{profile}/flags/{flag}", profiles::put_flag, "Flag a person as `minor` or `vulnerable`: marketing is off wherever they are linked")
+            .body(r#"{"reason":"asked by the family, ticket 812"}"#),
+        delete("/v1/profiles/{profile}/flags/{flag}", profiles::delete_flag, "End a flag").empty_answer(),
+        post("/v1/profiles/merge", merges::merge, "Make two profiles one")
+            .body(r#"{"from":"p2","into":"p1"}"#)
+            .answer(200, r#"{"merge":"mg_…","from":"p2","into":"p1","at":"2026-11-10T18:00:00Z","by":"tk_…","state":"merged","households":["hh_…"],"undone_at":null}"#),
+        get("/v1/profiles/merges/{merge}", merges::get_merge, "A merge, and how far it came"),
+        post("/v1/profiles/merges/{merge}/undo", merges::undo_merge, "Take a merge back: links, orders, consents and identities are whose they were")
+            .body("{}"),
+        get("/v1/profiles/{profile}/consents", consents::get_consents, "The latest word per purpose"),
+        put("/v1/profiles/{profile}/consents", consents::put_consents, "Set consents; purposes not named stay as they are")
+            .body(r#"{"consents":[{"purpose":"offers.device","granted":true,"text_id":"t1","expires_at":"2027-11-10T00:00:00Z"}],"source":"app"}"#),
+        get("/v1/profiles/{profile}/consents/history", consents::get_history, "Every word on every purpose with its receipt, oldest first").query(page),
+        post("/v1/consent-texts", consents::post_text, "Write the next version of a text; one that asks for something else makes earlier grants count no more")
+            .body(r#"{"id":"t1","purposes":["offers.device"],"text":{"fr":"Des offres sur cet appareil ?","en":"Offers on this device?"},"ask_again":false}"#)
+            .answer(201, r#"{"id":"t1","version":1,"at":"2026-11-10T18:00:00Z","purposes":["offers.device"],"text":{"en":"Offers on this device?"},"asks_since":null}"#),
+        get("/v1/consent-texts", consents::list_texts, "The texts in their latest version").query(page),
+        get("/v1/consent-texts/{text}/versions", consents::list_text_versions, "The versions of a text, newest first"),
+    ];
+    let homes = [
+        get("/v1/devices/{device}/household", members::get_household, "The home of a device: its people with their roles, its devices"),
+        get("/v1/devices/{device}/members", members::list_members, "Who is linked to a device"),
+        post("/v1/devices/{device}/members", members::add_member, "Link one more person, or `invite` one by a code in the name of an owner")
+            .body(r#"{"profile":"p2","role":"buyer","display_name":"Maison","consents":[]}"#)
+            .answer(201, r#"{"link":"ln_…","device":"d-42","household":"hh_…","role":"buyer"}"#),
+        post("/v1/invitations/accept", members::accept_invitation, "Take an invitation up")
+            .body(r#"{"code":"7K4Q-9XMP","profile":"p2","consents":[{"purpose":"offers.device","granted":true,"text_id":"t1"}]}"#)
+            .answer(201, r#"{"link":"ln_…","device":"d-42","household":"hh_…","role":"buyer"}"#),
+        put("/v1/devices/{device}/members/{profile}", members::put_member, "Give a person another role in the home of a device")
+            .body(r#"{"role":"viewer"}"#),
+        delete("/v1/devices/{device}/members/{profile}", members::delete_member, "A person leaves a device; the last owner releases it instead").empty_answer(),
+        post("/v1/devices/{device}/replace", members::replace, "This unit takes the place of `old`: links, mandates and preferences move over, counters begin anew, the old unit is blocked")
+            .body(r#"{"old":"d-41"}"#),
     ];
     let fleet = [
         get("/v1/devices", devices::list_devices, "Devices, by maker and name")
@@ -349,6 +401,8 @@ pub(super) fn all() -> Vec<Entry> {
         .chain(group("Catalogue and triggers", shop))
         .chain(group("Catalogue and triggers", forecasts))
         .chain(group("Customers", customers))
+        .chain(group("Customers", persons))
+        .chain(group("Households", homes))
         .chain(group("Devices", fleet))
         .chain(group("Offers, orders, decisions", sales))
         .chain(group("Reports", told))

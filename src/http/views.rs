@@ -6,8 +6,7 @@ use axum::response::{IntoResponse, Response};
 use hearthway_core::chance::Chances;
 use hearthway_core::id::{HouseholdId, SlotId};
 use hearthway_core::model::{
-    ConsentRecord, ConsentSource, Evidence, FieldType, Household, Mandate, Offer, Order, PresenceState, Purpose,
-    SlotKey, SlotState, StateChange,
+    Evidence, FieldType, Mandate, Offer, Order, PresenceState, SlotKey, SlotState, StateChange,
 };
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Timestamp;
@@ -16,11 +15,9 @@ use serde_json::{Map, Value, json};
 
 use super::request::Language;
 use crate::app::Page;
-use crate::app::consents;
 use crate::app::devices::DeviceView;
 use crate::app::documents::Document;
 use crate::app::offers::order_of;
-use crate::app::profiles::Person;
 use crate::app::provisioning::Attempt;
 use crate::app::tries::Tried;
 use crate::engine::history::SlotHistory;
@@ -36,11 +33,11 @@ pub fn whole_list(items: Vec<Value>) -> Value {
     json!({"items": items, "next": null})
 }
 
-fn time(at: Timestamp) -> Value {
+pub(super) fn time(at: Timestamp) -> Value {
     at.to_string().into()
 }
 
-fn time_or_null(at: Option<Timestamp>) -> Value {
+pub(super) fn time_or_null(at: Option<Timestamp>) -> Value {
     at.map_or(Value::Null, time)
 }
 
@@ -276,7 +273,7 @@ fn tenths(x: f64) -> f64 {
     (x * 10.0).round() / 10.0
 }
 
-fn slot(id: &str, state: &SlotState) -> Value {
+pub(super) fn slot(id: &str, state: &SlotState) -> Value {
     let mut json = json!({"slot": id});
     extend(
         &mut json,
@@ -341,64 +338,6 @@ pub fn message(seen: &MessageSeen) -> Value {
     })
 }
 
-fn consent(purpose: Purpose, record: &ConsentRecord) -> Value {
-    let source = match record.source {
-        ConsentSource::Device => "device",
-        ConsentSource::Shop => "shop",
-    };
-    json!({
-        "purpose": purpose.as_str(), "granted": record.granted, "at": time(record.at), "source": source,
-        "method": record.method, "text_id": record.text_id, "expires_at": time_or_null(record.expires_at),
-    })
-}
-
-fn consent_items(person: &Person) -> Vec<Value> {
-    consents::latest(person).iter().map(|(purpose, record)| consent(*purpose, record)).collect()
-}
-
-/// A person's consents.
-pub fn consent_list(person: &Person) -> Value {
-    whole_list(consent_items(person))
-}
-
-/// A person: everything in one read.
-pub fn person(person: &Person) -> Value {
-    let profile = &person.profile;
-    let links = person.homes.iter().flat_map(|home| {
-        home.links.values().filter(|link| link.profile == profile.id).map(|link| {
-            json!({
-                "link": link.id, "device": link.device.device.as_str(), "maker": link.device.maker.as_str(),
-                "household": home.id, "role": link.role.as_str(), "since": time(link.since),
-            })
-        })
-    });
-    let offers = person.homes.iter().flat_map(|home| home.offers.values().map(|this| offer(home.id, this)));
-    let orders = person.homes.iter().flat_map(|home| home.orders.values().map(|this| order(home.id, this)));
-    json!({
-        "profile": profile.id.as_str(),
-        "display_name": profile.display_name,
-        "locale": profile.locale,
-        "tz": profile.zone.as_ref().map(|zone| zone.as_str()),
-        "segments": profile.segments,
-        "links": links.collect::<Vec<_>>(),
-        "households": person.homes.iter().map(|home| household(person, home)).collect::<Vec<_>>(),
-        "consents": consent_items(person),
-        "offers": offers.collect::<Vec<_>>(),
-        "orders": orders.collect::<Vec<_>>(),
-    })
-}
-
-fn household(person: &Person, home: &Household) -> Value {
-    json!({
-        "household": home.id,
-        "role": home.members.get(&person.profile.id).map(|member| member.role.as_str()),
-        "tz": home.zone.as_ref().map(|zone| zone.as_str()),
-        "locale": home.locale,
-        "paused_until": time_or_null(home.paused_until),
-        "devices": home.devices.keys().map(|key| key.device.as_str()).collect::<Vec<_>>(),
-    })
-}
-
 fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Sent => "sent",
@@ -427,7 +366,7 @@ pub fn explained(explained: &Explained, language: Language) -> Value {
     json
 }
 
-fn steps(candidate: &CandidateTrace, language: Language) -> Vec<Value> {
+pub(super) fn steps(candidate: &CandidateTrace, language: Language) -> Vec<Value> {
     let step = |step: &StepTrace| {
         let mut numbers: Map<String, Value> = Map::new();
         for (name, fact) in &step.numbers {

@@ -126,6 +126,16 @@ impl MasterKey {
         secret
     }
 
+    /// The key under which identities of persons are hashed: without it a store tells no address and no number.
+    pub fn identity_key(&self) -> [u8; KEY_BYTES] {
+        let mut key = [0; KEY_BYTES];
+        // No device's name has a slash at its end, so that no secret begins like this.
+        Hkdf::<Sha256>::new(None, &self.0)
+            .expand(b"identities/", &mut key)
+            .expect("32 bytes are below HKDF's bound of 8160");
+        key
+    }
+
     /// A device's secret of a generation, as the device sends it: 43 characters of base64url.
     pub fn device_secret(&self, device: &DeviceKey, generation: u32) -> String {
         let mut secret = [0; KEY_BYTES];

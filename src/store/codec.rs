@@ -64,7 +64,7 @@ schemas! {
     /// A message that waits for a device.
     Outbox = 6, version 1;
     /// A move between households.
-    Move = 7, version 1;
+    Move = 7, version 2;
     /// An offer as other channels see it.
     Offer = 8, version 3;
     /// An order as other channels see it.
@@ -72,7 +72,7 @@ schemas! {
     /// A tenant's document.
     Document = 10, version 1;
     /// A retailer's profile.
-    Profile = 11, version 1;
+    Profile = 11, version 2;
     /// An access token or key, hashed.
     Token = 12, version 1;
     /// An answer kept for `Idempotency-Key`.
@@ -109,6 +109,12 @@ schemas! {
     Audit = 28, version 1;
     /// Products that changed together.
     ProductPack = 29, version 1;
+    /// Whose an identity is.
+    Identity = 32, version 1;
+    /// Two profiles that are one.
+    Merge = 33, version 1;
+    /// A word on a consent, as it was told.
+    ConsentSaid = 34, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -360,7 +366,9 @@ mod tests {
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
             Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate \
             Webhook Event Audit ProductPack";
-        let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
+        let mut expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
+        let of_customers = [(32, "Identity"), (33, "Merge"), (34, "ConsentSaid")];
+        expected.extend(of_customers.map(|(kind, name)| (kind, name.to_owned())));
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {
             assert_eq!(Schema::of_kind(*schema as u8), Some(*schema));

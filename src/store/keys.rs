@@ -4,8 +4,8 @@
 //! numbers are big-endian, so that order of keys is order of numbers.
 
 use hearthway_core::id::{
-    DERIVED_BYTES, DeviceKey, HouseholdId, MakerId, MandateId, MoveId, OfferId, OrderId, PoolId, RetailerId, TriggerId,
-    UniqueCode, WebhookId,
+    DERIVED_BYTES, DeviceKey, HouseholdId, MakerId, MandateId, MergeId, MoveId, OfferId, OrderId, PoolId, ProfileId,
+    ReceiptId, RetailerId, TriggerId, UniqueCode, WebhookId,
 };
 use hearthway_core::model::Tenant;
 use hearthway_core::report::Month;
@@ -87,6 +87,12 @@ pub mod table {
     pub const STOCK: u8 = b'x';
     /// Goods that are put aside, and those that left since they were counted.
     pub const RESERVATION: u8 = b'y';
+    /// Whose an identity is, by retailer and keyed hash.
+    pub const IDENTITY: u8 = b'i';
+    /// Merges of profiles.
+    pub const MERGE: u8 = b'm';
+    /// Every word on a consent, by person and time.
+    pub const CONSENT_SAID: u8 = b'h';
     /// A row that stands for a moment only, see [`super::probe`].
     pub const PROBE: u8 = b'Z';
 }
@@ -369,4 +375,26 @@ pub fn audit(n: u64) -> Key {
 /// All entries, oldest first.
 pub fn audits() -> Vec<u8> {
     KeyBuilder::table(table::AUDIT).prefix()
+}
+/// Whose an identity is: by its kind's word and the keyed hash of its value.
+pub fn identity(retailer: &RetailerId, kind: &str, mark: &[u8; 32]) -> Key {
+    KeyBuilder::table(table::IDENTITY).name(retailer.as_str()).name(kind).fixed(mark).key()
+}
+/// A merge of two profiles.
+pub fn merge(retailer: &RetailerId, id: MergeId) -> Key {
+    KeyBuilder::table(table::MERGE).name(retailer.as_str()).fixed(id.bytes()).key()
+}
+/// All merges of all retailers.
+pub fn merges() -> Vec<u8> {
+    KeyBuilder::table(table::MERGE).prefix()
+}
+/// One word of a person on a consent.
+pub fn consent_said(retailer: &RetailerId, profile: &ProfileId, at: Timestamp, receipt: ReceiptId) -> Key {
+    let at = u64::try_from(at.0).unwrap_or(0);
+    let of_person = KeyBuilder::table(table::CONSENT_SAID).name(retailer.as_str()).name(profile.as_str());
+    of_person.number(at).fixed(receipt.bytes()).key()
+}
+/// All words of a person on consents, oldest first.
+pub fn consents_said(retailer: &RetailerId, profile: &ProfileId) -> Vec<u8> {
+    KeyBuilder::table(table::CONSENT_SAID).name(retailer.as_str()).name(profile.as_str()).prefix()
 }

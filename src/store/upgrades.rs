@@ -1,8 +1,10 @@
 //! How values of older releases become values of this one, body by body.
 
 use hearthway_core::id::HouseholdId;
-use hearthway_core::model::former::{HouseholdV1, HouseholdV2, HouseholdV3, OfferV1, OfferV2, OrderV1, OrderV2};
-use hearthway_core::model::{Household, Offer, Order};
+use hearthway_core::model::former::{
+    HouseholdV1, HouseholdV2, HouseholdV3, OfferV1, OfferV2, OrderV1, OrderV2, ProfileV1,
+};
+use hearthway_core::model::{Household, Offer, Order, Profile};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -20,11 +22,16 @@ pub const UPGRADES: &[Upgrade] = &[
     // Version 3 knows what stands on a home's shelf, and trends.
     Upgrade { schema: Schema::Household, from: 2, step: first::<HouseholdV2, HouseholdV3> },
     Upgrade { schema: Schema::Log, from: 2, step: |body| log_item::<HouseholdV2, HouseholdV3>(body, &[]) },
-    // Version 4 (of offers and orders 3) knows sellers, stores and what becomes of single lines.
+    // Version 4 (of offers and orders 3) knows sellers, stores and what becomes of single lines, what people decide
+    // about being spoken to, and merges of profiles.
     Upgrade { schema: Schema::Household, from: 3, step: first::<HouseholdV3, Household> },
     Upgrade { schema: Schema::Offer, from: 2, step: second::<OfferV2, Offer> },
     Upgrade { schema: Schema::Order, from: 2, step: second::<OrderV2, Order> },
     Upgrade { schema: Schema::Log, from: 3, step: |body| log_item::<HouseholdV3, Household>(body, &[]) },
+    // Version 2 knows identities, wishes and merges.
+    Upgrade { schema: Schema::Profile, from: 1, step: first::<ProfileV1, Profile> },
+    // Version 2 says at its end how often a prospect was spoken to; 0 is never.
+    Upgrade { schema: Schema::Move, from: 1, step: |body| Ok([body, &[0]].concat()) },
 ];
 
 /// A body that begins with an old type, and goes on as it did.

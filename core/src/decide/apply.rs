@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::decision::Change;
 use crate::id::DeviceKey;
-use crate::limits::{CONTACTS_MAX, HISTORY_ENTRIES_MAX, PURCHASES_HEARD_MAX};
+use crate::limits::{CONTACTS_MAX, HISTORY_ENTRIES_MAX, MERGES_KEPT_MAX, PURCHASES_HEARD_MAX};
 use crate::model::{Contact, Device, Household, SlotKey, TrendKey};
 
 /// Moves remembered as applied. A move is delivered again only until its row is gone.
@@ -24,7 +24,21 @@ impl Household {
             }
             Change::MemberLeft(profile) => {
                 self.members.remove(profile);
+                self.standings.remove(profile);
             }
+            Change::StandingSet { profile, standing } => {
+                match standing {
+                    Some(standing) => self.standings.insert(profile.clone(), standing.clone()),
+                    None => self.standings.remove(profile),
+                };
+            }
+            Change::MergeSet(merged) => {
+                self.merges.push(merged.clone());
+                if self.merges.len() > MERGES_KEPT_MAX {
+                    self.merges.remove(0);
+                }
+            }
+            Change::MergeEnded(id) => self.merges.retain(|merged| merged.id != *id),
             Change::DeviceSet(device) => {
                 self.trends.retain(|key, _| key.device != device.key);
                 self.devices.insert(device.key.clone(), device.clone());

@@ -9,7 +9,7 @@ use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, ModelId, MoveId, derive_bytes};
 use crate::input::Join;
 use crate::limits::{CLAIM_TTL, DEVICES_PER_HOUSEHOLD_MAX, MEMBERS_PER_HOUSEHOLD_MAX};
-use crate::model::{Claim, Device, Member, PresenceState};
+use crate::model::{Claim, Contact, Device, Few, Member, PresenceState};
 use crate::trigger::Moment;
 use crate::wire::{ClaimUp, DownMessage};
 
@@ -96,7 +96,9 @@ pub(super) fn confirmed(draft: &mut Draft<'_>, key: &DeviceKey, code: &str, join
         Refusal::new(Code::ClaimExpired, "the code is unknown, used or too old; let the device show a new one")
             .at("/code")
     };
-    let claim = home.devices.get(key).and_then(|device| device.claim.as_ref()).ok_or_else(expired)?;
+    // A stolen device is claimed by nobody, and who tries learns nothing of it.
+    let device = home.devices.get(key).filter(|device| device.suspended.is_none()).ok_or_else(expired)?;
+    let claim = device.claim.as_ref().ok_or_else(expired)?;
     if claim.code != code || claim.expires_at <= now {
         return Err(expired());
     }
@@ -134,7 +136,13 @@ fn hand_over(draft: &mut Draft<'_>, key: &DeviceKey, join: &Join) -> Answered {
 }
 
 /// A device arrives from another household; each move is applied once.
-pub(super) fn arrived(draft: &mut Draft<'_>, id: MoveId, device: &Device, join: Option<&Join>) -> Answered {
+pub(super) fn arrived(
+    draft: &mut Draft<'_>,
+    id: MoveId,
+    device: &Device,
+    join: Option<&Join>,
+    contacts: &[Contact],
+) -> Answered {
     let home = draft.before();
     if home.arrived.contains(&id) {
         let link = join.map(|join| Reply::Linked { link: join.link, household: home.id });
@@ -145,6 +153,10 @@ pub(super) fn arrived(draft: &mut Draft<'_>, id: MoveId, device: &Device, join: 
     }
     draft.change(Change::Arrived(id));
     draft.change(Change::DeviceSet(Box::new(device.clone())));
+    // What it was told as a prospect counts under the caps of who takes it.
+    for contact in contacts {
+        draft.change(Change::ContactSet(contact.clone()));
+    }
     if device.wipe_pending && device.presence.state == PresenceState::Online {
         draft.say(&device.key, DownMessage::Wipe, None);
     }
@@ -154,25 +166,10 @@ pub(super) fn arrived(draft: &mut Draft<'_>, id: MoveId, device: &Device, join: 
     }
 }
 
-/// Makes the link in this household, with the person and what they consented to.
+/// Makes the link in this household, and tells the device and the triggers that wait for it.
 fn settle(draft: &mut Draft<'_>, key: &DeviceKey, join: &Join) -> Answered {
     let now = draft.now;
-    let home = draft.home();
-    let id = home.id;
-    let known = home.members.get(&join.member.profile).cloned();
-    if known.is_none() && home.members.len() >= MEMBERS_PER_HOUSEHOLD_MAX {
-        draft.note(format!("the household has more than {MEMBERS_PER_HOUSEHOLD_MAX} people"));
-    }
-    let member = match known {
-        Some(known) => joined(&known, &join.member),
-        None => join.member.clone(),
-    };
-    let home = draft.home();
-    let (zone, locale) =
-        (home.zone.clone().unwrap_or_else(|| join.zone.clone()), home.locale.clone().or_else(|| join.locale.clone()));
-    draft.change(Change::HomeSet { retailer: Some(join.retailer.clone()), zone: Some(zone), locale });
-    draft.change(Change::MemberSet(Arc::new(member)));
-    draft.change(Change::LinkSet(join.link_for(key, now)));
+    make_link(draft, key, join);
     draft.note("linked");
     let is_seen = draft.device(key).is_some_and(|device| device.presence.state != PresenceState::Unseen);
     if is_seen {
@@ -182,19 +179,40 @@ fn settle(draft: &mut Draft<'_>, key: &DeviceKey, join: &Join) -> Answered {
     }
     wake::by_moment(draft, key, Moment::Linked);
     deadline::begin(draft, key);
-    Ok(Reply::Linked { link: join.link, household: id })
+    Ok(Reply::Linked { link: join.link, household: draft.home().id })
 }
 
-/// A person who lives here already: the stronger role, the later word on each purpose.
-fn joined(known: &Member, coming: &Member) -> Member {
-    let mut member = Member { role: known.role.min(coming.role), ..coming.clone() };
-    member.consents.clone_from(&known.consents);
-    for (purpose, record) in &coming.consents {
-        let keep = member.consents.get(purpose).is_some_and(|old| !old.yields_to(record));
-        if !keep {
-            member.consents.insert(*purpose, record.clone());
-        }
+/// The person, the link, and what they consented to.
+pub(super) fn make_link(draft: &mut Draft<'_>, key: &DeviceKey, join: &Join) {
+    let now = draft.now;
+    let home = draft.home();
+    let known = home.members.get(&join.member.profile).cloned();
+    if known.is_none() && home.members.len() >= MEMBERS_PER_HOUSEHOLD_MAX {
+        draft.note(format!("the household has more than {MEMBERS_PER_HOUSEHOLD_MAX} people"));
     }
+    let member = match &known {
+        Some(known) => joined(known, &join.member),
+        None => Member { consents: Few::new(), ..join.member.clone() },
+    };
+    let words = join.member.consents.iter().filter(|(purpose, record)| {
+        known.as_ref().and_then(|known| known.consents.get(purpose)).is_none_or(|old| old.yields_to(record))
+    });
+    let home = draft.home();
+    let (zone, locale) =
+        (home.zone.clone().unwrap_or_else(|| join.zone.clone()), home.locale.clone().or_else(|| join.locale.clone()));
+    draft.change(Change::HomeSet { retailer: Some(join.retailer.clone()), zone: Some(zone), locale });
+    draft.change(Change::MemberSet(Arc::new(member)));
+    // One by one: each is a word of its own, with its proof.
+    for (purpose, record) in words {
+        let (profile, record) = (join.member.profile.clone(), record.clone());
+        draft.change(Change::ConsentSet { profile, purpose: *purpose, record });
+    }
+    draft.change(Change::LinkSet(join.link_for(key, now)));
+}
+
+/// A person who lives here already: the stronger role, and the words that are known of them.
+fn joined(known: &Member, coming: &Member) -> Member {
+    let mut member = Member { role: known.role.min(coming.role), consents: known.consents.clone(), ..coming.clone() };
     member.segments = known.segments.union(&coming.segments).cloned().collect();
     member
 }

@@ -26,7 +26,15 @@ pub(super) fn set_on_device(draft: &mut Draft<'_>, key: &DeviceKey, said: &Conse
         return Err(Refusal::new(Code::DeviceNotLinked, "no household is linked, so there is nobody to consent"));
     };
     let profile = link.profile.clone();
-    for word in &said.set {
+    let mut unknown_text = None;
+    for (at, word) in said.set.iter().enumerate() {
+        // A withdrawal needs no text; a grant to a text that nobody has ever seen is none.
+        if word.granted
+            && let Some(refusal) = unknown_to(draft, word.text_id.as_deref())
+        {
+            unknown_text = Some(refusal.at(format!("/body/set/{at}/text_id")));
+            continue;
+        }
         let time = event_time(device, &draft.input.sender, word.t, now);
         let known = draft.home().members.get(&profile).and_then(|member| member.consents.get(&word.purpose));
         let known_at = known.map_or(Timestamp(0), |known| known.at);
@@ -55,7 +63,17 @@ pub(super) fn set_on_device(draft: &mut Draft<'_>, key: &DeviceKey, said: &Conse
     }
     withdraw_unwelcome(draft);
     tell(draft, &profile);
-    Ok(Reply::Done)
+    unknown_text.map_or(Ok(Reply::Done), Err)
+}
+
+/// Why a grant cannot rest on a text: its retailer has texts, and this is none of them.
+fn unknown_to(draft: &Draft<'_>, text: Option<&str>) -> Option<Refusal> {
+    let (retailer, text) = (draft.before().retailer.as_ref()?, text?);
+    let is_unknown = draft.rules.has_consent_texts(retailer) && draft.rules.consent_text(retailer, text).is_none();
+    is_unknown.then(|| {
+        let shown: String = text.chars().take(80).collect();
+        Refusal::new(Code::PayloadInvalid, format!("there is no consent text `{shown}`; show one of the shop's"))
+    })
 }
 
 pub(super) fn set_by_shop(
@@ -86,19 +104,19 @@ fn set(draft: &mut Draft<'_>, profile: &ProfileId, purpose: Purpose, record: Con
 
 /// Live offers that the present word does not cover are taken back, wherever they are: held in
 /// the record, waiting in the outbox, or on the screen. Open orders go on: they are a contract.
-fn withdraw_unwelcome(draft: &mut Draft<'_>) {
+pub(super) fn withdraw_unwelcome(draft: &mut Draft<'_>) {
     let live: Vec<OfferId> =
         draft.home().offers.values().filter(|offer| offer.state.is_live()).map(|offer| offer.id).collect();
     for id in live {
         let Some(known) = draft.home().offers.get(&id).cloned() else { continue };
-        if let Welcome::No(reason @ ("consent withdrawn" | "paused")) = offer::welcome(draft, &known) {
+        if let Welcome::Unwanted(reason) = offer::welcome(draft, &known) {
             offer::withdraw(draft, id, reason);
         }
     }
 }
 
 /// The authoritative list goes to every device that the person is linked with.
-fn tell(draft: &mut Draft<'_>, profile: &ProfileId) {
+pub(super) fn tell(draft: &mut Draft<'_>, profile: &ProfileId) {
     let home = draft.home();
     let Some(member) = home.members.get(profile) else { return };
     let consents: Vec<_> = member.consents.iter().map(|(purpose, record)| (*purpose, record.clone())).collect();
@@ -112,7 +130,8 @@ fn tell(draft: &mut Draft<'_>, profile: &ProfileId) {
         .collect();
     let until = draft.now + LIST_TTL;
     for device in devices {
-        let message = DownMessage::Consent { consents: consents.clone(), pause_until };
+        let (consents, profile) = (consents.clone(), Some(profile.clone()));
+        let message = DownMessage::Consent { consents, pause_until, profile };
         draft.say(&device, message, Some(until));
     }
 }

@@ -5,7 +5,7 @@ use super::{Answered, REPLY_TTL, mandate, offer};
 use crate::decision::{Change, Effect, Reply};
 use crate::id::{DeviceKey, HouseholdId, MoveId, base32, derive_bytes};
 use crate::input::Join;
-use crate::model::{Device, Few};
+use crate::model::{Contact, Device, Few};
 use crate::wire::{DownMessage, LifecycleUp};
 
 pub(super) fn lifecycle(draft: &mut Draft<'_>, key: &DeviceKey, said: LifecycleUp) -> Answered {
@@ -56,6 +56,12 @@ pub(super) fn released(draft: &mut Draft<'_>, key: &DeviceKey) -> Answered {
     go_home(draft, key, true)
 }
 
+/// Another unit took its place: it leaves with nothing, and nobody listens to it any more.
+pub(super) fn retired(draft: &mut Draft<'_>, key: &DeviceKey) -> Answered {
+    draft.effect(Effect::Disconnect { device: key.clone(), reason: "replaced".to_owned() });
+    go_home(draft, key, true)
+}
+
 /// Back to a household of its own.
 fn go_home(draft: &mut Draft<'_>, key: &DeviceKey, wipe: bool) -> Answered {
     let prospect = HouseholdId::prospect(key);
@@ -86,8 +92,13 @@ pub(super) fn depart(
     let device =
         if was_linked { without_history(&device, wipe) } else { Device { edges: Few::new(), claim: None, ..device } };
     let id = MoveId::derived(&[from.bytes(), &seq.to_be_bytes(), key.to_string().as_bytes()]);
+    // What a prospect was told counts with its customer from here on; what a customer was told stays with them.
+    let of_prospect = join.is_some() && !was_linked;
+    let contacts = draft.home().contacts.iter().filter(|contact| of_prospect && contact.device == *key);
+    let contacts: Vec<Contact> = contacts.cloned().collect();
     draft.change(Change::DeviceLeft { device: key.clone(), to });
-    draft.effect(Effect::Move { id, to, device: Box::new(device), join: join.map(|join| Box::new(join.clone())) });
+    let join = join.map(|join| Box::new(join.clone()));
+    draft.effect(Effect::Move { id, to, device: Box::new(device), join, contacts });
     Ok(Reply::Moving { id, to })
 }
 

@@ -14,6 +14,7 @@ use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, MandateId, OrderId, ProductId};
 use crate::limits::MANDATES_MAX;
 use crate::model::{Household, MANDATE_WINDOW, Mandate, Offer, Order, OrderState, Purpose};
+use crate::rules::RuleSet;
 use crate::time::{Span, Timestamp};
 use crate::trace::{Fact, Step, StepTrace, StepVerdict};
 use crate::trigger::Trigger;
@@ -128,8 +129,12 @@ pub(super) fn permission(look: &Look<'_>, proposal: Option<&Proposal>) -> Option
         Some(Permission { said: said(StepVerdict::Pass, reason, numbers), under: None, is_given: true })
     };
     let id = text("mandate", mandate.id.to_string());
-    if !gives_consent(home, mandate, look.now) {
+    if !gives_consent(home, look.rules, mandate, look.now) {
         return ask(Reason::MandateNoConsent, vec![id]);
+    }
+    let wish = home.standings.get(&mandate.profile).map(|standing| &standing.preferences);
+    if wish.is_some_and(|wish| wish.no_auto_order) {
+        return ask(Reason::MandateOff, vec![id]);
     }
     if mandate.expires_at <= look.now {
         return ask(Reason::MandateEnded, vec![id, fact("at", Fact::At(mandate.expires_at))]);
@@ -158,12 +163,13 @@ pub(super) fn permission(look: &Look<'_>, proposal: Option<&Proposal>) -> Option
 }
 
 /// Whether who gave the mandate may still order on the device, and consents to orders without asking.
-fn gives_consent(home: &Household, mandate: &Mandate, now: Timestamp) -> bool {
+fn gives_consent(home: &Household, rules: &RuleSet, mandate: &Mandate, now: Timestamp) -> bool {
     let mut links = home.links.values().filter(|link| link.device == mandate.device);
     let is_linked = links.any(|link| link.profile == mandate.profile && link.role.may_order());
     let member = home.members.get(&mandate.profile);
     let record = member.and_then(|member| member.consents.get(&Purpose::AutoOrder));
-    is_linked && record.is_some_and(|record| record.is_live(now))
+    let permits = |record| rules.permits(home.retailer.as_ref(), Purpose::AutoOrder, record, now);
+    is_linked && record.is_some_and(permits)
 }
 
 /// The mandate that is nearest to permitting it: one that names the product before others, one of

@@ -11,6 +11,7 @@ mod budget;
 mod claim;
 mod consent;
 mod context;
+mod controls;
 mod deadline;
 mod device;
 mod draft;
@@ -20,6 +21,8 @@ mod forecast;
 mod foreseen;
 mod leave;
 mod mandate;
+mod members;
+mod merge;
 mod offer;
 mod order;
 mod pipeline;
@@ -156,7 +159,10 @@ fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
         Command::LinkDirectly { join } => {
             with_device(draft, |draft, device| claim::linked_directly(draft, &device, join))
         }
-        Command::Arrive { id, device, join, .. } => claim::arrived(draft, *id, device, join.as_deref()),
+        Command::Arrive { id, device, join, .. } => claim::arrived(draft, *id, device, join.as_deref(), &[]),
+        Command::ArriveKnown { id, device, join, contacts, .. } => {
+            claim::arrived(draft, *id, device, join.as_deref(), contacts)
+        }
         Command::Release => with_device(draft, |draft, device| leave::released(draft, &device)),
         Command::Suspend { reason } => with_device(draft, |draft, device| device::suspend(draft, &device, reason)),
         Command::Resume => with_device(draft, |draft, device| device::resume(draft, &device)),
@@ -178,6 +184,13 @@ fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
         Command::Activated { trigger, version } => {
             with_device(draft, |draft, device| activate::activated(draft, &device, trigger, *version))
         }
+        Command::SetStanding { profile, standing } => members::standing_set(draft, profile, standing),
+        Command::AddMember { join } => with_device(draft, |draft, device| members::added(draft, &device, join)),
+        Command::SetRole { profile, role } => members::role_set(draft, profile, *role),
+        Command::RemoveMember { profile } => members::removed(draft, profile),
+        Command::Replace { old } => with_device(draft, |draft, device| members::replaced(draft, &device, old)),
+        Command::Merge(merge) => merge::merged(draft, merge),
+        Command::Unmerge(undo) => merge::unmerged(draft, undo),
     }
 }
 

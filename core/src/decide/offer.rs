@@ -6,13 +6,13 @@ use super::budget::{self, Exhausted};
 use super::draft::Draft;
 use super::event_time::event_time;
 use super::pipeline::{self, Cause, Wake};
-use super::{Answered, Refusal, forecast, mandate, order, render, shared, steps, supply, wake};
+use super::{Answered, Refusal, controls, forecast, mandate, order, render, shared, steps, supply, wake};
 use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, OfferId, ProfileId, SlotId};
 use crate::input::Answer;
 use crate::limits::{ANSWER_BOUNCE, ORDER_QTY_MAX};
-use crate::model::{Action, Contact, ContactState, Fulfil, Offer, OfferState, Order, StateChange};
+use crate::model::{Action, Contact, ContactState, Fulfil, Household, Offer, OfferState, Order, StateChange};
 use crate::time::{Span, Timestamp};
 use crate::trigger::{Moment, OfferKind};
 use crate::wire::{AnswerUp, DownMessage, ReceiptUp, ReceiptWord};
@@ -256,10 +256,26 @@ fn allowed(draft: &Draft<'_>, offer: &Offer, said: &Answer, who: &Answerer<'_>) 
             return Err(not_allowed(format!("a {} may not order", member.role.as_str())));
         }
     }
+    if let (Answer::Accept { qty, .. }, None) = (said, who.profile)
+        && !unattended(home, offer, *qty)
+    {
+        return Err(not_allowed("it is more than may be ordered here without the app; accept it there".to_owned()));
+    }
     if matches!(said, Answer::Accept { .. }) && home.link_of(&offer.device).is_none() {
         return Err(Refusal::new(Code::DeviceNotLinked, "the device is not linked to this household"));
     }
     Ok(())
+}
+
+/// Whether it may be ordered where nobody knows who says yes: everybody who may buy at the device and set a limit
+/// to that must permit it.
+fn unattended(home: &Household, offer: &Offer, qty: Option<u32>) -> bool {
+    let people = home.standings_at(&offer.device).filter(|(link, _)| link.role.may_order());
+    let mut limits = people.filter_map(|(_, standing)| standing.preferences.unattended_max);
+    let Some(price) = &offer.price else { return true };
+    let pieces = qty.or(offer.item.as_ref().map(|item| item.qty)).unwrap_or(1);
+    let total = price.item.times(pieces).and_then(|items| items.plus(price.delivery));
+    limits.all(|max| total.is_some_and(|total| total.currency == max.currency && total.minor <= max.minor))
 }
 
 /// Accepts an offer that nobody was shown, in the name of somebody who permitted it. None where it
@@ -462,6 +478,8 @@ pub(super) enum Welcome {
     Later(Timestamp),
     /// No, for this reason.
     No(&'static str),
+    /// No: the people at the device do not want it, for this reason.
+    Unwanted(&'static str),
 }
 
 /// Looks again at an offer before it is (re-)delivered: what the customer decides beats what was
@@ -474,16 +492,20 @@ pub(super) fn welcome(draft: &mut Draft<'_>, offer: &Offer) -> Welcome {
         return Welcome::No("time");
     }
     let Some(trigger) = trigger else { return Welcome::No("the trigger is not live any more") };
-    if !trigger.consent.iter().all(|purpose| home.consents(&offer.device, *purpose, now)) {
-        return Welcome::No("consent withdrawn");
+    // A device that nobody has claimed has nobody to consent.
+    let consents = |purpose| home.consent_for(rules, &offer.device, purpose, now).is_some();
+    if !trigger.consent.iter().all(|purpose| consents(*purpose)) {
+        return Welcome::Unwanted("consent withdrawn");
     }
-    if home.paused_until.is_some_and(|until| now < until) {
-        return Welcome::No("paused");
+    let Some(device) = home.devices.get(&offer.device) else { return Welcome::No("the device left") };
+    if let Some(silence) = controls::silence(home, device, &offer.kind, now) {
+        return Welcome::Unwanted(silence.cause());
     }
-    match (trigger.quiet, &home.zone) {
-        (Some(_), None) => Welcome::No("zone unknown"),
-        (Some(window), Some(zone)) if window.contains(zone.local(now)) => Welcome::Later(window.end(zone, now)),
-        _ => Welcome::Yes,
+    let windows = controls::quiet_windows(home, device, trigger.quiet);
+    match &home.zone {
+        _ if windows.is_empty() => Welcome::Yes,
+        None => Welcome::No("zone unknown"),
+        Some(zone) => controls::quiet_until(&windows, zone, now).map_or(Welcome::Yes, Welcome::Later),
     }
 }
 
@@ -515,7 +537,7 @@ pub(super) fn reachable(draft: &mut Draft<'_>, key: &DeviceKey, waiting: &[Offer
                 ))));
             }
             Welcome::No("time") => expire(draft, *id),
-            Welcome::No(reason) => withdraw(draft, *id, reason),
+            Welcome::No(reason) | Welcome::Unwanted(reason) => withdraw(draft, *id, reason),
         }
     }
     Ok(Reply::Done)

@@ -156,6 +156,11 @@ pub(super) fn consider(draft: &mut Draft<'_>, trigger: &Trigger, wake: &Wake<'_>
         evaluated.proposal.map(|proposal| {
             let id = held_before.unwrap_or_else(|| OfferId::derived(&[decision.bytes()]));
             let mut offer = proposal.into_offer(id, decision, trigger, wake, now);
+            // An offer does not outlive what permits it.
+            let permits = |purpose| draft.before().consent_for(rules, wake.device, purpose, now);
+            let ends =
+                trigger.consent.iter().filter_map(|purpose| permits(*purpose)).filter_map(|word| word.expires_at);
+            offer.expires_at = ends.fold(offer.expires_at, Timestamp::min);
             if evaluated.hold_until.is_none()
                 && let Some(permission) = &evaluated.permission
             {

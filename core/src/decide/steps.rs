@@ -1,6 +1,7 @@
 //! The steps of the pipeline that look at facts and rules, one function each. What is proposed, in
 //! which words and where, is for `render`.
 
+use super::controls;
 use super::foreseen::foreseen;
 use super::mandate::Permission;
 use super::pipeline::{Cause, Wake};
@@ -168,7 +169,10 @@ pub(super) fn link(look: &Look<'_>) -> Said {
     match look.home.link_of(&look.device.key) {
         Some(_) if look.home.retailer.as_ref() != Some(&look.trigger.retailer) => block(Reason::OtherRetailer),
         Some(link) => {
-            let numbers = vec![fact("since", Fact::At(link.since)), text("role", link.role.as_str())];
+            let mut numbers = vec![fact("since", Fact::At(link.since)), text("role", link.role.as_str())];
+            // Should the merge be taken back, this tells what was said because of it.
+            let merged = look.home.merges.iter().find(|merged| merged.concerns(link));
+            numbers.extend(merged.map(|merged| text("merged_context", merged.id.to_string())));
             said(StepVerdict::Pass, Reason::Linked, numbers)
         }
         None if look.trigger.link_required => block(Reason::NotLinked),
@@ -179,32 +183,21 @@ pub(super) fn link(look: &Look<'_>) -> Said {
 pub(super) fn consent(look: &Look<'_>) -> Said {
     let mut numbers = Vec::new();
     for purpose in &look.trigger.consent {
-        if !look.home.consents(&look.device.key, *purpose, look.now) {
-            numbers.push(text("purpose", purpose.as_str()));
-            return said_of(StepVerdict::Block, Reason::NoConsent, purpose.as_str(), numbers);
-        }
-        let record = look
-            .home
-            .members
-            .values()
-            .filter_map(|member| member.consents.get(purpose))
-            .filter(|record| record.is_live(look.now))
-            .max_by_key(|record| record.at);
-        if let Some(record) = record {
-            numbers.push(fact(purpose.as_str(), Fact::At(record.at)));
+        match look.home.consent_for(look.rules, &look.device.key, *purpose, look.now) {
+            Some(record) => numbers.push(fact(purpose.as_str(), Fact::At(record.at))),
+            None => {
+                numbers.push(text("purpose", purpose.as_str()));
+                return said_of(StepVerdict::Block, Reason::NoConsent, purpose.as_str(), numbers);
+            }
         }
     }
     said(StepVerdict::Pass, Reason::ConsentGranted, numbers)
 }
 
 pub(super) fn controls(look: &Look<'_>) -> Said {
-    match look.home.paused_until {
-        Some(until) if look.now < until => {
-            let numbers = [fact("until", Fact::At(until))].into_iter().chain(zone_of(look)).collect();
-            said(StepVerdict::Block, Reason::Paused, numbers)
-        }
-        _ => pass(Reason::NoPause),
-    }
+    let silence = controls::silence(look.home, look.device, look.trigger.kind.as_str(), look.now);
+    let silence = silence.or_else(|| controls::often(look.home, look.device, look.wake.cause.held(), look.now));
+    silence.map_or_else(|| pass(Reason::NoPause), |silence| silence.said(look.home.zone.as_ref()))
 }
 
 pub(super) fn audience(look: &Look<'_>) -> Said {
@@ -403,17 +396,23 @@ pub(super) fn window_name(window: CapWindow) -> String {
 }
 
 pub(super) fn quiet(look: &Look<'_>) -> (Said, Option<Timestamp>) {
-    let Some(window) = look.trigger.quiet else { return (not_configured(Reason::NoQuietHours), None) };
+    let windows = controls::quiet_windows(look.home, look.device, look.trigger.quiet);
+    if windows.is_empty() {
+        return (not_configured(Reason::NoQuietHours), None);
+    }
     let Some(zone) = &look.home.zone else {
         return (block(Reason::ZoneUnknown), None);
     };
-    if !window.contains(zone.local(look.now)) {
+    let Some(end) = controls::quiet_until(&windows, zone, look.now) else {
         return (pass(Reason::OutsideQuiet), None);
-    }
-    // Spread, so that not every home of a street lights up in the same second.
+    };
+    // Spread, so that not every home of a street lights up in the same second; and never into quiet again.
     let spread = look.home.id.bytes().iter().take(4).fold(0i64, |sum, byte| sum * 256 + i64::from(*byte));
-    let until = window.end(zone, look.now) + Span(spread % QUIET_END_JITTER.0);
+    let until = end + Span(spread % QUIET_END_JITTER.0);
+    let until = controls::quiet_until(&windows, zone, until).unwrap_or(until);
     let numbers = vec![fact("until", Fact::At(until)), fact("zone", Fact::Text(zone.to_string().into()))];
+    let local = zone.local(look.now);
+    let window = windows.iter().find(|window| window.contains(local)).map(ToString::to_string).unwrap_or_default();
     (said_of(StepVerdict::Hold, Reason::QuietHours, format_args!("{window} {zone}"), numbers), Some(until))
 }
 

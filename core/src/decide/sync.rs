@@ -43,7 +43,7 @@ fn answer(draft: &mut Draft<'_>, key: &DeviceKey, want: &[String]) -> Answered {
     offers.retain(|offer| match welcome(draft, offer) {
         Welcome::Yes => true,
         Welcome::Later(_) => offer.state != OfferState::Sent,
-        Welcome::No(_) => false,
+        Welcome::No(_) | Welcome::Unwanted(_) => false,
     });
     offers.sort_by_key(|offer| (std::cmp::Reverse(offer.priority), offer.id));
     let owner = home.link_of(key).and_then(|link| home.members.get(&link.profile)).filter(|_| is_linked);
@@ -61,6 +61,7 @@ fn answer(draft: &mut Draft<'_>, key: &DeviceKey, want: &[String]) -> Answered {
             .map(|order| (**order).clone())
             .collect(),
         consents: owner.map_or_else(Vec::new, |owner| owner.consents.iter().map(|(p, r)| (*p, r.clone())).collect()),
+        profile: owner.map(|owner| owner.profile.clone()),
         want: want.to_vec(),
     };
     draft.say(key, DownMessage::Sync(Box::new(message)), Some(now + REPLY_TTL));

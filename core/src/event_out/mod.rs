@@ -183,7 +183,10 @@ fn is_told(change: &Change) -> bool {
         | Change::MandateEnded(_)
         | Change::TrackSet { .. }
         | Change::AbsenceSet(_)
-        | Change::PurchaseHeard(_) => false,
+        | Change::PurchaseHeard(_)
+        | Change::StandingSet { .. }
+        | Change::MergeSet(_)
+        | Change::MergeEnded(_) => false,
     }
 }
 

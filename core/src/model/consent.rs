@@ -1,5 +1,8 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
+use crate::id::{ProfileId, ReceiptId};
 use crate::time::Timestamp;
 
 /// What a permission is for.
@@ -55,6 +58,40 @@ pub enum ConsentSource {
     Device,
     /// By the shop for its signed-in customer, at the claim or later.
     Shop,
+    /// By the customer in the shop's app.
+    App,
+    /// By a merge of two profiles of which one had withdrawn it. The last: sources are stored by their place.
+    Merge,
+}
+
+impl ConsentSource {
+    /// The source as written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConsentSource::Device => "device",
+            ConsentSource::Shop => "shop",
+            ConsentSource::App => "app",
+            ConsentSource::Merge => "merge",
+        }
+    }
+}
+
+/// What people are shown when they are asked. Each change is a version of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsentText {
+    /// For what it asks.
+    pub purposes: BTreeSet<Purpose>,
+    /// The words by language.
+    pub text: BTreeMap<String, String>,
+    /// A grant from before this moment was given to something else: it must be asked again.
+    pub asks_since: Timestamp,
+}
+
+impl ConsentText {
+    /// Whether a grant that names this text is one to what it asks for.
+    pub fn covers(&self, purpose: Purpose, record: &ConsentRecord) -> bool {
+        self.purposes.contains(&purpose) && record.at >= self.asks_since
+    }
 }
 
 /// The latest word on one purpose, with its proof.
@@ -83,5 +120,18 @@ impl ConsentRecord {
     /// withdrawal does.
     pub fn yields_to(&self, newer: &ConsentRecord) -> bool {
         newer.at > self.at || (newer.at == self.at && !newer.granted)
+    }
+    /// The id of the proof of this word: the same word told twice, or in several homes, is one.
+    pub fn receipt(&self, profile: &ProfileId, purpose: Purpose) -> ReceiptId {
+        let (method, text) = (self.method.as_deref().unwrap_or_default(), self.text_id.as_deref().unwrap_or_default());
+        ReceiptId::derived(&[
+            profile.as_str().as_bytes(),
+            purpose.as_str().as_bytes(),
+            &self.at.0.to_be_bytes(),
+            &[u8::from(self.granted)],
+            self.source.as_str().as_bytes(),
+            method.as_bytes(),
+            text.as_bytes(),
+        ])
     }
 }

@@ -1,14 +1,16 @@
 //! How households, offers and orders were stored before they knew of discounts and budgets (version 1), of
-//! trends and of what stands on the shelf (version 2), of sellers, stores and what becomes of single lines
-//! (version 3, of offers and orders 2): read once from what an older release wrote.
+//! trends and of what stands on the shelf (version 2), of sellers, stores and what becomes of single lines, of what
+//! people decide about being spoken to and of merges (version 3, of offers and orders 2, of profiles 1): read once
+//! from what an older release wrote.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     Action, Contact, Device, Few, Fulfil, Household, Link, Locale, Member, Offer, OfferCode, OfferItem, OfferPrice,
-    OfferState, OfferText, Order, OrderLine, OrderState, StateChange, Supply, Trend, TrendKey,
+    OfferState, OfferText, Order, OrderLine, OrderState, Profile, StateChange, Supply, Trend, TrendKey,
 };
 use crate::budget::{Budget, Drawn};
 use crate::id::{
@@ -55,8 +57,8 @@ pub struct HouseholdV2 {
     arrived: Vec<MoveId>,
 }
 
-/// A household of version 3: one whose offers and orders are of version 2, else of the same fields in the same
-/// order.
+/// A household of version 3: one whose offers and orders are of version 2, and that knew no standings and no merges,
+/// else of the same fields in the same order.
 #[derive(Deserialize, Serialize)]
 pub struct HouseholdV3 {
     id: HouseholdId,
@@ -149,6 +151,24 @@ struct OrderLineV2 {
     name: String,
     qty: u32,
     price: Money,
+}
+
+/// A profile of version 1: a name, a place, segments and homes.
+#[derive(Deserialize)]
+pub struct ProfileV1 {
+    id: ProfileId,
+    display_name: String,
+    locale: Option<Locale>,
+    zone: Option<Zone>,
+    segments: BTreeSet<String>,
+    households: BTreeSet<HouseholdId>,
+}
+
+impl From<ProfileV1> for Profile {
+    fn from(old: ProfileV1) -> Profile {
+        let ProfileV1 { id, display_name, locale, zone, segments, households } = old;
+        Profile { display_name, locale, zone, segments, households, ..Profile::named(id) }
+    }
 }
 
 /// An offer of version 1.
@@ -283,6 +303,8 @@ impl From<HouseholdV3> for Household {
             arrived,
             supply,
             trends,
+            standings: Few::new(),
+            merges: Vec::new(),
         }
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Few, Link, Locale, Member, Offer, Order, Purpose, Role, Supply, Trend, TrendKey};
+use super::{Device, Few, Link, Locale, Member, Merged, Offer, Order, Role, Standing, Supply, Trend, TrendKey};
 use crate::id::{DeviceKey, HouseholdId, LinkId, MoveId, OfferId, OrderId, ProfileId, RetailerId, TriggerId};
 use crate::time::{Timestamp, Zone};
 
@@ -64,6 +64,10 @@ pub struct Household {
     pub supply: Supply,
     /// Trends that triggers watch.
     pub trends: Few<TrendKey, Trend>,
+    /// What is known of people beside their consents; none of whom nothing was said.
+    pub standings: Few<ProfileId, Box<Standing>>,
+    /// Merges that can be taken back, oldest first.
+    pub merges: Vec<Box<Merged>>,
 }
 
 impl Household {
@@ -85,21 +89,18 @@ impl Household {
             arrived: Vec::new(),
             supply: Supply::default(),
             trends: Few::new(),
+            standings: Few::new(),
+            merges: Vec::new(),
         }
     }
     /// The device's link with the strongest role.
     pub fn link_of(&self, device: &DeviceKey) -> Option<&Link> {
         self.links.values().filter(|link| link.device == *device).min_by_key(|link| link.role)
     }
-    /// Whether a linked owner or buyer of the device consents to a purpose at `now`.
-    /// A child's or viewer's word neither grants nor is asked.
-    pub fn consents(&self, device: &DeviceKey, purpose: Purpose, now: Timestamp) -> bool {
-        self.links.values().filter(|link| link.device == *device && link.role.may_order()).any(|link| {
-            self.members
-                .get(&link.profile)
-                .and_then(|member| member.consents.get(&purpose))
-                .is_some_and(|record| record.is_live(now))
-        })
+    /// Who is linked to a device, with what is known of them.
+    pub fn standings_at<'h>(&'h self, device: &'h DeviceKey) -> impl Iterator<Item = (&'h Link, &'h Standing)> {
+        let links = self.links.values().filter(move |link| link.device == *device);
+        links.filter_map(|link| self.standings.get(&link.profile).map(|standing| (link, &**standing)))
     }
     /// The person who stands for the household: its first owner.
     pub fn owner(&self) -> Option<&Member> {

@@ -9,16 +9,18 @@ mod few;
 pub mod former;
 mod household;
 mod mandate;
+mod merge;
 mod offer;
 mod order;
 mod product;
 mod profile;
 mod slot;
+mod standing;
 mod supply;
 mod track;
 mod trend;
 
-pub use consent::{ConsentRecord, ConsentSource, Purpose};
+pub use consent::{ConsentRecord, ConsentSource, ConsentText, Purpose};
 pub use device::{
     Claim, ClockState, ContextEntry, Device, DeviceDescription, DeviceModel, Edge, EdgeState, FieldSchema, FieldType,
     Placement, Presence, PresenceState, Reading, Value,
@@ -26,6 +28,7 @@ pub use device::{
 pub use few::Few;
 pub use household::{Contact, ContactState, Household};
 pub use mandate::{MANDATE_WINDOW, Mandate};
+pub use merge::{Merge, Merged, Unmerge};
 pub use offer::{
     Action, Alternative, CodeState, Fulfil, Offer, OfferCode, OfferItem, OfferPrice, OfferState, OfferText,
     StateChange, StoreChoice,
@@ -34,8 +37,9 @@ pub use order::{Held, Order, OrderLine, OrderState, Pickup, Place};
 pub use product::{
     Category, Condition, Fit, LeadDays, LocalisedText, PriceWindow, Product, Promotion, Reduction, SellerOffer, Store,
 };
-pub use profile::{Link, Maker, Member, Profile, Retailer, Role, Tenant};
+pub use profile::{FlagNote, Identity, IdentityKind, Link, Maker, Member, Profile, Retailer, Role, Tenant};
 pub use slot::{Evidence, SlotKind, SlotSchema, SlotState, Unit};
+pub use standing::{DEVICE_CHANNEL, Flag, Loyalty, Preferences, Standing};
 pub use supply::{Bought, Shelf, SlotKey, Supply};
 pub use track::{Cycle, Foresight, Learned, Report, Track};
 pub use trend::{TREND_READINGS_MIN, Trend, TrendKey, TrendReading};

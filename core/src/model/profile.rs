@@ -1,8 +1,8 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConsentRecord, Few, Locale, Purpose};
+use super::{ConsentRecord, Few, Flag, Locale, Loyalty, Preferences, Purpose, Standing};
 use crate::id::{DeviceKey, HouseholdId, LinkId, MakerId, ProfileId, RetailerId};
 use crate::time::{Timestamp, Zone};
 
@@ -54,6 +54,59 @@ pub struct Maker {
     pub name: String,
 }
 
+/// A way to recognise a person that the shop told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdentityKind {
+    /// Their login in the shop's app.
+    App,
+    /// Their loyalty card.
+    Loyalty,
+    /// An e-mail address.
+    Email,
+    /// A phone number.
+    Phone,
+}
+
+impl IdentityKind {
+    /// Every kind.
+    pub const ALL: [IdentityKind; 4] =
+        [IdentityKind::App, IdentityKind::Loyalty, IdentityKind::Email, IdentityKind::Phone];
+    /// The kind as written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            IdentityKind::App => "app",
+            IdentityKind::Loyalty => "loyalty",
+            IdentityKind::Email => "email",
+            IdentityKind::Phone => "phone",
+        }
+    }
+    /// Reads the written form.
+    pub fn parse(text: &str) -> Option<IdentityKind> {
+        IdentityKind::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// What is kept of an identity: not the value, only its keyed hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Identity {
+    /// Of which kind.
+    pub kind: IdentityKind,
+    /// HMAC-SHA256 of the value under the gateway's key.
+    pub mark: [u8; 32],
+}
+
+/// Why somebody is flagged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlagNote {
+    /// Since when.
+    pub at: Timestamp,
+    /// In the words of who set it.
+    pub reason: String,
+    /// By which token.
+    pub by: String,
+}
+
 /// A person as one retailer knows them, whatever the household.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
@@ -69,6 +122,49 @@ pub struct Profile {
     pub segments: BTreeSet<String>,
     /// The homes they belong to.
     pub households: BTreeSet<HouseholdId>,
+    /// By what they are recognised, with since when.
+    pub identities: BTreeMap<Identity, Timestamp>,
+    /// The shop's loyalty programme.
+    pub loyalty: Option<Loyalty>,
+    /// What they decide about being spoken to.
+    pub preferences: Preferences,
+    /// Reasons not to sell to them.
+    pub flags: BTreeMap<Flag, FlagNote>,
+    /// The profile that stands for this one since a merge.
+    pub merged_into: Option<ProfileId>,
+    /// The profiles that this one stands for.
+    pub merged_from: BTreeSet<ProfileId>,
+    /// When the person asked to be forgotten.
+    pub forget_since: Option<Timestamp>,
+}
+
+impl Profile {
+    /// A person of whom nothing is known but the name.
+    pub fn named(id: ProfileId) -> Profile {
+        Profile {
+            display_name: id.to_string(),
+            id,
+            locale: None,
+            zone: None,
+            segments: BTreeSet::new(),
+            households: BTreeSet::new(),
+            identities: BTreeMap::new(),
+            loyalty: None,
+            preferences: Preferences::default(),
+            flags: BTreeMap::new(),
+            merged_into: None,
+            merged_from: BTreeSet::new(),
+            forget_since: None,
+        }
+    }
+    /// What their homes know of them beside who they are.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            loyalty: self.loyalty.clone(),
+            preferences: self.preferences.clone(),
+            flags: self.flags.keys().copied().collect(),
+        }
+    }
 }
 
 /// A person inside one household: what decisions read.

@@ -171,7 +171,10 @@ fn is_counted(change: &Change) -> bool {
         | Change::WipePending { .. }
         | Change::SuspendedSet { .. }
         | Change::CredentialSet { .. }
-        | Change::SeqSet { .. } => false,
+        | Change::SeqSet { .. }
+        | Change::StandingSet { .. }
+        | Change::MergeSet(_)
+        | Change::MergeEnded(_) => false,
     }
 }
 

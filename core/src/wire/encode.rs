@@ -7,7 +7,7 @@ use super::errors::doc_anchor;
 use super::shown::{AnnouncementShown, ConsentShown, OfferShown, OrderShown, hyphenated};
 use super::{DownMessage, SyncDown, device_topic};
 use crate::code::Refusal;
-use crate::id::{DeviceKey, MessageId};
+use crate::id::{DeviceKey, MessageId, ProfileId};
 use crate::model::{ConsentRecord, Purpose};
 use crate::time::Timestamp;
 
@@ -75,8 +75,9 @@ pub fn encode(message: &DownMessage, head: &DownHead) -> Down {
         }
         DownMessage::ClaimRefused { error } => enveloped(head, json!({"op": "refused", "error": error.as_str()})),
         DownMessage::Order(order) => enveloped(head, OrderShown::of(order)),
-        DownMessage::Consent { consents, pause_until } => {
-            enveloped(head, json!({"consents": shown(consents), "pause_until": pause_until}))
+        DownMessage::Consent { consents, pause_until, profile } => {
+            let consents = shown(consents, profile.as_ref());
+            enveloped(head, json!({"consents": consents, "pause_until": pause_until}))
         }
         DownMessage::Wipe => enveloped(head, json!({"op": "wipe"})),
         DownMessage::Released { receipt } => enveloped(head, json!({"op": "released", "receipt": receipt})),
@@ -129,8 +130,8 @@ struct OfferPut<'o> {
     offer: OfferShown<'o>,
 }
 
-fn shown(consents: &[(Purpose, ConsentRecord)]) -> Vec<ConsentShown<'_>> {
-    consents.iter().map(ConsentShown::of).collect()
+fn shown<'c>(consents: &'c [(Purpose, ConsentRecord)], profile: Option<&ProfileId>) -> Vec<ConsentShown<'c>> {
+    consents.iter().map(|word| ConsentShown::of(word, profile)).collect()
 }
 
 /// The current set: what was asked for, and the gateway's time always.
@@ -173,7 +174,7 @@ impl<'s> SyncShown<'s> {
             link: wants("link").then(|| LinkShown { state: &sync.link, display_name: sync.display_name.as_deref() }),
             offers: wants("offers").then(|| sync.offers.iter().map(OfferShown::of).collect()),
             orders: wants("orders").then(|| sync.orders.iter().map(OrderShown::of).collect()),
-            consents: wants("consent").then(|| shown(&sync.consents)),
+            consents: wants("consent").then(|| shown(&sync.consents, sync.profile.as_ref())),
             state: wants("state").then(|| StateShown { version: 0, desired: serde_json::Map::new() }),
         }
     }

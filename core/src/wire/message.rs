@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::code::Refusal;
-use crate::id::{FieldName, HouseholdId, MandateId, MessageId, OfferId, OrderId, PlacementId, ProductId, SlotId};
+use crate::id::{
+    FieldName, HouseholdId, MandateId, MessageId, OfferId, OrderId, PlacementId, ProductId, ProfileId, SlotId,
+};
 use crate::input::Answer;
 use crate::model::{ConsentRecord, DeviceDescription, Evidence, Offer, OfferText, Order, Purpose, Value};
 use crate::time::{Timestamp, Zone};
@@ -372,6 +374,8 @@ pub enum DownMessage {
         consents: Vec<(Purpose, ConsentRecord)>,
         /// Silence until then.
         pause_until: Option<Timestamp>,
+        /// Whose words they are, for the receipts; never rendered.
+        profile: Option<ProfileId>,
     },
     /// `down/lifecycle` wipe.
     Wipe,
@@ -450,6 +454,8 @@ pub struct SyncDown {
     pub consents: Vec<(Purpose, ConsentRecord)>,
     /// Which parts were asked for; empty means all.
     pub want: Vec<String>,
+    /// Whose consents they are, for the receipts; never rendered.
+    pub profile: Option<ProfileId>,
 }
 
 /// A product named by a device, such as a scanned cartridge.

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::id::{MandateId, OfferId, OrderId, derive_bytes};
+use crate::id::{MandateId, OfferId, OrderId, ProfileId, ReceiptId, derive_bytes};
 use crate::model::{
     Action, ConsentRecord, Fulfil, Offer, OfferItem, OfferPrice, OfferText, Order, OrderState, Purpose,
 };
@@ -268,10 +268,12 @@ pub(super) struct ConsentShown<'c> {
     method: Option<&'c str>,
     text_id: Option<&'c str>,
     expires_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<ReceiptId>,
 }
 
 impl<'c> ConsentShown<'c> {
-    pub(super) fn of((purpose, record): &'c (Purpose, ConsentRecord)) -> ConsentShown<'c> {
+    pub(super) fn of((purpose, record): &'c (Purpose, ConsentRecord), profile: Option<&ProfileId>) -> ConsentShown<'c> {
         ConsentShown {
             purpose: *purpose,
             granted: record.granted,
@@ -280,6 +282,7 @@ impl<'c> ConsentShown<'c> {
             method: record.method.as_deref(),
             text_id: record.text_id.as_deref(),
             expires_at: record.expires_at.map(|t| t.0),
+            receipt: profile.map(|profile| record.receipt(profile, *purpose)),
         }
     }
 }

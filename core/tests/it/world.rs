@@ -214,9 +214,10 @@ impl World {
                     let sent = hearthway_core::budget::Sent { at, offer };
                     self.draws.get_mut().sends.give_back(&retailer, &trigger, &sent);
                 }
-                Effect::Move { id: move_id, to, device, join } => {
+                Effect::Move { id: move_id, to, device, join, contacts } => {
                     self.routes.insert(device.key.clone(), to);
-                    let arrive = Command::Arrive { id: move_id, from: id, device: device.clone(), join };
+                    let (from, device_there) = (id, device.clone());
+                    let arrive = Command::ArriveKnown { id: move_id, from, device: device_there, join, contacts };
                     let input = self.make(&device.key, What::Command(arrive));
                     reply = self.run_in(to, input);
                 }

@@ -4,6 +4,7 @@
 mod catalog;
 mod context;
 mod conventions;
+mod customers;
 mod reports;
 mod session;
 mod supply;
@@ -65,6 +66,7 @@ pub(super) async fn house() -> House {
     let settings = Settings {
         operator_token: Some(OPERATOR.into()),
         secrets: Arc::new(|device: &DeviceKey, generation: u32| format!("secret of {device} {generation}")),
+        identity_key: [7; 32],
         broker: BrokerAddress { host: "127.0.0.1".into(), port: 1883, tls: false },
         telemetry_s: 60,
         devices_per_maker_max: 3,

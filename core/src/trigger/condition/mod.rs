@@ -12,7 +12,7 @@
 //! | `context.<name>` | what is said about the device's surroundings, by itself or by a feed: `presence`, `weather`, `tariff` |
 //! | `local.hour` `minute` `weekday` `day` `month` | the household's local time; weekdays are `mon` to `sun` |
 //! | `local.part` | `morning` from 6, `afternoon` from 12, `evening` from 18, `night` from 22 |
-//! | `profile.segments` `locale` `role` | of the person linked to the device, else of the owner |
+//! | `profile.segments` `locale` `role` `loyalty_tier` `loyalty_points` | of the person linked to the device, else of the owner |
 //! | `household.size` `devices` `zone` | people, devices, IANA name |
 //! | `device.model` `kind` `presence` | of the device itself |
 //!

@@ -7,7 +7,7 @@ use jiff::civil::Weekday;
 use super::Scope;
 use super::evaluate::Val;
 use crate::id::FieldName;
-use crate::model::{Evidence, Member, Value};
+use crate::model::{Evidence, Loyalty, Member, Value};
 use crate::time::{Span, Timestamp};
 
 /// A path of a condition, resolved.
@@ -22,6 +22,8 @@ pub(super) enum Path {
     Segments,
     ProfileLocale,
     ProfileRole,
+    LoyaltyTier,
+    LoyaltyPoints,
     HouseholdSize,
     HouseholdDevices,
     HouseholdZone,
@@ -120,6 +122,8 @@ impl fmt::Display for Path {
             Path::Segments => f.write_str("profile.segments"),
             Path::ProfileLocale => f.write_str("profile.locale"),
             Path::ProfileRole => f.write_str("profile.role"),
+            Path::LoyaltyTier => f.write_str("profile.loyalty_tier"),
+            Path::LoyaltyPoints => f.write_str("profile.loyalty_points"),
             Path::HouseholdSize => f.write_str("household.size"),
             Path::HouseholdDevices => f.write_str("household.devices"),
             Path::HouseholdZone => f.write_str("household.zone"),
@@ -137,6 +141,12 @@ fn person<'a>(scope: &Scope<'a>) -> Option<&'a Member> {
         .link_of(&scope.device.key)
         .and_then(|link| scope.household.members.get(&link.profile).map(|member| &**member))
         .or_else(|| scope.household.owner())
+}
+
+/// What the shop's loyalty programme says of that person.
+fn loyalty<'a>(scope: &Scope<'a>) -> Option<&'a Loyalty> {
+    let standing = scope.household.standings.get(&person(scope)?.profile)?;
+    standing.loyalty.as_ref()
 }
 
 fn of_value(value: &Value) -> Val<'_> {
@@ -198,6 +208,8 @@ impl Path {
                 known(own.or(scope.household.locale.as_ref()), |locale| Val::Text(locale))
             }
             Path::ProfileRole => known(person(scope), |member| Val::Text(member.role.as_str())),
+            Path::LoyaltyTier => known(loyalty(scope).and_then(|loyalty| loyalty.tier.as_deref()), Val::Text),
+            Path::LoyaltyPoints => known(loyalty(scope), |loyalty| Val::Number(loyalty.points as f64)),
             Path::HouseholdSize => Val::Number(scope.household.members.len() as f64),
             Path::HouseholdDevices => Val::Number(scope.household.devices.len() as f64),
             Path::HouseholdZone => known(scope.household.zone.as_ref(), |zone| Val::Text(zone.as_str())),
@@ -219,6 +231,8 @@ impl Path {
             | Path::Segments
             | Path::ProfileLocale
             | Path::ProfileRole
+            | Path::LoyaltyTier
+            | Path::LoyaltyPoints
             | Path::HouseholdSize
             | Path::HouseholdDevices
             | Path::HouseholdZone

@@ -554,7 +554,11 @@ impl Typing<'_> {
             ["profile", "segments"] => Some((Path::Segments, Type::Texts)),
             ["profile", "locale"] => Some((Path::ProfileLocale, Type::Text)),
             ["profile", "role"] => Some((Path::ProfileRole, words(["owner", "buyer", "viewer", "child"]))),
-            ["profile"] | ["profile", _] => unknown(self, 1, &["segments", "locale", "role"]),
+            ["profile", "loyalty_tier"] => Some((Path::LoyaltyTier, Type::Text)),
+            ["profile", "loyalty_points"] => Some((Path::LoyaltyPoints, whole(f64::NEG_INFINITY, f64::INFINITY))),
+            ["profile"] | ["profile", _] => {
+                unknown(self, 1, &["segments", "locale", "role", "loyalty_tier", "loyalty_points"])
+            }
             ["household", "size"] => Some((Path::HouseholdSize, whole(0.0, f64::INFINITY))),
             ["household", "devices"] => Some((Path::HouseholdDevices, whole(1.0, f64::INFINITY))),
             ["household", "zone"] => Some((Path::HouseholdZone, Type::Text)),

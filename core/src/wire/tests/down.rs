@@ -325,6 +325,7 @@ fn a_sync_answers_what_was_asked_for_and_all_when_nothing_was() {
             orders: vec![order(OrderState::Submitted)],
             consents: consents(),
             want: want.iter().map(|word| (*word).to_owned()).collect(),
+            profile: None,
         })))
     };
     let all = sync(&[]);
@@ -343,7 +344,12 @@ fn a_sync_answers_what_was_asked_for_and_all_when_nothing_was() {
 
 #[test]
 fn the_consent_list_is_authoritative() {
-    let body = body_of(&DownMessage::Consent { consents: consents(), pause_until: Some(T) });
+    let profile = crate::id::ProfileId::new("p1").ok();
+    let message = DownMessage::Consent { consents: consents(), pause_until: Some(T), profile };
+    let body = body_of(&message);
+    let receipt = body["consents"][0]["receipt"].as_str().unwrap_or_default();
+    assert!(receipt.starts_with("cr_"), "each word comes with its proof: {body}");
+    assert_eq!(body, body_of(&message), "and the same word with the same one");
     assert_eq!(keys(&body), BTreeSet::from(["consents", "pause_until"]));
     assert_eq!(body["pause_until"], 1774000000000i64);
     assert_eq!(body["consents"][0]["purpose"], "offers.device");

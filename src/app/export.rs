@@ -1,0 +1,112 @@
+//! Everything that is known of one person, for that person.
+
+use std::collections::BTreeSet;
+
+use hearthway_core::id::{DeviceKey, HouseholdId, InputId, ProfileId, RetailerId};
+use hearthway_core::input::What;
+use hearthway_core::model::{Offer, Order};
+use hearthway_core::time::Timestamp;
+use hearthway_core::trace::CandidateTrace;
+use hearthway_core::wire::DeviceMessage;
+
+use super::profiles::Person;
+use super::timeline::{self, Happened};
+use super::tokens::{Caller, Scope};
+use super::{App, Failure, rows};
+use crate::engine::Engine;
+use crate::engine::rows::{ConsentSaid, OfferRow, OrderRow};
+use crate::store::StoreError;
+use crate::store::codec::{self, Schema};
+use crate::store::keys::{KeyBuilder, table};
+
+/// Things that happened in one export; the log of a home reaches back as far.
+const HAPPENED_MAX: usize = 10_000;
+
+/// Everything that is known of one person.
+#[derive(Debug, Clone)]
+pub struct PersonExport {
+    /// When it was gathered.
+    pub at: Timestamp,
+    /// The person with their homes.
+    pub person: Person,
+    /// Every word on consents, oldest first.
+    pub said: Vec<(ProfileId, ConsentSaid)>,
+    /// Every offer on their devices.
+    pub offers: Vec<(HouseholdId, Offer)>,
+    /// Every order that is theirs, or was made on their device by nobody knows whom.
+    pub orders: Vec<(HouseholdId, Order)>,
+    /// What was decided about their devices, newest first.
+    pub decisions: Vec<(HouseholdId, Timestamp, InputId, CandidateTrace)>,
+    /// What their devices said, newest first.
+    pub messages: Vec<(DeviceKey, Timestamp, DeviceMessage)>,
+    /// What happened, newest first.
+    pub happened: Vec<Happened>,
+}
+
+impl App {
+    /// Gathers everything that is known of one person.
+    pub async fn export_person(&self, who: &Caller, id: &str) -> Result<PersonExport, Failure> {
+        let retailer = who.retailer(Scope::ProfilesRead)?.clone();
+        let person = self.person(&retailer, id).await?;
+        let said = self.all_consents_said(&retailer, &person)?;
+        let (engine, at) = (self.engine.clone(), self.now());
+        let gather = tokio::task::spawn_blocking(move || gathered(&engine, &retailer, at, person, said));
+        let broken = |_| StoreError::Failed { doing: "gathering an export", cause: "it broke off".to_owned() };
+        Ok(gather.await.map_err(broken)??)
+    }
+}
+
+fn gathered(
+    engine: &Engine,
+    retailer: &RetailerId,
+    at: Timestamp,
+    person: Person,
+    said: Vec<(ProfileId, ConsentSaid)>,
+) -> Result<PersonExport, StoreError> {
+    let store = &**engine.store();
+    let homes: BTreeSet<HouseholdId> = person.homes.iter().map(|home| home.id).collect();
+    let links = person.homes.iter().flat_map(|home| home.links.values());
+    let own: BTreeSet<&DeviceKey> =
+        links.filter(|link| link.profile == person.profile.id).map(|link| &link.device).collect();
+    let names = |profile: &ProfileId| *profile == person.profile.id || person.profile.merged_from.contains(profile);
+    let (mut offers, mut orders) = (Vec::new(), Vec::new());
+    let of = |table| KeyBuilder::table(table).name(retailer.as_str()).prefix();
+    rows::each(store, &of(table::OFFER), |key, bytes| {
+        let row: OfferRow = codec::decode(Schema::Offer, key, bytes)?;
+        if homes.contains(&row.household) && own.contains(&row.offer.device) {
+            offers.push((row.household, row.offer));
+        }
+        Ok(())
+    })?;
+    rows::each(store, &of(table::ORDER), |key, bytes| {
+        let row: OrderRow = codec::decode(Schema::Order, key, bytes)?;
+        let is_theirs = row
+            .order
+            .profile
+            .as_ref()
+            .map_or_else(|| homes.contains(&row.household) && own.contains(&row.order.device), names);
+        if is_theirs {
+            orders.push((row.household, row.order));
+        }
+        Ok(())
+    })?;
+    let (mut decisions, mut messages) = (Vec::new(), Vec::new());
+    for home in &person.homes {
+        let theirs = home.links.values().filter(|link| link.profile == person.profile.id);
+        let Some(since) = theirs.map(|link| link.since).min() else { continue };
+        engine.inputs_back(home.id, |row| {
+            let is_own = row.input.device.as_ref().is_none_or(|device| own.contains(device));
+            if row.input.received_at < since || !is_own {
+                return row.input.received_at >= since;
+            }
+            let (when, input, device) = (row.input.received_at, row.input.id, row.input.device);
+            decisions.extend(row.candidates.into_iter().map(|candidate| (home.id, when, input, candidate)));
+            if let (What::Device(message), Some(device)) = (row.input.what, device) {
+                messages.push((device, when, message));
+            }
+            true
+        })?;
+    }
+    let happened = timeline::happened(engine, &person, None, HAPPENED_MAX)?;
+    Ok(PersonExport { at, said, offers, orders, decisions, messages, happened, person })
+}
