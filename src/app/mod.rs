@@ -6,6 +6,7 @@
 //! Start order: [`Rulebook::open`] (the documents become the first rule set), then
 //! `Engine::start` with that rule book, then [`App::start`] with that engine.
 
+pub mod audit;
 pub mod backtests;
 pub mod backups;
 pub mod broker;
@@ -125,6 +126,7 @@ pub struct App {
     /// Held while a webhook changes.
     webhooks: tokio::sync::Mutex<()>,
     courier: std::sync::OnceLock<crate::webhook::Courier>,
+    trail: audit::Trail,
 }
 
 /// A part of the gateway that can be in trouble without keeping it from its work.
@@ -149,6 +151,7 @@ impl App {
         let (tokens, fresh_operator_token) = tokens::Tokens::open(&engine, settings.operator_token.as_deref()).await?;
         let registry = registry::Registry::open(&engine, settings.devices_per_maker_max);
         let idempotency = idempotency::Idempotency::open(&engine).await?;
+        let trail = audit::Trail::open(&engine)?;
         let app = Arc::new(App {
             engine,
             rulebook,
@@ -169,6 +172,7 @@ impl App {
             mandates: tokio::sync::Mutex::default(),
             webhooks: tokio::sync::Mutex::default(),
             courier: std::sync::OnceLock::new(),
+            trail,
         });
         Ok(Started { app, fresh_operator_token })
     }

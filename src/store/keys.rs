@@ -346,3 +346,7 @@ pub fn audit(n: u64) -> Key {
 pub fn audits() -> Vec<u8> {
     KeyBuilder::table(table::AUDIT).prefix()
 }
+/// The end of the audit trail: a row before all entries.
+pub fn audit_head() -> Key {
+    KeyBuilder::table(table::AUDIT).key()
+}

@@ -244,6 +244,18 @@ impl Courier {
     }
 }
 
+#[cfg(test)]
+impl Courier {
+    /// When the next event is due, for a test that turns the clock.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.0.lock().next_due()
+    }
+    /// Whether nothing is under way and nothing is due.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.0.lock().is_quiet(self.0.now())
+    }
+}
+
 impl EventSink for Courier {
     fn queued(&self, letters: Vec<Letter>) {
         let now = self.0.now();

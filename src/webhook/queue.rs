@@ -188,6 +188,16 @@ impl Queue {
         None
     }
 
+    /// Whether nothing is under way and nothing is due.
+    #[cfg(test)]
+    pub(super) fn is_quiet(&self, now: Timestamp) -> bool {
+        self.lines.values().all(|line| {
+            let rests = line.is_disabled || line.rests_until.is_some_and(|until| until > now);
+            let is_due = !line.ready.is_empty() || line.later.first().is_some_and(|(at, _)| *at <= now);
+            line.in_flight == 0 && (rests || !is_due)
+        })
+    }
+
     /// When the next event is due that is not due now.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.lines.values().filter_map(Line::next_due).min()
