@@ -6,6 +6,7 @@
 //! Start order: [`Rulebook::open`] (the documents become the first rule set), then
 //! `Engine::start` with that rule book, then [`App::start`] with that engine.
 
+pub mod audit;
 pub mod backtests;
 pub mod backups;
 pub mod broker;
@@ -139,6 +140,7 @@ pub struct App {
     courier: std::sync::OnceLock<crate::webhook::Courier>,
     /// Held over a merge and its undoing.
     merging: tokio::sync::Mutex<()>,
+    trail: audit::Trail,
 }
 
 /// A part of the gateway that can be in trouble without keeping it from its work.
@@ -163,6 +165,7 @@ impl App {
         let (tokens, fresh_operator_token) = tokens::Tokens::open(&engine, settings.operator_token.as_deref()).await?;
         let registry = registry::Registry::open(&engine, settings.devices_per_maker_max);
         let idempotency = idempotency::Idempotency::open(&engine).await?;
+        let trail = audit::Trail::open(&engine)?;
         let app = Arc::new(App {
             engine,
             rulebook,
@@ -185,6 +188,7 @@ impl App {
             webhooks: tokio::sync::Mutex::default(),
             courier: std::sync::OnceLock::new(),
             merging: tokio::sync::Mutex::default(),
+            trail,
         });
         merges::resume(&app)?;
         Ok(Started { app, fresh_operator_token })

@@ -46,6 +46,10 @@ impl Caller {
     pub fn tenant(&self) -> &Tenant {
         &self.tenant
     }
+    /// What the token is for.
+    pub fn role(&self) -> TokenRole {
+        self.role
+    }
     /// Refuses what the token may not do.
     pub fn may(&self, scope: Scope) -> Result<(), Failure> {
         if self.role.scopes().contains(&scope) || (self.role == TokenRole::Service && self.scopes.contains(&scope)) {

@@ -23,6 +23,7 @@ pub mod report;
 pub mod restore;
 pub mod serve;
 pub mod triggers;
+mod verify_audit;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -72,6 +73,8 @@ pub enum Command {
     /// Draws what is foreseen, and compares it with the rule of a threshold.
     #[command(subcommand)]
     Forecast(forecast::Forecast),
+    /// Looks whether the audit trail is as it was written.
+    VerifyAudit(verify_audit::VerifyAudit),
     /// Prints the OpenAPI document of the HTTP API.
     Openapi(openapi::OpenApi),
 }
@@ -92,6 +95,7 @@ pub fn run() -> ExitCode {
         Command::Report(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Forecast(command) => command.run(),
+        Command::VerifyAudit(command) => command.run(),
         Command::Openapi(command) => command.run(),
     }
 }

@@ -223,9 +223,8 @@ impl Draws {
     pub(super) fn thresholds_reached(&self, now: Timestamp) -> Vec<EventOut> {
         let told = self.taken.iter().flat_map(|taken| {
             let (retailer, trigger, orders) = (&taken.retailer, &taken.drawn.trigger, taken.after.count);
-            thresholds_crossed(&taken.budget, taken.before, taken.after).map(move |percent| {
-                EventOut::budget_threshold(retailer, trigger, percent, orders.into(), taken.order, now)
-            })
+            thresholds_crossed(&taken.budget, taken.before, taken.after)
+                .map(move |percent| EventOut::budget_threshold(retailer, trigger, percent, orders, taken.order, now))
         });
         told.collect()
     }

@@ -27,8 +27,8 @@ use super::{Engine, rows};
 use crate::store::codec::{self, Schema};
 use crate::store::{Commit, Store, StoreError, Write, keys};
 
-/// Events that wait for one webhook: three days of a shop with a hundred thousand homes. A hundred
-/// megabytes or two on disk, and two megabytes in memory.
+/// Events that wait for one webhook: three days of a shop with a hundred thousand homes. Some two hundred
+/// megabytes on disk, and at most twenty or thirty in memory, where each is about another home.
 pub const WAITING_EVENTS_MAX: usize = 200_000;
 
 /// Whose webhook, and which.
@@ -288,7 +288,7 @@ impl Events {
 
     /// Rows of events, one for each webhook that wants it, and what is told of them once they are on
     /// disk.
-    fn stage(&self, events: &[EventOut], now: Timestamp, writes: &mut Vec<Write>) -> Vec<Letter> {
+    pub(super) fn stage(&self, events: &[EventOut], now: Timestamp, writes: &mut Vec<Write>) -> Vec<Letter> {
         let subscriptions = self.subscriptions.load();
         let mut letters = Vec::new();
         for event in events {

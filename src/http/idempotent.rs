@@ -16,6 +16,8 @@ use crate::app::idempotency::{Answer, Known, RequestKey};
 
 /// The header.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Marks an answer that was kept.
+pub(super) const REPLAYED: &str = "idempotent-replayed";
 /// Characters of a key.
 const KEY_CHARS_MAX: usize = 255;
 /// Paths whose answers show a secret once; such an answer is not kept.
@@ -83,6 +85,6 @@ fn repeated(status: u16, content_type: &str, body: Vec<u8>) -> Response {
     if let Ok(value) = HeaderValue::from_str(content_type) {
         headers.insert(header::CONTENT_TYPE, value);
     }
-    headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
     response
 }

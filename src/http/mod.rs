@@ -3,6 +3,7 @@
 //! Handlers are thin: they read a request into its exact shape, ask `app`, and write the answer.
 //! [`routes`] is the page of all routes; [`error`] says how failures look.
 
+mod audit;
 mod backup;
 mod broker;
 mod catalog;
@@ -98,7 +99,11 @@ impl Shared {
 pub fn router(app: Arc<App>, metrics: RenderMetrics) -> Router {
     let shared = Arc::new(Shared { app, metrics, paces: Mutex::default() });
     let (mut calls, mut bulk) = (Router::new(), Router::new());
+    let mut readable = std::collections::BTreeSet::new();
     for entry in routes::all() {
+        if entry.method == "get" && !entry.binary {
+            readable.insert(entry.path);
+        }
         let (path, handler) = (entry.path, entry.handler);
         if entry.bulk || entry.lines || entry.binary {
             bulk = bulk.route(path, handler)
@@ -106,10 +111,14 @@ pub fn router(app: Arc<App>, metrics: RenderMetrics) -> Router {
             calls = calls.route(path, handler)
         };
     }
+    let plain: Router = calls.clone().with_state(shared.clone());
+    let audited = audit::Audited::new(shared.clone(), plain, readable);
     let calls = calls
         .layer(from_fn_with_state(shared.clone(), idempotent::once))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn(in_time));
+        .layer(from_fn(in_time))
+        .layer(from_fn_with_state(audited.clone(), audit::audited));
+    let bulk = bulk.layer(from_fn_with_state(audited, audit::audited_bulk));
     // Bulk bodies are counted as they stream, in `lines`.
     calls
         .merge(bulk)

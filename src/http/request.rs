@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
 use super::Shared;
+use super::audit::OnBehalfOfTheTrail;
 use super::error::{ApiError, HttpCode};
 use crate::app::documents::Condition;
 use crate::app::tokens::Caller;
@@ -29,7 +30,9 @@ impl FromRequestParts<Arc<Shared>> for Who {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Who, ApiError> {
         let caller = caller(&parts.headers, shared)?;
-        shared.in_pace(caller.token())?;
+        if parts.extensions.get::<OnBehalfOfTheTrail>().is_none() {
+            shared.in_pace(caller.token())?;
+        }
         Ok(Who(caller))
     }
 }

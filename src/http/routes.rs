@@ -7,8 +7,8 @@ use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
 use super::{
-    Shared, backup, broker, catalog, claims, codes, consents, context, decisions, devices, events, import, mandates,
-    members, merges, offers, orders, profiles, quarantine, reports, system, tenants, triggers, webhooks,
+    Shared, audit, backup, broker, catalog, claims, codes, consents, context, decisions, devices, events, import,
+    mandates, members, merges, offers, orders, profiles, quarantine, reports, system, tenants, triggers, webhooks,
 };
 
 /// One route with what the document says of it.
@@ -117,6 +117,9 @@ pub(super) fn all() -> Vec<Entry> {
             .body(r#"{"tenant":"shop-a","role":"retailer_admin","name":"ci"}"#)
             .answer(201, r#"{"id":"tk_…","token":"hw_…"}"#),
         delete("/v1/tokens/{token}", tenants::delete_token, "End a token at once").empty_answer(),
+        get("/v1/audit", audit::list_audit, "Who changed what, newest first: the token's own tenant; the operator's sees tenants' changes that are no customer's business")
+            .query(&["from", "actor", "target", "limit", "cursor"])
+            .answer(200, r#"{"items":[{"n":41,"at":"2026-11-10T17:04:00Z","actor":"tk_…","role":"retailer_admin","tenant":"shop-a","action":"POST /v1/triggers/{trigger}/publish","target":"triggers/filter-worn/publish","before":"…","after":"…","hash":"…"}],"next":null}"#),
         get("/v1/backup", backup::take, "A backup of everything, as `hearthway backup --from` takes it").binary(),
     ];
     let maker = [

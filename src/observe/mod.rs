@@ -26,6 +26,7 @@ pub const ALL: &[Declared] = &[
     crate::mqtt::metrics::METRICS,
     crate::broker::metrics::METRICS,
     crate::webhook::metrics::METRICS,
+    crate::app::audit::METRICS,
 ];
 
 /// How often histograms are folded. Between two folds every sample is kept, so the memory of a

@@ -376,6 +376,10 @@ pub fn audit(n: u64) -> Key {
 pub fn audits() -> Vec<u8> {
     KeyBuilder::table(table::AUDIT).prefix()
 }
+/// The end of the audit trail: a row before all entries.
+pub fn audit_head() -> Key {
+    KeyBuilder::table(table::AUDIT).key()
+}
 /// Whose an identity is: by its kind's word and the keyed hash of its value.
 pub fn identity(retailer: &RetailerId, kind: &str, mark: &[u8; 32]) -> Key {
     KeyBuilder::table(table::IDENTITY).name(retailer.as_str()).name(kind).fixed(mark).key()

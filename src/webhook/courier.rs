@@ -40,6 +40,9 @@ const ROWS_PER_COMMIT: usize = 256;
 const ERROR_CHARS_MAX: usize = 200;
 /// The status by which a receiver says that it wants nothing more.
 const GONE: u16 = 410;
+/// Those by which it says that it is too much for it, whatever the event.
+const TOO_MANY_REQUESTS: u16 = 429;
+const UNAVAILABLE: u16 = 503;
 
 /// Where secrets come from: the master key, and what the row says.
 pub type Secrets = Arc<dyn Fn(&SecretSeed) -> [u8; SECRET_BYTES] + Send + Sync>;
@@ -244,6 +247,18 @@ impl Courier {
     }
 }
 
+#[cfg(test)]
+impl Courier {
+    /// When the next event is due, for a test that turns the clock.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.0.lock().next_due()
+    }
+    /// Whether nothing is under way and nothing is due.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.0.lock().is_quiet(self.0.now())
+    }
+}
+
 impl EventSink for Courier {
     fn queued(&self, letters: Vec<Letter>) {
         let now = self.0.now();
@@ -320,6 +335,9 @@ impl Inner {
         } else {
             let wait = wait_after(row.attempts, entropy::draw()).max(retry_after.unwrap_or_default());
             row.next_at = now + wait.min(TRIED_FOR);
+            if let (Some(wait), Some(TOO_MANY_REQUESTS | UNAVAILABLE)) = (retry_after, attempt.status) {
+                self.lock().rest(key, now + wait.min(TRIED_FOR));
+            }
             Turned::Again(row.next_at)
         };
         match turned {

@@ -2,6 +2,8 @@
 //! would write.
 #![allow(clippy::unwrap_used)]
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// The word in the list for a reason.
@@ -105,5 +107,31 @@ fn public_addresses_pass_up_to_the_edge_of_each_network() {
         "3fff:1000::",
     ] {
         assert_eq!(check(ip.parse().unwrap(), Reach::Public), Ok(()), "{ip}");
+    }
+}
+
+proptest! {
+    /// Whatever somebody writes: it is refused, or it is a public place over TLS on a port of webhooks.
+    #[test]
+    fn no_text_leads_inside(
+        text in prop_oneof![
+            "\\PC{0,60}",
+            "https://[0-9a-fx.:%\\[\\]@\\\\/#?]{1,40}",
+            "https?://[a-z0-9.%@:-]{1,30}(:[0-9]{1,6})?/[a-z?#@:]{0,10}",
+            (any::<u32>(), any::<u16>()).prop_map(|(ip, port)| format!("https://{ip}:{port}/")),
+            any::<[u16; 8]>().prop_map(|ip| format!("https://[{}]/", std::net::Ipv6Addr::from(ip))),
+            any::<u32>().prop_map(|ip| format!("https://[::ffff:{}]/", std::net::Ipv4Addr::from(ip))),
+        ]
+    ) {
+        match read(&text, Reach::Public) {
+            Ok(place) => {
+                prop_assert!(place.tls && PORTS.contains(&place.port), "{text}: {place:?}");
+                prop_assert!(place.ip.is_none_or(|ip| check(ip, Reach::Public).is_ok()), "{text}: {place:?}");
+                let is_a_number = place.host.split('.').all(|part| part.parse::<u64>().is_ok());
+                prop_assert!(place.ip.is_some() || !is_a_number, "{text}: an address that is taken for a name");
+                prop_assert!(place.target.starts_with('/') && !place.authority().contains(['@', '/', '#', '?']));
+            }
+            Err(why) => prop_assert!(!why.to_string().is_empty()),
+        }
     }
 }

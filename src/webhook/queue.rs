@@ -188,6 +188,16 @@ impl Queue {
         None
     }
 
+    /// Whether nothing is under way and nothing is due.
+    #[cfg(test)]
+    pub(super) fn is_quiet(&self, now: Timestamp) -> bool {
+        self.lines.values().all(|line| {
+            let rests = line.is_disabled || line.rests_until.is_some_and(|until| until > now);
+            let is_due = !line.ready.is_empty() || line.later.first().is_some_and(|(at, _)| *at <= now);
+            line.in_flight == 0 && (rests || !is_due)
+        })
+    }
+
     /// When the next event is due that is not due now.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.lines.values().filter_map(Line::next_due).min()
@@ -206,6 +216,14 @@ impl Queue {
         match self.lines.get_mut(key) {
             Some(line) => line.turned(subject, n, turned, now, drawn),
             None => Vec::new(),
+        }
+    }
+
+    /// The receiver asks to be left alone until then: all of its events wait, not only the one that it
+    /// said so about.
+    pub fn rest(&mut self, key: &WebhookKey, until: Timestamp) {
+        if let Some(line) = self.lines.get_mut(key) {
+            line.rests_until = line.rests_until.max(Some(until));
         }
     }
 
@@ -361,5 +379,128 @@ impl Line {
             }
         }
         gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use hearthway_core::id::{RetailerId, WebhookId};
+    use hearthway_core::model::Tenant;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// An event about a subject, due after so many seconds.
+        Push(u64, i64),
+        /// The next one is tried.
+        Take,
+        /// One of those under way ends: which, and how.
+        Turn(usize, u8),
+        /// So many seconds pass.
+        Wait(i64),
+        /// An event that was settled is to be told again.
+        Replay(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0..4u64, prop_oneof![Just(0i64), 0..600i64]).prop_map(|(subject, after)| Step::Push(subject, after)),
+            4 => Just(Step::Take),
+            3 => (any::<usize>(), 0..4u8).prop_map(|(which, how)| Step::Turn(which, how)),
+            2 => (0..900i64).prop_map(Step::Wait),
+            1 => any::<usize>().prop_map(Step::Replay),
+        ]
+    }
+
+    fn key() -> WebhookKey {
+        let tenant = Tenant::Retailer(RetailerId::new("shop-a").unwrap());
+        WebhookKey { tenant, id: WebhookId::new("w").unwrap() }
+    }
+
+    #[test]
+    fn waits_grow_from_five_seconds_to_an_hour() {
+        let waits: Vec<i64> = (1..14).map(|attempts| wait_after(attempts, 0).0 / 1_000).collect();
+        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600, 3600]);
+        for drawn in [1, 77, u64::MAX] {
+            let wait = wait_after(3, drawn);
+            assert!((Span::seconds(20)..=Span::seconds(25)).contains(&wait), "{wait}");
+        }
+        assert_eq!(wait_after(u32::MAX, 0), Span::hours(1));
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: one event about a subject at a time, the oldest of it first,
+        /// never more at once than may be, and in the end nothing is left.
+        #[test]
+        fn each_subject_goes_in_order_and_nothing_is_left(steps in proptest::collection::vec(step(), 1..120)) {
+            let (mut queue, key, mut now) = (Queue::default(), key(), Timestamp(0));
+            queue.open(&key, false);
+            let mut waiting: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+            let (mut under_way, mut settled, mut n) = (Vec::<(u64, u64)>::new(), Vec::<(u64, u64)>::new(), 0);
+            let letter = |n, subject, next_at| Letter { webhook: key.clone(), n, subject, next_at };
+            for step in steps {
+                match step {
+                    Step::Push(subject, after) => {
+                        n += 1;
+                        waiting.entry(subject).or_default().insert(n);
+                        queue.push(&letter(n, subject, now + Span::seconds(after)), now);
+                    }
+                    Step::Take => {
+                        let Some((_, taken, subject)) = queue.take(now) else { continue };
+                        prop_assert!(under_way.iter().all(|(_, other)| *other != subject), "two of one subject");
+                        prop_assert_eq!(waiting[&subject].first(), Some(&taken), "not the oldest");
+                        under_way.push((taken, subject));
+                        prop_assert!(under_way.len() <= IN_FLIGHT_PER_WEBHOOK_MAX);
+                    }
+                    Step::Turn(which, how) if !under_way.is_empty() => {
+                        let (n, subject) = under_way.swap_remove(which % under_way.len());
+                        let turned = match how {
+                            0 => Turned::Again(now + Span::seconds(30)),
+                            1 => Turned::Dead,
+                            2 => Turned::Delivered,
+                            _ => Turned::Again(now),
+                        };
+                        if matches!(turned, Turned::Dead | Turned::Delivered) {
+                            waiting.get_mut(&subject).unwrap().remove(&n);
+                            settled.push((n, subject));
+                        }
+                        queue.turned(&key, subject, n, turned, now, 3);
+                    }
+                    Step::Turn(..) => {}
+                    Step::Wait(seconds) => now = now + Span::seconds(seconds),
+                    Step::Replay(which) if !settled.is_empty() => {
+                        let (n, subject) = settled.swap_remove(which % settled.len());
+                        // What is under way keeps its turn: it may not be overtaken.
+                        if under_way.iter().all(|(_, other)| *other != subject) {
+                            waiting.get_mut(&subject).unwrap().insert(n);
+                            queue.unkeep(&key, &[n]);
+                            queue.push(&letter(n, subject, now), now);
+                        }
+                    }
+                    Step::Replay(_) => {}
+                }
+                let number: usize = waiting.values().map(BTreeSet::len).sum();
+                prop_assert_eq!(queue.waiting(&key), number);
+            }
+            for (n, subject) in under_way {
+                waiting.get_mut(&subject).unwrap().remove(&n);
+                queue.turned(&key, subject, n, Turned::Delivered, now, 3);
+            }
+            for _ in 0..10_000 {
+                if let Some((_, n, subject)) = queue.take(now) {
+                    prop_assert_eq!(waiting.get_mut(&subject).unwrap().pop_first(), Some(n));
+                    queue.turned(&key, subject, n, Turned::Delivered, now, 3);
+                } else if let Some(due) = queue.next_due() {
+                    prop_assert!(due > now, "it is due and does not go");
+                    now = due;
+                } else {
+                    break;
+                }
+            }
+            prop_assert!(waiting.values().all(BTreeSet::is_empty), "left behind: {waiting:?}");
+        }
     }
 }

@@ -4,12 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 /// One request as it came.
 #[derive(Debug, Clone)]
@@ -62,26 +67,67 @@ pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     heard: Arc<Mutex<Vec<Heard>>>,
     number: watch::Receiver<usize>,
+    /// Requests that were read, answered or not.
+    begun: Arc<AtomicUsize>,
 }
 
 impl Receiver {
     /// Answers each request as `answer` says, which gets the number of requests before.
     pub(crate) async fn start(answer: impl Fn(usize, &Heard) -> Say + Send + Sync + 'static) -> Receiver {
+        Receiver::listen(answer, None).await
+    }
+
+    /// The same over TLS.
+    pub(crate) async fn start_tls(
+        answer: impl Fn(usize, &Heard) -> Say + Send + Sync + 'static,
+        certificate: &Path,
+        key: &Path,
+    ) -> Receiver {
+        let chain = CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
+        let config = builder.with_no_client_auth().with_single_cert(chain, key).unwrap();
+        Receiver::listen(answer, Some(TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    async fn listen(
+        answer: impl Fn(usize, &Heard) -> Say + Send + Sync + 'static,
+        tls: Option<TlsAcceptor>,
+    ) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heard: Arc<Mutex<Vec<Heard>>> = Arc::default();
         let (counted, number) = watch::channel(0);
-        let (answer, book, counted) = (Arc::new(answer), heard.clone(), Arc::new(counted));
+        let begun: Arc<AtomicUsize> = Arc::default();
+        let (answer, book, counted, begins) = (Arc::new(answer), heard.clone(), Arc::new(counted), begun.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (answer, book, counted) = (answer.clone(), book.clone(), counted.clone());
+                let (answer, book, counted, begins) = (answer.clone(), book.clone(), counted.clone(), begins.clone());
+                let tls = tls.clone();
                 tokio::spawn(async move {
-                    serve(stream, &*answer, &book).await;
+                    let note = || {
+                        begins.fetch_add(1, Ordering::Relaxed);
+                    };
+                    match tls {
+                        None => serve(stream, &*answer, &book, note).await,
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, &*answer, &book, note).await;
+                            }
+                        }
+                    }
                     counted.send_modify(|number| *number += 1);
                 });
             }
         });
-        Receiver { address, heard, number }
+        Receiver { address, heard, number, begun }
+    }
+
+    /// How many requests have been read, answered or not.
+    pub(crate) fn begun(&self) -> usize {
+        self.begun.load(Ordering::Relaxed)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -109,8 +155,14 @@ impl Receiver {
     }
 }
 
-async fn serve(mut stream: TcpStream, answer: &(dyn Fn(usize, &Heard) -> Say + Send + Sync), book: &Mutex<Vec<Heard>>) {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    answer: &(dyn Fn(usize, &Heard) -> Say + Send + Sync),
+    book: &Mutex<Vec<Heard>>,
+    note: impl Fn(),
+) {
     let Some(mut heard) = read(&mut stream).await else { return };
+    note();
     let say = {
         let mut book = book.lock().unwrap();
         let say = answer(book.len(), &heard);
@@ -143,7 +195,7 @@ async fn serve(mut stream: TcpStream, answer: &(dyn Fn(usize, &Heard) -> Say + S
     };
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Heard> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Heard> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {

@@ -93,8 +93,11 @@ async fn a_backup_of_a_gateway_at_work_and_of_one_at_rest_bring_everything_back(
     let before = answers(&gateway, &shop, &devices).await;
     assert!(gateway.end());
     let rested = done(hearthway(data.path(), &["backup", "--out", text(&at_rest)]));
-    let counted = |said: &str| said.split_once(" items=").unwrap().1.to_owned();
-    assert_eq!(counted(&rested), counted(&said), "nothing happened between the two");
+    let number = |said: &str, of: &str| -> u64 {
+        said.split_once(of).unwrap().1.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    assert_eq!(number(&rested, " items="), number(&said, " items="), "nothing happened between the two");
+    assert_eq!(number(&rested, " rows="), number(&said, " rows=") + 1, "but the entry that says who took the first");
     assert_eq!(done(hearthway(data.path(), &["backup", "--verify", text(&at_rest)])), rested);
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&at_rest).unwrap().permissions());
     assert_eq!(mode & 0o077, 0, "nobody else may read it");

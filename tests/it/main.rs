@@ -40,4 +40,5 @@ mod tls;
 mod tls_gateway;
 mod trigger_sets;
 mod way;
+mod webhooks;
 mod websocket;

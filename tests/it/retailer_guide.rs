@@ -98,6 +98,9 @@ fn every_line_of_the_retailers_guide_works() {
         "Uplift of shop-a",
         "Opt-outs of shop-a",
         "trigger,treated,treated_ordered,treated_rate",
+        r#""secret":"whsec_"#,
+        r#""delivered":false"#,
+        r#""action":"POST /v1/triggers/{trigger}/rollback""#,
     ] {
         assert!(said.contains(wanted), "`{wanted}` is not in:\n{said}\n{shown}");
     }

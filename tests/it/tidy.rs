@@ -136,7 +136,11 @@ fn knowledge_points_inward() {
             "src/store",
             &["crate::engine", "crate::app", "crate::http", "crate::mqtt", "crate::broker", "crate::cli"][..],
         ),
-        ("src/engine", &["crate::app", "crate::http", "crate::mqtt", "crate::broker", "crate::cli"][..]),
+        (
+            "src/engine",
+            &["crate::app", "crate::http", "crate::mqtt", "crate::broker", "crate::webhook", "crate::cli"][..],
+        ),
+        ("src/webhook", &["crate::http", "crate::mqtt", "crate::broker", "crate::cli"][..]),
         ("src/app", &["crate::http", "crate::broker", "crate::cli"][..]),
         ("core/src", &["tokio", "axum", "rumqttc", "sled::"][..]),
         ("device-sim/src", &["hearthway::"][..]),

@@ -9,6 +9,7 @@ mod random;
 mod recount;
 mod seams;
 mod shop;
+mod told;
 mod witness;
 mod world;
 

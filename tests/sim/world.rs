@@ -26,8 +26,8 @@ use hearthway_core::wire::decode;
 
 use crate::random::Stream;
 use crate::seams::{OneBook, WorldClock, WorldLink};
-use crate::shop;
 use crate::witness::{Counts, Said, Witness};
+use crate::{shop, told};
 
 /// Devices of the world; p1 owns two of them in one home.
 const DEVICES: [&str; 3] = ["d-1", "d-2", "d-3"];
@@ -140,6 +140,7 @@ impl World {
             time: Stream::new(seed, "time"),
             calm: false,
         };
+        told::listen(&*world.store, now);
         world.start();
         world
     }
@@ -266,6 +267,7 @@ impl World {
         self.settle();
         let engine = self.engine().clone();
         self.witness.check_ended(&engine);
+        told::check(&*self.store);
         self.witness.check_log(&engine, &self.units.iter().map(|unit| unit.key.clone()).collect::<Vec<_>>());
     }
 

@@ -118,13 +118,22 @@ pub fn events(
     rules: &RuleSet,
     wanted: &dyn Wanted,
 ) -> Vec<EventOut> {
-    let mut teller =
-        Teller { home, input, rules, wanted, changes: &decision.changes, at: decision.trace.at, events: Vec::new() };
+    let mut teller = Teller {
+        home,
+        input,
+        rules,
+        wanted,
+        changes: &decision.changes,
+        at: decision.trace.at,
+        place: 0,
+        events: Vec::new(),
+    };
     if !decision.changes.iter().any(is_told) {
         return Vec::new();
     }
     let (mut offers, mut orders): (Vec<&Offer>, Vec<&Order>) = (Vec::new(), Vec::new());
-    for change in &decision.changes {
+    for (place, change) in decision.changes.iter().enumerate() {
+        teller.place = place;
         match change {
             Change::OfferSet(offer) => {
                 let before = offers.iter().rev().find(|known| known.id == offer.id).copied();
@@ -198,6 +207,8 @@ struct Teller<'t> {
     wanted: &'t dyn Wanted,
     changes: &'t [Change],
     at: Timestamp,
+    /// Which of the changes is being told: a part of the ids, whoever listens.
+    place: usize,
     events: Vec<EventOut>,
 }
 
@@ -260,10 +271,11 @@ impl Teller<'_> {
 
     fn add(&mut self, to: Tenant, kind: EventType, subject: String, data: Value) {
         let home = self.home;
-        let place = (self.events.len() as u64).to_be_bytes();
+        let place = (self.place as u64).to_be_bytes();
         let (seq, source) = (home.seq.to_be_bytes(), source(&to));
-        let cause: [&[u8]; 6] =
-            [self.input.id.bytes(), home.id.bytes(), &seq, source.as_bytes(), kind.as_str().as_bytes(), &place];
+        let (kind_word, subject_word) = (kind.as_str().as_bytes(), subject.as_bytes());
+        let cause: [&[u8]; 7] =
+            [self.input.id.bytes(), home.id.bytes(), &seq, source.as_bytes(), kind_word, subject_word, &place];
         let id = EventId::derived(&cause);
         // A maker's row names no home, so that nothing of a customer stands with it.
         let household = matches!(to, Tenant::Retailer(_)).then_some(home.id);

@@ -1,12 +1,13 @@
 //! Laws that hold for every sequence of things that can happen in a home. The checks are written
 //! from the promises, not from the code: they read only what was said and what was done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hearthway_core::decision::Reply;
+use hearthway_core::event_out::EventType;
 use hearthway_core::id::{OfferId, OrderId, ProfileId};
 use hearthway_core::input::{Answer, Command, What};
-use hearthway_core::model::{OrderState, Purpose};
+use hearthway_core::model::{OrderState, Purpose, Tenant};
 use hearthway_core::time::{Span, Timestamp, Zone};
 use hearthway_core::wire::DownMessage;
 use proptest::prelude::*;
@@ -339,6 +340,35 @@ fn both_triggers() -> String {
     format!("{COLD}{quiet}{}", with_cancel_window("30 min"))
 }
 
+/// What systems outside heard, beside what happened: written without the code that tells.
+fn told_as_it_was(witness: &Witness) -> Result<(), TestCaseError> {
+    let (mut ids, mut requested, mut cancelled) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
+    for event in &witness.world.told {
+        prop_assert!(ids.insert(event.id), "two events of one id");
+        let body = String::from_utf8(event.body()).unwrap();
+        prop_assert!(!body.contains("Maison"), "a name left the house: {body}");
+        if let Tenant::Maker(_) = event.to {
+            let of_a_customer =
+                ["hh_", "ln_", "p1", "p2", "shop-a"].iter().any(|word| event.data.to_string().contains(word));
+            prop_assert!(!of_a_customer && event.household.is_none(), "a maker hears of a customer: {body}");
+        }
+        let order = event.data["order"].as_str().unwrap_or_default().to_owned();
+        match event.kind {
+            EventType::OrderRequested => *requested.entry(order).or_insert(0) += 1,
+            EventType::OrderCancelled => drop(cancelled.insert(order)),
+            _ => {}
+        }
+    }
+    for order in witness.world.orders() {
+        let id = order.id.to_string();
+        let was_the_shops = order.history.iter().any(|change| &*change.state == "submitted");
+        let times = requested.get(&id).copied().unwrap_or_default();
+        prop_assert_eq!(times, i32::from(was_the_shops), "an order that a shop is to fulfil is told once");
+        prop_assert_eq!(cancelled.contains(&id), order.state == OrderState::Cancelled);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
@@ -368,6 +398,7 @@ proptest! {
             prop_assert!(home.offers.values().all(|offer| !offer.state.is_live()), "an offer that never ends");
             prop_assert!(home.orders.values().all(|order| order.state != OrderState::Confirmed), "a window that never closes");
         }
+        told_as_it_was(&witness)?;
         // The log replays to the same households.
         let mut again = World::with(&both_triggers());
         prop_assume!(!steps.iter().any(|step| matches!(step, Step::PriceUp(_))));

@@ -5,6 +5,7 @@ mod activation;
 mod budgets;
 mod by_time;
 mod clock_jumps;
+mod events;
 mod explained;
 mod forecast;
 mod forecast_absence;

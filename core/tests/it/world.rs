@@ -10,7 +10,8 @@ use hearthway_core::budget::{AllDrawn, Noting, Recalling};
 use hearthway_core::code::Code;
 use hearthway_core::decide::decide_with;
 use hearthway_core::decision::{Decision, Effect, Reply};
-use hearthway_core::id::{DeviceKey, HouseholdId, InputId, LinkId, ProfileId, RetailerId};
+use hearthway_core::event_out::{EventOut, EventTypes, Wanted, events};
+use hearthway_core::id::{DeviceKey, HouseholdId, InputId, LinkId, MakerId, ProfileId, RetailerId};
 use hearthway_core::input::{Command, Input, Join, Sender, What};
 use hearthway_core::model::{
     ConsentRecord, ConsentSource, DeviceModel, Household, Maker, Member, Offer, OfferState, Order, Product, Purpose,
@@ -30,6 +31,18 @@ pub const MORNING: &str = "2026-03-18T10:00:00+01:00";
 /// The thermostat of the stories.
 pub fn thermostat() -> DeviceKey {
     "acme/d-42".parse().unwrap()
+}
+
+/// Who wants to hear everything that they may.
+struct Everybody;
+
+impl Wanted for Everybody {
+    fn by_retailer(&self, _: &RetailerId) -> EventTypes {
+        EventTypes::of_retailers()
+    }
+    fn by_maker(&self, _: &MakerId) -> EventTypes {
+        EventTypes::of_makers()
+    }
 }
 
 /// The retailer of the stories.
@@ -53,6 +66,8 @@ pub struct World {
     pub ledgers: BTreeMap<(HouseholdId, RetailerId, Month), Ledger>,
     /// Everything that happened, for replays.
     pub log: Vec<(HouseholdId, Input)>,
+    /// Everything that was told to systems outside, where everybody wants to hear everything.
+    pub told: Vec<EventOut>,
     /// What is drawn from budgets.
     pub draws: RefCell<AllDrawn>,
     count: u64,
@@ -71,6 +86,7 @@ impl World {
             traces: Vec::new(),
             ledgers: BTreeMap::new(),
             log: Vec::new(),
+            told: Vec::new(),
             draws: RefCell::default(),
             count: 0,
         }
@@ -188,6 +204,9 @@ impl World {
         for note in notes(home, &decision, &self.rules) {
             self.ledgers.entry((id, note.retailer, note.month)).or_default().take(&note.what);
         }
+        let told = events(home, &input, &decision, &self.rules, &Everybody);
+        assert_eq!(told, events(home, &input, &decision, &self.rules, &Everybody), "the same again, with the same ids");
+        self.told.extend(told);
         for change in &decision.changes {
             home.apply(change);
         }

@@ -6,6 +6,7 @@ mod budgets;
 mod codes;
 mod counting;
 mod durable;
+mod events;
 mod former;
 mod moving;
 mod poison;

@@ -1,6 +1,7 @@
 //! The API over a real connection, with the engine and the store in memory behind it.
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod catalog;
 mod context;
 mod conventions;

@@ -9,6 +9,18 @@ async fn hook(house: &House, token: &str, name: &str, body: Value) -> Value {
     house.ok("PUT", &format!("/v1/webhooks/{name}"), token, body).await
 }
 
+/// The line of a delivered event in the log; it stands there a moment after its receiver had it.
+async fn line_of(house: &House, event: &str) -> Value {
+    for _ in 0..2_000 {
+        let log = house.get("/v1/webhooks/orders/deliveries?state=delivered&limit=100", &house.shop).await.json;
+        if let Some(line) = log["items"].as_array().unwrap().iter().find(|line| line["event"] == event) {
+            return line.clone();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("{event} is not told");
+}
+
 #[tokio::test]
 async fn an_accepted_offer_becomes_a_signed_order_with_all_that_its_shop_needs() {
     let house = house().await;
@@ -59,8 +71,7 @@ async fn an_accepted_offer_becomes_a_signed_order_with_all_that_its_shop_needs()
     receiver.until(1, |heard| heard.kind() == "trigger.published").await;
     assert!(receiver.heard().iter().all(|heard| !String::from_utf8_lossy(&heard.body).contains("Maison")));
 
-    let log = house.get("/v1/webhooks/orders/deliveries?state=delivered&limit=100", &house.shop).await.json;
-    let line = log["items"].as_array().unwrap().iter().find(|line| line["event"] == heard.id()).unwrap().clone();
+    let line = line_of(&house, heard.id()).await;
     assert_eq!((&line["attempts"], &line["last"]["status"]), (&json!(1), &json!(204)), "{line}");
 }
 
@@ -212,4 +223,28 @@ async fn a_webhook_of_another_tenant_looks_like_a_missing_one() {
     // The same name is another tenant's own webhook.
     hook(&house, &house.other_shop, "orders", json!({"url": "https://other.shop.example/"})).await;
     assert_eq!(house.get("/v1/webhooks/orders", &house.shop).await.json["url"], "https://hooks.shop.example/");
+}
+
+#[tokio::test]
+async fn a_budget_is_told_when_an_order_brings_it_to_its_thresholds() {
+    let house = house().await;
+    let receiver = Receiver::start(|_, _| Say::Status(204)).await;
+    hook(&house, &house.shop, "w", json!({"url": receiver.url(), "types": ["budget.threshold"]})).await;
+    let mut limited = trigger();
+    limited["limits"] = json!({"budget": {"count": 1}});
+    house.ok("PUT", "/v1/products/flt-20x25", &house.shop, product()).await;
+    house.ok("PUT", "/v1/triggers/filter-worn", &house.shop, limited).await;
+    house.ok("POST", "/v1/triggers/filter-worn/publish", &house.shop, json!({})).await;
+    house.link("d-1", "p1").await;
+    house.used("d-1", 590.0).await;
+    house.used("d-1", 612.0).await;
+    let offers = house.get("/v1/offers?state=sent", &house.shop).await;
+    let offer = offers.json["items"][0]["offer"].as_str().unwrap().to_owned();
+    let accept = json!({"rev": 1, "answer": "accept", "channel": "app", "profile": "p1"});
+    house.ok("POST", &format!("/v1/offers/{offer}/answer"), &house.shop, accept).await;
+    let heard = receiver.until(2, |_| true).await;
+    let told: Vec<Value> = heard.iter().map(|heard| heard.event["data"].clone()).collect();
+    let reached = |percent: u32| json!({"trigger": "filter-worn", "percent": percent, "orders": 1});
+    assert_eq!(told, [reached(90), reached(100)]);
+    assert_eq!(heard[0].subject(), "filter-worn");
 }
