@@ -119,6 +119,8 @@ pub struct App {
     calls_per_second: u32,
     /// Held over an import of unique codes.
     importing_codes: tokio::sync::Mutex<()>,
+    /// Held over a count of stock.
+    counting_stock: tokio::sync::Mutex<()>,
     /// Held while a mandate and the row that finds it change.
     mandates: tokio::sync::Mutex<()>,
 }
@@ -162,6 +164,7 @@ impl App {
             telemetry_s: settings.telemetry_s,
             calls_per_second: settings.calls_per_second,
             importing_codes: tokio::sync::Mutex::default(),
+            counting_stock: tokio::sync::Mutex::default(),
             mandates: tokio::sync::Mutex::default(),
         });
         Ok(Started { app, fresh_operator_token })

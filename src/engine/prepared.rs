@@ -21,6 +21,7 @@ use super::rows::{self, LogItem, LogRow, MoveRow, OfferRow, OrderRow};
 use super::seen::Mark;
 use super::sends::Sendings;
 use super::speak::{self, Cause};
+use super::stock::PutAside;
 use super::{Waiter, log};
 use crate::store::codec::{self, Schema};
 use crate::store::{Write, keys};
@@ -51,6 +52,8 @@ pub(super) struct Prepared {
     pub(super) handed_out: HandedOut,
     /// What it sends under caps of all homes.
     pub(super) sendings: Sendings,
+    /// What it puts aside and frees of counted goods.
+    pub(super) put_aside: PutAside,
 }
 
 /// What a decision read beside the household and the input.
@@ -190,7 +193,12 @@ impl Prepared {
                     self.disconnects.push((device.clone(), reason.clone()));
                 }
                 // Taken up by `move_on` and `follow_budgets`.
-                Effect::Move { .. } | Effect::GiveBack { .. } | Effect::Unsent { .. } => {}
+                Effect::Move { .. }
+                | Effect::GiveBack { .. }
+                | Effect::GivePartBack { .. }
+                | Effect::FreeStock { .. }
+                | Effect::StockLeft { .. }
+                | Effect::Unsent { .. } => {}
             }
         }
     }

@@ -175,11 +175,13 @@ impl Writer {
                 draws,
                 handed_out,
                 sendings,
+                put_aside,
                 ..
             } = prepared;
             draws.stand(&self.house.budgets);
             handed_out.stands(&self.house.codes);
             sendings.stand(&self.house.budgets);
+            put_aside.stand(&self.house.budgets);
             for (device, route) in routes {
                 self.house.directory.set_route(&device, route);
             }
@@ -257,10 +259,11 @@ impl Writer {
             if let Err(error) = self.refresh(&prepared) {
                 tracing::warn!(%error, "Where devices live could not be read again; it is read at the next start");
             }
-            let Prepared { waiter, leaving, arriving, draws, handed_out, sendings, .. } = prepared;
+            let Prepared { waiter, leaving, arriving, draws, handed_out, sendings, put_aside, .. } = prepared;
             draws.failed(&*self.house.store);
             handed_out.failed(&*self.house.store);
             sendings.failed(&*self.house.store);
+            put_aside.failed(&*self.house.store);
             self.fail(waiter);
             for (row, route) in leaving {
                 // A store may have kept what it said it had not: then the move goes on.

@@ -103,6 +103,10 @@ schemas! {
     Mandate = 25, version 1;
     /// Products that changed together.
     ProductPack = 29, version 1;
+    /// What a shop counted at a place.
+    Stock = 30, version 1;
+    /// Goods that are put aside, or that left since they were counted.
+    Reservation = 31, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -354,7 +358,9 @@ mod tests {
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
             Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate";
         let numbered = (1..).zip(names.split_whitespace().map(str::to_owned));
-        let expected: Vec<_> = numbered.chain([(29, "ProductPack".to_owned())]).collect();
+        let expected: Vec<_> = numbered
+            .chain([(29, "ProductPack"), (30, "Stock"), (31, "Reservation")].map(|(n, name)| (n, name.to_owned())))
+            .collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {
             assert_eq!(Schema::of_kind(*schema as u8), Some(*schema));

@@ -34,7 +34,7 @@ pub use order::{Held, Order, OrderLine, OrderState, Pickup, Place};
 pub use product::{
     Category, Condition, Fit, LeadDays, LocalisedText, PriceWindow, Product, Promotion, Reduction, SellerOffer, Store,
 };
-pub use profile::{Link, Maker, Member, Profile, Retailer, Role, Tenant};
+pub use profile::{Link, Maker, Member, Profile, RankBy, Ranking, Retailer, Role, Tenant};
 pub use slot::{Evidence, SlotKind, SlotSchema, SlotState, Unit};
 pub use supply::{Bought, Shelf, SlotKey, Supply};
 pub use track::{Cycle, Foresight, Learned, Report, Track};
