@@ -4,6 +4,7 @@
 mod catalog;
 mod context;
 mod conventions;
+mod goods;
 mod reports;
 mod session;
 mod supply;
