@@ -63,7 +63,10 @@ fn rules(triggers: usize) -> RuleSet {
     }
     let mut rules = RuleSet { version: 1, ..RuleSet::default() };
     let zone = Zone::new("Europe/Paris").unwrap();
-    rules.retailers.insert(shop(), Arc::new(Retailer { name: "X".into(), default_locale: "fr".into(), zone }));
+    rules.retailers.insert(
+        shop(),
+        Arc::new(Retailer { name: "X".into(), default_locale: "fr".into(), zone, ranking: Default::default() }),
+    );
     let description = serde_json::json!({
         "model": "th-200", "kind": "thermostat",
         "telemetry": {"temperature": {"type": "number", "unit": "°C", "min": -40, "max": 80}},

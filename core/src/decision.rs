@@ -14,10 +14,11 @@ use crate::id::{
 };
 use crate::input::Join;
 use crate::model::{
-    Claim, ClockState, ConsentRecord, Contact, ContextEntry, Device, DeviceDescription, Edge, Link, Locale, Mandate,
-    Member, Merged, Offer, Order, OrderState, Presence, Purpose, Reading, Shelf, SlotState, Standing, Track, TrendKey,
-    TrendReading,
+    Claim, ClockState, ConsentRecord, Contact, ContextEntry, Device, DeviceDescription, Edge, Held, Link, Locale,
+    Mandate, Member, Merged, Offer, Order, OrderState, Presence, Purpose, Reading, Shelf, SlotState, Standing, Track,
+    TrendKey, TrendReading,
 };
+use crate::money::Money;
 use crate::time::{Span, Timestamp, Zone};
 use crate::trace::Trace;
 use crate::wire::DownMessage;
@@ -228,5 +229,34 @@ pub enum Effect {
         offer: OfferId,
         /// When it left.
         at: Timestamp,
+    },
+    /// An order holds less of a budget than before, and still counts.
+    GivePartBack {
+        /// Whose budget.
+        retailer: RetailerId,
+        /// The order.
+        order: OrderId,
+        /// What it still holds.
+        left: Drawn,
+        /// What it does not hold any more.
+        back: Money,
+    },
+    /// Goods that were put aside for an order are there for another one.
+    FreeStock {
+        /// Whose goods.
+        retailer: RetailerId,
+        /// The order.
+        order: OrderId,
+        /// The goods.
+        held: Held,
+    },
+    /// Goods that were put aside for an order have left.
+    StockLeft {
+        /// Whose goods.
+        retailer: RetailerId,
+        /// The order.
+        order: OrderId,
+        /// The goods.
+        held: Held,
     },
 }

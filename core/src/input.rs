@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{
     DeviceKey, FieldName, HouseholdId, InputId, LinkId, MandateId, MessageId, ModelId, MoveId, OfferId, OrderId,
-    ProductId, ProfileId, RetailerId, TriggerId,
+    ProductId, ProfileId, RetailerId, StoreId, TriggerId,
 };
 use crate::model::{
     Bought, ConsentRecord, Contact, Device, Fulfil, Link, Locale, Mandate, Member, Merge, OrderState, Purpose, Role,
@@ -252,6 +252,33 @@ pub enum Command {
     Merge(Box<Merge>),
     /// They are two after all.
     Unmerge(Box<Unmerge>),
+    /// The customer withdraws from an order that has left for the shop.
+    WithdrawOrder {
+        /// Which order.
+        order: OrderId,
+        /// From which channel.
+        channel: String,
+    },
+    /// The shop gives money back, line by line.
+    RefundOrder {
+        /// Which order.
+        order: OrderId,
+        /// The order's revision plus one, where the shop says it.
+        rev: Option<u32>,
+        /// How many of what.
+        lines: Vec<(ProductId, u32)>,
+    },
+    /// The shop sends a part of an order.
+    ShipLines {
+        /// Which order.
+        order: OrderId,
+        /// The order's revision plus one.
+        rev: u32,
+        /// How many of what.
+        lines: Vec<(ProductId, u32)>,
+        /// When the goods should arrive.
+        eta: Option<String>,
+    },
 }
 
 /// Where a device goes when it is linked, and for whom.
@@ -312,13 +339,43 @@ pub enum Answer {
     },
     /// Why do I see this?
     Why,
+    /// Yes, from this store or seller.
+    AcceptAs(Choice),
+}
+
+/// In which way something is accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Choice {
+    /// How many; the offer's own number where not said.
+    pub qty: Option<u32>,
+    /// How to have it; the offer's first way where not said.
+    pub fulfil: Option<Fulfil>,
+    /// Where to collect it.
+    pub store: Option<StoreId>,
+    /// Which of the offer's alternatives, such as `a1`.
+    pub alternative: Option<String>,
 }
 
 impl Answer {
+    /// In which way it accepts, where it does.
+    pub fn choice(&self) -> Option<Choice> {
+        match self {
+            Answer::Accept { qty, fulfil } => Some(Choice { qty: *qty, fulfil: *fulfil, ..Choice::default() }),
+            Answer::AcceptAs(choice) => Some(choice.clone()),
+            Answer::Decline | Answer::Snooze { .. } | Answer::NotNeeded { .. } | Answer::Why => None,
+        }
+    }
+    /// A yes in some way.
+    pub fn accept(choice: Choice) -> Answer {
+        match choice {
+            Choice { qty, fulfil, store: None, alternative: None } => Answer::Accept { qty, fulfil },
+            choice => Answer::AcceptAs(choice),
+        }
+    }
     /// The answer as written.
     pub fn as_str(&self) -> &'static str {
         match self {
-            Answer::Accept { .. } => "accept",
+            Answer::Accept { .. } | Answer::AcceptAs(_) => "accept",
             Answer::Decline => "decline",
             Answer::Snooze { .. } => "snooze",
             Answer::NotNeeded { .. } => "not_needed",

@@ -109,6 +109,7 @@ reasons! {
     MandateOff = "mandate_off", "Who gave the mandate {mandate} has turned orders without asking off: the customer is asked.", "Qui a donné le mandat {mandate} a désactivé les commandes automatiques : on demande au client.";
     MandateEnded = "mandate_ended", "The mandate {mandate} ended[ on {at}]: the customer is asked.", "Le mandat {mandate} a pris fin[ le {at}] : on demande au client.";
     MandateOtherProduct = "mandate_other_product", "The mandate {mandate} does not name {product}: the customer is asked.", "Le mandat {mandate} ne nomme pas {product} : on demande au client.";
+    MandateNeverAuto = "mandate_never_auto", "{product} is never ordered without asking: the customer is asked.", "{product} ne se commande jamais sans demander : on demande au client.";
     MandatePrice = "mandate_price", "It costs {price}, the mandate {mandate} permits {max}: the customer is asked.", "Cela coûte {price}, le mandat {mandate} autorise {max} : on demande au client.";
     MandateUsedUp = "mandate_used_up", "Under the mandate {mandate} {made} of {max} orders were made in 30 days: the customer is asked.", "Sous le mandat {mandate}, {made} commandes sur {max} ont été passées en 30 jours : on demande au client.";
     MandateStale = "mandate_stale", "The level is too old to order by it: the customer is asked.", "Le niveau est trop ancien pour commander : on demande au client.";
@@ -122,6 +123,10 @@ reasons! {
     NothingToBuy = "nothing_to_buy", "The trigger proposes nothing to buy.", "Le déclencheur ne propose rien à acheter.";
     NoProduct = "no_product", "{wanted} is not in the catalogue.", "Absent du catalogue : {wanted}.";
     NoPrice = "no_price", "Price and delivery are in different currencies.", "Le prix et la livraison sont dans des monnaies différentes.";
+    SoldOut = "sold_out", "Nobody who may sell {product} has enough of it.", "Aucun vendeur autorisé n'a assez de {product}.";
+    NoStore = "no_store", "{product} can only be collected, and no open store has it.", "{product} ne peut qu'être retiré en magasin, et aucun magasin ouvert n'en a.";
+    NotForShared = "not_for_shared", "{category} does not show where everybody of the home looks.", "{category} ne s'affiche pas là où tout le foyer regarde.";
+    JustRefunded = "just_refunded", "The customer gave {product} back[ on {at}]: silence until {until}.", "Le client a rendu {product}[ le {at}] : silence jusqu'au {until}.";
     ProductFound = "product_found", "The product is {product}.", "Le produit est {product}.";
     NothingToWrite = "nothing_to_write", "There is no product to write about.", "Il n'y a pas de produit à décrire.";
     LocaleNotShown = "locale_not_shown", "The device does not show the language: it has {shown}[, the text {written}].", "L'appareil n'affiche pas la langue : il a {shown}[, le texte {written}].";

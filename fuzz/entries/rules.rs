@@ -118,7 +118,8 @@ static STAGE: LazyLock<Stage> = LazyLock::new(|| {
     let maker = "acme".parse().expect("a name");
     rules.models.insert(model.clone(), Arc::new(DeviceModel { maker, description }));
     let zone = Zone::new("Europe/Paris").expect("a zone");
-    let retailer = Retailer { name: "Enseigne X".into(), default_locale: "fr".into(), zone };
+    let retailer =
+        Retailer { name: "Enseigne X".into(), default_locale: "fr".into(), zone, ranking: Default::default() };
     rules.retailers.insert(retailer_id(), Arc::new(retailer));
     let device: DeviceKey = "acme/d-42".parse().expect("a name");
     let mut stage = Stage { rules, household: Household::empty(HouseholdId::prospect(&device)), device };

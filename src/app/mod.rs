@@ -133,6 +133,8 @@ pub struct App {
     calls_per_second: u32,
     /// Held over an import of unique codes.
     importing_codes: tokio::sync::Mutex<()>,
+    /// Held over a count of stock.
+    counting_stock: tokio::sync::Mutex<()>,
     /// Held while a mandate and the row that finds it change.
     mandates: tokio::sync::Mutex<()>,
     /// Held while a webhook changes.
@@ -184,6 +186,7 @@ impl App {
             telemetry_s: settings.telemetry_s,
             calls_per_second: settings.calls_per_second,
             importing_codes: tokio::sync::Mutex::default(),
+            counting_stock: tokio::sync::Mutex::default(),
             mandates: tokio::sync::Mutex::default(),
             webhooks: tokio::sync::Mutex::default(),
             courier: std::sync::OnceLock::new(),

@@ -1,6 +1,6 @@
 //! Orders: what the shop reads, and how it drives them on.
 
-use hearthway_core::id::{HouseholdId, OrderId, RetailerId};
+use hearthway_core::id::{HouseholdId, OrderId, ProductId, RetailerId};
 use hearthway_core::input::Command;
 use hearthway_core::model::{Order, OrderState};
 
@@ -15,6 +15,8 @@ use crate::store::keys::{self, KeyBuilder, table};
 
 /// Characters of the shop's word on the arrival.
 const ETA_CHARS_MAX: usize = 64;
+/// Lines of one call: an order has fewer.
+const LINES_MAX: usize = 20;
 
 impl App {
     /// The caller's orders, all or in one state.
@@ -49,9 +51,7 @@ impl App {
         eta: Option<String>,
     ) -> Result<(HouseholdId, Order), Failure> {
         let retailer = who.retailer(Scope::OrdersStatus)?;
-        if eta.as_ref().is_some_and(|eta| eta.is_empty() || eta.chars().count() > ETA_CHARS_MAX) {
-            return Err(Failure::invalid("/eta", format!("1 to {ETA_CHARS_MAX} characters, such as `2026-12-01`")));
-        }
+        check_eta(eta.as_deref())?;
         let (household, order) = self.find_order(retailer, id)?;
         let what = Command::SetOrderStatus { order: order.id, rev, state, eta };
         let input = self.command(Some(&order.device), "status", order.id.bytes(), what);
@@ -70,10 +70,84 @@ impl App {
         self.find_order(retailer, id)
     }
 
+    /// The customer withdraws from an order, by another channel than the device.
+    pub async fn withdraw_order(&self, who: &Caller, id: &str, channel: &str) -> Result<(HouseholdId, Order), Failure> {
+        let retailer = who.retailer(Scope::OrdersCancel)?;
+        check_channel(channel)?;
+        let (household, order) = self.find_order(retailer, id)?;
+        let what = Command::WithdrawOrder { order: order.id, channel: channel.to_owned() };
+        self.move_order(retailer, household, &order, "withdraw", what).await
+    }
+
+    /// The shop gives money back for some of the goods.
+    pub async fn refund_order(
+        &self,
+        who: &Caller,
+        id: &str,
+        rev: Option<u32>,
+        lines: Vec<(ProductId, u32)>,
+    ) -> Result<(HouseholdId, Order), Failure> {
+        let retailer = who.retailer(Scope::OrdersStatus)?;
+        check_lines(&lines)?;
+        let (household, order) = self.find_order(retailer, id)?;
+        let what = Command::RefundOrder { order: order.id, rev, lines };
+        self.move_order(retailer, household, &order, "refund", what).await
+    }
+
+    /// The shop sends some of the goods.
+    pub async fn ship_lines(
+        &self,
+        who: &Caller,
+        id: &str,
+        rev: u32,
+        lines: Vec<(ProductId, u32)>,
+        eta: Option<String>,
+    ) -> Result<(HouseholdId, Order), Failure> {
+        let retailer = who.retailer(Scope::OrdersStatus)?;
+        check_eta(eta.as_deref())?;
+        check_lines(&lines)?;
+        let (household, order) = self.find_order(retailer, id)?;
+        let what = Command::ShipLines { order: order.id, rev, lines, eta };
+        self.move_order(retailer, household, &order, "ship", what).await
+    }
+
+    async fn move_order(
+        &self,
+        retailer: &RetailerId,
+        household: HouseholdId,
+        order: &Order,
+        word: &str,
+        what: Command,
+    ) -> Result<(HouseholdId, Order), Failure> {
+        let input = self.command(Some(&order.device), word, order.id.bytes(), what);
+        settled(self.engine.call(Target::Household(household), input).await)?;
+        self.find_order(retailer, &order.id.to_string())
+    }
+
     fn find_order(&self, retailer: &RetailerId, id: &str) -> Result<(HouseholdId, Order), Failure> {
         let missing = || Failure::not_found("order", id.chars().take(80).collect::<String>());
         let id: OrderId = id.parse().map_err(|_| missing())?;
         let row: Option<OrderRow> = rows::get(&**self.engine.store(), Schema::Order, &keys::order(retailer, id))?;
         row.map(|row| (row.household, row.order)).ok_or_else(missing)
+    }
+}
+
+fn check_eta(eta: Option<&str>) -> Result<(), Failure> {
+    if eta.is_some_and(|eta| eta.is_empty() || eta.chars().count() > ETA_CHARS_MAX) {
+        return Err(Failure::invalid("/eta", format!("1 to {ETA_CHARS_MAX} characters, such as `2026-12-01`")));
+    }
+    Ok(())
+}
+
+/// Each product once, and one at least.
+fn check_lines(lines: &[(ProductId, u32)]) -> Result<(), Failure> {
+    if lines.is_empty() || lines.len() > LINES_MAX {
+        return Err(Failure::invalid("/lines", format!("1 to {LINES_MAX} lines")));
+    }
+    match lines.iter().enumerate().find(|(n, (product, _))| lines[..*n].iter().any(|(other, _)| other == product)) {
+        Some((n, (product, _))) => {
+            Err(Failure::invalid(&format!("/lines/{n}/product"), format!("`{product}` stands twice")))
+        }
+        None => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! What happened with a person, on all channels, in one ordered list: read from the logs of their homes.
 
-use hearthway_core::id::{DeviceKey, HouseholdId, OfferId, OrderId, ProfileId};
+use hearthway_core::id::{DeviceKey, HouseholdId, OfferId, OrderId, ProductId, ProfileId};
 use hearthway_core::input::{Answer, Command, What};
 use hearthway_core::time::Timestamp;
 use hearthway_core::trace::Verdict;
@@ -192,6 +192,11 @@ fn of_device(message: &DeviceMessage, blank: Happened) -> Option<Happened> {
     })
 }
 
+/// How many of what.
+fn in_words(lines: &[(ProductId, u32)]) -> String {
+    lines.iter().map(|(product, qty)| format!("{qty} {product}")).collect::<Vec<_>>().join(", ")
+}
+
 fn answered(answer: &Answer, offer: OfferId, blank: Happened) -> Happened {
     Happened { what: "offer.answered", detail: Some(answer.as_str().to_owned()), offer: Some(offer), ..blank }
 }
@@ -207,6 +212,15 @@ fn of_command(command: &Command, blank: Happened) -> Option<Happened> {
         }
         Command::CancelOrder { order, channel } => {
             Happened { what: "order.cancelled", order: Some(*order), channel: channel.clone(), ..blank }
+        }
+        Command::WithdrawOrder { order, channel } => {
+            Happened { what: "order.withdrawn", order: Some(*order), channel: channel.clone(), ..blank }
+        }
+        Command::RefundOrder { order, lines, .. } => {
+            Happened { what: "order.refunded", detail: Some(in_words(lines)), order: Some(*order), ..blank }
+        }
+        Command::ShipLines { order, lines, .. } => {
+            Happened { what: "order.shipped", detail: Some(in_words(lines)), order: Some(*order), ..blank }
         }
         Command::WithdrawOffer { offer, reason } => {
             Happened { what: "offer.withdrawn", detail: Some(reason.clone()), offer: Some(*offer), ..blank }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use hearthway_core::budget::{Draw, Purse, Sending, SharedCap, Spent, TakenCode, sample_code};
+use hearthway_core::budget::{Draw, Purse, Reserve, Sending, SharedCap, Spent, TakenCode, sample_code};
 use hearthway_core::decide::{decide_with, why_not_with};
 use hearthway_core::decision::Change;
-use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, InputId, OfferId, PoolId, RetailerId, TriggerId};
+use hearthway_core::id::{
+    DeviceKey, DeviceName, HouseholdId, InputId, OfferId, PoolId, ProductId, RetailerId, StoreId, TriggerId,
+};
 use hearthway_core::input::{Input, Sender, What};
-use hearthway_core::model::{Household, Offer};
+use hearthway_core::model::{Household, Offer, Place};
 use hearthway_core::money::Currency;
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Timestamp;
@@ -87,7 +89,7 @@ impl App {
 }
 
 /// Budgets as they are; nothing is drawn from them.
-struct Looking<'e>(&'e Engine);
+pub(super) struct Looking<'e>(pub(super) &'e Engine);
 
 impl Purse for Looking<'_> {
     fn spent(&self, retailer: &RetailerId, trigger: &TriggerId, currency: Option<Currency>) -> Option<Spent> {
@@ -105,6 +107,15 @@ impl Purse for Looking<'_> {
     }
     fn send(&self, sending: &Sending<'_>) -> bool {
         sending.caps.iter().all(|cap| self.0.sent(sending.retailer, sending.trigger, cap) < cap.max)
+    }
+    fn free(&self, retailer: &RetailerId, product: &ProductId, place: &Place) -> Option<u32> {
+        self.0.stock_level(retailer, product, place).free()
+    }
+    fn stores_with(&self, retailer: &RetailerId, product: &ProductId, qty: u32) -> Vec<StoreId> {
+        self.0.stores_with(retailer, product, qty)
+    }
+    fn reserve(&self, wanted: &Reserve<'_>) -> bool {
+        self.free(wanted.retailer, wanted.product, wanted.place).is_none_or(|free| free >= wanted.qty)
     }
 }
 

@@ -105,7 +105,7 @@ impl Trust {
 fn needs_signature(message: &DeviceMessage, is_linked: bool) -> Option<&'static str> {
     match message {
         DeviceMessage::Answer(answer) => match answer.answer {
-            Answer::Accept { .. } => Some("an answer that orders"),
+            Answer::Accept { .. } | Answer::AcceptAs(_) => Some("an answer that orders"),
             Answer::Decline | Answer::Snooze { .. } | Answer::NotNeeded { .. } | Answer::Why => None,
         },
         DeviceMessage::Order(order) => match order.op {

@@ -10,11 +10,12 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 
-use hearthway_core::budget::{AllDrawn, Budget, Draw, Drawn, Purse, Sending, SharedCap, Spent, TakenCode};
+use hearthway_core::budget::{AllDrawn, Budget, Draw, Drawn, Purse, Reserve, Sending, SharedCap, Spent, TakenCode};
 use hearthway_core::decision::{Change, Decision, Effect};
 use hearthway_core::event_out::EventOut;
-use hearthway_core::id::{OfferId, OrderId, PoolId, RetailerId, TriggerId};
-use hearthway_core::money::Currency;
+use hearthway_core::id::{OfferId, OrderId, PoolId, ProductId, RetailerId, StoreId, TriggerId};
+use hearthway_core::model::Place;
+use hearthway_core::money::{Currency, Money};
 use hearthway_core::time::Timestamp;
 use metrics::Counter;
 
@@ -24,6 +25,7 @@ use super::metrics as names;
 use super::prepared::Prepared;
 use super::rows;
 use super::sends::TakenSend;
+use super::stock::TakenStock;
 use crate::store::codec::{self, Schema};
 use crate::store::{Store, StoreError, Write, keys};
 
@@ -57,6 +59,7 @@ impl Budgets {
             sends_refused: metrics::counter!(names::SHARED_CAP_REFUSALS),
         };
         budgets.read_sends(store)?;
+        budgets.read_stock(store)?;
         Ok(Arc::new(budgets))
     }
 
@@ -73,10 +76,11 @@ pub(super) struct Asking {
     taken: RefCell<Vec<Taken>>,
     taken_codes: RefCell<Vec<TakenFromPool>>,
     taken_sends: RefCell<Vec<TakenSend>>,
+    taken_stock: RefCell<Vec<TakenStock>>,
 }
 
 /// What the purse of a decision took.
-pub(super) type AllTaken = (Vec<Taken>, Vec<TakenFromPool>, Vec<TakenSend>);
+pub(super) type AllTaken = (Vec<Taken>, Vec<TakenFromPool>, Vec<TakenSend>, Vec<TakenStock>);
 
 impl Asking {
     pub(super) fn new(house: &House) -> Asking {
@@ -87,10 +91,12 @@ impl Asking {
             taken: RefCell::default(),
             taken_codes: RefCell::default(),
             taken_sends: RefCell::default(),
+            taken_stock: RefCell::default(),
         }
     }
     pub(super) fn into_taken(self) -> AllTaken {
-        (self.taken.into_inner(), self.taken_codes.into_inner(), self.taken_sends.into_inner())
+        let (taken, codes) = (self.taken.into_inner(), self.taken_codes.into_inner());
+        (taken, codes, self.taken_sends.into_inner(), self.taken_stock.into_inner())
     }
 }
 
@@ -134,6 +140,20 @@ impl Purse for Asking {
             return false;
         };
         self.taken_sends.borrow_mut().push(taken);
+        true
+    }
+
+    fn free(&self, retailer: &RetailerId, product: &ProductId, place: &Place) -> Option<u32> {
+        lock(&self.budgets.held).stock.level(retailer, product, place).free()
+    }
+
+    fn stores_with(&self, retailer: &RetailerId, product: &ProductId, qty: u32) -> Vec<StoreId> {
+        lock(&self.budgets.held).stock.stores_with(retailer, product, qty)
+    }
+
+    fn reserve(&self, wanted: &Reserve<'_>) -> bool {
+        let Some(taken) = Budgets::reserve(&self.budgets, wanted) else { return false };
+        self.taken_stock.borrow_mut().push(taken);
         true
     }
 }
@@ -195,6 +215,7 @@ impl Drop for Taken {
 pub(super) struct Draws {
     taken: Vec<Taken>,
     given_back: Vec<(RetailerId, Drawn)>,
+    given_part_back: Vec<(RetailerId, TriggerId, Money)>,
 }
 
 impl Prepared {
@@ -210,6 +231,10 @@ impl Prepared {
             }
         }
         for effect in &decision.effects {
+            if let Effect::GivePartBack { retailer, order, left, back } = effect {
+                self.writes.push(rows::put(Schema::Draw, keys::draw(retailer, &left.trigger, *order), left));
+                self.draws.given_part_back.push((retailer.clone(), left.trigger.clone(), *back));
+            }
             if let Effect::GiveBack { retailer, order, drawn } = effect {
                 self.writes.push(Write::Delete(keys::draw(retailer, &drawn.trigger, *order)));
                 self.draws.given_back.push((retailer.clone(), drawn.clone()));
@@ -232,6 +257,9 @@ impl Draws {
     /// It is on disk.
     pub(super) fn stand(self, budgets: &Budgets) {
         self.taken.into_iter().for_each(Taken::keep);
+        for (retailer, trigger, back) in &self.given_part_back {
+            lock(&budgets.held).give_part_back(retailer, trigger, *back);
+        }
         if self.given_back.is_empty() {
             return;
         }

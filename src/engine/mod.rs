@@ -18,6 +18,7 @@
 //! | `sends` | what all homes were sent under caps that they share |
 //! | `events` | what is told to webhooks |
 //! | `codes` | unique codes of pools, each for one offer |
+//! | `stock` | what stands in stores and at sellers, each piece put aside once |
 //! | `tail` | what happened to a household since its record was written |
 //! | `ledgers`, `reports` | what reports count, and what they tell |
 //! | `poison`, `quarantine`, `excerpt` | what nobody understood or what failed us, redacted, for its maker |
@@ -56,6 +57,7 @@ mod seen;
 mod sends;
 mod shard;
 mod speak;
+pub mod stock;
 pub mod sweep;
 mod tail;
 #[cfg(test)]

@@ -22,6 +22,7 @@ use super::rows::{self, ConsentSaid, LogItem, LogRow, MoveRow, OfferRow, OrderRo
 use super::seen::Mark;
 use super::sends::Sendings;
 use super::speak::{self, Cause};
+use super::stock::PutAside;
 use super::{Waiter, log};
 use crate::store::codec::{self, Schema};
 use crate::store::{Write, keys};
@@ -54,6 +55,8 @@ pub(super) struct Prepared {
     pub(super) sendings: Sendings,
     /// What it tells webhooks.
     pub(super) letters: Vec<Letter>,
+    /// What it puts aside and frees of counted goods.
+    pub(super) put_aside: PutAside,
 }
 
 /// What a decision read beside the household and the input.
@@ -197,7 +200,12 @@ impl Prepared {
                     self.disconnects.push((device.clone(), reason.clone()));
                 }
                 // Taken up by `move_on` and `follow_budgets`.
-                Effect::Move { .. } | Effect::GiveBack { .. } | Effect::Unsent { .. } => {}
+                Effect::Move { .. }
+                | Effect::GiveBack { .. }
+                | Effect::GivePartBack { .. }
+                | Effect::FreeStock { .. }
+                | Effect::StockLeft { .. }
+                | Effect::Unsent { .. } => {}
             }
         }
     }

@@ -34,6 +34,7 @@ use super::rows::{self, MoveRow, Told, ToldRow};
 use super::seen::{self, Mark, Remembered};
 use super::sends::Sendings;
 use super::speak::{self, Cause};
+use super::stock::PutAside;
 use super::tail::Tail;
 use super::{Outcome, Repeat, Target, Waiter, log, timers};
 use crate::store::codec::{self, Schema};
@@ -311,7 +312,7 @@ impl Shard {
         let decided = guarded(|| (self.house.decider.decide)(&facts, &input, &rules, input.received_at, &noting));
         let answers = noting.into_answers();
         // Whatever ends this before the commit gives back what was drawn.
-        let (taken, taken_codes, taken_sends) = asking.into_taken();
+        let (taken, taken_codes, taken_sends, taken_stock) = asking.into_taken();
         let Some(decision) = decided else { return self.poisoned(&facts, &input, waiter) };
         if own && decision.changes.is_empty() && decision.effects.is_empty() && decision.trace.candidates.is_empty() {
             return Step::answer(waiter, Outcome::Committed(decision.reply));
@@ -362,6 +363,7 @@ impl Shard {
             handed_out: HandedOut::default(),
             sendings: Sendings::default(),
             letters: Vec::new(),
+            put_aside: PutAside::default(),
         };
         prepared.move_on(&self.house, &input, &decision, leaving);
         prepared.follow_devices(&facts, &decision);
@@ -370,6 +372,7 @@ impl Shard {
         prepared.follow_budgets(taken, &decision);
         prepared.follow_codes(taken_codes, &decision);
         prepared.follow_sends(taken_sends, &decision);
+        prepared.follow_stock(taken_stock, &decision);
         prepared.follow_consents(&facts, &decision);
         prepared.tell(&self.house, events, input.received_at);
         prepared.write_log(&facts, input, Read { rules: rules.version, answers }, decision, snapshot);
@@ -543,6 +546,9 @@ fn moves(decision: &Decision, from: HouseholdId) -> Vec<(MoveRow, Route)> {
         | Effect::DropAll { .. }
         | Effect::Disconnect { .. }
         | Effect::GiveBack { .. }
+        | Effect::GivePartBack { .. }
+        | Effect::FreeStock { .. }
+        | Effect::StockLeft { .. }
         | Effect::Unsent { .. } => None,
     });
     moves.collect()

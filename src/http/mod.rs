@@ -33,6 +33,7 @@ mod request;
 mod routes;
 mod serve;
 mod steady;
+mod stores;
 mod system;
 mod tenants;
 #[cfg(test)]

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
-use hearthway_core::id::ProfileId;
-use hearthway_core::input::Answer;
+use hearthway_core::id::{ProfileId, StoreId};
+use hearthway_core::input::{Answer, Choice};
 use hearthway_core::model::Fulfil;
 use serde::Deserialize;
 use serde_json::json;
@@ -46,9 +46,11 @@ pub(super) async fn get_offer(State(shared): State<Arc<Shared>>, Who(who): Who, 
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Choice {
+struct ChoiceBody {
     qty: Option<u32>,
     fulfil: Option<Fulfil>,
+    store: Option<StoreId>,
+    alternative: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +60,7 @@ pub(super) struct AnswerBody {
     answer: String,
     channel: String,
     profile: Option<ProfileId>,
-    choice: Option<Choice>,
+    choice: Option<ChoiceBody>,
     until: Option<String>,
     reason: Option<String>,
 }
@@ -67,10 +69,12 @@ impl AnswerBody {
     fn answer(&self) -> Result<Answer, ApiError> {
         let choice = self.choice.as_ref();
         match self.answer.as_str() {
-            "accept" => Ok(Answer::Accept {
-                qty: choice.and_then(|choice| choice.qty),
-                fulfil: choice.and_then(|choice| choice.fulfil),
-            }),
+            "accept" => Ok(Answer::accept(choice.map_or_else(Choice::default, |choice| Choice {
+                qty: choice.qty,
+                fulfil: choice.fulfil,
+                store: choice.store.clone(),
+                alternative: choice.alternative.clone(),
+            }))),
             "decline" => Ok(Answer::Decline),
             "snooze" => {
                 let until = self.until.as_deref().map(|text| {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
+use hearthway_core::id::ProductId;
 use hearthway_core::model::OrderState;
 use serde::Deserialize;
 
@@ -45,6 +46,19 @@ pub(super) struct StatusBody {
     rev: u32,
     state: String,
     eta: Option<String>,
+    /// What is sent, where a part is.
+    lines: Option<Vec<LineBody>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LineBody {
+    product: ProductId,
+    qty: u32,
+}
+
+fn lines(lines: Vec<LineBody>) -> Vec<(ProductId, u32)> {
+    lines.into_iter().map(|line| (line.product, line.qty)).collect()
 }
 
 pub(super) async fn status(
@@ -55,7 +69,41 @@ pub(super) async fn status(
 ) -> ApiResult {
     let state = OrderState::parse(&body.state)
         .ok_or_else(|| ApiError::invalid("/state", format!("a state is one of {}", states())))?;
-    let (household, order) = shared.app.set_order_status(&who, &id, body.rev, state, body.eta).await?;
+    let (household, order) = match body.lines {
+        None => shared.app.set_order_status(&who, &id, body.rev, state, body.eta).await?,
+        Some(sent) if state == OrderState::PartiallyShipped => {
+            shared.app.ship_lines(&who, &id, body.rev, lines(sent), body.eta).await?
+        }
+        Some(_) => return Err(ApiError::invalid("/lines", "lines belong to `partially_shipped`; leave them out")),
+    };
+    Ok(Json(views::order(household, &order)).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RefundBody {
+    rev: Option<u32>,
+    lines: Vec<LineBody>,
+}
+
+pub(super) async fn refund(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Path(id): Path<String>,
+    Body(body): Body<RefundBody>,
+) -> ApiResult {
+    let (household, order) = shared.app.refund_order(&who, &id, body.rev, lines(body.lines)).await?;
+    Ok(Json(views::order(household, &order)).into_response())
+}
+
+pub(super) async fn withdraw(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Path(id): Path<String>,
+    body: Option<Body<CancelBody>>,
+) -> ApiResult {
+    let channel = body.and_then(|Body(body)| body.channel).unwrap_or_else(|| "shop".into());
+    let (household, order) = shared.app.withdraw_order(&who, &id, &channel).await?;
     Ok(Json(views::order(household, &order)).into_response())
 }
 

@@ -8,7 +8,8 @@ use axum::routing::{self, MethodRouter};
 
 use super::{
     Shared, audit, backup, broker, catalog, claims, codes, consents, context, decisions, devices, events, import,
-    mandates, members, merges, offers, orders, profiles, quarantine, reports, system, tenants, triggers, webhooks,
+    mandates, members, merges, offers, orders, profiles, quarantine, reports, stores, system, tenants, triggers,
+    webhooks,
 };
 
 /// One route with what the document says of it.
@@ -148,6 +149,23 @@ pub(super) fn all() -> Vec<Entry> {
             r#"{"name":{"fr":"Filtre 20×25","en":"Filter 20×25"},"gtin":null,"price":{"minor":1990,"currency":"EUR"},"delivery":{"minor":0,"currency":"EUR"},"tax_incl":true,"seller":"shop-a","withdraw_days":14,"fits":[{"model":"th-200","slot":"air_filter"}]}"#,
         ),
         delete("/v1/products/{product}", catalog::delete_product, "A product is not sold any more; live offers of it end at their accept").empty_answer(),
+        put("/v1/products/{product}/sellers/{seller}/offer", stores::put_seller, "How somebody else sells a product; `stock` counts what they have")
+            .body(r#"{"name":"Filtres & Cie","price":{"minor":1790,"currency":"EUR"},"delivery":{"minor":300,"currency":"EUR"},"lead_days":{"p10":2,"p50":3,"p90":6},"condition":"new","stock":40}"#),
+        delete("/v1/products/{product}/sellers/{seller}/offer", stores::delete_seller, "Somebody does not sell a product any more").empty_answer(),
+        get("/v1/products/{product}/quote", stores::quote, "What a device would be quoted now, with all sellers beside each other")
+            .query(&["profile", "trigger", "qty", "fulfil"]),
+        put("/v1/stores/{store}", stores::put_store, "Make or replace a store")
+            .body(r#"{"name":"Enseigne X Lyon","opening":"Mo-Sa 9-19","region":"Europe/Paris","ready":"today","hold_hours":72}"#),
+        get("/v1/stores/{store}", stores::get_store, "A store"),
+        get("/v1/stores", stores::list_stores, "Stores").query(page),
+        put("/v1/stock/{store}/{product}", stores::put_stock, "What was counted of a product in a store, with what is put aside; null ends the counting")
+            .body(r#"{"on_hand":12}"#)
+            .answer(200, r#"{"store":"st-12","product":"flt-20x25","on_hand":12,"reserved":2,"free":10}"#),
+        get("/v1/stock/{store}/{product}", stores::get_stock, "How a product stands in a store"),
+        post("/v1/reservations", stores::reserve, "Put goods aside for somebody who is no order")
+            .body(r#"{"store":"st-12","product":"flt-20x25","qty":1}"#)
+            .answer(201, r#"{"reservation":"rv_…","store":"st-12","product":"flt-20x25","qty":1}"#),
+        delete("/v1/reservations/{reservation}", stores::end_reservation, "End a reservation").empty_answer(),
         post("/v1/products:import", import::import_products, "Many products, one per line (or `text/csv`): a word on each line that is wrong, then a summary; `import` names it so that it can go on")
             .query(&["import", "from_line"])
             .body(r#"{"id":"flt-20x25","name":{"en":"Filter 20×25"},"price":{"minor":1990,"currency":"EUR"}}"#)
@@ -319,6 +337,8 @@ pub(super) fn all() -> Vec<Entry> {
         get("/v1/orders/{order}", orders::get_order, "An order"),
         post("/v1/orders/{order}/status", orders::status, "Move an order on; `rev` is the order's plus one")
             .body(r#"{"rev":2,"state":"shipped","eta":"2026-12-01"}"#),
+        post("/v1/orders/{order}/refund", orders::refund, "Give money back for some of the goods").body(r#"{"lines":[{"product":"flt-20x25","qty":1}]}"#),
+        post("/v1/orders/{order}/withdraw", orders::withdraw, "The customer withdraws from an order").body(r#"{"channel":"app"}"#),
         post("/v1/orders/{order}/cancel", orders::cancel, "Cancel an order").body(r#"{"channel":"app"}"#),
         get("/v1/explain", decisions::explain, "Why a trigger sent or stayed silent").query(&[
             "household",

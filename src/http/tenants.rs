@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hearthway_core::id::{MakerId, RetailerId};
-use hearthway_core::model::{Maker, Retailer};
+use hearthway_core::model::{Maker, Ranking, Retailer};
 use hearthway_core::time::Zone;
 use serde::Deserialize;
 use serde_json::json;
@@ -23,6 +23,8 @@ pub(super) struct RetailerBody {
     name: String,
     default_locale: String,
     zone: Zone,
+    #[serde(default)]
+    ranking: Ranking,
 }
 
 pub(super) async fn put_retailer(
@@ -34,7 +36,8 @@ pub(super) async fn put_retailer(
 ) -> ApiResult {
     let id = path_name(RetailerId::new(&id))?;
     check_locale("/default_locale", &body.default_locale)?;
-    let retailer = Retailer { name: body.name, default_locale: body.default_locale, zone: body.zone };
+    let RetailerBody { name, default_locale, zone, ranking } = body;
+    let retailer = Retailer { name, default_locale, zone, ranking };
     let document = shared.app.put_retailer(&who, &id, &retailer, &condition).await?;
     Ok(written("retailer", id.as_str(), &document))
 }

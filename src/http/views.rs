@@ -11,6 +11,7 @@ use hearthway_core::model::{
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Timestamp;
 use hearthway_core::trace::{CandidateTrace, StepTrace, Verdict};
+use hearthway_core::wire::alternative_id;
 use serde_json::{Map, Value, json};
 
 use super::request::Language;
@@ -74,6 +75,12 @@ pub fn offer(household: HouseholdId, offer: &Offer) -> Value {
 pub fn whole_offer(household: HouseholdId, this: &Offer) -> Value {
     let mut json = offer(household, this);
     let item = this.item.as_ref();
+    let others = this.alternatives.iter().enumerate().map(|(n, other)| {
+        json!({
+            "id": alternative_id(n), "seller": other.seller, "sold_by": other.sold_by, "total": other.price.total,
+            "condition": other.condition, "ships_by": time_or_null(other.ships_by),
+        })
+    });
     let more = json!({
         "maker": this.device.maker.as_str(),
         "kind": &*this.kind,
@@ -89,6 +96,10 @@ pub fn whole_offer(household: HouseholdId, this: &Offer) -> Value {
         },
         "item": item.map(|item| json!({"product": item.product.as_str(), "name": item.name, "qty": item.qty})),
         "sold_by": this.sold_by,
+        "seller": this.seller,
+        "ships_by": time_or_null(this.ships_by),
+        "alternatives": others.collect::<Vec<_>>(),
+        "stores": this.stores.iter().map(|store| json!({"id": store.store, "name": store.name, "ready": store.ready})).collect::<Vec<_>>(),
         "code": this.code.as_ref().map(|code| code.code.as_str()),
         "withdraw_days": this.withdraw_days,
         "fulfil": this.fulfil,
@@ -111,7 +122,10 @@ pub fn order(household: HouseholdId, order: &Order) -> Value {
     let lines = order
         .lines
         .iter()
-        .map(|line| json!({"product": line.product.as_str(), "name": line.name, "qty": line.qty, "price": line.price}));
+        .map(|line| json!({"product": line.product.as_str(), "name": line.name, "qty": line.qty, "price": line.price, "shipped": line.shipped, "refunded": line.refunded}));
+    let pickup = order.pickup.as_ref().map(|pickup| {
+        json!({"store": pickup.store, "name": pickup.name, "code": pickup.code, "until": time_or_null(pickup.until)})
+    });
     json!({
         "order": order.id,
         "offer": order.offer,
@@ -123,6 +137,10 @@ pub fn order(household: HouseholdId, order: &Order) -> Value {
         "total": order.total,
         "cancel_until": time_or_null(order.cancel_until),
         "fulfil": order.fulfil,
+        "seller": order.seller,
+        "sold_by": order.sold_by,
+        "pickup": pickup,
+        "withdrawn_at": time_or_null(order.withdrawn_at),
         "eta": order.eta,
         "created_at": time(order.created_at),
         "test": order.test,

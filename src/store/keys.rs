@@ -4,10 +4,10 @@
 //! numbers are big-endian, so that order of keys is order of numbers.
 
 use hearthway_core::id::{
-    DERIVED_BYTES, DeviceKey, HouseholdId, MakerId, MandateId, MergeId, MoveId, OfferId, OrderId, PoolId, ProfileId,
-    ReceiptId, RetailerId, TriggerId, UniqueCode, WebhookId,
+    DERIVED_BYTES, DeviceKey, HouseholdId, MakerId, MandateId, MergeId, MoveId, OfferId, OrderId, PoolId, ProductId,
+    ProfileId, ReceiptId, RetailerId, SellerId, StoreId, TriggerId, UniqueCode, WebhookId,
 };
-use hearthway_core::model::Tenant;
+use hearthway_core::model::{Place, Tenant};
 use hearthway_core::report::Month;
 use hearthway_core::time::Timestamp;
 
@@ -289,6 +289,62 @@ pub fn pack_of(key: &Key) -> Option<(RetailerId, u64, u16)> {
     let (rest, part) = key.0.split_last_chunk::<2>()?;
     let version = u64::from_be_bytes(*rest.last_chunk::<8>()?);
     Some((retailer_of(key)?, version, u16::from_be_bytes(*part)))
+}
+fn place(key: KeyBuilder, place: &Place) -> KeyBuilder {
+    match place {
+        Place::Store(store) => key.name("store").name(store.as_str()),
+        Place::Seller(seller) => key.name("seller").name(seller.as_str()),
+    }
+}
+/// What a shop counted of a product at a place.
+pub fn stock(retailer: &RetailerId, product: &ProductId, at: &Place) -> Key {
+    let key = KeyBuilder::table(table::STOCK).name("stock").name(retailer.as_str()).name(product.as_str());
+    place(key, at).key()
+}
+/// All that all shops counted.
+pub fn all_stock() -> Vec<u8> {
+    KeyBuilder::table(table::STOCK).name("stock").prefix()
+}
+/// The retailer, product and place that such a key is made of.
+pub fn stock_of(key: &Key) -> Option<(RetailerId, ProductId, Place)> {
+    let mut parts = key.0.get(1..)?.split(|byte| *byte == 0).skip(1).map(std::str::from_utf8);
+    goods_of(&mut parts)
+}
+fn goods_of<'k>(
+    parts: &mut impl Iterator<Item = Result<&'k str, std::str::Utf8Error>>,
+) -> Option<(RetailerId, ProductId, Place)> {
+    let mut next = || parts.next()?.ok();
+    let (retailer, product) = (RetailerId::new(next()?).ok()?, ProductId::new(next()?).ok()?);
+    let (kind, id) = (next()?, next()?);
+    let place = match kind {
+        "store" => Place::Store(StoreId::new(id).ok()?),
+        _ => Place::Seller(SellerId::new(id).ok()?),
+    };
+    Some((retailer, product, place))
+}
+/// Goods of a product at a place that are put aside for an order, or left with it.
+pub fn reservation(retailer: &RetailerId, product: &ProductId, at: &Place, order: OrderId) -> Key {
+    Key(reservations_at(retailer, product, at).into_iter().chain(order.bytes().iter().copied()).collect())
+}
+/// All of them of a product at a place.
+pub fn reservations_at(retailer: &RetailerId, product: &ProductId, at: &Place) -> Vec<u8> {
+    let key = KeyBuilder::table(table::RESERVATION).name(retailer.as_str()).name(product.as_str());
+    place(key, at).prefix()
+}
+/// All of them of a retailer.
+pub fn reservations_of(retailer: &RetailerId) -> Vec<u8> {
+    KeyBuilder::table(table::RESERVATION).name(retailer.as_str()).prefix()
+}
+/// All of them of all.
+pub fn all_reservations() -> Vec<u8> {
+    KeyBuilder::table(table::RESERVATION).prefix()
+}
+/// The retailer, product, place and order that such a key is made of.
+pub fn reservation_of(key: &Key) -> Option<(RetailerId, ProductId, Place, OrderId)> {
+    let (rest, order) = key.0.split_last_chunk::<DERIVED_BYTES>()?;
+    let mut parts = rest.get(1..)?.split(|byte| *byte == 0).map(std::str::from_utf8);
+    let (retailer, product, place) = goods_of(&mut parts)?;
+    Some((retailer, product, place, OrderId(*order)))
 }
 /// How far an import of products came.
 pub fn product_import(retailer: &RetailerId, import: &str) -> Key {

@@ -60,7 +60,8 @@ pub fn retailer() -> RetailerId {
 pub fn rules() -> RuleSet {
     let mut rules = RuleSet { version: 1, ..RuleSet::default() };
     let zone = Zone::new("Europe/Paris").unwrap();
-    let shop = Retailer { name: "Enseigne X".into(), default_locale: "fr-FR".into(), zone };
+    let shop =
+        Retailer { name: "Enseigne X".into(), default_locale: "fr-FR".into(), zone, ranking: Default::default() };
     rules.retailers.insert(retailer(), Arc::new(shop));
     let description = serde_json::json!({
         "model": "th-200", "kind": "thermostat",

@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::{Draw, Drawn, Purse, Sending, Sends, SharedCap, Spent, TakenCode, sample_code};
-use crate::id::{OfferId, PoolId, RetailerId, TriggerId};
-use crate::money::Currency;
+use super::{Draw, Drawn, Purse, Reserve, Sending, Sends, SharedCap, Spent, Stock, TakenCode, sample_code};
+use crate::id::{OfferId, PoolId, ProductId, RetailerId, StoreId, TriggerId};
+use crate::model::Place;
+use crate::money::{Currency, Money};
 
 /// What homes hold of what they share.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct AllDrawn {
     held: BTreeMap<RetailerId, BTreeMap<TriggerId, Held>>,
     /// What was sent under caps of all homes.
     pub sends: Sends,
+    /// What stands in stores and at sellers.
+    pub stock: Stock,
 }
 
 /// What orders hold of one budget.
@@ -52,6 +55,14 @@ impl AllDrawn {
         *minor = minor.saturating_add(drawn.amount.minor);
     }
 
+    /// An order holds so much less of it, and still counts.
+    pub fn give_part_back(&mut self, retailer: &RetailerId, trigger: &TriggerId, back: Money) {
+        let held = self.held.get_mut(retailer).and_then(|triggers| triggers.get_mut(trigger));
+        if let Some(minor) = held.and_then(|held| held.minor.get_mut(&back.currency)) {
+            *minor = minor.saturating_sub(back.minor);
+        }
+    }
+
     /// An order that held so much holds it no more.
     pub fn give_back(&mut self, retailer: &RetailerId, drawn: &Drawn) {
         let Some(held) = self.held.get_mut(retailer).and_then(|triggers| triggers.get_mut(&drawn.trigger)) else {
@@ -81,5 +92,14 @@ impl Purse for RefCell<AllDrawn> {
     }
     fn send(&self, sending: &Sending<'_>) -> bool {
         self.borrow_mut().sends.send(sending).is_some()
+    }
+    fn free(&self, retailer: &RetailerId, product: &ProductId, place: &Place) -> Option<u32> {
+        self.borrow().stock.level(retailer, product, place).free()
+    }
+    fn stores_with(&self, retailer: &RetailerId, product: &ProductId, qty: u32) -> Vec<StoreId> {
+        self.borrow().stock.stores_with(retailer, product, qty)
+    }
+    fn reserve(&self, wanted: &Reserve<'_>) -> bool {
+        self.borrow_mut().stock.reserve(wanted)
     }
 }

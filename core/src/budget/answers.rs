@@ -4,8 +4,9 @@ use std::cell::{Cell, RefCell};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Draw, Purse, Sending, SharedCap, Spent, TakenCode};
-use crate::id::{OfferId, PoolId, RetailerId, TriggerId};
+use super::{Draw, Purse, Reserve, Sending, SharedCap, Spent, TakenCode};
+use crate::id::{OfferId, PoolId, ProductId, RetailerId, StoreId, TriggerId};
+use crate::model::Place;
 use crate::money::Currency;
 
 /// One answer of a purse. Stored: new ones go at the end.
@@ -21,6 +22,12 @@ pub enum Answer {
     Sent(Option<u32>),
     /// Whether an offer may leave under the caps of all homes.
     Sending(bool),
+    /// How many are free at a place.
+    Free(Option<u32>),
+    /// The stores that have so many.
+    Stores(Vec<StoreId>),
+    /// Whether goods were put aside.
+    Reserved(bool),
 }
 
 /// A purse that notes what another one answers.
@@ -66,6 +73,21 @@ impl Purse for Noting<'_> {
         self.answers.borrow_mut().push(Answer::Sending(may));
         may
     }
+    fn free(&self, retailer: &RetailerId, product: &ProductId, place: &Place) -> Option<u32> {
+        let free = self.purse.free(retailer, product, place);
+        self.answers.borrow_mut().push(Answer::Free(free));
+        free
+    }
+    fn stores_with(&self, retailer: &RetailerId, product: &ProductId, qty: u32) -> Vec<StoreId> {
+        let stores = self.purse.stores_with(retailer, product, qty);
+        self.answers.borrow_mut().push(Answer::Stores(stores.clone()));
+        stores
+    }
+    fn reserve(&self, wanted: &Reserve<'_>) -> bool {
+        let granted = self.purse.reserve(wanted);
+        self.answers.borrow_mut().push(Answer::Reserved(granted));
+        granted
+    }
 }
 
 /// A purse that answers as another one did. Who asks it otherwise gets nothing: the decision comes
@@ -80,6 +102,12 @@ impl<'a> Recalling<'a> {
     pub fn new(answers: &'a [Answer]) -> Recalling<'a> {
         Recalling { answers, next: Cell::new(0) }
     }
+    /// The next answer, if it is one to this. What was decided before anybody counted stock was not asked about it.
+    fn next_if(&self, is_meant: impl Fn(&Answer) -> bool) -> Option<&Answer> {
+        let answer = self.answers.get(self.next.get()).filter(|answer| is_meant(answer))?;
+        self.next.set(self.next.get() + 1);
+        Some(answer)
+    }
     fn next(&self) -> Option<&Answer> {
         let at = self.next.replace(self.next.get() + 1);
         self.answers.get(at)
@@ -90,7 +118,7 @@ impl Purse for Recalling<'_> {
     fn spent(&self, _: &RetailerId, _: &TriggerId, _: Option<Currency>) -> Option<Spent> {
         match self.next() {
             Some(Answer::Spent(spent)) => *spent,
-            Some(Answer::Draw(_) | Answer::Code(_) | Answer::Sent(_) | Answer::Sending(_)) | None => None,
+            Some(_) | None => None,
         }
     }
     fn draw(&self, _: &Draw<'_>) -> bool {
@@ -99,18 +127,31 @@ impl Purse for Recalling<'_> {
     fn take_code(&self, _: &RetailerId, _: &PoolId, _: OfferId) -> TakenCode {
         match self.next() {
             Some(Answer::Code(taken)) => taken.clone(),
-            Some(Answer::Spent(_) | Answer::Draw(_) | Answer::Sent(_) | Answer::Sending(_)) | None => {
-                TakenCode::Unknown
-            }
+            Some(_) | None => TakenCode::Unknown,
         }
     }
     fn sent(&self, _: &RetailerId, _: &TriggerId, _: &SharedCap) -> Option<u32> {
         match self.next() {
             Some(Answer::Sent(sent)) => *sent,
-            Some(Answer::Spent(_) | Answer::Draw(_) | Answer::Code(_) | Answer::Sending(_)) | None => None,
+            Some(_) | None => None,
         }
     }
     fn send(&self, _: &Sending<'_>) -> bool {
         matches!(self.next(), Some(Answer::Sending(true)))
+    }
+    fn free(&self, _: &RetailerId, _: &ProductId, _: &Place) -> Option<u32> {
+        match self.next_if(|answer| matches!(answer, Answer::Free(_))) {
+            Some(Answer::Free(free)) => *free,
+            Some(_) | None => None,
+        }
+    }
+    fn stores_with(&self, _: &RetailerId, _: &ProductId, _: u32) -> Vec<StoreId> {
+        match self.next_if(|answer| matches!(answer, Answer::Stores(_))) {
+            Some(Answer::Stores(stores)) => stores.clone(),
+            Some(_) | None => Vec::new(),
+        }
+    }
+    fn reserve(&self, _: &Reserve<'_>) -> bool {
+        !matches!(self.next_if(|answer| matches!(answer, Answer::Reserved(_))), Some(Answer::Reserved(false)))
     }
 }

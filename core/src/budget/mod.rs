@@ -8,17 +8,20 @@
 mod all_drawn;
 mod answers;
 mod sends;
+mod stock;
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{OfferId, OrderId, PoolId, RetailerId, TriggerId, UniqueCode};
+use crate::id::{OfferId, OrderId, PoolId, ProductId, RetailerId, StoreId, TriggerId, UniqueCode};
+use crate::model::Place;
 use crate::money::{Currency, Money};
 use crate::time::Span;
 
 pub use all_drawn::AllDrawn;
 pub use answers::{Answer, Noting, Recalling};
 pub use sends::{Sending, Sends, Sent, SharedCap};
+pub use stock::{Level, Reserve, Stock};
 
 /// The most that a cap of all homes may allow: what it counts is in memory, at 24 bytes each. More than
 /// so many are a matter for a budget.
@@ -151,6 +154,19 @@ pub trait Purse {
     /// Notes an offer under the caps of all homes, or refuses because one is reached. Who asked takes it
     /// back where the offer does not leave.
     fn send(&self, sending: &Sending<'_>) -> bool;
+    /// How many of a product are free at a place; none where nobody counts, or nobody knows.
+    fn free(&self, _: &RetailerId, _: &ProductId, _: &Place) -> Option<u32> {
+        None
+    }
+    /// The stores that have so many of a product.
+    fn stores_with(&self, _: &RetailerId, _: &ProductId, _: u32) -> Vec<StoreId> {
+        Vec::new()
+    }
+    /// Puts goods aside for an order, or refuses because there are not enough. Who asked gives them back where
+    /// the order does not come to be.
+    fn reserve(&self, _: &Reserve<'_>) -> bool {
+        true
+    }
 }
 
 /// What became of the wish for a unique code.

@@ -119,9 +119,9 @@ pub(super) fn permission(look: &Look<'_>, proposal: Option<&Proposal>) -> Option
     if !look.trigger.replenish.is_some_and(|replenish| replenish.auto) {
         return None;
     }
-    let (item, price) = proposal?.sold()?;
+    let (product, price) = proposal?.sold()?;
     let home = look.home;
-    let Some(mandate) = mandate_for(home, look, &item.product) else {
+    let Some(mandate) = mandate_for(home, look, &product.id) else {
         let said = said(StepVerdict::Pass, Reason::MandateMissing, Vec::new());
         return Some(Permission { said, under: None, is_given: false });
     };
@@ -139,8 +139,11 @@ pub(super) fn permission(look: &Look<'_>, proposal: Option<&Proposal>) -> Option
     if mandate.expires_at <= look.now {
         return ask(Reason::MandateEnded, vec![id, fact("at", Fact::At(mandate.expires_at))]);
     }
-    if !mandate.products.contains(&item.product) {
-        return ask(Reason::MandateOtherProduct, vec![id, text("product", item.product.to_string())]);
+    if !mandate.products.contains(&product.id) {
+        return ask(Reason::MandateOtherProduct, vec![id, text("product", product.id.to_string())]);
+    }
+    if !product.may_be_automatic() {
+        return ask(Reason::MandateNeverAuto, vec![id, text("product", product.id.to_string())]);
     }
     if price.total.currency != mandate.max_price.currency || price.total.minor > mandate.max_price.minor {
         let numbers = vec![id, text("price", price.total.to_string()), text("max", mandate.max_price.to_string())];
@@ -155,7 +158,7 @@ pub(super) fn permission(look: &Look<'_>, proposal: Option<&Proposal>) -> Option
     if look.is_stale() {
         return ask(Reason::MandateStale, vec![id]);
     }
-    if let Some(Spares::Doubted(spares)) = supply::spares(look, &item.product) {
+    if let Some(Spares::Doubted(spares)) = supply::spares(look, &product.id) {
         return ask(Reason::SparesDoubted, vec![id, fact("spares", Fact::Int(spares.into()))]);
     }
     let said = said_of(StepVerdict::Pass, Reason::MandatePermits, &mandate.id, vec![id]);

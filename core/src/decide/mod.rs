@@ -5,6 +5,7 @@
 //! people answer and shops do), `timer`. Those that may wake a trigger end in `pipeline`, which
 //! holds the order of evaluation.
 
+mod accept;
 mod activate;
 mod apply;
 mod budget;
@@ -27,6 +28,7 @@ mod offer;
 mod order;
 mod pipeline;
 mod purchases;
+mod quote;
 mod rank;
 mod render;
 mod said;
@@ -57,6 +59,7 @@ use crate::wire::{DeviceMessage, EventUp, OrderOp};
 use draft::Draft;
 
 pub use foreseen::{Basis, Foreseen, Unforeseen, foreseen};
+pub use quote::{ALTERNATIVES_MAX, Ask, PassedOver, SellerQuote, compare, own_seller, stores};
 pub use supply::cause as purchase_cause;
 
 /// How long an answer to a device's own message is worth sending.
@@ -136,7 +139,8 @@ fn from_device(draft: &mut Draft<'_>, message: &DeviceMessage) -> Answered {
         }
         DeviceMessage::Order(order) => match order.op {
             OrderOp::Cancel => order::cancelled_on_device(draft, &device, order),
-            OrderOp::Withdraw | OrderOp::Problem => order::told_to_the_shop(draft, &device, order),
+            OrderOp::Withdraw => order::withdrawn_on_device(draft, &device, order),
+            OrderOp::Problem => order::told_to_the_shop(draft, &device, order),
         },
         DeviceMessage::Consent(consent) => consent::set_on_device(draft, &device, consent),
         DeviceMessage::Lifecycle(lifecycle) => leave::lifecycle(draft, &device, *lifecycle),
@@ -175,6 +179,9 @@ fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
             order::moved_by_shop(draft, *order, *rev, *state, eta.as_deref())
         }
         Command::CancelOrder { order, channel } => order::cancelled_elsewhere(draft, *order, channel),
+        Command::WithdrawOrder { order, channel } => order::withdraw(draft, *order, channel),
+        Command::RefundOrder { order, rev, lines } => order::refund(draft, *order, *rev, lines),
+        Command::ShipLines { order, rev, lines, eta } => order::ship_lines(draft, *order, *rev, lines, eta.as_deref()),
         Command::WithdrawOffer { offer, reason } => offer::taken_back(draft, *offer, reason),
         Command::SetContext { name, value, until } => context::of_home(draft, name, value, *until),
         Command::Purchased { product, bought } => supply::bought_elsewhere(draft, product, *bought),

@@ -2,26 +2,22 @@
 
 use std::sync::Arc;
 
-use super::budget::{self, Exhausted};
 use super::draft::Draft;
 use super::event_time::event_time;
 use super::pipeline::{self, Cause, Wake};
-use super::{Answered, Refusal, controls, forecast, mandate, order, render, shared, steps, supply, wake};
+use super::{Answered, Refusal, accept, controls, forecast, order, quote, shared, steps, supply};
 use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, OfferId, ProfileId, SlotId};
-use crate::input::Answer;
-use crate::limits::{ANSWER_BOUNCE, ORDER_QTY_MAX};
-use crate::model::{Action, Contact, ContactState, Fulfil, Household, Offer, OfferState, Order, StateChange};
+use crate::input::{Answer, Choice};
+use crate::limits::ANSWER_BOUNCE;
+use crate::model::{Action, Contact, ContactState, Household, Offer, OfferState, Order, StateChange};
 use crate::time::{Span, Timestamp};
-use crate::trigger::{Moment, OfferKind};
+use crate::trigger::OfferKind;
 use crate::wire::{AnswerUp, DownMessage, ReceiptUp, ReceiptWord};
 
 /// How long a snooze lasts where the person did not say.
 const SNOOZE_DEFAULT: Span = Span::days(1);
-
-/// Why an offer ended whose budget had nothing left at its accept.
-const BUDGET_EXHAUSTED: &str = "budget exhausted";
 
 /// The reason of a "not needed" that says there is one at home.
 pub(super) const HAVE_SPARE: &str = "have_spare";
@@ -30,13 +26,13 @@ pub(super) const HAVE_SPARE: &str = "have_spare";
 const OTHER_BRAND: &str = "other_brand";
 
 /// Who answers, and from where.
-struct Answerer<'s> {
+pub(super) struct Answerer<'s> {
     /// The channel's name: `device`, `app`, ….
-    channel: &'s str,
+    pub(super) channel: &'s str,
     /// The person, where known.
-    profile: Option<&'s ProfileId>,
+    pub(super) profile: Option<&'s ProfileId>,
     /// When it was pressed, by a clock that can be believed.
-    pressed_at: Timestamp,
+    pub(super) pressed_at: Timestamp,
     /// Makes a repeated press harmless.
     nonce: Option<&'s str>,
 }
@@ -132,7 +128,7 @@ fn answer(draft: &mut Draft<'_>, id: OfferId, rev: u32, said: &Answer, who: &Ans
     }
     match (said, offer.state) {
         (Answer::Why, _) => return why(draft, offer),
-        (Answer::Accept { .. }, OfferState::Accepted { order }) => {
+        (Answer::Accept { .. } | Answer::AcceptAs(_), OfferState::Accepted { order }) => {
             return Err(Refusal::new(
                 Code::OfferAlreadyAccepted,
                 format!("the offer was accepted before, as order {order}"),
@@ -147,8 +143,11 @@ fn answer(draft: &mut Draft<'_>, id: OfferId, rev: u32, said: &Answer, who: &Ans
     still_open(offer, rev, who, draft.now)?;
     allowed(draft, offer, said, who)?;
     count_contact(draft, offer);
+    if let Some(choice) = said.choice() {
+        return accept::accept(draft, offer, &choice, who);
+    }
     match said {
-        Answer::Accept { qty, fulfil } => accept(draft, offer, *qty, *fulfil, who),
+        Answer::Accept { .. } | Answer::AcceptAs(_) => Err(unknown(id)),
         Answer::Decline => close(draft, offer, OfferState::Declined, "declined", who),
         Answer::NotNeeded { reason } => {
             if let Some(reason) = reason {
@@ -200,7 +199,7 @@ fn repeated(draft: &mut Draft<'_>, offer: &Offer, said: &Answer, who: &Answerer<
 }
 
 /// What is remembered of an answer: channel and answer, then the nonce.
-fn mark(said: &Answer, who: &Answerer<'_>) -> String {
+pub(super) fn mark(said: &Answer, who: &Answerer<'_>) -> String {
     format!("{} {}:{}", who.channel, said.as_str(), who.nonce.unwrap_or_default())
 }
 
@@ -213,8 +212,11 @@ fn still_open(offer: &Offer, rev: u32, who: &Answerer<'_>, now: Timestamp) -> Re
         OfferState::Expired if who.pressed_at < offer.expires_at && who.pressed_at < now => {}
         OfferState::Expired => return Err(expired()),
         // The same refusal to the same press that comes again.
-        OfferState::Withdrawn if offer.history.last().is_some_and(|last| *last.cause == *BUDGET_EXHAUSTED) => {
-            return Err(budget_exhausted());
+        OfferState::Withdrawn if offer.history.last().is_some_and(|last| *last.cause == *accept::BUDGET_EXHAUSTED) => {
+            return Err(accept::budget_exhausted());
+        }
+        OfferState::Withdrawn if offer.history.last().is_some_and(|last| *last.cause == *accept::SOLD_OUT) => {
+            return Err(Refusal::new(Code::OfferOutOfStock, "it was sold out; nothing was ordered"));
         }
         OfferState::Withdrawn | OfferState::Failed => {
             return Err(Refusal::new(Code::OfferWithdrawn, "the offer was withdrawn"));
@@ -242,7 +244,7 @@ fn allowed(draft: &Draft<'_>, offer: &Offer, said: &Answer, who: &Answerer<'_>) 
     let not_allowed = |message: String| Refusal::new(Code::OfferNotAllowed, message);
     let home = draft.before();
     let needs = match said {
-        Answer::Accept { .. } => Action::Order,
+        Answer::Accept { .. } | Answer::AcceptAs(_) => Action::Order,
         Answer::Snooze { .. } => Action::Snooze,
         Answer::Decline | Answer::NotNeeded { .. } | Answer::Why => Action::Decline,
     };
@@ -252,16 +254,16 @@ fn allowed(draft: &Draft<'_>, offer: &Offer, said: &Answer, who: &Answerer<'_>) 
     }
     if let Some(profile) = who.profile {
         let member = home.members.get(profile).ok_or_else(|| not_allowed(format!("`{profile}` does not live here")))?;
-        if matches!(said, Answer::Accept { .. }) && !member.role.may_order() {
+        if said.choice().is_some() && !member.role.may_order() {
             return Err(not_allowed(format!("a {} may not order", member.role.as_str())));
         }
     }
-    if let (Answer::Accept { qty, .. }, None) = (said, who.profile)
-        && !unattended(home, offer, *qty)
+    if let (Some(choice), None) = (said.choice(), who.profile)
+        && !unattended(home, offer, choice.qty)
     {
         return Err(not_allowed("it is more than may be ordered here without the app; accept it there".to_owned()));
     }
-    if matches!(said, Answer::Accept { .. }) && home.link_of(&offer.device).is_none() {
+    if said.choice().is_some() && home.link_of(&offer.device).is_none() {
         return Err(Refusal::new(Code::DeviceNotLinked, "the device is not linked to this household"));
     }
     Ok(())
@@ -287,96 +289,9 @@ pub(super) fn accept_under(
     channel: &'static str,
 ) -> Option<Order> {
     let who = Answerer { channel, profile: Some(profile), pressed_at: draft.now, nonce: None };
-    let Ok(Reply::Answered { order: Some(order), .. }) = accept(draft, offer, None, None, &who) else { return None };
+    let accepted = accept::accept(draft, offer, &Choice::default(), &who);
+    let Ok(Reply::Answered { order: Some(order), .. }) = accepted else { return None };
     draft.home().orders.get(&order).map(|order| (**order).clone())
-}
-
-fn accept(
-    draft: &mut Draft<'_>,
-    offer: &Offer,
-    qty: Option<u32>,
-    fulfil: Option<Fulfil>,
-    who: &Answerer<'_>,
-) -> Answered {
-    let (now, rules) = (draft.now, draft.rules);
-    let (Some(item), Some(quoted)) = (&offer.item, &offer.price) else {
-        return Err(Refusal::new(Code::OfferNotAllowed, "there is nothing to buy in this offer"));
-    };
-    let qty = qty.unwrap_or(item.qty);
-    if !(1..=ORDER_QTY_MAX).contains(&qty) {
-        let message = format!("`qty` must be 1 to {ORDER_QTY_MAX}; it is {qty}");
-        return Err(Refusal::new(Code::PayloadInvalid, message).at("/body/choice/qty"));
-    }
-    let fulfil = fulfil.or_else(|| offer.fulfil.first().copied()).unwrap_or(Fulfil::Deliver);
-    if !offer.fulfil.is_empty() && !offer.fulfil.contains(&fulfil) {
-        return Err(
-            Refusal::new(Code::OfferNotAllowed, "this way of delivery is not offered").at("/body/choice/fulfil")
-        );
-    }
-    let Some(product) = rules.product(&offer.retailer, &item.product) else {
-        return Err(Refusal::new(Code::OfferOutOfStock, format!("`{}` is no longer sold", item.product)));
-    };
-    let mut price = quoted.clone();
-    if who.pressed_at >= quoted.lock_until {
-        let lock = quoted.lock_until - offer.valid_from;
-        let live = rules.triggers.get(&offer.retailer, &offer.trigger);
-        let discount = live.and_then(|trigger| trigger.offer.discount.as_ref());
-        let fresh = render::price(&product, discount, item.qty, now, now + lock)
-            .ok_or_else(|| Refusal::new(Code::OfferOutOfStock, format!("`{}` has no price", item.product)))?;
-        if fresh.total.currency != quoted.total.currency || fresh.total.minor > quoted.total.minor {
-            return Err(requote(draft, offer, fresh));
-        }
-        price = fresh;
-    }
-    let total = price
-        .item
-        .times(qty)
-        .and_then(|items| items.plus(price.delivery))
-        .ok_or_else(|| Refusal::new(Code::PayloadInvalid, "the total is out of range").at("/body/choice/qty"))?;
-    let mut order = order::placed(draft, offer, qty, price.item, total, fulfil, who.profile, who.channel);
-    // Last, when nothing else can refuse: what is drawn is ordered.
-    let amount = price.discount(item.qty, qty).unwrap_or(total);
-    match budget::draw(draft, offer, order.id, amount) {
-        Ok(drawn) => order.drawn = drawn,
-        Err(Exhausted) => {
-            withdraw(draft, offer.id, BUDGET_EXHAUSTED);
-            return Err(budget_exhausted());
-        }
-    }
-    let mut accepted = moved(offer, OfferState::Accepted { order: order.id }, now, who.channel);
-    accepted.price = Some(price);
-    accepted.last_answer = Some((mark(&Answer::Accept { qty: None, fulfil: None }, who), now));
-    let (offer_id, order_id, device) = (offer.id, order.id, offer.device.clone());
-    pipeline::drop_waiting(draft, &device, offer_id);
-    draft.change(Change::OfferSet(Arc::new(accepted)));
-    draft.change(Change::OrderSet(Arc::new(order.clone())));
-    supply::ordered(draft, &order);
-    if who.channel != "device" && who.channel != mandate::CHANNEL {
-        let withdraw = DownMessage::OfferWithdraw { offer: offer_id, reason: "accepted".to_owned() };
-        draft.say(&device, withdraw, Some(offer.expires_at));
-    }
-    order::tell(draft, &order);
-    super::drop_ended(draft);
-    wake::by_moment(draft, &device, Moment::Order(order.state));
-    Ok(Reply::Answered { offer: offer_id, state: "accepted".to_owned(), order: Some(order_id) })
-}
-
-fn budget_exhausted() -> Refusal {
-    Refusal::new(Code::OfferBudgetExhausted, "what the shop gives for this offer is used up; nothing was ordered")
-}
-
-/// The price has risen since its lock ended: a new revision with the new price, to be confirmed.
-fn requote(draft: &mut Draft<'_>, offer: &Offer, fresh: crate::model::OfferPrice) -> Refusal {
-    let message = format!("the price is now {}; confirm it again", fresh.total);
-    let now = draft.now;
-    let mut next = moved(offer, OfferState::Sent, now, "price changed");
-    next.rev += 1;
-    next.price = Some(fresh);
-    let (next, expires_at) = (Arc::new(next), offer.expires_at);
-    pipeline::drop_waiting(draft, &offer.device, offer.id);
-    draft.say(&offer.device, DownMessage::OfferPut(Arc::clone(&next)), Some(expires_at));
-    draft.change(Change::OfferSet(next));
-    Refusal::new(Code::OfferPriceChanged, message)
 }
 
 fn close(draft: &mut Draft<'_>, offer: &Offer, state: OfferState, cause: &str, who: &Answerer<'_>) -> Answered {
@@ -482,16 +397,26 @@ pub(super) enum Welcome {
     Unwanted(&'static str),
 }
 
+/// Whether the product of an offer is sold at all, and by who was to sell it.
+fn still_sold(draft: &Draft<'_>, offer: &Offer) -> bool {
+    let Some(item) = &offer.item else { return true };
+    let Some(product) = draft.rules.product(&offer.retailer, &item.product) else { return false };
+    offer.seller.as_ref().is_none_or(|seller| quote::sells(draft.rules, &offer.retailer, &product, seller))
+}
+
 /// Looks again at an offer before it is (re-)delivered: what the customer decides beats what was
 /// decided before.
 pub(super) fn welcome(draft: &mut Draft<'_>, offer: &Offer) -> Welcome {
     let (now, rules) = (draft.now, draft.rules);
-    let home = draft.home();
     let trigger = rules.triggers.get(&offer.retailer, &offer.trigger);
     if now >= offer.expires_at {
         return Welcome::No("time");
     }
     let Some(trigger) = trigger else { return Welcome::No("the trigger is not live any more") };
+    if !still_sold(draft, offer) {
+        return Welcome::No(accept::SOLD_OUT);
+    }
+    let home = draft.home();
     // A device that nobody has claimed has nobody to consent.
     let consents = |purpose| home.consent_for(rules, &offer.device, purpose, now).is_some();
     if !trigger.consent.iter().all(|purpose| consents(*purpose)) {

@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::{Answered, Refusal, mandate, supply, wake};
 use crate::code::Code;
 use crate::decision::{Change, Effect, Reply};
-use crate::id::{DeviceKey, OrderId, ProfileId};
+use crate::id::{DeviceKey, OrderId, ProductId, ProfileId};
 use crate::model::{Fulfil, Offer, Order, OrderLine, OrderState, Role, StateChange};
 use crate::money::Money;
 use crate::time::Span;
@@ -83,20 +83,47 @@ pub(super) fn tell(draft: &mut Draft<'_>, order: &Order) {
 
 fn advance(draft: &mut Draft<'_>, order: &Order, state: OrderState, cause: &str, eta: Option<&str>) -> Answered {
     let mut next = order.clone();
-    next.rev += 1;
-    next.state = state;
-    next.history.push(entry(state, draft, cause));
     if eta.is_some() {
         next.eta = eta.map(str::to_owned);
     }
+    match state {
+        OrderState::Shipped | OrderState::Delivered | OrderState::PickedUp => {
+            next.lines.iter_mut().for_each(|line| line.shipped = line.qty);
+        }
+        OrderState::Refunded => next.lines.iter_mut().for_each(|line| line.refunded = line.qty),
+        OrderState::ReadyForPickup => {
+            let now = draft.now;
+            if let Some(pickup) = &mut next.pickup {
+                pickup.until = Some(now + pickup.hold);
+            }
+        }
+        _ => {}
+    }
+    enter(draft, order, next, state, cause)
+}
+
+/// The order as it is next, in its next state, with all that follows.
+fn enter(draft: &mut Draft<'_>, before: &Order, mut next: Order, state: OrderState, cause: &str) -> Answered {
+    next.rev += 1;
+    next.state = state;
+    next.history.push(entry(state, draft, cause));
+    let (retailer, id) = (next.retailer.clone(), next.id);
     if state.is_undone()
         && let Some(drawn) = next.drawn.take()
     {
-        draft.effect(Effect::GiveBack { retailer: next.retailer.clone(), order: next.id, drawn });
+        draft.effect(Effect::GiveBack { retailer: retailer.clone(), order: id, drawn });
+    }
+    let has_left = matches!(state, OrderState::Shipped | OrderState::Delivered | OrderState::PickedUp);
+    if state.is_undone()
+        && let Some(held) = next.held.take()
+    {
+        draft.effect(Effect::FreeStock { retailer, order: id, held });
+    } else if has_left && let Some(held) = next.held.take() {
+        draft.effect(Effect::StockLeft { retailer, order: id, held });
     }
     let reply = Reply::OrderMoved { order: next.id, rev: next.rev, state };
     draft.change(Change::OrderSet(Arc::new(next.clone())));
-    supply::order_moved(draft, order.state, &next);
+    supply::order_moved(draft, before, &next);
     if state.is_undone() {
         mandate::gave_up(draft, &next);
     }
@@ -143,12 +170,143 @@ pub(super) fn cancel(draft: &mut Draft<'_>, id: OrderId, channel: &str) -> Answe
 
 /// The device passes on what only the shop can settle; it stays in the input log and the trace.
 pub(super) fn told_to_the_shop(draft: &mut Draft<'_>, key: &DeviceKey, said: &OrderUp) -> Answered {
+    of_device(draft, key, said)?;
+    let message = "ask the shop: what is wrong with the goods is not settled on the device";
+    Err(Refusal::new(Code::OrderNotCancellable, message).at("/body/op"))
+}
+
+fn of_device(draft: &Draft<'_>, key: &DeviceKey, said: &OrderUp) -> Result<Order, Refusal> {
     let order = find(draft, said.order)?;
     if order.device != *key {
         return Err(Refusal::new(Code::OfferUnknown, "this order was not made on this device").at("/body/order"));
     }
-    let message = "ask the shop: returns are not opened from the device here";
-    Err(Refusal::new(Code::OrderNotCancellable, message).at("/body/op"))
+    Ok(order)
+}
+
+pub(super) fn withdrawn_on_device(draft: &mut Draft<'_>, key: &DeviceKey, said: &OrderUp) -> Answered {
+    of_device(draft, key, said)?;
+    withdraw(draft, said.order, "device")
+}
+
+/// The customer withdraws: inside the window that is a cancellation, later a return that the shop settles. The
+/// days of the right begin when the goods arrive.
+pub(super) fn withdraw(draft: &mut Draft<'_>, id: OrderId, channel: &str) -> Answered {
+    let order = find(draft, id)?;
+    if order.state == OrderState::Confirmed || order.state == OrderState::Cancelled {
+        return cancel(draft, id, channel);
+    }
+    if order.withdrawn_at.is_some() {
+        tell(draft, &order);
+        return Ok(Reply::OrderMoved { order: id, rev: order.rev, state: order.state });
+    }
+    let refused = |message: String| Err(Refusal::new(Code::OrderNotCancellable, message));
+    if !order.may_be_withdrawn() {
+        return refused(format!("the order is {}; there is nothing to withdraw from", order.state.as_str()));
+    }
+    let days = Span::days(order.withdraw_days.unwrap_or(0).into());
+    if let Some(ended) = order.arrived_at().map(|at| at + days).filter(|ended| *ended <= draft.now) {
+        return refused(format!("the right to withdraw ended at {ended}; ask the shop"));
+    }
+    let mut next = order.clone();
+    next.rev += 1;
+    next.withdrawn_at = Some(draft.now);
+    next.history
+        .push(StateChange { cause: Arc::from(format!("withdrawn: {channel}")), ..entry(order.state, draft, "") });
+    draft.change(Change::OrderSet(Arc::new(next.clone())));
+    tell(draft, &next);
+    Ok(Reply::OrderMoved { order: id, rev: next.rev, state: next.state })
+}
+
+/// The shop gives money back for some of the goods: what they drew of the budget is there again, they are no spares
+/// any more, and the product is not proposed for a while.
+pub(super) fn refund(draft: &mut Draft<'_>, id: OrderId, rev: Option<u32>, lines: &[(ProductId, u32)]) -> Answered {
+    let order = find(draft, id)?;
+    of_rev(&order, rev)?;
+    if order.state == OrderState::Confirmed {
+        let message = "the customer may still cancel; nothing was paid yet".to_owned();
+        return Err(Refusal::new(Code::OrderInCancelWindow, message));
+    }
+    if order.state.is_final() {
+        let message = format!("the order is {}; there is nothing to give back", order.state.as_str());
+        return Err(Refusal::new(Code::StateVersionConflict, message));
+    }
+    let mut next = order.clone();
+    let mut pieces = 0;
+    for (n, (product, qty)) in lines.iter().enumerate() {
+        let line = line_of(&mut next, product, n)?;
+        let left = line.qty - line.refunded;
+        if *qty == 0 || *qty > left {
+            let message = format!("{left} of `{product}` are not refunded yet; say 1 to {left}");
+            return Err(Refusal::new(Code::PayloadInvalid, message).at(format!("/lines/{n}/qty")));
+        }
+        line.refunded += qty;
+        pieces += qty;
+    }
+    if next.lines.iter().all(|line| line.refunded == line.qty) {
+        return enter(draft, &order, next, OrderState::Refunded, "shop");
+    }
+    let all: u32 = order.lines.iter().map(|line| line.qty).sum();
+    if let Some(drawn) = &mut next.drawn {
+        // What is left is rounded up to the pieces that are: the last one gives the rest back.
+        let undone: u32 = order.lines.iter().map(|line| line.refunded).sum();
+        let (had, pieces) = (i128::from(all - undone), i128::from(pieces));
+        let back = i64::try_from(i128::from(drawn.amount.minor) * pieces / had.max(1)).unwrap_or(0);
+        drawn.amount.minor -= back;
+        let (retailer, back) = (order.retailer.clone(), Money { minor: back, ..drawn.amount });
+        draft.effect(Effect::GivePartBack { retailer, order: id, left: drawn.clone(), back });
+    }
+    enter(draft, &order, next, OrderState::PartiallyRefunded, "shop")
+}
+
+/// The shop sends a part.
+pub(super) fn ship_lines(
+    draft: &mut Draft<'_>,
+    id: OrderId,
+    rev: u32,
+    lines: &[(ProductId, u32)],
+    eta: Option<&str>,
+) -> Answered {
+    let order = find(draft, id)?;
+    may_move(&order, rev, OrderState::PartiallyShipped)?;
+    let mut next = order.clone();
+    next.eta = eta.map(str::to_owned).or(next.eta);
+    for (n, (product, qty)) in lines.iter().enumerate() {
+        let line = line_of(&mut next, product, n)?;
+        let left = line.qty - line.shipped;
+        if *qty == 0 || *qty > left {
+            let message = format!("{left} of `{product}` are not sent yet; say 1 to {left}");
+            return Err(Refusal::new(Code::PayloadInvalid, message).at(format!("/lines/{n}/qty")));
+        }
+        line.shipped += qty;
+    }
+    let is_all = next.lines.iter().all(|line| line.shipped == line.qty);
+    let state = if is_all { OrderState::Shipped } else { OrderState::PartiallyShipped };
+    enter(draft, &order, next, state, "shop")
+}
+
+fn line_of<'o>(order: &'o mut Order, product: &ProductId, n: usize) -> Result<&'o mut OrderLine, Refusal> {
+    let found = order.lines.iter_mut().find(|line| line.product == *product);
+    found.ok_or_else(|| {
+        let message = format!("the order has no line of `{product}`");
+        Refusal::new(Code::PayloadInvalid, message).at(format!("/lines/{n}/product"))
+    })
+}
+
+fn of_rev(order: &Order, rev: Option<u32>) -> Result<(), Refusal> {
+    if let Some(rev) = rev.filter(|rev| *rev != order.rev + 1) {
+        let message =
+            format!("the order is at rev {}; the next change carries rev {}, not {rev}", order.rev, order.rev + 1);
+        return Err(Refusal::new(Code::StateVersionConflict, message).at("/rev"));
+    }
+    Ok(())
+}
+
+/// What is ready waits for its buyer so long and no longer: the goods are there for others.
+pub(super) fn pickup_ended(draft: &mut Draft<'_>, id: OrderId) {
+    let Some(order) = draft.home().orders.get(&id).cloned() else { return };
+    if order.waits_until().is_some_and(|until| until <= draft.now) {
+        let _ = advance(draft, &order, OrderState::PickupExpired, "nobody came", None);
+    }
 }
 
 /// The window closes: the order leaves to the shop.
@@ -168,21 +326,28 @@ pub(super) fn moved_by_shop(
     eta: Option<&str>,
 ) -> Answered {
     let order = find(draft, id)?;
+    may_move(&order, rev, state)?;
+    advance(draft, &order, state, "shop", eta)
+}
+
+fn may_move(order: &Order, rev: u32, state: OrderState) -> Result<(), Refusal> {
     if order.state == OrderState::Confirmed && state != OrderState::Refused {
         let until = order.cancel_until.map_or_else(String::new, |until| format!(" until {until}"));
         let message = format!("the customer may still cancel{until}; the order is the shop's afterwards");
         return Err(Refusal::new(Code::OrderInCancelWindow, message));
     }
-    if rev != order.rev + 1 {
-        let message =
-            format!("the order is at rev {}; the next status carries rev {}, not {rev}", order.rev, order.rev + 1);
-        return Err(Refusal::new(Code::StateVersionConflict, message).at("/rev"));
-    }
+    of_rev(order, Some(rev))?;
+    let again = order.state == state && state == OrderState::PartiallyShipped;
     let sideways = order.state.rank() == state.rank() && order.state != state && !order.state.is_final();
     let forward = state.rank() > order.state.rank() && !order.state.is_final();
-    if !(forward || sideways) || matches!(state, OrderState::Confirmed | OrderState::Submitted) {
+    if !(forward || sideways || again) || matches!(state, OrderState::Confirmed | OrderState::Submitted) {
         let message = format!("an order cannot go from {} to {}", order.state.as_str(), state.as_str());
         return Err(Refusal::new(Code::StateVersionConflict, message).at("/state"));
     }
-    advance(draft, &order, state, "shop", eta)
+    let is_of_store = matches!(state, OrderState::ReadyForPickup | OrderState::PickedUp | OrderState::PickupExpired);
+    if is_of_store && order.fulfil == Fulfil::Deliver {
+        let message = format!("the order is delivered; it cannot be {}", state.as_str());
+        return Err(Refusal::new(Code::StateVersionConflict, message).at("/state"));
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@ use super::draft::{Draft, description};
 use super::mandate::{self, Permission};
 use super::rank;
 use super::render::{self, Proposal};
-use super::said::{Steps, block};
+use super::said::{Steps, block, not_configured};
 use super::shared;
 use super::steps::{self, Look};
 use super::supply::{self, Spares};
@@ -257,27 +257,33 @@ pub(super) fn evaluate(
     taken.say(Step::Controls, steps::controls(&look));
     taken.say(Step::Audience, steps::audience(&look));
     taken.say(Step::Conditions, steps::conditions(&look));
-    let (said, product) = render::product(rules, trigger, wake.slot, device, now);
-    let qty = product.as_deref().map_or(1, |product| supply::quantity(&look, product));
-    let price = product.as_deref().and_then(|product| render::price_of(trigger, product, qty, now));
-    taken.say(Step::Suppression, steps::suppression(&look, product.as_ref().map(|product| &product.id)));
+    let product = render::product(rules, trigger, wake.slot, device);
+    let known = product.as_ref().and_then(|product| product.as_deref().ok());
+    taken.say(Step::Suppression, steps::suppression(&look, known.map(|product| &product.id)));
     taken.say(Step::Caps, steps::caps(&look, rules, purse));
+    let qty = known.map_or(1, |product| supply::quantity(&look, product));
+    let spares = known.and_then(|product| supply::spares(&look, &product.id));
+    let (said, priced) = match product {
+        Some(product) => render::priced(&look, product, qty, purse),
+        None => (not_configured(Reason::NothingToBuy), None),
+    };
     taken.say(Step::Offer, said);
     // A code is taken only for what nothing stood in the way of so far; where a later step blocks, it
     // is on no offer and goes back.
     let code = budget::code(&look, taken.is_blocked(), purse);
-    let (said, text) = render::content(&look.scope(), trigger, product.as_deref().zip(price.as_ref()), &code, rules);
+    let (said, text) = render::content(&look.scope(), trigger, priced.as_ref(), &code, rules);
     taken.say(Step::Content, said);
-    let text = text.map(|text| match product.as_ref().and_then(|product| supply::spares(&look, &product.id)) {
+    let text = text.map(|text| match spares {
         Some(Spares::Doubted(spares)) => render::question(text, spares),
         _ => text,
     });
-    let (said, place) = render::placement(trigger, can, product.as_deref(), text.as_ref());
+    let (said, place) = render::placement(trigger, can, priced.as_ref(), text.as_ref());
     let lost = place.as_ref().and_then(|place| rank::lost(&look, place.id(), qty));
     taken.say(Step::Placement, lost.unwrap_or(said));
     let (said, hold_until) = steps::quiet(&look);
     taken.say(Step::Quiet, said);
-    taken.say(Step::Budget, budget::step(&look, rules, price.as_ref(), &code, purse));
+    let price = priced.as_ref().map(|priced| &priced.chosen.price);
+    taken.say(Step::Budget, budget::step(&look, rules, price, &code, purse));
     taken.say(Step::Holdout, steps::holdout(&look, hold_until));
     // The very last: what is counted leaves.
     if !taken.is_blocked()
@@ -289,9 +295,7 @@ pub(super) fn evaluate(
         taken.say_instead(Step::Caps, said);
     }
     let proposal = match (text, place) {
-        (Some(text), Some(place)) => {
-            Some(render::propose(rules, trigger, product.as_deref().zip(price), qty, text, place, code.into_offered()))
-        }
+        (Some(text), Some(place)) => Some(render::propose(trigger, priced, text, place, code.into_offered())),
         _ => None,
     };
     let is_blocked = taken.is_blocked();

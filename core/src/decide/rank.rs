@@ -67,7 +67,7 @@ pub(super) fn best_first<'t, T>(
         let rank = |item: &T| {
             let trigger = trigger(item)?;
             let decision = decision_id(home, draft.input, trigger, Some(key));
-            let expected = expected(home, draft.rules, trigger, key, trigger.on.slot(), 1, decision, now);
+            let expected = expected(home, draft.rules, trigger, key, trigger.on.slot(), 1, decision);
             Some(Rank::of(home, trigger.priority, expected, &trigger.id, now))
         };
         woken.sort_by_cached_key(|item| Reverse(rank(item)));
@@ -84,12 +84,11 @@ fn expected(
     slot: Option<&SlotId>,
     qty: u32,
     decision: DecisionId,
-    now: Timestamp,
 ) -> Expected {
     let Some(device) = home.devices.get(key).filter(|_| trigger.offer.product.is_some()) else {
         return Expected::default();
     };
-    let (_, product) = render::product(rules, trigger, slot, device, now);
+    let product = render::product(rules, trigger, slot, device).and_then(Result::ok);
     let Some(product) = product.filter(|product| product.margin.is_some()) else { return Expected::default() };
     let chance = rules.chances(&trigger.retailer).chance(&trigger.id, &device.model, decision);
     Expected::of(&product, qty, chance)
@@ -119,7 +118,7 @@ pub(super) fn lost(look: &Look<'_>, placement: &PlacementId, qty: u32) -> Option
         return None;
     }
     let decision = decision_id(home, look.input, trigger, Some(look.wake.device));
-    let own = expected(home, rules, trigger, look.wake.device, look.wake.slot, qty, decision, now);
+    let own = expected(home, rules, trigger, look.wake.device, look.wake.slot, qty, decision);
     let mine = Rank::of(home, trigger.priority, own, &trigger.id, now);
     let rank = |offer: &'_ Offer| expected_of(home, rules, offer);
     let beside =

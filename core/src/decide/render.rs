@@ -5,17 +5,19 @@ use std::sync::Arc;
 use super::budget::Code;
 use super::foreseen::{Foreseen, foreseen};
 use super::pipeline::Wake;
+use super::quote::{Ask, SellerQuote, compare, stores, total};
 use super::said::{Said, fact, said, said_of, text as text_fact};
+use super::steps::Look;
+use crate::budget::Purse;
 use crate::id::{DecisionId, OfferId, PlacementId, SlotId};
 use crate::model::{
-    Action, Device, DeviceDescription, Offer, OfferCode, OfferItem, OfferPrice, OfferState, OfferText, Placement,
-    Product, locale_chain,
+    Action, Alternative, Device, DeviceDescription, Fulfil, Offer, OfferCode, OfferItem, OfferPrice, OfferState,
+    OfferText, Placement, Product, StoreChoice, locale_chain,
 };
-use crate::money::Money;
 use crate::rules::RuleSet;
 use crate::time::Timestamp;
 use crate::trace::{Fact, StepVerdict};
-use crate::trigger::{Discount, ProductChoice, Scope, TextVars, Trigger};
+use crate::trigger::{ProductChoice, Scope, TextVars, Trigger};
 use crate::words::Reason;
 
 /// What a step says, with what it found.
@@ -40,73 +42,133 @@ pub(super) struct Proposal {
     retailer: crate::id::RetailerId,
     place: Place,
     text: OfferText,
-    item: Option<OfferItem>,
-    price: Option<OfferPrice>,
-    sold_by: Option<String>,
-    withdraw_days: Option<u32>,
+    priced: Option<Priced>,
     code: Option<OfferCode>,
 }
 
-/// Which product, by the trigger's choice.
+/// Which product, by the trigger's choice. What is gone says itself what takes its place, or nothing does.
 pub(super) fn product(
     rules: &RuleSet,
     trigger: &Trigger,
     slot: Option<&SlotId>,
     device: &Device,
-    now: Timestamp,
-) -> Found<Arc<Product>> {
-    let Some(choice) = &trigger.offer.product else {
-        return (said(StepVerdict::NotConfigured, Reason::NothingToBuy, Vec::new()), None);
-    };
+) -> Option<Result<Arc<Product>, String>> {
+    let choice = trigger.offer.product.as_ref()?;
     let retailer = &trigger.retailer;
-    let fitting = || {
-        let first = slot.and_then(|slot| rules.products.first_fitting(retailer, &device.model, slot));
-        first.and_then(|id| rules.product(retailer, &id))
-    };
-    let (wanted, found) = match choice {
-        ProductChoice::Fixed(id) => (id.to_string(), rules.product(&trigger.retailer, id)),
-        ProductChoice::SlotCompatible { fallback } => (
-            "a product that fits the slot".to_owned(),
-            fitting().or_else(|| fallback.as_ref().and_then(|id| rules.product(&trigger.retailer, id))),
-        ),
-    };
-    match found {
-        None => {
-            let numbers = vec![text_fact("wanted", wanted.clone())];
-            (said_of(StepVerdict::Block, Reason::NoProduct, wanted, numbers), None)
+    let found = match choice {
+        ProductChoice::Fixed(id) => rules.product(retailer, id).ok_or_else(|| id.to_string()),
+        ProductChoice::SlotCompatible { fallback } => {
+            let first = slot.and_then(|slot| rules.products.first_fitting(retailer, &device.model, slot));
+            let found = first.or_else(|| fallback.clone()).and_then(|id| rules.product(retailer, &id));
+            found.ok_or_else(|| "a product that fits the slot".to_owned())
         }
-        Some(product) => {
-            let numbers = vec![
-                fact("product", Fact::Text(product.id.to_string().into())),
-                fact("price_minor", Fact::Int(product.piece_at(now).minor)),
-                fact("seller", Fact::Text(product.seller.clone().into())),
-            ];
-            let piece = product.piece_at(now);
-            if total(piece, product.delivery, 1).is_none() {
-                return (said(StepVerdict::Block, Reason::NoPrice, numbers), None);
-            }
-            let mut numbers = numbers;
-            if let Some(discount) = &trigger.offer.discount {
-                let Some(off) = discount.off(piece) else {
-                    return (said(StepVerdict::Block, Reason::DiscountCurrency, numbers), None);
-                };
-                numbers.push(fact("discount_minor", Fact::Int(off.minor)));
-            }
-            (said(StepVerdict::Pass, Reason::ProductFound, numbers), Some(product))
-        }
-    }
+    };
+    Some(found)
 }
 
-/// What so many cost with delivery.
-fn total(item: Money, delivery: Money, qty: u32) -> Option<Money> {
-    item.times(qty)?.plus(delivery)
+/// A product with its price: who sells it, and who else does.
+pub(super) struct Priced {
+    /// The product.
+    pub(super) product: Arc<Product>,
+    /// How many.
+    pub(super) qty: u32,
+    /// Who sells it, on which terms.
+    pub(super) chosen: SellerQuote,
+    /// Who else sells it.
+    pub(super) others: Vec<Alternative>,
+    /// How it may be had.
+    pub(super) fulfil: Vec<Fulfil>,
+    /// Where it can be collected.
+    pub(super) stores: Vec<StoreChoice>,
+}
+
+/// Who sells the product and at which price, with every seller's figures.
+pub(super) fn priced(
+    look: &Look<'_>,
+    product: Result<Arc<Product>, String>,
+    qty: u32,
+    purse: &dyn Purse,
+) -> Found<Priced> {
+    let product = match product {
+        Ok(product) => product,
+        Err(wanted) => {
+            let numbers = vec![text_fact("wanted", wanted.clone())];
+            return (said_of(StepVerdict::Block, Reason::NoProduct, wanted, numbers), None);
+        }
+    };
+    let (rules, trigger, now) = (look.rules, look.trigger, look.now);
+    let mut numbers = vec![
+        fact("product", Fact::Text(product.id.to_string().into())),
+        fact("price_minor", Fact::Int(product.piece_at(now).minor)),
+    ];
+    let plan = &trigger.offer;
+    if let Some(discount) = &plan.discount {
+        let Some(off) = discount.off(product.piece_at(now)) else {
+            return (said(StepVerdict::Block, Reason::DiscountCurrency, numbers), None);
+        };
+        numbers.push(fact("discount_minor", Fact::Int(off.minor)));
+    }
+    let ask = ask_of(rules, trigger, &product, qty, now);
+    let sellers = compare(&ask, purse);
+    for quote in &sellers {
+        numbers.push(fact("seller", Fact::Text(quote.seller.to_string().into())));
+        numbers.push(fact("total_minor", Fact::Int(quote.price.total.minor)));
+        if let Some(days) = quote.lead_days {
+            numbers.push(fact("lead_days", Fact::Int(days.p50.into())));
+        }
+        if let Some(free) = quote.free {
+            numbers.push(fact("free", Fact::Int(free.into())));
+        }
+        if let Some(why) = quote.passed_over {
+            numbers.push(fact("passed_over", Fact::Text(why.as_str().into())));
+        }
+    }
+    if sellers.is_empty() {
+        return (said(StepVerdict::Block, Reason::NoPrice, numbers), None);
+    }
+    let mut sells = sellers.into_iter().filter(|quote| quote.passed_over.is_none());
+    let stores = match plan.fulfil.contains(&Fulfil::Collect) {
+        true => stores(rules, &trigger.retailer, &product.id, qty, look.home.zone.as_ref(), purse),
+        false => Vec::new(),
+    };
+    let Some(chosen) = sells.next() else {
+        return (said(StepVerdict::Block, Reason::SoldOut, numbers), None);
+    };
+    let fulfil: Vec<Fulfil> =
+        plan.fulfil.iter().copied().filter(|way| *way != Fulfil::Collect || !stores.is_empty()).collect();
+    if fulfil.is_empty() && !plan.fulfil.is_empty() {
+        return (said(StepVerdict::Block, Reason::NoStore, numbers), None);
+    }
+    let others = sells.take(plan.alternatives_max).map(|quote| quote.alternative(now)).collect();
+    let found = Priced { product, qty, chosen, others, fulfil, stores };
+    (said(StepVerdict::Pass, Reason::ProductFound, numbers), Some(found))
+}
+
+/// What a trigger asks sellers, from now on as long as it locks the price.
+pub(super) fn ask_of<'q>(
+    rules: &'q RuleSet,
+    trigger: &'q Trigger,
+    product: &'q Product,
+    qty: u32,
+    now: Timestamp,
+) -> Ask<'q> {
+    Ask {
+        rules,
+        retailer: &trigger.retailer,
+        product,
+        discount: trigger.offer.discount.as_ref(),
+        policy: trigger.offer.policy.as_deref(),
+        qty,
+        now,
+        lock_until: now + trigger.offer.price_lock,
+    }
 }
 
 /// The words, in the nearest language that the customer reads and the device shows.
 pub(super) fn content(
     scope: &Scope<'_>,
     trigger: &Trigger,
-    priced: Option<(&Product, &OfferPrice)>,
+    priced: Option<&Priced>,
     code: &Code,
     rules: &RuleSet,
 ) -> Found<OfferText> {
@@ -157,9 +219,10 @@ fn not_shown(scope: &Scope<'_>, written: Option<String>) -> Said {
 }
 
 /// What a text may name, in its language.
-fn vars(scope: &Scope<'_>, trigger: &Trigger, priced: Option<(&Product, &OfferPrice)>, language: &str) -> TextVars {
+fn vars(scope: &Scope<'_>, trigger: &Trigger, priced: Option<&Priced>, language: &str) -> TextVars {
     let mut vars = TextVars::default().with_telemetry(&trigger.offer.texts, &scope.device.reported, scope.description);
-    if let Some((product, price)) = priced {
+    if let Some(Priced { product, chosen, .. }) = priced {
+        let price = &chosen.price;
         vars = vars.with_product(product.name_in(language), price.total, language);
         if let (Some(was), Some(discount)) = (price.was, price.discount(1, 1)) {
             vars = vars.with_discount(was, discount, language);
@@ -187,10 +250,15 @@ fn shows(can: &DeviceDescription, locale: &str) -> bool {
 pub(super) fn placement(
     trigger: &Trigger,
     can: &DeviceDescription,
-    product: Option<&Product>,
+    priced: Option<&Priced>,
     text: Option<&OfferText>,
 ) -> Found<Place> {
     let Some(text) = text else { return (said(StepVerdict::Skipped, Reason::NothingToPlace, Vec::new()), None) };
+    let category = priced.and_then(|priced| priced.product.category.as_ref());
+    if let Some(category) = category.filter(|category| !category.shared_ok) {
+        let numbers = vec![text_fact("category", category.id.clone())];
+        return (said(StepVerdict::Block, Reason::NotForShared, numbers), None);
+    }
     let wanted: Vec<&PlacementId> = match trigger.placements.as_slice() {
         [] => can.placements.iter().map(|placement| &placement.id).collect(),
         some => some.iter().collect(),
@@ -209,13 +277,15 @@ pub(super) fn placement(
         return (said, None);
     };
     let strength = match &trigger.offer.confirm {
+        // Weakest first: what is for grown-ups takes the last, whatever the trigger asks for.
+        _ if category.is_some_and(|category| category.age_limited) => can.confirm.last(),
         Some(asked) => can.confirm.iter().find(|known| *known == asked),
         None => can.confirm.first(),
     };
-    let lawful = product.is_some_and(|product| !product.name_in(&text.locale).is_empty() && !product.seller.is_empty());
     let label = pay_label(&text.locale);
+    let lawful = priced.is_some_and(|priced| is_lawful(priced, &text.locale, label));
     let confirm = strength.filter(|_| lawful).map(|strength| (strength.clone(), label.to_owned()));
-    let actions = degrade(&trigger.offer.actions, confirm.is_some(), product.is_some());
+    let actions = degrade(&trigger.offer.actions, confirm.is_some(), priced.is_some());
     let can_order = actions.contains(&Action::Order);
     let reason = match (trigger.offer.actions.contains(&Action::Order), can_order) {
         (true, false) => Reason::PlacedWithoutOrder,
@@ -224,6 +294,19 @@ pub(super) fn placement(
     let place = Place { placement: (*placement).clone(), actions, confirm: confirm.filter(|_| can_order) };
     let numbers = vec![text_fact("placement", placement.id.to_string())];
     (said(StepVerdict::Pass, reason, numbers), Some(place))
+}
+
+/// Whether an order on the device would say all that the law asks for: what, for how much with delivery and tax,
+/// by whom, and that it costs money (Directive 2011/83/EU, article 8(2)).
+fn is_lawful(priced: &Priced, locale: &str, label: &str) -> bool {
+    let Priced { product, chosen, qty, .. } = priced;
+    let price = &chosen.price;
+    let adds_up = total(price.item, price.delivery, *qty) == Some(price.total);
+    !product.name_in(locale).trim().is_empty()
+        && !chosen.sold_by.trim().is_empty()
+        && price.tax_incl
+        && adds_up
+        && !label.is_empty()
 }
 
 fn fits(placement: &Placement, text: &OfferText) -> bool {
@@ -276,82 +359,19 @@ pub(super) fn question(text: OfferText, spares: u32) -> OfferText {
 
 /// Puts the parts together.
 pub(super) fn propose(
-    rules: &RuleSet,
     trigger: &Trigger,
-    priced: Option<(&Product, OfferPrice)>,
-    qty: u32,
+    priced: Option<Priced>,
     text: OfferText,
     place: Place,
     code: Option<OfferCode>,
 ) -> Proposal {
-    let (product, price) = priced.unzip();
-    let item = product.map(|product| OfferItem {
-        product: product.id.clone(),
-        name: product.name_in(&text.locale).to_owned(),
-        qty,
-    });
-    Proposal {
-        retailer: trigger.retailer.clone(),
-        place,
-        item,
-        price,
-        sold_by: product.map(|product| seller_name(rules, product)),
-        withdraw_days: product.map(|product| product.withdraw_days),
-        code,
-        text,
-    }
-}
-
-/// The seller as customers know it: the retailer's own name where it sells itself.
-pub(super) fn seller_name(rules: &RuleSet, product: &Product) -> String {
-    rules
-        .retailers
-        .get(product.seller.as_str())
-        .map_or_else(|| product.seller.clone(), |retailer| retailer.name.clone())
-}
-
-/// What so many cost by a trigger's terms, from now on as long as it locks the price.
-pub(super) fn price_of(trigger: &Trigger, product: &Product, qty: u32, now: Timestamp) -> Option<OfferPrice> {
-    price(product, trigger.offer.discount.as_ref(), qty, now, now + trigger.offer.price_lock)
-}
-
-/// A price for so many, held until `lock_until`.
-pub(super) fn price(
-    product: &Product,
-    discount: Option<&Discount>,
-    qty: u32,
-    now: Timestamp,
-    lock_until: Timestamp,
-) -> Option<OfferPrice> {
-    let (list, piece) = (product.price_at(now), product.piece_at(now));
-    let off = match discount {
-        Some(discount) => Some(discount.off(piece)?),
-        None => None,
-    };
-    let item = Money { minor: piece.minor.checked_sub(off.map_or(0, |off| off.minor))?, ..piece };
-    let was = match off {
-        None if list == piece => None,
-        _ => Some(total(list, product.delivery, qty)?),
-    };
-    let reduced = match off {
-        Some(off) => Some(off.times(qty)?),
-        None => None,
-    };
-    Some(OfferPrice {
-        item,
-        delivery: product.delivery,
-        total: total(item, product.delivery, qty)?,
-        tax_incl: product.tax_incl,
-        lock_until,
-        was,
-        reduced,
-    })
+    Proposal { retailer: trigger.retailer.clone(), place, priced, code, text }
 }
 
 impl Proposal {
     /// What it would cost, and which product, where it sells one.
-    pub(super) fn sold(&self) -> Option<(&OfferItem, &OfferPrice)> {
-        self.item.as_ref().zip(self.price.as_ref())
+    pub(super) fn sold(&self) -> Option<(&Product, &OfferPrice)> {
+        self.priced.as_ref().map(|priced| (&*priced.product, &priced.chosen.price))
     }
 
     /// Where it would show.
@@ -368,6 +388,24 @@ impl Proposal {
         wake: &Wake<'_>,
         now: Timestamp,
     ) -> Offer {
+        let name = |product: &Product| product.name_in(&self.text.locale).to_owned();
+        let item = self.priced.as_ref().map(|priced| OfferItem {
+            product: priced.product.id.clone(),
+            name: name(&priced.product),
+            qty: priced.qty,
+        });
+        let (chosen, withdraw_days, sold) = match self.priced {
+            Some(Priced { product, chosen, others, fulfil, stores, .. }) => {
+                (Some(chosen), Some(product.withdraw_days), (others, fulfil, stores))
+            }
+            None => (None, None, (Vec::new(), trigger.offer.fulfil.clone(), Vec::new())),
+        };
+        let (alternatives, fulfil, stores) = sold;
+        let ships_by = chosen.as_ref().and_then(|chosen| chosen.ships_by(now));
+        let (seller, sold_by, price) = match chosen {
+            Some(SellerQuote { seller, sold_by, price, .. }) => (Some(seller), Some(sold_by), Some(price)),
+            None => (None, None, None),
+        };
         Offer {
             id,
             rev: 1,
@@ -383,11 +421,11 @@ impl Proposal {
             valid_from: now,
             expires_at: now + trigger.offer.expires,
             text: self.text,
-            item: self.item,
-            price: self.price,
-            sold_by: self.sold_by,
-            withdraw_days: self.withdraw_days,
-            fulfil: trigger.offer.fulfil.clone(),
+            item,
+            price,
+            sold_by,
+            withdraw_days,
+            fulfil,
             actions: self.place.actions,
             confirm: self.place.confirm,
             cancel_window: trigger.offer.cancel_window,
@@ -397,10 +435,10 @@ impl Proposal {
             last_answer: None,
             budget: trigger.budget.map(|budget| budget.limits),
             code: self.code,
-            seller: None,
-            ships_by: None,
-            alternatives: Vec::new(),
-            stores: Vec::new(),
+            seller,
+            ships_by,
+            alternatives,
+            stores,
         }
     }
 }

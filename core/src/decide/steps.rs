@@ -24,6 +24,9 @@ use crate::words::Reason;
 pub(super) const OTHER_BRAND: &str = "other brand";
 /// How long a product is not proposed to who uses another brand.
 const OTHER_BRAND_SILENCE: Span = Span::days(90);
+/// How long a product is not proposed after its money came back: long enough that who gave it back is not asked about
+/// the same thing in the same season.
+const REFUND_SILENCE: Span = Span::days(90);
 
 /// What the steps look at.
 pub(super) struct Look<'l> {
@@ -263,6 +266,11 @@ pub(super) fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId
                 fact("state", Fact::Text(order.state.as_str().into())),
             ];
             return said(StepVerdict::Block, Reason::OpenOrder, numbers);
+        }
+        let given_back = look.home.orders.values().filter_map(|order| order.refunded_at(product)).max();
+        if let Some((verdict, reason, mut numbers)) = within(given_back, REFUND_SILENCE, look, Reason::JustRefunded) {
+            numbers.push(text("product", product.to_string()));
+            return (verdict, reason, numbers);
         }
         if let Some(silence) = look.trigger.after.ordered {
             let orders = look.home.orders.values().filter(|order| bought(order));

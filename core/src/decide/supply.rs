@@ -78,16 +78,17 @@ pub(super) fn ordered(draft: &mut Draft<'_>, order: &Order) {
 
 /// An order moved on: goods that arrive are spares until they are inserted; goods that go back, or
 /// never came, are none.
-pub(super) fn order_moved(draft: &mut Draft<'_>, from: OrderState, order: &Order) {
+pub(super) fn order_moved(draft: &mut Draft<'_>, before: &Order, order: &Order) {
+    let from = before.state;
     if order.test {
         return;
     }
     let is_home = |state| matches!(state, OrderState::Delivered | OrderState::PickedUp);
     let goes_back = |state| matches!(state, OrderState::Returned | OrderState::Refunded);
     // Its own entry is the last one: what is asked is what it was before.
-    let before = order.history.iter().rev().skip(1).filter_map(|entry| OrderState::parse(&entry.state));
+    let earlier = order.history.iter().rev().skip(1).filter_map(|entry| OrderState::parse(&entry.state));
     let (mut was_home, mut went_back) = (is_home(from), goes_back(from));
-    before.for_each(|state| {
+    earlier.for_each(|state| {
         was_home |= is_home(state);
         went_back |= goes_back(state);
     });
@@ -96,10 +97,13 @@ pub(super) fn order_moved(draft: &mut Draft<'_>, from: OrderState, order: &Order
             continue;
         }
         let mut shelf = shelf(draft, &line.product);
+        let told = before.lines.iter().find(|known| known.product == line.product).map_or(0, |known| known.refunded);
         if is_home(order.state) && !was_home {
-            shelf.arrive(line.qty);
-        } else if goes_back(order.state) && was_home && !went_back {
-            shelf.give_back(line.qty);
+            shelf.arrive(line.qty - line.refunded);
+        } else if order.state == OrderState::Returned && was_home && !went_back {
+            shelf.give_back(line.qty - line.refunded);
+        } else if line.refunded > told && was_home && !went_back {
+            shelf.give_back(line.refunded - told);
         } else if order.state.is_undone() && !was_home {
             let cause = cause_of(order, &line.product);
             shelf.bought.retain(|bought| bought.cause != cause);

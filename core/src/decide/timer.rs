@@ -21,6 +21,9 @@ pub(super) fn due(draft: &mut Draft<'_>) -> Answered {
         if known.state == OrderState::Confirmed && known.cancel_until.is_none_or(|until| until <= now) {
             order::submit(draft, *id);
         }
+        if known.waits_until().is_some_and(|until| until <= now) {
+            order::pickup_ended(draft, *id);
+        }
     }
     for (id, known) in &home.offers {
         if !known.state.is_live() {

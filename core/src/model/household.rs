@@ -120,7 +120,8 @@ impl Household {
             .values()
             .filter(|order| order.state == OrderState::Confirmed)
             .map(|order| order.cancel_until.unwrap_or(order.created_at));
+        let waiting = self.orders.values().filter_map(|order| order.waits_until());
         let armed = self.devices.values().flat_map(|device| device.edges.values().filter_map(|edge| edge.again_at));
-        claims.chain(offers).chain(orders).chain(armed).chain(self.paused_until).min()
+        claims.chain(offers).chain(orders).chain(waiting).chain(armed).chain(self.paused_until).min()
     }
 }

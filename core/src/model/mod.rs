@@ -37,7 +37,9 @@ pub use order::{Held, Order, OrderLine, OrderState, Pickup, Place};
 pub use product::{
     Category, Condition, Fit, LeadDays, LocalisedText, PriceWindow, Product, Promotion, Reduction, SellerOffer, Store,
 };
-pub use profile::{FlagNote, Identity, IdentityKind, Link, Maker, Member, Profile, Retailer, Role, Tenant};
+pub use profile::{
+    FlagNote, Identity, IdentityKind, Link, Maker, Member, Profile, RankBy, Ranking, Retailer, Role, Tenant,
+};
 pub use slot::{Evidence, SlotKind, SlotSchema, SlotState, Unit};
 pub use standing::{DEVICE_CHANNEL, Flag, Loyalty, Preferences, Standing};
 pub use supply::{Bought, Shelf, SlotKey, Supply};

@@ -76,7 +76,7 @@ impl OrderState {
     }
     /// Whether nothing of the sale is left: what it drew from a budget goes back.
     pub fn is_undone(self) -> bool {
-        matches!(self, OrderState::Cancelled | OrderState::Refused | OrderState::Refunded)
+        matches!(self, OrderState::Cancelled | OrderState::Refused | OrderState::Refunded | OrderState::PickupExpired)
     }
     /// Whether goods are still owed: such an order silences further offers of the same product.
     pub fn is_open(self) -> bool {
@@ -192,4 +192,34 @@ pub struct Pickup {
     pub hold: Span,
     /// Until when it waits, once it is ready.
     pub until: Option<Timestamp>,
+}
+
+impl Order {
+    /// Whether the customer may still withdraw from it, as far as its state tells.
+    pub fn may_be_withdrawn(&self) -> bool {
+        let is_going_back = matches!(self.state, OrderState::Returned | OrderState::PartiallyRefunded);
+        self.withdraw_days.is_some_and(|days| days > 0)
+            && self.withdrawn_at.is_none()
+            && !is_going_back
+            && !self.state.is_undone()
+    }
+    /// Until when what is ready waits in the store.
+    pub fn waits_until(&self) -> Option<Timestamp> {
+        let pickup = self.pickup.as_ref().filter(|_| self.state == OrderState::ReadyForPickup);
+        pickup.and_then(|pickup| pickup.until)
+    }
+    /// When the goods reached the customer.
+    pub fn arrived_at(&self) -> Option<Timestamp> {
+        let is_home =
+            |state: &str| matches!(OrderState::parse(state), Some(OrderState::Delivered | OrderState::PickedUp));
+        self.history.iter().find(|change| is_home(&change.state)).map(|change| change.at)
+    }
+    /// When money for a product came back last.
+    pub fn refunded_at(&self, product: &ProductId) -> Option<Timestamp> {
+        let is_back = |state: &str| {
+            matches!(OrderState::parse(state), Some(OrderState::PartiallyRefunded | OrderState::Refunded))
+        };
+        self.lines.iter().find(|line| line.product == *product && line.refunded > 0)?;
+        self.history.iter().rev().find(|change| is_back(&change.state)).map(|change| change.at)
+    }
 }

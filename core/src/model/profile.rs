@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{ConsentRecord, Few, Flag, Locale, Loyalty, Preferences, Purpose, Standing};
-use crate::id::{DeviceKey, HouseholdId, LinkId, MakerId, ProfileId, RetailerId};
+use crate::id::{DeviceKey, HouseholdId, LinkId, MakerId, ProfileId, RetailerId, SellerId};
 use crate::time::{Timestamp, Zone};
 
 /// What a person may do in a household.
@@ -45,6 +45,45 @@ pub struct Retailer {
     pub default_locale: Locale,
     /// The retailer's own time zone.
     pub zone: Zone,
+    /// How it ranks the sellers of a product.
+    #[serde(default)]
+    pub ranking: Ranking,
+}
+
+/// How a retailer ranks the sellers of a product.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ranking {
+    /// By what, the first first; by all in their order where it is empty.
+    #[serde(default)]
+    pub policy: Vec<RankBy>,
+    /// The sellers that may sell beside the retailer; all where not said.
+    #[serde(default)]
+    pub sellers: Option<Vec<SellerId>>,
+}
+
+/// By what sellers are ranked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RankBy {
+    /// The retailer itself before others.
+    OwnFirst,
+    /// The lower total with delivery.
+    TotalPrice,
+    /// The shorter delivery.
+    Delay,
+}
+
+impl RankBy {
+    /// Reads the written form.
+    pub fn parse(text: &str) -> Option<RankBy> {
+        match text {
+            "own_first" => Some(RankBy::OwnFirst),
+            "total_price" => Some(RankBy::TotalPrice),
+            "delay" => Some(RankBy::Delay),
+            _ => None,
+        }
+    }
 }
 
 /// A device maker: the tenant of the MQTT side.

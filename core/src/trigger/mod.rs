@@ -25,6 +25,7 @@ use jiff::civil::Date;
 
 use crate::budget::{Budget, EvenByDay};
 use crate::id::{PlacementId, PoolId, ProductId, RetailerId, TriggerId};
+use crate::model::RankBy;
 use crate::model::{Action, Fulfil, Purpose, Role};
 use crate::time::{DailyWindow, Span};
 
@@ -197,6 +198,10 @@ pub struct OfferPlan {
     pub actions: Vec<Action>,
     /// How it may be had.
     pub fulfil: Vec<Fulfil>,
+    /// How it ranks sellers; none leaves it to the retailer.
+    pub policy: Option<Vec<RankBy>>,
+    /// How many other sellers are shown.
+    pub alternatives_max: usize,
     /// The confirmation strength asked for; none takes the device's first.
     pub confirm: Option<String>,
     /// What it says.

@@ -232,10 +232,9 @@ const OFFER: Shape = Shape::Table(&[
         "sellers",
         Shape::Table(&[
             key("policy", Shape::List(&Shape::OneOf(&["own_first", "total_price", "delay"]), 3)),
-            key("max_alternatives", Shape::Whole(0, 8)),
+            key("max_alternatives", Shape::Whole(0, 3)),
         ]),
-    )
-    .later("a product has one seller"),
+    ),
     key(
         "discount",
         Shape::Table(&[

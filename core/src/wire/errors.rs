@@ -131,10 +131,13 @@ pub fn cause_and_cure(code: Code) -> (&'static str, &'static str) {
             "Show the order that came on `down/order`; do not ask again.",
         ),
         Code::OfferPriceChanged => (
-            "The price changed after its lock ended.",
+            "The price changed after its lock ended, or the seller or store has none left and another one is asked about.",
             "Show the offer's new revision and let the person confirm again.",
         ),
-        Code::OfferOutOfStock => ("The product is sold out.", "Take the card down; nothing was ordered."),
+        Code::OfferOutOfStock => (
+            "Nobody who may sell the product has enough of it for what was asked at most, or it is not sold any more.",
+            "Take the card down (a withdrawal of it comes too); nothing was ordered. A reservation in a store: ask for fewer, or another store.",
+        ),
         Code::OfferBudgetExhausted => (
             "What the shop gives for this offer is used up: other homes were faster.",
             "Take the card down (a withdrawal of it comes too); nothing was ordered. The shop may raise `limits.budget`.",

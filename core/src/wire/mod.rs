@@ -25,7 +25,10 @@ pub use encode::{Down, DownHead, VERSION, down_topic, encode};
 pub use errors::{ERRORS_PAGE, cause_and_cure, doc_anchor, errors_page};
 pub use message::*;
 pub use provision::{ProvisionGrant, ProvisionHead, ProvisionRequest, decode_provision, encode_provision};
-pub use shown::{CODE_ALPHABET, CODE_CHARS, continue_code, hyphenated, offer_json, order_can, order_json};
+pub use shown::{
+    CODE_ALPHABET, CODE_CHARS, alternative_id, continue_code, hyphenated, offer_json, order_can, order_json,
+    pickup_code,
+};
 pub use topic::{
     ProvisioningLeg, Topic, Who, covers, covers_all_down, device_topic, is_filter, is_nonce, is_topic, matches,
     may_publish, may_subscribe, provisioning_response_topic,

@@ -2,11 +2,12 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::id::{MandateId, OfferId, OrderId, ProfileId, ReceiptId, derive_bytes};
+use crate::id::{MandateId, OfferId, OrderId, ProfileId, ReceiptId, SellerId, derive_bytes};
 use crate::model::{
-    Action, ConsentRecord, Fulfil, Offer, OfferItem, OfferPrice, OfferText, Order, OrderState, Purpose,
+    Action, ConsentRecord, Fulfil, Offer, OfferItem, OfferPrice, OfferText, Order, OrderState, Purpose, StoreChoice,
 };
 use crate::money::Money;
+use crate::time::Timestamp;
 
 /// What claim codes and short codes are written in: no 0, 1, I and O, which people confuse.
 pub const CODE_ALPHABET: &[u8; 31] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
@@ -16,7 +17,11 @@ pub const CODE_CHARS: usize = 8;
 /// The short code by which an offer is continued on another channel: read out on the phone, or
 /// typed at a till. Derived, so that the same offer has the same code everywhere.
 pub fn continue_code(offer: &OfferId) -> String {
-    let hash = derive_bytes("continue", &[offer.bytes()]);
+    code_of(&derive_bytes("continue", &[offer.bytes()]))
+}
+
+/// Eight characters of the alphabet out of a hash.
+fn code_of(hash: &[u8]) -> String {
     // One character per pair of bytes: 65 536 is near enough a multiple of 31 to favour none.
     hash.as_chunks::<2>().0[..CODE_CHARS]
         .iter()
@@ -43,8 +48,17 @@ pub fn order_json(order: &Order) -> serde_json::Value {
 }
 
 /// What the customer can do with an order on the device.
-pub fn order_can(state: OrderState) -> &'static [&'static str] {
-    if state == OrderState::Confirmed { &["cancel"] } else { &[] }
+pub fn order_can(order: &Order) -> &'static [&'static str] {
+    match order.state {
+        OrderState::Confirmed => &["cancel"],
+        state if !state.is_undone() && order.may_be_withdrawn() => &["withdraw"],
+        _ => &[],
+    }
+}
+
+/// What a customer shows in the store to take an order with them. Derived, so that it is the same everywhere.
+pub fn pickup_code(order: &OrderId) -> String {
+    code_of(&derive_bytes("pickup", &[order.bytes()]))
 }
 
 /// Text of an id without an allocation of its own.
@@ -68,13 +82,13 @@ pub(super) struct OfferShown<'o> {
     item: Option<ItemShown<'o>>,
     price: Option<PriceShown>,
     sold_by: Option<&'o str>,
-    ships: Option<()>,
-    alternatives: [(); 0],
+    ships: Option<ShipsShown>,
+    alternatives: Vec<AlternativeShown<'o>>,
     fulfil: &'o [Fulfil],
-    stores: [(); 0],
+    stores: Vec<StoreShown<'o>>,
     actions: &'o [Action],
     confirm: Option<ConfirmShown<'o>>,
-    legal: Option<LegalShown>,
+    legal: Option<LegalShown<'o>>,
     why: Option<WhyShown<'o>>,
     r#continue: String,
     test: bool,
@@ -115,10 +129,65 @@ struct ConfirmShown<'o> {
 }
 
 #[derive(Serialize)]
-struct LegalShown {
+struct LegalShown<'o> {
     withdraw_days: u32,
     terms_id: Option<()>,
-    seller_id: Option<()>,
+    seller_id: Option<&'o str>,
+}
+
+#[derive(Serialize)]
+struct ShipsShown {
+    /// The day by which it should be there.
+    by: String,
+}
+
+impl ShipsShown {
+    fn of(by: Timestamp) -> ShipsShown {
+        ShipsShown { by: by.to_string().chars().take("2026-03-24".len()).collect() }
+    }
+}
+
+#[derive(Serialize)]
+struct AlternativeShown<'o> {
+    id: String,
+    name: &'o str,
+    total: Money,
+    sold_by: &'o str,
+    condition: &'static str,
+    ships: Option<ShipsShown>,
+}
+
+impl<'o> AlternativeShown<'o> {
+    fn all_of(offer: &'o Offer) -> Vec<AlternativeShown<'o>> {
+        let name = offer.item.as_ref().map_or("", |item| &item.name);
+        let shown = offer.alternatives.iter().enumerate().map(|(n, other)| AlternativeShown {
+            id: alternative_id(n),
+            name,
+            total: other.price.total,
+            sold_by: &other.sold_by,
+            condition: other.condition.as_str(),
+            ships: other.ships_by.map(ShipsShown::of),
+        });
+        shown.collect()
+    }
+}
+
+/// The id of the n-th alternative of an offer: `a1` is the first.
+pub fn alternative_id(n: usize) -> String {
+    format!("a{}", n + 1)
+}
+
+#[derive(Serialize)]
+struct StoreShown<'o> {
+    id: &'o str,
+    name: &'o str,
+    ready: Option<&'o str>,
+}
+
+impl<'o> StoreShown<'o> {
+    fn of(choice: &'o StoreChoice) -> StoreShown<'o> {
+        StoreShown { id: choice.store.as_str(), name: &choice.name, ready: choice.ready.as_deref() }
+    }
 }
 
 #[derive(Serialize)]
@@ -147,16 +216,16 @@ impl<'o> OfferShown<'o> {
             item: offer.item.as_ref().map(ItemShown::of),
             price: offer.price.as_ref().map(PriceShown::of),
             sold_by: offer.sold_by.as_deref(),
-            ships: None,
-            alternatives: [],
+            ships: offer.ships_by.map(ShipsShown::of),
+            alternatives: AlternativeShown::all_of(offer),
             fulfil: &offer.fulfil,
-            stores: [],
+            stores: offer.stores.iter().map(StoreShown::of).collect(),
             actions: &offer.actions,
             confirm: offer.confirm.as_ref().map(|(strength, pay_label)| ConfirmShown { strength, pay_label }),
             legal: offer.withdraw_days.map(|withdraw_days| LegalShown {
                 withdraw_days,
                 terms_id: None,
-                seller_id: None,
+                seller_id: offer.seller.as_ref().map(SellerId::as_str),
             }),
             why: text.why.as_deref().map(|short| WhyShown { short }),
             r#continue: continue_code(&offer.id),
@@ -198,6 +267,19 @@ pub(super) struct OrderShown<'o> {
     can: &'static [&'static str],
     #[serde(skip_serializing_if = "Option::is_none")]
     eta: Option<&'o str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pickup: Option<PickupShown<'o>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    withdrawn_at: Option<i64>,
+}
+
+/// Where an order waits, or will.
+#[derive(Serialize)]
+struct PickupShown<'o> {
+    store: &'o str,
+    name: &'o str,
+    code: &'o str,
+    until: Option<i64>,
 }
 
 impl<'o> OrderShown<'o> {
@@ -209,8 +291,15 @@ impl<'o> OrderShown<'o> {
             state: order.state.as_str(),
             total: order.total,
             cancel_until: order.cancel_until.map(|t| t.0),
-            can: order_can(order.state),
+            can: order_can(order),
             eta: order.eta.as_deref(),
+            pickup: order.pickup.as_ref().map(|pickup| PickupShown {
+                store: pickup.store.as_str(),
+                name: &pickup.name,
+                code: &pickup.code,
+                until: pickup.until.map(|t| t.0),
+            }),
+            withdrawn_at: order.withdrawn_at.map(|t| t.0),
         }
     }
 }

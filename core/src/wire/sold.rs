@@ -4,8 +4,8 @@ use super::fields::{Fields, INSTANT, NONCE, REVISION, Within, count, instant, in
 use super::read::shortened;
 use super::{AnswerUp, OrderOp, OrderUp, ReceiptUp, ReceiptWord, ReplenishOp, ReplenishUp};
 use crate::code::{Code, Refusal};
-use crate::id::{OfferId, OrderId, PlacementId};
-use crate::input::Answer;
+use crate::id::{OfferId, OrderId, PlacementId, StoreId};
+use crate::input::{Answer, Choice};
 use crate::model::Fulfil;
 
 /// The offer that a message is about. A text that cannot be an offer's id names no offer we know.
@@ -67,10 +67,18 @@ pub(super) fn answer(body: Fields<'_>) -> Result<AnswerUp, Refusal> {
 }
 
 fn accept(body: Fields<'_>) -> Result<Answer, Refusal> {
-    let Some(choice) = body.may_object("choice")? else { return Ok(Answer::Accept { qty: None, fulfil: None }) };
+    let Some(choice) = body.may_object("choice")? else { return Ok(Answer::accept(Choice::default())) };
     let qty = choice.may("qty", some, "a whole number from 1").within("/choice")?;
     let ways = [("deliver", Fulfil::Deliver), ("collect", Fulfil::Collect)];
-    Ok(Answer::Accept { qty, fulfil: choice.may_word("fulfil", &ways).within("/choice")? })
+    let fulfil = choice.may_word("fulfil", &ways).within("/choice")?;
+    let store = match choice.get("store") {
+        Some(_) => {
+            Some(choice.need_name("store", StoreId::new, "a store of the offer, such as `st-12`").within("/choice")?)
+        }
+        None => None,
+    };
+    let alternative = choice.may("alternative", word, "an alternative of the offer, such as `a1`").within("/choice")?;
+    Ok(Answer::accept(Choice { qty, fulfil, store, alternative: alternative.map(str::to_owned) }))
 }
 
 /// What makes a repeated press harmless.

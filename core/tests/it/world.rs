@@ -229,6 +229,13 @@ impl World {
                 Effect::DropAll { device } => self.said.retain(|(to, _)| *to != device),
                 Effect::Disconnect { .. } => {}
                 Effect::GiveBack { retailer, drawn, .. } => self.draws.get_mut().give_back(&retailer, &drawn),
+                Effect::GivePartBack { retailer, left, back, .. } => {
+                    self.draws.get_mut().give_part_back(&retailer, &left.trigger, back);
+                }
+                Effect::FreeStock { retailer, held, .. } => {
+                    self.draws.get_mut().stock.give_back(&retailer, &held.product, &held.place, held.qty);
+                }
+                Effect::StockLeft { .. } => {}
                 Effect::Unsent { retailer, trigger, offer, at } => {
                     let sent = hearthway_core::budget::Sent { at, offer };
                     self.draws.get_mut().sends.give_back(&retailer, &trigger, &sent);
@@ -316,6 +323,7 @@ pub fn rules(triggers: &str) -> RuleSet {
         name: "Enseigne X".into(),
         default_locale: "fr-FR".into(),
         zone: Zone::new("Europe/Paris").unwrap(),
+        ranking: Default::default(),
     };
     rules.retailers.insert(shop(), Arc::new(retailer));
     let description = serde_json::json!({

@@ -176,7 +176,6 @@ fn each_mistake_is_told_at_its_key() {
 #[test]
 fn what_is_not_served_yet_is_refused_and_never_silently_ignored() {
     for (on, rest) in [
-        ("", "[trigger.offer.sellers]\nmax_alternatives = 2"),
         ("", "[trigger.channel]\norder = [\"device:home.card\", \"webhook:app_push\"]"),
         ("", "[trigger.channel]\nfallback = { if_not = \"shown\", after = \"24h\" }"),
         ("", "[trigger.rollout]\nramp = [1, 10, 100]"),

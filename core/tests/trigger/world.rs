@@ -104,6 +104,7 @@ pub fn rules() -> RuleSet {
         name: "Enseigne X".into(),
         default_locale: "fr-FR".into(),
         zone: Zone::new("Europe/Paris").unwrap(),
+        ranking: Default::default(),
     };
     RuleSet {
         version: 1,

@@ -7,6 +7,8 @@
 //! | `form` | a product as JSON, both ways |
 //! | `check` | what is wrong with one |
 //! | `gtin` | the world's article numbers |
+//! | `sellers`, `stores` | who else sells it; where it can be collected, and how many there are |
+//! | `quote` | what it costs now |
 //! | `import` | many at once, line by line; `csv` is their other form |
 
 mod check;
@@ -16,6 +18,9 @@ mod gtin;
 pub mod import;
 pub mod kept;
 mod products;
+pub mod quote;
+pub mod sellers;
+pub mod stores;
 
 use std::sync::Arc;
 

@@ -88,7 +88,12 @@ impl Shop {
         let retailer = RetailerId::new("shop-a")?;
         let zone = Zone::new("Europe/Paris").map_err(|error| anyhow!(error))?;
         let mut rules = RuleSet { version: 1, ..RuleSet::default() };
-        let shop = Retailer { name: "Shop".into(), default_locale: "en".into(), zone: zone.clone() };
+        let shop = Retailer {
+            name: "Shop".into(),
+            default_locale: "en".into(),
+            zone: zone.clone(),
+            ranking: Default::default(),
+        };
         rules.retailers.insert(retailer.clone(), Arc::new(shop));
         let start = Timestamp::parse_rfc3339("2026-01-05T00:00:00+01:00").context("a fixed instant reads")?;
         let mut triggers = String::new();

@@ -147,6 +147,11 @@ impl<'p> Rerun<'p> {
             {
                 self.draws.borrow_mut().give_back(retailer, drawn);
             }
+            if let Effect::GivePartBack { retailer, order, left, back } = effect
+                && self.drew.contains(order)
+            {
+                self.draws.borrow_mut().give_part_back(retailer, &left.trigger, *back);
+            }
             if let Effect::Unsent { retailer, trigger, offer, at } = effect {
                 let sent = Sent { at: *at, offer: *offer };
                 self.draws.borrow_mut().sends.give_back(retailer, trigger, &sent);

@@ -307,7 +307,8 @@ fn book() -> Arc<dyn RuleBook> {
     let mut rules = RuleSet { version: 3, ..RuleSet::default() };
     rules.models.insert(ModelId::new("th-200").unwrap(), Arc::new(model));
     let zone = Zone::new("Europe/Paris").unwrap();
-    let retailer = Retailer { name: "Enseigne X".into(), default_locale: "fr".into(), zone };
+    let retailer =
+        Retailer { name: "Enseigne X".into(), default_locale: "fr".into(), zone, ranking: Default::default() };
     rules.retailers.insert(join().retailer, Arc::new(retailer));
     let world = World {
         retailer: join().retailer,

@@ -6,6 +6,7 @@ mod catalog;
 mod context;
 mod conventions;
 mod customers;
+mod goods;
 mod reports;
 mod session;
 mod supply;

@@ -12,8 +12,9 @@ use super::super::tree::{Findings, pointer_part};
 use super::super::{Discount, OfferKind, OfferPlan, On, ProductChoice};
 use super::{CANCEL_WINDOW_DEFAULT, EXPIRES_DEFAULT, span};
 use crate::budget::sample_code;
+use crate::decide::ALTERNATIVES_MAX;
 use crate::id::{PlacementId, PoolId, ProductId, SlotId};
-use crate::model::{Action, DeviceDescription, FieldType, Fulfil, Placement, Product, SlotKind, locale_chain};
+use crate::model::{Action, DeviceDescription, FieldType, Fulfil, Placement, Product, RankBy, SlotKind, locale_chain};
 use crate::money::Currency;
 use crate::time::Timestamp;
 
@@ -70,6 +71,8 @@ pub(super) fn compile(
     if expires.0 == 0 {
         findings.error("trigger.value", "/offer/expires", "an offer without life can never be answered", None);
     }
+    let sellers = offer.sellers.as_ref();
+    let max = sellers.and_then(|sellers| sellers.max_alternatives);
     Some(OfferPlan {
         product,
         discount,
@@ -79,6 +82,10 @@ pub(super) fn compile(
         cancel_window: span(offer.cancel_window.as_deref()).unwrap_or(CANCEL_WINDOW_DEFAULT),
         actions,
         fulfil: fulfil(offer, findings),
+        policy: sellers
+            .and_then(|sellers| sellers.policy.as_ref())
+            .map(|policy| policy.iter().filter_map(|by| RankBy::parse(by)).collect()),
+        alternatives_max: max.map_or(ALTERNATIVES_MAX, |max| (max as usize).min(ALTERNATIVES_MAX)),
         confirm: offer.confirm.clone(),
         texts: texts?,
     })

@@ -1,0 +1,99 @@
+//! What other sellers ask for a product.
+
+use hearthway_core::id::{ProductId, SellerId};
+use hearthway_core::model::{Condition, LeadDays, Place, SellerOffer};
+use hearthway_core::money::Money;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::documents;
+use super::super::tokens::{Caller, Scope};
+use super::super::{App, Failure};
+use super::check::{SELLERS_MAX, check_lead_days, check_terms};
+use super::form::seller_json;
+use super::products::missing;
+
+/// Characters of a seller's name: it stands on small screens.
+const NAME_CHARS_MAX: usize = 60;
+
+/// A seller's terms as clients write them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SellerBody {
+    name: Option<String>,
+    price: Money,
+    delivery: Option<Money>,
+    lead_days: Option<LeadDays>,
+    #[serde(default = "new")]
+    condition: Condition,
+    /// How many it has; not counted where not said.
+    stock: Option<u32>,
+}
+
+fn new() -> Condition {
+    Condition::New
+}
+
+impl App {
+    /// Says how somebody sells a product of the caller's. What is said of the stock is a count: from then on
+    /// orders take from it. Without one nothing is counted.
+    pub async fn put_seller_offer(
+        &self,
+        who: &Caller,
+        product: &str,
+        seller: &SellerId,
+        body: SellerBody,
+    ) -> Result<Value, Failure> {
+        let retailer = who.retailer(Scope::ProductsWrite)?;
+        let id = ProductId::new(product).map_err(|_| missing(product))?;
+        let delivery = body.delivery.unwrap_or(Money::new(0, body.price.currency));
+        check_terms("", body.price, delivery)?;
+        check_lead_days("/lead_days", body.lead_days)?;
+        if body.name.as_ref().is_some_and(|name| name.trim().is_empty() || name.chars().count() > NAME_CHARS_MAX) {
+            return Err(Failure::invalid("/name", format!("a name takes 1 to {NAME_CHARS_MAX} characters")));
+        }
+        // One at a time: two sellers of one product must not write each other over.
+        let _telling = self.counting_stock.lock().await;
+        let (mut known, _) = self.rulebook.catalog().latest(retailer, &id).ok_or_else(|| missing(id.as_str()))?;
+        if known.price.currency != body.price.currency {
+            let message = format!("the product's price is in {}", known.price.currency);
+            return Err(Failure::invalid("/price/currency", message));
+        }
+        let SellerBody { name, price, lead_days, condition, stock, .. } = body;
+        let offer = SellerOffer { seller: seller.clone(), name, price, delivery, lead_days, condition };
+        let place = Place::Seller(seller.clone());
+        let has_count = self.engine.stock_level(retailer, &id, &place).on_hand.is_some();
+        known.sellers.retain(|other| other.seller != *seller);
+        if known.sellers.len() >= SELLERS_MAX {
+            return Err(Failure::Conflict(format!("a product has at most {SELLERS_MAX} sellers; end one first")));
+        }
+        let mut shown = seller_json(&offer);
+        known.sellers.push(offer);
+        known.sellers.sort_by(|a, b| a.seller.cmp(&b.seller));
+        if stock.is_some() || has_count {
+            self.engine.count_stock(retailer, &id, &place, stock).await?;
+        }
+        self.keep_product(retailer, known, &documents::Condition::Any).await?;
+        shown["product"] = json!(id);
+        shown["stock"] = json!(self.engine.stock_level(retailer, &id, &place).free());
+        Ok(shown)
+    }
+
+    /// Somebody does not sell a product any more: live offers of theirs end when they are next looked at.
+    pub async fn delete_seller_offer(&self, who: &Caller, product: &str, seller: &str) -> Result<(), Failure> {
+        let retailer = who.retailer(Scope::ProductsWrite)?;
+        let id = ProductId::new(product).map_err(|_| missing(product))?;
+        let _telling = self.counting_stock.lock().await;
+        let (mut known, _) = self.rulebook.catalog().latest(retailer, &id).ok_or_else(|| missing(id.as_str()))?;
+        let before = known.sellers.len();
+        known.sellers.retain(|other| other.seller.as_str() != seller);
+        if known.sellers.len() == before {
+            return Err(Failure::not_found("seller", seller.chars().take(80).collect::<String>()));
+        }
+        if let Ok(seller) = SellerId::new(seller) {
+            self.engine.count_stock(retailer, &id, &Place::Seller(seller), None).await?;
+        }
+        self.keep_product(retailer, known, &documents::Condition::Any).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! Sellers, stores, stock and orders over HTTP.
+
+use serde_json::{Value, json};
+
+use super::{House, house, product, trigger};
+
+const BOTH: &[&str] = &["deliver", "collect"];
+
+/// A house with two stores, and a home whose filter is worn: its offer.
+async fn offered(house: &House, device: &str, profile: &str) -> Value {
+    house.link(device, profile).await;
+    house.used(device, 590.0).await;
+    house.used(device, 612.0).await;
+    let offers = house.get("/v1/offers?state=sent", &house.shop).await;
+    let items = offers.json["items"].as_array().unwrap().clone();
+    items.into_iter().find(|offer| offer["device"] == device).expect("an offer")
+}
+
+async fn shop() -> House {
+    let house = house().await;
+    house.ok("PUT", "/v1/products/flt-20x25", &house.shop, product()).await;
+    for (id, region) in [("st-1", "Europe/Berlin"), ("st-2", "Europe/Paris")] {
+        let body = json!({"name": format!("Store {id}"), "region": region, "ready": "today"});
+        house.ok("PUT", &format!("/v1/stores/{id}"), &house.shop, body).await;
+    }
+    let mut trigger = trigger();
+    trigger["offer"]["fulfil"] = json!(BOTH);
+    house.ok("PUT", "/v1/triggers/filter-worn", &house.shop, trigger).await;
+    house.ok("POST", "/v1/triggers/filter-worn/publish", &house.shop, json!({})).await;
+    house
+}
+
+#[tokio::test]
+async fn an_order_is_collected_in_the_store_whose_stock_it_takes() {
+    let house = shop().await;
+    let stock = "/v1/stock/st-2/flt-20x25";
+    let counted = house.ok("PUT", stock, &house.shop, json!({"on_hand": 2})).await;
+    assert_eq!((&counted["free"], &counted["reserved"]), (&json!(2), &json!(0)));
+    let offer = offered(&house, "d-42", "p1").await;
+    let path = format!("/v1/offers/{}", offer["offer"].as_str().unwrap());
+    let whole = house.get(&path, &house.shop).await.json;
+    assert_eq!((&whole["stores"][0]["id"], &whole["sold_by"]), (&json!("st-2"), &json!("Enseigne X")));
+    let accept = json!({"rev": 1, "answer": "accept", "channel": "app", "profile": "p1", "choice": {"fulfil": "collect", "store": "st-2"}});
+    let order = house.ok("POST", &format!("{path}/answer"), &house.shop, accept).await["order"].clone();
+    let orders = format!("/v1/orders/{}", order.as_str().unwrap());
+    let made = house.get(&orders, &house.shop).await.json;
+    assert_eq!(made["pickup"]["code"].as_str().unwrap().len(), 8, "{made}");
+    assert_eq!(house.get(stock, &house.shop).await.json["free"], 1);
+    let ready = json!({"rev": 2, "state": "ready_for_pickup"});
+    let ready = house.ok("POST", &format!("{orders}/status"), &house.shop, ready).await;
+    assert!(ready["pickup"]["until"].is_string(), "{ready}");
+    house.ok("POST", &format!("{orders}/status"), &house.shop, json!({"rev": 3, "state": "picked_up"})).await;
+    assert_eq!(house.get(stock, &house.shop).await.json["free"], 1, "it left the store");
+    let counted = house.ok("PUT", stock, &house.shop, json!({"on_hand": 1})).await;
+    assert_eq!((&counted["free"], &counted["reserved"]), (&json!(1), &json!(0)), "the count is without it");
+    let refused = house
+        .call("POST", &format!("{orders}/refund"), &house.shop, json!({"lines": [{"product": "flt-20x25", "qty": 2}]}))
+        .await;
+    assert_eq!((refused.status, &refused.json["pointer"]), (422, &json!("/lines/0/qty")), "{}", refused.text);
+    let back = house
+        .ok("POST", &format!("{orders}/refund"), &house.shop, json!({"lines": [{"product": "flt-20x25", "qty": 1}]}))
+        .await;
+    assert_eq!((&back["state"], &back["lines"][0]["refunded"]), (&json!("refunded"), &json!(1)));
+}
+
+#[tokio::test]
+async fn forty_homes_and_a_till_never_sell_more_than_was_counted() {
+    let house = std::sync::Arc::new(shop().await);
+    house.ok("PUT", "/v1/stock/st-2/flt-20x25", &house.shop, json!({"on_hand": 5})).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let house = house.clone();
+        tasks.spawn(async move {
+            let body = json!({"store": "st-2", "product": "flt-20x25", "qty": 1});
+            house.call("POST", "/v1/reservations", &house.shop, body).await
+        });
+    }
+    let (mut taken, mut refused) = (Vec::new(), 0);
+    while let Some(told) = tasks.join_next().await {
+        let told = told.unwrap();
+        match told.status {
+            201 => taken.push(told.json["reservation"].as_str().unwrap().to_owned()),
+            _ => {
+                assert_eq!((told.status, told.code()), (409, "offer.out_of_stock"), "{}", told.text);
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((taken.len(), refused), (5, 35));
+    let ended = |id: String| {
+        let house = house.clone();
+        async move { house.send("DELETE", &format!("/v1/reservations/{id}"), &house.shop, &[], None).await.status }
+    };
+    assert_eq!((ended(taken[0].clone()).await, ended(taken[0].clone()).await), (204, 404), "once");
+    assert_eq!(house.get("/v1/stock/st-2/flt-20x25", &house.shop).await.json["free"], 1);
+}
+
+#[tokio::test]
+async fn sellers_are_told_ranked_quoted_and_end() {
+    let house = shop().await;
+    let offer = "/v1/products/flt-20x25/sellers/s-1/offer";
+    let body = json!({"name": "Filtres & Cie", "price": {"minor": 1500, "currency": "EUR"}, "delivery": {"minor": 200, "currency": "EUR"}, "lead_days": {"p10": 1, "p50": 2, "p90": 4}, "stock": 3});
+    for (pointer, wrong) in [
+        ("/price/currency", json!({"price": {"minor": 1500, "currency": "USD"}})),
+        ("/price/minor", json!({"price": {"minor": 0, "currency": "EUR"}})),
+        ("/lead_days", json!({"price": {"minor": 1, "currency": "EUR"}, "lead_days": {"p10": 3, "p50": 2, "p90": 4}})),
+    ] {
+        let told = house.call("PUT", offer, &house.shop, wrong).await;
+        assert_eq!((told.status, &told.json["pointer"]), (422, &json!(pointer)), "{}", told.text);
+    }
+    house.ok("PUT", offer, &house.shop, body.clone()).await;
+    let quote = |more: &'static str| {
+        let house = &house;
+        async move { house.get(&format!("/v1/products/flt-20x25/quote{more}"), &house.shop).await.json }
+    };
+    let own = quote("").await;
+    assert_eq!((&own["sold_by"], &own["price"]["total"]["minor"]), (&json!("Enseigne X"), &json!(1990)), "{own}");
+    let ranked = json!({"name": "Enseigne X", "default_locale": "fr-FR", "zone": "Europe/Paris", "ranking": {"policy": ["total_price"]}});
+    house.ok("PUT", "/v1/retailers/shop-a", super::OPERATOR, ranked).await;
+    let cheapest = quote("?qty=2&profile=p1").await;
+    assert_eq!(cheapest["sold_by"], Value::Null, "an unknown customer is told as such: {cheapest}");
+    let cheapest = quote("?qty=2").await;
+    assert_eq!((&cheapest["sold_by"], &cheapest["price"]["total"]["minor"]), (&json!("Filtres & Cie"), &json!(3200)));
+    let many = quote("?qty=4").await;
+    assert_eq!((&many["sold_by"], &many["sellers"][1]["passed_over"]), (&json!("Enseigne X"), &json!("sold_out")));
+    assert_eq!(quote("?qty=0").await["status"], 422);
+    // What a device is quoted is what the call says.
+    let live = offered(&house, "d-42", "p1").await;
+    let now = quote("?trigger=filter-worn&profile=p1").await;
+    assert_eq!(
+        (&live["price"]["total"], &now["price"]["total"]),
+        (&json!({"minor": 1700, "currency": "EUR"}), &live["price"]["total"])
+    );
+    // A product that is written again keeps its sellers; one that is ended is gone.
+    house.ok("PUT", "/v1/products/flt-20x25", &house.shop, product()).await;
+    assert_eq!(house.get("/v1/products/flt-20x25", &house.shop).await.json["sellers"][0]["seller"], "s-1");
+    assert_eq!(house.send("DELETE", offer, &house.shop, &[], None).await.status, 204);
+    let path = format!("/v1/offers/{}/answer", live["offer"].as_str().unwrap());
+    let late = house.call("POST", &path, &house.shop, json!({"rev": 1, "answer": "accept", "channel": "app"})).await;
+    assert_eq!((late.status, late.code()), (409, "offer.out_of_stock"), "{}", late.text);
+    let ended = house.get("/v1/offers?state=withdrawn", &house.shop).await;
+    assert_eq!(ended.json["items"][0]["offer"], live["offer"]);
+}
+
+#[tokio::test]
+async fn another_shops_goods_look_like_none_at_all() {
+    let house = shop().await;
+    house.ok("PUT", "/v1/stock/st-2/flt-20x25", &house.shop, json!({"on_hand": 2})).await;
+    let seller = json!({"price": {"minor": 1500, "currency": "EUR"}});
+    house.ok("PUT", "/v1/products/flt-20x25/sellers/s-1/offer", &house.shop, seller.clone()).await;
+    let made = house
+        .ok("POST", "/v1/reservations", &house.shop, json!({"store": "st-2", "product": "flt-20x25", "qty": 1}))
+        .await;
+    let reservation = format!("/v1/reservations/{}", made["reservation"].as_str().unwrap());
+    let offer = offered(&house, "d-42", "p1").await;
+    let path = format!("/v1/offers/{}/answer", offer["offer"].as_str().unwrap());
+    let order = house.ok("POST", &path, &house.shop, json!({"rev": 1, "answer": "accept", "channel": "app"})).await;
+    let order = format!("/v1/orders/{}", order["order"].as_str().unwrap());
+    let one = json!({"lines": [{"product": "flt-20x25", "qty": 1}]});
+    let calls: Vec<(&str, String, Option<Value>)> = vec![
+        ("GET", "/v1/products/flt-20x25".into(), None),
+        ("DELETE", "/v1/products/flt-20x25".into(), None),
+        ("GET", "/v1/products/flt-20x25/quote".into(), None),
+        ("PUT", "/v1/products/flt-20x25/sellers/s-1/offer".into(), Some(seller)),
+        ("DELETE", "/v1/products/flt-20x25/sellers/s-1/offer".into(), None),
+        ("GET", "/v1/stores/st-2".into(), None),
+        ("GET", "/v1/stock/st-2/flt-20x25".into(), None),
+        ("PUT", "/v1/stock/st-2/flt-20x25".into(), Some(json!({"on_hand": 9}))),
+        ("DELETE", reservation, None),
+        ("POST", format!("{order}/refund"), Some(one)),
+        ("POST", format!("{order}/withdraw"), Some(json!({"channel": "app"}))),
+    ];
+    for (method, path, body) in &calls {
+        let nothing = path.replace("flt-20x25", "nothing").replace("st-2", "nowhere");
+        let nothing = match nothing.rsplit_once('_').filter(|_| nothing.contains("rv_") || nothing.contains("or_")) {
+            Some((before, hash)) => format!("{before}_{}", hash.replacen(&hash[..4], "aaaa", 1)),
+            None => nothing,
+        };
+        let body = body.as_ref().map(Value::to_string);
+        let theirs = house.send(method, path, &house.other_shop, &[], body.clone()).await;
+        let none = house.send(method, &nothing, &house.other_shop, &[], body).await;
+        assert_eq!((theirs.status, theirs.code()), (404, "not_found"), "{method} {path}: {}", theirs.text);
+        assert_eq!((none.status, none.code()), (theirs.status, theirs.code()), "{method} {nothing}: {}", none.text);
+    }
+    println!("{} calls", calls.len());
+    assert_eq!(house.get("/v1/products:export", &house.other_shop).await.text, "");
+    assert_eq!(house.get("/v1/stores", &house.other_shop).await.json["items"], json!([]));
+    assert_eq!(house.get("/v1/stock/st-2/flt-20x25", &house.shop).await.json["on_hand"], 2, "nothing was changed");
+}
