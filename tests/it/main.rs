@@ -9,6 +9,7 @@ mod budgets;
 mod certificates;
 mod command_line;
 mod contract_session;
+mod customers;
 mod documents;
 mod every_client;
 mod frozen_disk;

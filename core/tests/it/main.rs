@@ -13,6 +13,7 @@ mod laws;
 mod mandates;
 mod orders;
 mod ownership;
+mod people;
 mod ranking;
 mod records;
 mod replenish;

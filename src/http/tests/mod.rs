@@ -1,13 +1,17 @@
 //! The API over a real connection, with the engine and the store in memory behind it.
 #![allow(clippy::unwrap_used)]
 
+mod consents;
 mod context;
 mod conventions;
 mod customers;
+mod households;
+mod merges;
 mod reports;
 mod session;
 mod supply;
 mod tenants;
+mod visibility;
 
 use std::sync::Arc;
 
