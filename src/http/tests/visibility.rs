@@ -115,7 +115,7 @@ impl World {
             ("d-42", "d-42", "d-99"),
             ("d-7", "d-42", "d-99"),
             ("p1", "p1", "p99"),
-            ("p2", "p2", "p99"),
+            ("p2", "p2", "p98"),
             ("p7", "p1", "p99"),
             ("filter-worn", "filter-worn", "filter-99"),
             ("flt-20x25", "flt-20x25", "flt-99"),
@@ -143,7 +143,7 @@ impl World {
         for (name, real, missing) in &self.names {
             text = text.replace(real.as_str(), name).replace(missing.as_str(), name);
         }
-        text.replace("`p2`", "`profile`")
+        text.replace("`p2`", "`profile`").replace("`p98`", "`profile`")
     }
 
     /// What the owner of it all sees.
