@@ -94,7 +94,7 @@ async fn who_leaves_takes_what_they_permitted_along_and_the_last_owner_stays() {
     assert_eq!(demoted.code(), "offer.not_allowed", "{}", demoted.text);
     let mandate = json!({
         "profile": "p1", "device": "d-1", "products": ["flt-20x25"], "max_price": {"minor": 5000, "currency": "EUR"},
-        "max_per_30d": 1, "expires_at": (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24)).to_string(),
+        "max_per_30d": 1, "expires_at": (house.app.now() + hearthway_core::time::Span::hours(24)).to_string(),
     });
     house.ok("PUT", "/v1/mandates/m-1", &shop, mandate).await;
     assert!(worn(&house, "d-1").await.is_string());
@@ -119,7 +119,7 @@ async fn a_new_unit_takes_the_place_of_the_old_one_and_the_old_one_is_blocked() 
     house.ok("POST", "/v1/devices/d-1/members", &shop, json!({"profile": "p2", "role": "buyer"})).await;
     let mandate = json!({
         "profile": "p1", "device": "d-1", "products": ["flt-20x25"], "max_price": {"minor": 5000, "currency": "EUR"},
-        "max_per_30d": 1, "expires_at": (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24)).to_string(),
+        "max_per_30d": 1, "expires_at": (house.app.now() + hearthway_core::time::Span::hours(24)).to_string(),
     });
     house.ok("PUT", "/v1/mandates/m-1", &shop, mandate).await;
     house.ok("PUT", "/v1/profiles/p1/preferences", &shop, json!({"devices": ["d-1"]})).await;

@@ -32,7 +32,7 @@ async fn two_names(house: &House) {
     house.ok("PUT", "/v1/profiles/p2/consents", shop, no).await;
     let mandate = json!({
         "profile": "p2", "device": "d-2", "products": ["flt-20x25"], "max_price": {"minor": 5000, "currency": "EUR"},
-        "max_per_30d": 1, "expires_at": (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24)).to_string(),
+        "max_per_30d": 1, "expires_at": (house.app.now() + hearthway_core::time::Span::hours(24)).to_string(),
     });
     house.ok("PUT", "/v1/mandates/m-2", shop, mandate).await;
     house.ok("PUT", "/v1/profiles/p2/preferences", shop, json!({"frequency": {"per_week": 2}})).await;

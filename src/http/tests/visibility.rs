@@ -36,7 +36,7 @@ async fn world() -> World {
     let order = house.ok("POST", &path, &shop, accept).await["order"].clone();
     let mandate = json!({
         "profile": "p1", "device": "d-42", "products": ["flt-20x25"], "max_price": {"minor": 5000, "currency": "EUR"},
-        "max_per_30d": 1, "expires_at": (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24)).to_string(),
+        "max_per_30d": 1, "expires_at": (house.app.now() + hearthway_core::time::Span::hours(24)).to_string(),
     });
     house.ok("PUT", "/v1/mandates/m-1", &shop, mandate).await;
     for id in ["p7", "p8"] {
