@@ -213,6 +213,15 @@ impl App {
     }
 }
 
+impl App {
+    /// Whether a long work is under way.
+    #[cfg(test)]
+    pub(crate) fn is_backtesting(&self) -> bool {
+        let jobs = self.backtests.0.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.iter().any(|job| job.is_at_work())
+    }
+}
+
 impl Backtests {
     fn enter(&self, kind: &str, retailer: &RetailerId) -> Result<AtWork, Failure> {
         let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -62,7 +62,7 @@ impl App {
     pub async fn link_directly(&self, who: &Caller, new: DirectLink) -> Result<Linked, Failure> {
         let retailer = who.retailer(Scope::LinksWrite)?.clone();
         check(&new.change)?;
-        let device = self.device_to_link(&new)?;
+        let device = self.device_to_link(&retailer, &new)?;
         let claim = ClaimConfirm {
             code: String::new(),
             profile: new.profile,
@@ -108,8 +108,11 @@ impl App {
         Ok(())
     }
 
-    fn device_to_link(&self, new: &DirectLink) -> Result<DeviceKey, Failure> {
+    /// A device of nobody's, or of a customer of the retailer's own: another one's looks like none.
+    fn device_to_link(&self, retailer: &RetailerId, new: &DirectLink) -> Result<DeviceKey, Failure> {
         let mut named = self.engine.devices_named(&new.device);
+        let owner = |key: &DeviceKey| self.engine.route(key).and_then(|route| route.retailer);
+        named.retain(|key| owner(key).is_none_or(|owner| owner == *retailer));
         named.retain(|key| new.maker.as_ref().is_none_or(|maker| key.maker == *maker));
         match <[DeviceKey; 1]>::try_from(named) {
             Ok([one]) => Ok(one),

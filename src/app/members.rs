@@ -251,6 +251,7 @@ impl App {
             settled(self.engine.call(Target::Device(new_key.clone()), input).await)?;
         }
         for link in home.links.values().filter(|link| link.device == old_key) {
+            self.chooses_instead(&retailer, &link.profile, &old_key, &new_key).await?;
             let id = LinkId::derived(&[b"replace", link.id.bytes(), new_key.to_string().as_bytes()]);
             rows::write(&self.engine, vec![links::hint(&retailer, id, home.id, &new_key)]).await?;
         }
@@ -260,6 +261,26 @@ impl App {
         settled(self.engine.call(Target::Device(new_key.clone()), input).await)?;
         self.account_changed(&old_key).await;
         self.home_of_device(who, new).await
+    }
+
+    /// Who chose the old unit among their devices chose the new one.
+    async fn chooses_instead(
+        &self,
+        retailer: &RetailerId,
+        profile: &ProfileId,
+        old: &DeviceKey,
+        new: &DeviceKey,
+    ) -> Result<(), Failure> {
+        let change = |before: Option<&Profile>| {
+            let mut profile = before.cloned().unwrap_or_else(|| Profile::named(profile.clone()));
+            if let Some(chosen) = &mut profile.preferences.devices
+                && chosen.remove(old)
+            {
+                chosen.insert(new.clone());
+            }
+            Ok(profile.into())
+        };
+        self.change_profile(retailer, profile, &Default::default(), change).await.map(|_| ())
     }
 
     /// A unit that belongs to nobody yet, or to a customer of the caller's.

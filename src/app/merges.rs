@@ -356,6 +356,37 @@ pub(crate) fn resume(app: &Arc<App>) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// What tests of a stop in the middle need.
+#[cfg(test)]
+pub(crate) mod tests_only {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn all(app: &App) -> Vec<MergeRow> {
+        let mut found = Vec::new();
+        rows::each(&**app.engine.store(), &keys::merges(), |key, bytes| {
+            found.push(codec::decode(Schema::Merge, key, bytes)?);
+            Ok(())
+        })
+        .unwrap();
+        found
+    }
+
+    /// How far each merge came.
+    pub(crate) fn states(app: &App) -> Vec<&'static str> {
+        all(app).iter().map(|row| row.state.as_str()).collect()
+    }
+
+    /// Leaves every merge as a stop does before the last home was told.
+    pub(crate) async fn cut_short(app: &App, retailer: &RetailerId) {
+        for mut row in all(app) {
+            row.state = MergeState::Merging;
+            let key = keys::merge(retailer, row.id);
+            rows::write(&app.engine, vec![rows::put(Schema::Merge, key, &row)]).await.unwrap();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -10,6 +10,7 @@ mod catalogue;
 mod certificates;
 mod command_line;
 mod contract_session;
+mod customers;
 mod documents;
 mod every_client;
 mod frozen_disk;

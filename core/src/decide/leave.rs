@@ -96,6 +96,9 @@ pub(super) fn depart(
     let of_prospect = join.is_some() && !was_linked;
     let contacts = draft.home().contacts.iter().filter(|contact| of_prospect && contact.device == *key);
     let contacts: Vec<Contact> = contacts.cloned().collect();
+    for contact in &contacts {
+        draft.change(Change::ContactReleased(contact.offer));
+    }
     draft.change(Change::DeviceLeft { device: key.clone(), to });
     let join = join.map(|join| Box::new(join.clone()));
     draft.effect(Effect::Move { id, to, device: Box::new(device), join, contacts });

@@ -15,6 +15,7 @@ mod laws;
 mod mandates;
 mod orders;
 mod ownership;
+mod people;
 mod purchases;
 mod ranking;
 mod records;

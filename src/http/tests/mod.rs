@@ -3,14 +3,18 @@
 
 mod audit;
 mod catalog;
+mod consents;
 mod context;
 mod conventions;
 mod customers;
 mod goods;
+mod households;
+mod merges;
 mod reports;
 mod session;
 mod supply;
 mod tenants;
+mod visibility;
 mod webhooks;
 
 use std::sync::Arc;
