@@ -24,6 +24,17 @@ async fn world() -> World {
     house.ok("POST", "/v1/codes:import", &shop, json!({"pool": "HEAT26", "codes": ["HEAT-1"]})).await;
     let text = json!({"id": "t1", "purposes": ["offers.device"], "text": {"en": "Offers?"}});
     house.ok("POST", "/v1/consent-texts", &shop, text).await;
+    house.ok("PUT", "/v1/stores/st-12", &shop, json!({"name": "Lyon"})).await;
+    house.ok("PUT", "/v1/stock/st-12/flt-20x25", &shop, json!({"on_hand": 12})).await;
+    let aside = json!({"store": "st-12", "product": "flt-20x25", "qty": 1});
+    let reservation = house.ok("POST", "/v1/reservations", &shop, aside).await["reservation"].clone();
+    let price = json!({"minor": 1790, "currency": "EUR"});
+    let seller = json!({"name": "Filtres & Cie", "price": price, "delivery": price, "stock": 4});
+    house.ok("PUT", "/v1/products/flt-20x25/sellers/filtres/offer", &shop, seller).await;
+    let line = json!({"id": "one-more", "name": {"en": "One more"}, "price": price}).to_string();
+    house.bulk("/v1/products:import?import=night-7", &shop, &[line]).await;
+    let webhook = json!({"url": "https://hooks.shop.example/hearthway", "types": ["budget.threshold"]});
+    house.ok("PUT", "/v1/webhooks/orders", &shop, webhook).await;
     let linked = house.link("d-42", "p1").await;
     house.ok("POST", "/v1/devices/d-42/members", &shop, json!({"profile": "p2", "role": "buyer"})).await;
     let identities = json!({"identities": [{"type": "email", "value": "anna@example.org"}]});
@@ -71,6 +82,11 @@ async fn world() -> World {
         ("merge", text(&merge), nowhere("mg_")),
         ("backtest", text(&backtest), nowhere("bt_")),
         ("reach", text(&reach), nowhere("re_")),
+        ("store", "st-12".into(), "st-99".into()),
+        ("seller", "filtres".into(), "filtrez".into()),
+        ("import", "night-7".into(), "night-99".into()),
+        ("reservation", text(&reservation), nowhere("rv_")),
+        ("webhook", "orders".into(), "nothing-98".into()),
         ("slot", SLOT.into(), SLOT.into()),
         ("flag", "minor".into(), "minor".into()),
         ("kind", "weather".into(), "weather".into()),
@@ -120,6 +136,7 @@ impl World {
             ("filter-worn", "filter-worn", "filter-99"),
             ("flt-20x25", "flt-20x25", "flt-99"),
             ("HEAT26", "HEAT26", "HEAT99"),
+            ("st-12", "st-12", "st-99"),
             ("t1", "t1", "t99"),
             // An identity belongs to one person, also of the stranger's own.
             ("anna@example.org", "anna@example.org", "nobody@example.org"),
@@ -160,6 +177,8 @@ impl World {
             "/v1/codes/HEAT26",
             "/v1/triggers/filter-worn",
             "/v1/products/flt-20x25",
+            "/v1/stock/st-12/flt-20x25",
+            "/v1/webhooks/orders",
             "/v1/profiles/p8",
         ] {
             let told = self.house.get(path, &self.house.shop).await;

@@ -65,7 +65,7 @@ async fn an_accepted_offer_becomes_a_signed_order_with_all_that_its_shop_needs()
         .filter(|heard| heard.subject() == household)
         .map(|heard| heard.kind().to_owned())
         .collect();
-    assert_eq!(kinds, ["offer.sent", "offer.answered", "order.requested"]);
+    assert_eq!(kinds, ["consent.changed", "offer.sent", "offer.answered", "order.requested"]);
     let told = receiver.until(1, |heard| heard.kind() == "device.linked").await.remove(0);
     assert_eq!((told.subject(), &told.event["data"]["profile"]), ("acme/d-1", &json!("p1")));
     receiver.until(1, |heard| heard.kind() == "trigger.published").await;
