@@ -152,8 +152,10 @@ pub enum Change {
     PurchaseHeard(u64),
     /// A reading joins a trend of its field, which begins with it where there was none.
     TrendFed { device: DeviceKey, field: FieldName, over: Span, reading: TrendReading },
-    /// Nobody watches a trend any more. The last in the list: changes are stored by their place in it.
+    /// Nobody watches a trend any more.
     TrendDropped(TrendKey),
+    /// A person was erased. The last in the list: changes are stored by their place in it.
+    PersonForgotten(ProfileId),
 }
 
 /// What the world must do.

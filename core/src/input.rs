@@ -196,6 +196,8 @@ pub enum Command {
         /// Its version.
         version: u64,
     },
+    /// A person is erased: nothing of them is left in this home.
+    ForgetPerson(ProfileId),
 }
 
 /// Where a device goes when it is linked, and for whom.

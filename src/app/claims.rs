@@ -181,6 +181,7 @@ impl App {
         device: &DeviceKey,
         claim: &ClaimConfirm,
     ) -> Result<Join, Failure> {
+        self.erasures.check(retailer, &claim.profile)?;
         let now = self.now();
         let consents = records(&claim.consents, now)?;
         let known = self.stored_profile(retailer, &claim.profile)?;

@@ -18,6 +18,7 @@ pub mod context;
 pub mod decisions;
 pub mod devices;
 pub mod documents;
+pub mod erasures;
 pub mod events;
 /// Why something was not done.
 pub mod failure;
@@ -98,6 +99,8 @@ pub struct Settings {
     pub devices_per_maker_max: usize,
     /// Calls a second of one token.
     pub calls_per_second: u32,
+    /// How long the bare lines of an order outlive the erasure of who bought.
+    pub order_retention: hearthway_core::time::Span,
 }
 
 /// Everything that the edges can ask.
@@ -121,6 +124,7 @@ pub struct App {
     importing_codes: tokio::sync::Mutex<()>,
     /// Held while a mandate and the row that finds it change.
     mandates: tokio::sync::Mutex<()>,
+    erasures: erasures::Erasures,
 }
 
 /// A part of the gateway that can be in trouble without keeping it from its work.
@@ -163,7 +167,9 @@ impl App {
             calls_per_second: settings.calls_per_second,
             importing_codes: tokio::sync::Mutex::default(),
             mandates: tokio::sync::Mutex::default(),
+            erasures: erasures::Erasures::new(settings.order_retention),
         });
+        app.resume_erasures()?;
         Ok(Started { app, fresh_operator_token })
     }
 

@@ -12,10 +12,12 @@ use super::documents::{Condition, etag};
 use super::tenants::to_text;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, catalog, rows};
+use crate::engine::rows::unless_erased;
 use crate::engine::{Outcome, Target};
-use crate::store::codec::Schema;
-use crate::store::keys;
-use crate::store::{Precondition, Write};
+use crate::store::codec::{self, Schema};
+use crate::store::keys::{self, Key};
+use crate::store::sealed::{Subject, blind};
+use crate::store::{Precondition, Store, Write};
 
 /// Segments of one person.
 const SEGMENTS_MAX: usize = 64;
@@ -99,8 +101,13 @@ impl App {
         Ok(Person { profile, homes })
     }
 
+    /// Where a person's row stands.
+    pub(crate) fn profile_row(&self, retailer: &RetailerId, id: &ProfileId) -> ProfileRow {
+        ProfileRow::of(&**self.engine.store(), retailer, id)
+    }
+
     pub(crate) fn stored_profile(&self, retailer: &RetailerId, id: &ProfileId) -> Result<Option<Profile>, Failure> {
-        let key = keys::profile(retailer, id.as_str());
+        let key = self.profile_row(retailer, id).key;
         Ok(rows::get(&**self.engine.store(), Schema::Profile, &key)?)
     }
 
@@ -131,11 +138,13 @@ impl App {
         more: Vec<Write>,
         change: impl Fn(Option<&Profile>) -> Profile,
     ) -> Result<Profile, Failure> {
-        let key = keys::profile(retailer, id.as_str());
+        self.erasures.check(retailer, id)?;
+        let row = self.profile_row(retailer, id);
+        let key = row.key.clone();
         for _ in 0..TRIES_MAX {
             let before = self.engine.store().get(&key)?;
             let known: Option<Profile> = match &before {
-                Some(bytes) => Some(crate::store::codec::decode(Schema::Profile, &key, bytes)?),
+                Some(bytes) => unless_erased(codec::decode(Schema::Profile, &key, bytes))?,
                 None => None,
             };
             condition.check("profile", known.as_ref().map(profile_etag).as_deref())?;
@@ -148,7 +157,7 @@ impl App {
                 None => Precondition::Absent(key.clone()),
             };
             let mut writes = more.clone();
-            writes.push(rows::put(Schema::Profile, key.clone(), &after));
+            writes.push(row.put(&**self.engine.store(), &after)?);
             match rows::commit(&self.engine, vec![unchanged], writes).await {
                 Err(Failure::Conflict(_)) => continue,
                 done => return done.map(|()| after),
@@ -170,6 +179,27 @@ impl App {
             settled(self.engine.call(Target::Household(*id), input).await)?;
         }
         Ok(())
+    }
+}
+
+/// The row of a person: at a name that tells nobody who it is, sealed with their own key.
+pub(crate) struct ProfileRow {
+    pub(crate) key: Key,
+    pub(crate) subject: Subject,
+}
+
+impl ProfileRow {
+    pub(crate) fn of(store: &dyn Store, retailer: &RetailerId, id: &ProfileId) -> ProfileRow {
+        let name = blind(store, &[b"profile", retailer.as_str().as_bytes(), id.as_str().as_bytes()]);
+        ProfileRow { key: keys::profile(retailer, &name), subject: Subject::profile(&name) }
+    }
+
+    pub(crate) fn put(&self, store: &dyn Store, profile: &Profile) -> Result<Write, Failure> {
+        let mut bytes = codec::encode(Schema::Profile, profile);
+        if let Some(vault) = store.vault() {
+            codec::belong_to(vault.key_for(self.subject)?, &mut bytes);
+        }
+        Ok(Write::Put(self.key.clone(), bytes))
     }
 }
 

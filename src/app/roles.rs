@@ -70,6 +70,8 @@ scopes! {
     ReportsRead = "reports.read";
     /// Tell what happened elsewhere: a purchase in the store or in another shop.
     EventsWrite = "events.write";
+    /// Erase customers.
+    ProfilesErase = "profiles.erase";
 }
 
 /// What a token is for.
@@ -152,7 +154,7 @@ impl TokenRole {
 }
 
 /// What a retailer's tokens can do at all; a service's listed scopes are among them.
-pub(super) const RETAILER_SCOPES: [Scope; 21] = {
+pub(super) const RETAILER_SCOPES: [Scope; 22] = {
     use Scope::*;
     [
         ModelsRead,
@@ -176,5 +178,6 @@ pub(super) const RETAILER_SCOPES: [Scope; 21] = {
         ContextWrite,
         ReportsRead,
         EventsWrite,
+        ProfilesErase,
     ]
 };

@@ -24,7 +24,9 @@ const BUFFER_BYTES: usize = 1024 * 1024;
 
 /// Writes everything that a gateway keeps into one file, also while it runs.
 ///
-/// The master key is not in it: it stays the same for ever, and is backed up once and apart.
+/// The master key is not in it: it stays the same for ever, and is backed up once and apart. Nor are the
+/// customers' keys: a backup holds their values sealed, so that whoever is erased is erased from it too.
+/// Copy the file `customers.keys` after each backup, over the copy before.
 #[derive(Debug, clap::Args)]
 pub struct Backup {
     /// The file to write; it must not be there yet.

@@ -39,6 +39,8 @@ pub struct Config {
     pub engine: Engine,
     /// How far the input log reaches back.
     pub log: Log,
+    /// What is kept of customers, and for how long.
+    pub privacy: Privacy,
     /// The sample shop.
     pub samples: Samples,
     /// The operator's first token; from the environment only.
@@ -54,13 +56,15 @@ pub struct Data {
     pub dir: PathBuf,
     /// File with the master key, where it is not in the data directory.
     pub master_key_file: Option<PathBuf>,
+    /// File with the customers' keys, where it is not in the data directory.
+    pub customer_keys_file: Option<PathBuf>,
     /// Mebibytes of rows that wait in memory to be written behind.
     pub waiting_rows_mib_max: usize,
 }
 
 impl Default for Data {
     fn default() -> Data {
-        Data { dir: PathBuf::from("data"), master_key_file: None, waiting_rows_mib_max: 32 }
+        Data { dir: PathBuf::from("data"), master_key_file: None, customer_keys_file: None, waiting_rows_mib_max: 32 }
     }
 }
 
@@ -68,6 +72,10 @@ impl Data {
     /// Where the master key is.
     pub fn master_key_path(&self) -> PathBuf {
         self.master_key_file.clone().unwrap_or_else(|| self.dir.join("master.key"))
+    }
+    /// Where the customers' keys are.
+    pub fn customer_keys_path(&self) -> PathBuf {
+        self.customer_keys_file.clone().unwrap_or_else(|| self.dir.join("customers.keys"))
     }
 }
 
@@ -236,6 +244,20 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Log {
         Log { size_mib_max: 4096, age_days_max: 400 }
+    }
+}
+
+/// What is kept of customers, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Privacy {
+    /// Days that the bare lines of an order outlive the erasure of who bought.
+    pub order_retention_days: u32,
+}
+
+impl Default for Privacy {
+    fn default() -> Privacy {
+        Privacy { order_retention_days: 3653 }
     }
 }
 

@@ -18,6 +18,7 @@ use super::house::House;
 use super::outbox::{Outgoing, delivery};
 use super::routes::Route;
 use super::rows::{self, LogItem, LogRow, MoveRow, OfferRow, OrderRow};
+use super::sealing::Sealing;
 use super::seen::Mark;
 use super::sends::Sendings;
 use super::speak::{self, Cause};
@@ -32,6 +33,8 @@ pub(super) struct Prepared {
     pub(super) household: HouseholdId,
     /// The household after the input.
     pub(super) kept: Kept,
+    /// What it is sealed with.
+    pub(super) sealing: Sealing,
     /// Everything else of the same commit.
     pub(super) writes: Vec<Write>,
     pub(super) waiter: Waiter,
@@ -75,6 +78,16 @@ impl Default for Kept {
     }
 }
 
+impl Kept {
+    /// The same, as its home's own.
+    pub(super) fn sealed(self, sealing: Sealing) -> Kept {
+        match self {
+            Kept::Record(bytes) => Kept::Record(sealing.own(bytes)),
+            Kept::Tail(bytes) => Kept::Tail(sealing.own(bytes)),
+        }
+    }
+}
+
 impl Prepared {
     /// Moves that begin or end with this input.
     pub(super) fn move_on(
@@ -85,7 +98,10 @@ impl Prepared {
         leaving: Vec<(MoveRow, Route)>,
     ) {
         for (row, route) in leaving {
-            self.writes.push(rows::put(Schema::Move, keys::move_between(row.id), &row));
+            let moving = codec::encode(Schema::Move, &row);
+            // A device that goes back to nobody is nobody's.
+            let moving = if row.join.is_some() { self.sealing.about(moving) } else { moving };
+            self.writes.push(Write::Put(keys::move_between(row.id), moving));
             self.writes.push(rows::put(Schema::Route, keys::route(&row.device.key), &route));
             house.directory.begin_move(&row.device.key);
             let moving = house.moves.fetch_add(1, Ordering::Relaxed) + 1;
@@ -150,6 +166,7 @@ impl Prepared {
                 | Change::TrackSet { .. }
                 | Change::AbsenceSet(_)
                 | Change::PurchaseHeard(_)
+                | Change::PersonForgotten(_)
                 | Change::SeqSet { .. } => {}
             }
         }
@@ -234,9 +251,12 @@ impl Prepared {
         candidates.truncate(log::TRACES_PER_INPUT_MAX);
         let Read { rules, answers } = read;
         let row = LogRow { seq: facts.seq, input, rules, verdict, candidates, answers };
-        let snapshot = snapshot.then(|| LogItem::Snapshot(Arc::clone(facts)));
-        for item in std::iter::once(LogItem::Input(Box::new(row))).chain(snapshot) {
-            self.writes.push(Write::Append(keys::log(self.household), codec::encode(Schema::Log, &item)));
+        let log = keys::log(self.household);
+        let item = codec::encode(Schema::Log, &LogItem::Input(Box::new(row)));
+        self.writes.push(Write::Append(log.clone(), self.sealing.about(item)));
+        if snapshot {
+            let item = codec::encode(Schema::Log, &LogItem::Snapshot(Arc::clone(facts)));
+            self.writes.push(Write::Append(log, self.sealing.own(item)));
         }
     }
 }

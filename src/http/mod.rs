@@ -12,6 +12,7 @@ mod context;
 mod decisions;
 mod devices;
 mod documents;
+mod erasures;
 pub mod error;
 mod events;
 mod idempotent;

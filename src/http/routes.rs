@@ -7,8 +7,8 @@ use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
 use super::{
-    Shared, backup, broker, catalog, claims, codes, context, decisions, devices, events, mandates, offers, orders,
-    profiles, quarantine, reports, system, tenants, triggers,
+    Shared, backup, broker, catalog, claims, codes, context, decisions, devices, erasures, events, mandates, offers,
+    orders, profiles, quarantine, reports, system, tenants, triggers,
 };
 
 /// One route with what the document says of it.
@@ -216,6 +216,15 @@ pub(super) fn all() -> Vec<Entry> {
             .body(r#"[{"specversion":"1.0","id":"till-7-0042","source":"/stores/st-12","type":"purchase","time":"2026-11-10T17:04:00Z","data":{"profile":"p1","product":"flt-20x25","qty":2}}]"#)
             .answer(200, r#"{"items":[{"id":"till-7-0042","result":"taken","household":"hh_…"}]}"#),
     ];
+    let erased = [
+        delete("/v1/profiles/{profile}", erasures::delete_profile, "Erase a person: the same as `POST /v1/erase`")
+            .answer(202, r#"{"erase":"er_…","state":"running"}"#),
+        post("/v1/erase", erasures::post_erase, "Erase a person: their devices are given back, their keys destroyed")
+            .body(r#"{"profile":"p1"}"#)
+            .answer(202, r#"{"erase":"er_…","state":"running"}"#),
+        get("/v1/erase/{erase}", erasures::get_erase, "How far an erasure is, and its report: what ended, what was destroyed, what is kept and until when")
+            .answer(200, r#"{"erase":"er_…","state":"done","report":{"homes_emptied":1,"homes_left":0,"devices_given_back":2,"links_ended":2,"offers_withdrawn":1,"mandates_ended":0,"messages_taken_back":1,"deleted":{"offers":3,"orders":1,"profiles":1},"sealed_anew":{},"keys_destroyed":2,"kept":[{"what":"order","id":"or_…","why":"accounts: …","until":"2036-11-10T17:04:00Z"}]}}"#),
+    ];
     let fleet = [
         get("/v1/devices", devices::list_devices, "Devices, by maker and name")
             .query(&["health", "model", "q", "limit", "cursor"]),
@@ -317,10 +326,17 @@ pub(super) fn all() -> Vec<Entry> {
         .chain(group("Catalogue and triggers", shop))
         .chain(group("Catalogue and triggers", forecasts))
         .chain(group("Customers", customers))
+        .chain(group("Customers", erased))
         .chain(group("Devices", fleet))
         .chain(group("Offers, orders, decisions", sales))
         .chain(group("Reports", told))
         .chain(group("Brokers", brokers))
         .chain(group("System", house))
         .collect()
+}
+
+/// Methods and paths of all routes.
+#[cfg(test)]
+pub(super) fn paths() -> Vec<(&'static str, &'static str)> {
+    all().into_iter().map(|entry| (entry.method, entry.path)).collect()
 }

@@ -10,6 +10,7 @@ mod certificates;
 mod command_line;
 mod contract_session;
 mod documents;
+mod erasure;
 mod every_client;
 mod frozen_disk;
 mod full_disk;
