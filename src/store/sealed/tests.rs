@@ -354,3 +354,45 @@ fn the_name_of_a_file_stays_as_it_is_on_disk() {
     let id: FileId = [7; 16];
     assert_eq!(codec::encode(Schema::KeysFile, &id).len(), 8 + 16 + 4);
 }
+
+/// Not a test but a measure, for docs/figures.md: `cargo test --lib sealing_costs -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measure"]
+fn sealing_costs() {
+    use std::time::Instant;
+    const GROUPS: u32 = 200;
+    const MESSAGES: usize = 64;
+    let place = Place::new();
+    let sealed = place.open().unwrap();
+    let plain = MemoryStore::new();
+    let ids: Vec<_> = (0..MESSAGES).map(|n| sealed.vault().unwrap().key_for(home(&n.to_be_bytes())).unwrap()).collect();
+    // What a reading writes: an item of the log and the tail.
+    let group = |ids: &[codec::KeyId]| -> Vec<Commit> {
+        let commit = |(n, id): (usize, &codec::KeyId)| {
+            let writes = vec![
+                Write::Append(at(&format!("l{n}")), value_for(*id, &"x".repeat(300))),
+                Write::Put(at(&format!("t{n}")), value_for(*id, &"y".repeat(700))),
+            ];
+            Commit { preconditions: vec![], writes }
+        };
+        ids.iter().enumerate().map(commit).collect()
+    };
+    let run = |store: &dyn Store, group: &[Commit]| {
+        store.commit(group).unwrap();
+        let begun = Instant::now();
+        for _ in 0..GROUPS {
+            store.commit(group).unwrap();
+        }
+        begun.elapsed().as_secs_f64() * 1e6 / f64::from(GROUPS) / MESSAGES as f64
+    };
+    let without = run(&plain, &group(&[NOT_SEALED; MESSAGES]));
+    let with = run(&*sealed, &group(&ids));
+    let record = value_for(ids[0], &"z".repeat(3_000));
+    sealed.commit(&[Commit { preconditions: vec![], writes: vec![Write::Put(at("record"), record)] }]).unwrap();
+    let begun = Instant::now();
+    for _ in 0..GROUPS {
+        sealed.get(&at("record")).unwrap();
+    }
+    let read = begun.elapsed().as_secs_f64() * 1e6 / f64::from(GROUPS);
+    println!("a message: {without:.2} µs plain, {with:.2} µs sealed; a record of 3 kB is read in {read:.2} µs");
+}
