@@ -81,7 +81,10 @@ async fn no_file_holds_a_customer_in_clear_and_no_backup_brings_an_erased_one_ba
     // While it works, in the journal and wherever else.
     assert_eq!(in_clear(data.path(), &personal), [] as [&str; 0]);
     let backup = files.path().join("before.backup");
-    hearthway(data.path(), &["backup", "--from", &gateway.http, "--out", backup.to_str().unwrap()]);
+    let copy = files.path().join("customers.keys");
+    let (to, keys) = (backup.to_str().unwrap(), copy.to_str().unwrap());
+    hearthway(data.path(), &["backup", "--from", &gateway.http, "--out", to, "--customer-keys", keys]);
+    assert_eq!(std::fs::read(&copy).unwrap(), std::fs::read(data.path().join("customers.keys")).unwrap());
     assert_eq!(in_clear(files.path(), &personal), [] as [&str; 0]);
 
     let begun = gateway.ask(&shop, "DELETE", &format!("/v1/profiles/{}", profiles[0]), None).await;
