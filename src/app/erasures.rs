@@ -651,14 +651,18 @@ impl LeftBehind {
             }
             table::OUTBOX => {
                 let row: OutboxRow = codec::decode(Schema::Outbox, key, bytes)?;
-                let names = [self.profile.as_str(), self.display_name.as_str()];
-                Ok((!names.iter().any(|name| contains(&row.payload, name.as_bytes()))).then(|| bytes.to_vec()))
+                Ok((!self.is_named_in(&row.payload)).then(|| bytes.to_vec()))
             }
             // A tail from before: the record has been written anew. What repeats of old messages are told
             // may greet the person; a repeat is then told nothing.
             table::HOUSEHOLD | table::TOLD => Ok(None),
-            _ => Ok(Some(bytes.to_vec())),
+            // Whatever else a home has: what names the person goes.
+            _ => Ok((!self.is_named_in(bytes)).then(|| bytes.to_vec())),
         }
+    }
+
+    fn is_named_in(&self, bytes: &[u8]) -> bool {
+        [self.profile.as_str(), self.display_name.as_str()].iter().any(|name| contains(bytes, name.as_bytes()))
     }
 }
 
