@@ -128,3 +128,29 @@ async fn no_file_holds_a_customer_in_clear_and_no_backup_brings_an_erased_one_ba
     let replayed = hearthway(restored.path(), &["replay"]);
     assert!(replayed.contains(" differences=0 "), "{replayed}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_a_kill_cuts_short_ends_after_the_next_start() {
+    let data = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::serve(data.path());
+    let shop = load_the_sample_shop(&gateway).await;
+    let devices = new_homes(&gateway, &shop, 0, HOMES, READINGS).await;
+    let devices = live_until_content(&gateway, devices).await;
+    for (n, device) in devices.iter().enumerate() {
+        let begun = gateway.ask(&shop, "DELETE", &format!("/v1/profiles/p-{}", device.name), None).await;
+        // At once, a moment later, and where it may be over.
+        tokio::time::sleep(std::time::Duration::from_millis(3 * n as u64)).await;
+        drop(gateway);
+        gateway = Gateway::serve(data.path());
+        let told = until_done(&gateway, &shop, begun["erase"].as_str().unwrap()).await;
+        assert_eq!(told["report"]["homes_emptied"], 1, "{told}");
+        let (status, _) = gateway.call(&shop, "GET", &format!("/v1/profiles/p-{}", device.name), None).await;
+        assert_eq!(status, 404);
+        let orders = gateway.ask(&shop, "GET", "/v1/orders?limit=100", None).await;
+        assert_eq!(orders["items"].as_array().unwrap().len(), HOMES - 1 - n, "{orders}");
+    }
+    assert!(gateway.end());
+    let names: Vec<String> = devices.iter().map(|device| format!("p-{}", device.name)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(in_clear(data.path(), &names), [] as [&str; 0]);
+}
