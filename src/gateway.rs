@@ -35,6 +35,7 @@ use crate::observe::{self, Metrics};
 use crate::shutdown::DRAIN_SECONDS_MAX;
 use crate::store::backup::Watched;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
+use crate::store::sealed::{Making, SealedStore};
 use crate::store::{Store, StoreError};
 use crate::webhook::{AuthoritiesError, Courier};
 
@@ -58,14 +59,29 @@ impl Gateway {
     /// Opens the data directory and builds a gateway on it.
     pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway, StartError> {
         let (store, master) = open_data(config, &*clock)?;
-        Gateway::build(config, clock, store, master).await
+        // What a backup reads is under the seal.
+        let watched = Arc::new(Watched::new(store));
+        let keys = config.data.customer_keys_path();
+        let store = SealedStore::open(watched.clone(), &keys, master.sealing_secrets(), Making::Allowed)?;
+        Gateway::assemble(config, clock, store, watched, master).await
     }
 
-    /// Builds a gateway on a store and takes traffic.
+    /// Builds a gateway on a store of one's own, which is not sealed, and takes traffic.
     pub async fn build(
         config: &Config,
         clock: Arc<dyn Clock>,
         store: Arc<dyn Store>,
+        master: MasterKey,
+    ) -> Result<Gateway, StartError> {
+        let watched = Arc::new(Watched::new(store));
+        Gateway::assemble(config, clock, watched.clone(), watched, master).await
+    }
+
+    async fn assemble(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn Store>,
+        watched: Arc<Watched>,
         master: MasterKey,
     ) -> Result<Gateway, StartError> {
         // First, because whoever counts takes its counters when it is built.
@@ -74,8 +90,6 @@ impl Gateway {
         let listener = listener.map_err(|cause| bind_error("HTTP", config.http.bind, cause))?;
         let http_address = listener.local_addr().map_err(|cause| bind_error("HTTP", config.http.bind, cause))?;
 
-        let watched = Arc::new(Watched::new(store));
-        let store: Arc<dyn Store> = watched.clone();
         let rulebook = Rulebook::open(store.clone())?;
         let engine = Engine::start(engine_settings(config), clock, store, rulebook.clone())?;
         let master = Arc::new(master);
@@ -307,6 +321,7 @@ fn app_settings(config: &Config, master: Arc<MasterKey>) -> app::Settings {
         telemetry_s: config.mqtt.telemetry_seconds,
         devices_per_maker_max: config.limits.devices_per_maker_max,
         calls_per_second: config.limits.http_calls_per_second,
+        order_retention: Span::days(config.privacy.order_retention_days.into()),
     }
 }
 

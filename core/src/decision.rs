@@ -160,8 +160,10 @@ pub enum Change {
     StandingSet { profile: ProfileId, standing: Option<Box<Standing>> },
     /// Two profiles became one here.
     MergeSet(Box<Merged>),
-    /// A merge was taken back. The last in the list: changes are stored by their place in it.
+    /// A merge was taken back.
     MergeEnded(MergeId),
+    /// A person was erased. The last in the list: changes are stored by their place in it.
+    PersonForgotten(ProfileId),
 }
 
 /// What the world must do.

@@ -279,6 +279,8 @@ pub enum Command {
         /// When the goods should arrive.
         eta: Option<String>,
     },
+    /// A person is erased: nothing of them is left in this home.
+    ForgetPerson(ProfileId),
 }
 
 /// Where a device goes when it is linked, and for whom.

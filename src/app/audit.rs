@@ -6,7 +6,7 @@
 
 use std::sync::Mutex;
 
-use hearthway_core::id::derive_bytes;
+use hearthway_core::id::{ProfileId, base32, derive_bytes};
 use hearthway_core::model::Tenant;
 use hearthway_core::time::Timestamp;
 use metrics::Counter;
@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::observe::Declared;
 use crate::store::codec::{self, Schema};
 use crate::store::keys::{self, Key};
+use crate::store::sealed::hidden_name;
 use crate::store::{Store, StoreError};
 
 /// Entries that wait for the store while it is in trouble. The API then refuses changes anyway.
@@ -194,7 +195,33 @@ impl AuditFilter {
     }
 }
 
+/// What the hidden name of a person begins with.
+const HIDDEN: &str = "pr_";
+/// Words in a path before the name of a person.
+const BEFORE_A_PERSON: [&str; 2] = ["profiles", "members"];
+/// What else stands there.
+const NO_PERSONS: [&str; 3] = ["merge", "merges", "lookup"];
+
 impl App {
+    /// A target with persons by a name that tells nobody who they are: the chain cannot forget one, so it never
+    /// knows.
+    pub fn unnamed(&self, tenant: &Tenant, target: &str) -> String {
+        let Tenant::Retailer(retailer) = tenant else { return target.to_owned() };
+        let mut before = "";
+        let parts = target.split('/').map(|part| {
+            let is_person = BEFORE_A_PERSON.contains(&before) && !NO_PERSONS.contains(&part);
+            before = part;
+            match ProfileId::new(part).ok().filter(|_| is_person) {
+                Some(profile) => {
+                    let name = hidden_name(&**self.engine.store(), retailer, &profile);
+                    format!("{HIDDEN}{}", base32(&name))
+                }
+                None => part.to_owned(),
+            }
+        });
+        parts.collect::<Vec<_>>().join("/")
+    }
+
     /// Writes down a change that was just made; durable on return. Those who come while one is being
     /// written are written together by the next.
     pub async fn record(&self, change: Change) {

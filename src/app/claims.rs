@@ -181,6 +181,7 @@ impl App {
         device: &DeviceKey,
         claim: &ClaimConfirm,
     ) -> Result<Join, Failure> {
+        self.erasures.check(retailer, &claim.profile)?;
         let now = self.now();
         let consents = self.records(retailer, &claim.consents, ConsentSource::Shop)?;
         let known = self.stored_profile(retailer, &claim.profile)?;

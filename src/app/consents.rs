@@ -11,9 +11,10 @@ use super::profiles::{Person, settled, writable};
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, Page, PageQuery, rows};
 use crate::engine::Target;
-use crate::engine::rows::ConsentSaid;
+use crate::engine::rows::{ConsentSaid, unless_erased};
 use crate::store::codec::{self, Schema};
 use crate::store::keys;
+use crate::store::sealed::hidden_name;
 
 /// Characters of a method or text id.
 const PROOF_CHARS_MAX: usize = 120;
@@ -158,8 +159,11 @@ impl App {
     ) -> Result<Vec<(ProfileId, ConsentSaid)>, Failure> {
         let mut said: Vec<(ProfileId, ConsentSaid)> = Vec::new();
         for name in std::iter::once(&person.profile.id).chain(&person.profile.merged_from) {
-            rows::each(&**self.engine.store(), &keys::consents_said(retailer, name), |key, bytes| {
-                said.push((name.clone(), codec::decode(Schema::ConsentSaid, key, bytes)?));
+            let hidden = hidden_name(&**self.engine.store(), retailer, name);
+            rows::each(&**self.engine.store(), &keys::consents_said(retailer, &hidden), |key, bytes| {
+                if let Some(word) = unless_erased(codec::decode(Schema::ConsentSaid, key, bytes))? {
+                    said.push((name.clone(), word));
+                }
                 Ok(())
             })?;
         }

@@ -3,7 +3,8 @@
 //! The answer is kept for 24 hours under the token and the key, with a hash of the request, so
 //! that the same key with another request is noticed. Only answers of success are kept: a refused
 //! request changed nothing and may be tried again. Answers that show a secret are not kept; their
-//! repeat is told so.
+//! repeat is told so. An answer may be about anybody, so all of a day are sealed with one key, which is
+//! destroyed when the last of them has ended.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -16,9 +17,10 @@ use tracing::warn;
 use super::tokens::Caller;
 use super::{App, Failure, rows};
 use crate::engine::Engine;
-use crate::store::Write;
 use crate::store::codec::{self, Schema};
 use crate::store::keys::{Key, KeyBuilder, table};
+use crate::store::sealed::Subject;
+use crate::store::{StoreError, Write};
 
 /// How long an answer is kept.
 const KEPT_FOR: Span = Span::hours(24);
@@ -77,6 +79,8 @@ pub struct Answer {
 pub(crate) struct Idempotency {
     running: Mutex<BTreeSet<Key>>,
     swept_to: Mutex<Option<Key>>,
+    /// The day whose predecessors' keys are destroyed.
+    day: Mutex<u64>,
 }
 
 /// A request by its token and key.
@@ -111,18 +115,38 @@ impl Idempotency {
         let prefix = KeyBuilder::table(table::IDEMPOTENCY).prefix();
         let found = engine.store().scan(&prefix, after.as_ref(), SWEPT_AT_ONCE)?;
         let last = found.last().map(|(key, _)| key.clone());
-        let is_old = |key: &Key, bytes: &[u8]| {
-            codec::decode::<AnswerRow>(Schema::Idempotency, key, bytes).is_ok_and(|row| row.at + KEPT_FOR <= now)
+        let is_old = |key: &Key, bytes: &[u8]| match codec::decode::<AnswerRow>(Schema::Idempotency, key, bytes) {
+            Ok(row) => row.at + KEPT_FOR <= now,
+            Err(error) => matches!(error, StoreError::Erased { .. }),
         };
         let old: Vec<Write> =
             found.into_iter().filter(|(key, bytes)| is_old(key, bytes)).map(|(key, _)| Write::Delete(key)).collect();
         if !old.is_empty() {
             rows::write(engine, old).await?;
         }
+        self.end_days(engine, now)?;
         let more = last.is_some();
         *self.swept_to.lock().expect("no holder of this lock panics") = last;
         Ok(more)
     }
+}
+
+impl Idempotency {
+    /// Once a day the key ends under which no answer is left that is still given.
+    fn end_days(&self, engine: &Engine, now: Timestamp) -> Result<(), Failure> {
+        let first = day_of(now - KEPT_FOR);
+        let mut done = self.day.lock().expect("no holder of this lock panics");
+        if let Some(vault) = engine.store().vault().filter(|_| *done < first) {
+            vault.end_days_before(first)?;
+            *done = first;
+        }
+        Ok(())
+    }
+}
+
+/// Days since 1970.
+fn day_of(at: Timestamp) -> u64 {
+    u64::try_from(at.0 / Span::days(1).0).unwrap_or(0)
 }
 
 impl App {
@@ -151,6 +175,14 @@ impl App {
         self.idempotency.running.lock().expect("no holder of this lock panics").remove(&request.key);
     }
 
+    async fn write_answer(&self, request: &RequestKey, row: &AnswerRow) -> Result<(), Failure> {
+        let mut bytes = codec::encode(Schema::Idempotency, row);
+        if let Some(vault) = self.engine.store().vault() {
+            codec::belong_to(vault.key_for(Subject::day(day_of(row.at)))?, &mut bytes);
+        }
+        rows::write(&self.engine, vec![Write::Put(request.key.clone(), bytes)]).await
+    }
+
     /// Keeps an answer, durable on return, and sweeps a few old ones away.
     pub async fn keep_answer(&self, request: &RequestKey, answer: Answer) {
         let row = AnswerRow {
@@ -160,8 +192,7 @@ impl App {
             content_type: answer.content_type,
             body: answer.body.filter(|body| body.len() <= BODY_BYTES_MAX),
         };
-        let write = rows::put(Schema::Idempotency, request.key.clone(), &row);
-        if let Err(error) = rows::write(&self.engine, vec![write]).await {
+        if let Err(error) = self.write_answer(request, &row).await {
             warn!("An answer could not be kept for its Idempotency-Key: {error}");
         }
         self.forget_request(request);

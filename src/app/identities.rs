@@ -131,7 +131,8 @@ impl App {
                 Some(_) => {}
                 None => only_if.push(Precondition::Absent(key.clone())),
             }
-            more.push(rows::put(Schema::Identity, key, &profile.id));
+            let row = self.profile_row(retailer, &profile.id);
+            more.push(row.own(store, rows::put(Schema::Identity, key, &profile.id))?);
             profile.identities.insert(new, now);
         }
         Ok(Changed { profile, more, only_if })

@@ -30,7 +30,7 @@ struct LinkHint {
     device: DeviceKey,
 }
 
-fn hint_key(retailer: &RetailerId, link: LinkId) -> Key {
+pub(crate) fn hint_key(retailer: &RetailerId, link: LinkId) -> Key {
     KeyBuilder::table(table::DOCUMENT).name("link").name(retailer.as_str()).fixed(link.bytes()).key()
 }
 

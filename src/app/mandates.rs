@@ -13,8 +13,10 @@ use super::rows;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure};
 use crate::engine::Target;
+use crate::store::Write;
 use crate::store::codec::Schema;
-use crate::store::{Write, keys};
+use crate::store::keys::{self, Key};
+use crate::store::sealed::blind;
 
 /// How long a mandate may hold at most: a standing permission is given anew every other year.
 const MANDATE_AGE_MAX: Span = Span::days(2 * 366);
@@ -67,7 +69,7 @@ impl App {
         let (device, route) = self.find_device(who, Scope::ProfilesWrite, &given.device)?;
         // One at a time: a mandate and the row that finds it change together.
         let _turn = self.mandates.lock().await;
-        let key = keys::mandate(retailer, id);
+        let key = self.mandate_row(retailer, id);
         let known: Option<HouseholdId> = rows::get(&**self.engine.store(), Schema::Mandate, &key)?;
         if known.is_some_and(|home| home != route.household) {
             self.end_in(known, id).await?;
@@ -106,7 +108,13 @@ impl App {
         let _turn = self.mandates.lock().await;
         let (id, home) = self.home_of_mandate(retailer, id)?;
         self.end_in(Some(home), &id).await?;
-        rows::write(&self.engine, vec![Write::Delete(keys::mandate(retailer, &id))]).await
+        rows::write(&self.engine, vec![Write::Delete(self.mandate_row(retailer, &id))]).await
+    }
+
+    /// Where the row stands that says in which home a mandate is.
+    pub(super) fn mandate_row(&self, retailer: &RetailerId, id: &MandateId) -> Key {
+        let parts: [&[u8]; 3] = [b"mandate", retailer.as_str().as_bytes(), id.as_str().as_bytes()];
+        keys::mandate(retailer, &blind(&**self.engine.store(), &parts))
     }
 
     async fn end_in(&self, home: Option<HouseholdId>, id: &MandateId) -> Result<(), Failure> {
@@ -118,7 +126,7 @@ impl App {
     fn home_of_mandate(&self, retailer: &RetailerId, id: &str) -> Result<(MandateId, HouseholdId), Failure> {
         let missing = || Failure::not_found("mandate", id.chars().take(80).collect::<String>());
         let id = MandateId::new(id).map_err(|_| missing())?;
-        let home = rows::get(&**self.engine.store(), Schema::Mandate, &keys::mandate(retailer, &id))?;
+        let home = rows::get(&**self.engine.store(), Schema::Mandate, &self.mandate_row(retailer, &id))?;
         Ok((id, home.ok_or_else(missing)?))
     }
 }

@@ -19,6 +19,7 @@ use super::profiles::{member_of, settled, writable};
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, rows};
 use crate::engine::Target;
+use crate::engine::rows::unless_erased;
 use crate::store::codec::{self, Schema};
 use crate::store::{Precondition, StoreError, Write, keys};
 
@@ -102,7 +103,6 @@ fn joined(from: &Profile, into: &Profile) -> Profile {
         flags,
         merged_into: None,
         merged_from,
-        forget_since: None,
     }
 }
 
@@ -137,7 +137,6 @@ fn parted(row: &MergeRow, now: &Profile) -> Profile {
         flags: back(&before.flags, &after.flags, &now.flags),
         merged_into: now.merged_into.clone(),
         merged_from: set_back(&before.merged_from, &after.merged_from, &now.merged_from),
-        forget_since: now.forget_since,
     }
 }
 
@@ -186,12 +185,13 @@ impl App {
             merged_into: Some(into_now.id.clone()),
             ..from_now.clone()
         };
+        let (store, survivor) = (&**self.engine.store(), self.profile_row(&retailer, &into_now.id));
         let found_by = from_now.identities.keys().map(|identity| {
             let key = keys::identity(&retailer, identity.kind.as_str(), &identity.mark);
-            rows::put(Schema::Identity, key, &into_now.id)
+            survivor.own(store, rows::put(Schema::Identity, key, &into_now.id))
         });
-        let mut writes: Vec<Write> = found_by.collect();
-        writes.push(rows::put(Schema::Merge, keys::merge(&retailer, id), &row));
+        let mut writes: Vec<Write> = found_by.collect::<Result<_, StoreError>>()?;
+        writes.push(self.merge_written(&retailer, &row)?);
         self.write_both(&retailer, [(&from_now, &ended), (&into_now, &row.into_after)], writes).await?;
         info!(token = who.token(), merge = %id, "Two profiles were merged");
         self.tell_merge(&retailer, row).await
@@ -218,23 +218,21 @@ impl App {
         let missing = |profile: &ProfileId| Failure::not_found("profile", profile);
         let from_now = self.stored_profile(&retailer, &row.from)?.ok_or_else(|| missing(&row.from))?;
         let into_now = self.stored_profile(&retailer, &row.into)?.ok_or_else(|| missing(&row.into))?;
-        if let Some(since) = into_now.forget_since {
-            return Err(Failure::Conflict(format!("the profile `{}` is to be forgotten since {since}", row.into)));
-        }
         let into_then = parted(&row, &into_now);
         let mut from_then = row.from_before.clone();
         // An identity that the shop took away since stays away.
         from_then.identities.retain(|identity, _| into_now.identities.contains_key(identity));
         let found_by = from_then.identities.keys().filter(|identity| !into_then.identities.contains_key(identity));
+        let (store, own) = (&**self.engine.store(), self.profile_row(&retailer, &row.from));
         let found_by = found_by.map(|identity| {
             let key = keys::identity(&retailer, identity.kind.as_str(), &identity.mark);
-            rows::put(Schema::Identity, key, &row.from)
+            own.own(store, rows::put(Schema::Identity, key, &row.from))
         });
-        let mut writes: Vec<Write> = found_by.collect();
+        let mut writes: Vec<Write> = found_by.collect::<Result<_, StoreError>>()?;
         row.state = MergeState::Undoing;
         row.undone_at = Some(self.now());
         row.homes.extend(&into_now.households);
-        writes.push(rows::put(Schema::Merge, keys::merge(&retailer, row.id), &row));
+        writes.push(self.merge_written(&retailer, &row)?);
         self.write_both(&retailer, [(&from_now, &from_then), (&into_now, &into_then)], writes).await?;
         info!(token = who.token(), merge = %row.id, "A merge of two profiles was taken back");
         self.tell_merge(&retailer, row).await
@@ -246,10 +244,17 @@ impl App {
         self.find_merge(retailer, id)
     }
 
+    /// A merge as it is kept: it goes with the profile that stands for both.
+    fn merge_written(&self, retailer: &RetailerId, row: &MergeRow) -> Result<Write, StoreError> {
+        let write = rows::put(Schema::Merge, keys::merge(retailer, row.id), row);
+        self.profile_row(retailer, &row.into).own(&**self.engine.store(), write)
+    }
+
     fn find_merge(&self, retailer: &RetailerId, id: &str) -> Result<MergeRow, Failure> {
         let missing = || Failure::not_found("merge", id.chars().take(80).collect::<String>());
         let id: MergeId = id.parse().map_err(|_| missing())?;
-        rows::get(&**self.engine.store(), Schema::Merge, &keys::merge(retailer, id))?.ok_or_else(missing)
+        let found = rows::get(&**self.engine.store(), Schema::Merge, &keys::merge(retailer, id));
+        unless_erased(found)?.flatten().ok_or_else(missing)
     }
 
     /// A merge that came later and changed one of the same two profiles.
@@ -257,7 +262,9 @@ impl App {
         let mut over = None;
         let of_retailer = keys::KeyBuilder::table(keys::table::MERGE).name(retailer.as_str()).prefix();
         rows::each(&**self.engine.store(), &of_retailer, |key, bytes| {
-            let other: MergeRow = codec::decode(Schema::Merge, key, bytes)?;
+            let Some(other) = unless_erased(codec::decode::<MergeRow>(Schema::Merge, key, bytes))? else {
+                return Ok(());
+            };
             let touches = other.into == row.into || other.from == row.into;
             if other.id != row.id && touches && other.at >= row.at && other.state != MergeState::Undone {
                 over = Some(other.id);
@@ -276,7 +283,8 @@ impl App {
     ) -> Result<(), Failure> {
         let mut only_if = Vec::new();
         for (before, after) in both {
-            let key = keys::profile(retailer, before.id.as_str());
+            let of_person = self.profile_row(retailer, &before.id);
+            let key = of_person.key.clone();
             let Some(bytes) = self.engine.store().get(&key)? else {
                 return Err(Failure::not_found("profile", &before.id));
             };
@@ -284,7 +292,7 @@ impl App {
                 return Err(Failure::Conflict(format!("the profile `{}` changed meanwhile; try again", before.id)));
             }
             only_if.push(Precondition::Equals(key.clone(), bytes));
-            writes.push(rows::put(Schema::Profile, key, after));
+            writes.push(of_person.put(&**self.engine.store(), after)?);
         }
         rows::commit(&self.engine, only_if, writes).await
     }
@@ -322,7 +330,7 @@ impl App {
             settled(self.engine.call(Target::Household(*home), input).await)?;
         }
         row.state = next;
-        rows::write(&self.engine, vec![rows::put(Schema::Merge, keys::merge(retailer, row.id), &row)]).await?;
+        rows::write(&self.engine, vec![self.merge_written(retailer, &row)?]).await?;
         Ok(row)
     }
 }
@@ -331,7 +339,7 @@ impl App {
 pub(crate) fn resume(app: &Arc<App>) -> Result<(), StoreError> {
     let mut unfinished: Vec<(RetailerId, MergeRow)> = Vec::new();
     rows::each(&**app.engine.store(), &keys::merges(), |key, bytes| {
-        let row: MergeRow = codec::decode(Schema::Merge, key, bytes)?;
+        let Some(row) = unless_erased(codec::decode::<MergeRow>(Schema::Merge, key, bytes))? else { return Ok(()) };
         if let (MergeState::Merging | MergeState::Undoing, Some(retailer)) = (row.state, keys::retailer_of(key)) {
             unfinished.push((retailer, row));
         }

@@ -21,6 +21,7 @@ pub mod context;
 pub mod decisions;
 pub mod devices;
 pub mod documents;
+pub mod erasures;
 pub mod events;
 pub mod export;
 /// Why something was not done.
@@ -111,6 +112,8 @@ pub struct Settings {
     pub devices_per_maker_max: usize,
     /// Calls a second of one token.
     pub calls_per_second: u32,
+    /// How long the bare lines of an order outlive the erasure of who bought.
+    pub order_retention: hearthway_core::time::Span,
 }
 
 /// Everything that the edges can ask.
@@ -143,6 +146,7 @@ pub struct App {
     /// Held over a merge and its undoing.
     merging: tokio::sync::Mutex<()>,
     trail: audit::Trail,
+    erasures: erasures::Erasures,
 }
 
 /// A part of the gateway that can be in trouble without keeping it from its work.
@@ -192,8 +196,10 @@ impl App {
             courier: std::sync::OnceLock::new(),
             merging: tokio::sync::Mutex::default(),
             trail,
+            erasures: erasures::Erasures::new(settings.order_retention),
         });
         merges::resume(&app)?;
+        app.resume_erasures()?;
         Ok(Started { app, fresh_operator_token })
     }
 

@@ -10,7 +10,7 @@ use super::profiles::settled;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, Page, PageQuery, rows};
 use crate::engine::Target;
-use crate::engine::rows::OfferRow;
+use crate::engine::rows::{OfferRow, unless_erased};
 use crate::store::Store;
 use crate::store::codec::{self, Schema};
 use crate::store::keys::{self, KeyBuilder, table};
@@ -162,12 +162,12 @@ pub(crate) fn page_of<R: serde::de::DeserializeOwned + Clone>(
                 return Ok((found, last));
             }
             looked_at += 1;
-            let row: R = codec::decode(schema, &key, &bytes)?;
+            after = Some(key.clone());
+            let Some(row) = unless_erased(codec::decode::<R>(schema, &key, &bytes))? else { continue };
             if wanted(&row) {
                 found.push(row.clone());
             }
             last = Some(row);
-            after = Some(key);
         }
     }
 }

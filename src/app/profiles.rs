@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hearthway_core::code::Code;
 use hearthway_core::id::{HouseholdId, ProfileId, RetailerId};
 use hearthway_core::input::Command;
-use hearthway_core::model::{Household, Link, Loyalty, Member, Profile, Role};
+use hearthway_core::model::{Household, Loyalty, Member, Profile, Role};
 use hearthway_core::time::Zone;
 
 use super::documents::{Condition, etag};
@@ -14,10 +13,12 @@ use super::identities::IdentityGiven;
 use super::tenants::to_text;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, catalog, rows};
+use crate::engine::rows::unless_erased;
 use crate::engine::{Outcome, Target};
-use crate::store::codec::Schema;
-use crate::store::keys;
-use crate::store::{Precondition, Write};
+use crate::store::codec::{self, Schema};
+use crate::store::keys::{self, Key};
+use crate::store::sealed::{Subject, hidden_name};
+use crate::store::{Precondition, Store, StoreError, Write};
 
 /// Segments of one person.
 const SEGMENTS_MAX: usize = 64;
@@ -190,16 +191,20 @@ impl App {
         Ok(Person { profile, homes })
     }
 
-    /// A profile by its own name; none that is to be forgotten.
+    /// A profile by its own name.
     pub(crate) fn known_profile(&self, retailer: &RetailerId, id: &str) -> Result<Profile, Failure> {
         let missing = || Failure::not_found("profile", id.chars().take(80).collect::<String>());
         let id = ProfileId::new(id).map_err(|_| missing())?;
-        let known = self.stored_profile(retailer, &id)?;
-        known.filter(|profile| profile.forget_since.is_none()).ok_or_else(missing)
+        self.stored_profile(retailer, &id)?.ok_or_else(missing)
+    }
+
+    /// Where a person's row stands.
+    pub(crate) fn profile_row(&self, retailer: &RetailerId, id: &ProfileId) -> ProfileRow {
+        ProfileRow::of(&**self.engine.store(), retailer, id)
     }
 
     pub(crate) fn stored_profile(&self, retailer: &RetailerId, id: &ProfileId) -> Result<Option<Profile>, Failure> {
-        let key = keys::profile(retailer, id.as_str());
+        let key = self.profile_row(retailer, id).key;
         Ok(rows::get(&**self.engine.store(), Schema::Profile, &key)?)
     }
 
@@ -228,11 +233,13 @@ impl App {
         condition: &Condition,
         change: impl Fn(Option<&Profile>) -> Result<Changed, Failure>,
     ) -> Result<Profile, Failure> {
-        let key = keys::profile(retailer, id.as_str());
+        self.erasures.check(retailer, id)?;
+        let row = self.profile_row(retailer, id);
+        let key = row.key.clone();
         for _ in 0..TRIES_MAX {
             let before = self.engine.store().get(&key)?;
             let known: Option<Profile> = match &before {
-                Some(bytes) => Some(crate::store::codec::decode(Schema::Profile, &key, bytes)?),
+                Some(bytes) => unless_erased(codec::decode(Schema::Profile, &key, bytes))?,
                 None => None,
             };
             if let Some(profile) = &known {
@@ -248,50 +255,13 @@ impl App {
                 None => Precondition::Absent(key.clone()),
             });
             let mut writes = more;
-            writes.push(rows::put(Schema::Profile, key.clone(), &profile));
+            writes.push(row.put(&**self.engine.store(), &profile)?);
             match rows::commit(&self.engine, only_if, writes).await {
                 Err(Failure::Conflict(_)) => continue,
                 done => return done.map(|()| profile),
             }
         }
         Err(Failure::Conflict(format!("the profile `{id}` is being changed by many at once; try again")))
-    }
-
-    /// Ends everything between a person and their devices, and marks the profile to be forgotten: a device of which
-    /// they are the last owner is released, all others they leave. Open orders go on, with the shop.
-    pub async fn forget_profile(&self, who: &Caller, id: &str) -> Result<(), Failure> {
-        let retailer = who.retailer(Scope::ProfilesWrite)?;
-        let profile = self.known_profile(retailer, id)?;
-        writable(&profile)?;
-        for home in self.homes_of(retailer, &profile).await? {
-            for link in home.links.values().filter(|link| link.profile == profile.id) {
-                self.leave(link).await?;
-            }
-        }
-        let now = self.now();
-        let forgotten = |before: Option<&Profile>| {
-            let known = before.cloned().unwrap_or_else(|| Profile::named(profile.id.clone()));
-            let mut changed = self.with_identities(retailer, known, &[])?;
-            changed.profile.forget_since = Some(now);
-            Ok(changed)
-        };
-        self.change_profile(retailer, &profile.id, &Condition::Any, forgotten).await?;
-        Ok(())
-    }
-
-    /// Ends one person's link: the device stays with the others, or goes where nobody owns it any more.
-    async fn leave(&self, link: &Link) -> Result<(), Failure> {
-        let about = link.id.bytes();
-        let what = Command::RemoveMember { profile: link.profile.clone() };
-        let input = self.command(Some(&link.device), "forget", about, what);
-        let left = settled(self.engine.call(Target::Device(link.device.clone()), input).await);
-        match left {
-            Err(Failure::Refused(refusal)) if refusal.code == Code::OfferNotAllowed => {
-                let input = self.command(Some(&link.device), "forget", about, Command::Release);
-                settled(self.engine.call(Target::Device(link.device.clone()), input).await).map(|_| ())
-            }
-            left => left.map(|_| ()),
-        }
     }
 
     /// Tells the person's homes how they are called and spoken to.
@@ -311,17 +281,39 @@ impl App {
     }
 }
 
-/// Refuses a profile that another one stands for, or that is to be forgotten.
+/// Refuses a profile that another one stands for.
 pub(crate) fn writable(profile: &Profile) -> Result<(), Failure> {
     let id = &profile.id;
-    match (&profile.merged_into, profile.forget_since) {
-        (Some(into), _) => Err(Failure::Conflict(format!(
+    match &profile.merged_into {
+        Some(into) => Err(Failure::Conflict(format!(
             "the profile `{id}` was merged into `{into}`; change that one, or undo the merge"
         ))),
-        (None, Some(since)) => {
-            Err(Failure::Conflict(format!("the profile `{id}` is to be forgotten since {since}; use another id")))
+        None => Ok(()),
+    }
+}
+
+/// The row of a person: at a name that tells nobody who it is, sealed with their own key.
+pub(crate) struct ProfileRow {
+    pub(crate) key: Key,
+    pub(crate) subject: Subject,
+}
+
+impl ProfileRow {
+    pub(crate) fn of(store: &dyn Store, retailer: &RetailerId, id: &ProfileId) -> ProfileRow {
+        let name = hidden_name(store, retailer, id);
+        ProfileRow { key: keys::profile(retailer, &name), subject: Subject::profile(&name) }
+    }
+
+    pub(crate) fn put(&self, store: &dyn Store, profile: &Profile) -> Result<Write, Failure> {
+        Ok(self.own(store, rows::put(Schema::Profile, self.key.clone(), profile))?)
+    }
+
+    /// Another row about the person, sealed with their own key: it goes with them.
+    pub(crate) fn own(&self, store: &dyn Store, mut write: Write) -> Result<Write, StoreError> {
+        if let (Some(vault), Write::Put(_, bytes)) = (store.vault(), &mut write) {
+            codec::belong_to(vault.key_for(self.subject)?, bytes);
         }
-        (None, None) => Ok(()),
+        Ok(write)
     }
 }
 

@@ -76,6 +76,8 @@ scopes! {
     WebhooksWrite = "webhooks.write";
     /// Read who changed what.
     AuditRead = "audit.read";
+    /// Erase customers.
+    ProfilesErase = "profiles.erase";
 }
 
 /// What a token is for.
@@ -169,7 +171,7 @@ impl TokenRole {
 }
 
 /// What a retailer's tokens can do at all; a service's listed scopes are among them.
-pub(super) const RETAILER_SCOPES: [Scope; 24] = {
+pub(super) const RETAILER_SCOPES: [Scope; 25] = {
     use Scope::*;
     [
         ModelsRead,
@@ -196,5 +198,6 @@ pub(super) const RETAILER_SCOPES: [Scope; 24] = {
         WebhooksRead,
         WebhooksWrite,
         AuditRead,
+        ProfilesErase,
     ]
 };

@@ -5,13 +5,17 @@ use serde::de::DeserializeOwned;
 
 use super::Failure;
 use crate::engine::Engine;
+use crate::engine::rows::unless_erased;
 use crate::store::codec::{self, Schema};
 use crate::store::keys::Key;
 use crate::store::{Commit, Outcome, Precondition, SCAN_ROWS_MAX, Store, StoreError, Write};
 
 /// One value, if it is there.
 pub fn get<T: DeserializeOwned>(store: &dyn Store, schema: Schema, key: &Key) -> Result<Option<T>, StoreError> {
-    store.get(key)?.map(|bytes| codec::decode(schema, key, &bytes)).transpose()
+    match store.get(key)? {
+        Some(bytes) => unless_erased(codec::decode(schema, key, &bytes)),
+        None => Ok(None),
+    }
 }
 
 /// Every row below a prefix, in order, without holding them all.

@@ -268,6 +268,7 @@ fn of_command(command: &Command, blank: Happened) -> Option<Happened> {
             Happened { detail: Some(undo.from.profile.to_string()), ..by(&undo.into.profile, "profile.parted") }
         }
         Command::Register { .. }
+        | Command::ForgetPerson(_)
         | Command::CredentialUsed
         | Command::Arrive { join: None, .. }
         | Command::ArriveKnown { join: None, .. }

@@ -13,6 +13,7 @@ use crate::gateway::STORE;
 use crate::mqtt::credentials::MasterKey;
 use crate::store::Store;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
+use crate::store::sealed::{Making, SealedStore};
 
 /// Which data directory.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -34,7 +35,9 @@ impl Place {
         if let Some(data) = &self.data {
             config.data.dir = data.clone();
         }
-        let (store, _) = open(&config, when_it_runs)?;
+        let (store, master) = open(&config, when_it_runs)?;
+        let keys = config.data.customer_keys_path();
+        let store = SealedStore::open(store, &keys, master.sealing_secrets(), Making::Refused)?;
         let rulebook = Rulebook::open(store.clone())?;
         Ok(Past::at_rest(store, rulebook))
     }
@@ -53,7 +56,7 @@ pub(super) fn retailer_of(past: &Past, named: Option<&RetailerId>) -> anyhow::Re
     }
 }
 
-/// Opens a data directory that no gateway uses. Nothing is made where there is none, and nothing is
+/// Opens a data directory that no gateway uses, with customers' values as they stand on disk: sealed. Nothing is made where there is none, and nothing is
 /// cut.
 pub(super) fn open(config: &Config, when_it_runs: &'static str) -> anyhow::Result<(Arc<dyn Store>, MasterKey)> {
     let store_path = config.data.dir.join(STORE);

@@ -24,7 +24,9 @@ const BUFFER_BYTES: usize = 1024 * 1024;
 
 /// Writes everything that a gateway keeps into one file, also while it runs.
 ///
-/// The master key is not in it: it stays the same for ever, and is backed up once and apart.
+/// The master key is not in it: it stays the same for ever, and is backed up once and apart. Nor are the
+/// customers' keys: a backup holds their values sealed, so that whoever is erased is erased from it too.
+/// `--customer-keys` copies them after the backup, over the copy of before.
 #[derive(Debug, clap::Args)]
 pub struct Backup {
     /// The file to write; it must not be there yet.
@@ -38,6 +40,11 @@ pub struct Backup {
     /// environment.
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     pub config: Option<PathBuf>,
+    /// Copies the customers' keys of this machine's data directory to this file once the backup is
+    /// written, over the copy of before: a restore needs the newest, and an older one brings back whoever
+    /// was erased since.
+    #[arg(long, value_name = "FILE", conflicts_with = "verify")]
+    pub customer_keys: Option<PathBuf>,
     /// Reads a backup from its start to its end and says what it holds, or what is wrong with it.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "from", "config"])]
     pub verify: Option<PathBuf>,
@@ -75,7 +82,22 @@ impl Backup {
         if written.is_err() {
             let _ = fs::remove_file(&part);
         }
-        written
+        let written = written?;
+        if let Some(copy) = &self.customer_keys {
+            self.copy_keys(copy).context("the backup is written, its customers' keys are not copied")?;
+        }
+        Ok(written)
+    }
+
+    /// After the backup, so that every key that it needs is in the copy.
+    fn copy_keys(&self, copy: &Path) -> anyhow::Result<()> {
+        let keys = Config::load_here(self.config.as_deref())?.data.customer_keys_path();
+        let bytes = fs::read(&keys).with_context(|| format!("reading `{}`", keys.display()))?;
+        let part = with_ending(copy, ".part");
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
+        let mut file = file.with_context(|| format!("making `{}`", part.display()))?;
+        file.write_all(&bytes).and_then(|()| file.sync_all()).context("bringing it to the disk")?;
+        fs::rename(&part, copy).and_then(|()| sync_parent(copy)).context("giving it its name")
     }
 
     fn write_part(&self, part: &Path) -> anyhow::Result<()> {

@@ -40,6 +40,7 @@ struct Sum {
     households: u64,
     inputs: u64,
     cut: u64,
+    erased: u64,
     since: Option<Timestamp>,
     differences: u64,
     digest: Sha256,
@@ -80,14 +81,14 @@ impl Replay {
                 bar.finish_and_clear();
             }
         }
-        let Sum { households, inputs, cut, since, differences, digest } = sum;
-        if self.household.is_some() && inputs + cut + differences == 0 {
+        let Sum { households, inputs, cut, erased, since, differences, digest } = sum;
+        if self.household.is_some() && inputs + cut + erased + differences == 0 {
             anyhow::bail!("that household has no input in this time");
         }
         let digest = data_encoding::HEXLOWER.encode(&digest.finalize());
         let since = since.map_or_else(|| "-".to_owned(), |since| since.to_string());
         super::say(&format!(
-            "replayed households={households} inputs={inputs} too_old={cut} history_from={since} differences={differences} digest={digest}\n"
+            "replayed households={households} inputs={inputs} too_old={cut} erased={erased} history_from={since} differences={differences} digest={digest}\n"
         ));
         Ok(differences == 0)
     }
@@ -101,6 +102,7 @@ impl Sum {
             Ok(replayed) => {
                 self.inputs += replayed.inputs;
                 self.cut += replayed.cut;
+                self.erased += replayed.erased;
                 self.since = self.since.into_iter().chain(replayed.since).min();
                 self.differences += replayed.differences.len() as u64 + replayed.further;
                 self.digest.update(household.bytes());

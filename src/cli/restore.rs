@@ -16,10 +16,13 @@ use crate::gateway::{RESTORING, STORE};
 use crate::mqtt::credentials::MasterKey;
 use crate::store::backup::{self, Header, Reader};
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
+use crate::store::{Store, keys};
 
 /// Fills an empty data directory from a backup.
 ///
-/// The directory may hold the master key, and nothing else; the key is not in the backup.
+/// The directory may hold the master key and the customers' keys, and nothing else: no backup holds them.
+/// Without the customers' keys the gateway does not start; with an older copy of that file than the backup
+/// it says so.
 #[derive(Debug, clap::Args)]
 pub struct Restore {
     /// The backup.
@@ -49,7 +52,8 @@ impl Restore {
     fn restore(&self) -> anyhow::Result<String> {
         let config = Config::load_here(self.config.as_deref())?;
         let (dir, key_path) = (&config.data.dir, config.data.master_key_path());
-        refuse_what_is_there(dir, &key_path)?;
+        let keys_path = config.data.customer_keys_path();
+        refuse_what_is_there(dir, &[&key_path, &keys_path])?;
         let (source, bar) = open(&self.file, "restoring")?;
         let mut reader = Reader::open(source)?;
         let header = reader.header().clone();
@@ -63,8 +67,8 @@ impl Restore {
                 .context("moving the store to its place")?;
             Ok(counted)
         });
-        let (rows, items) = match restored {
-            Ok(counted) => counted,
+        let restored = match restored {
+            Ok(restored) => restored,
             Err(error) => {
                 // What is left would only be in the way of the next try.
                 let _ = fs::remove_dir_all(&building);
@@ -72,11 +76,17 @@ impl Restore {
             }
         };
         bar.finish_and_clear();
-        let next = match has_key {
+        let (rows, items) = restored.rows_and_items;
+        let mut missing = Vec::new();
+        if !has_key {
+            missing.push(format!("the master key of {} at `{}`", header.gateway, key_path.display()));
+        }
+        if !keys_path.exists() && restored.has_keys_file {
+            missing.push(format!("the newest copy of its customers' keys at `{}`", keys_path.display()));
+        }
+        let next = match missing.is_empty() {
             true => "the gateway can be started".to_owned(),
-            false => {
-                format!("put the master key of {} at `{}`, then start the gateway", header.gateway, key_path.display())
-            }
+            false => format!("put {}, then start the gateway", missing.join(" and ")),
         };
         Ok(format!(
             "restored gateway={} made_at={} rows={rows} items={items}\n{next}\n",
@@ -85,7 +95,7 @@ impl Restore {
     }
 }
 
-fn refuse_what_is_there(dir: &Path, key_path: &Path) -> anyhow::Result<()> {
+fn refuse_what_is_there(dir: &Path, keys: &[&Path]) -> anyhow::Result<()> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         entries => entries.with_context(|| format!("listing `{}`", dir.display()))?,
@@ -93,14 +103,14 @@ fn refuse_what_is_there(dir: &Path, key_path: &Path) -> anyhow::Result<()> {
     for entry in entries {
         let path = entry.with_context(|| format!("listing `{}`", dir.display()))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path == key_path || name == "lost+found" {
+        if keys.contains(&path.as_path()) || name == "lost+found" {
             continue;
         }
         if name == RESTORING {
             bail!("`{}` is what a restore left that was cut short; remove that directory", path.display());
         }
         bail!(
-            "the data directory `{}` is not empty: it holds `{name}`. Move it aside; only the master key may be there",
+            "the data directory `{}` is not empty: it holds `{name}`. Move it aside; only the master key and the customers' keys may be there",
             dir.display()
         );
     }
@@ -121,7 +131,14 @@ fn check_key(path: &Path, header: &Header) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-fn fill(reader: &mut Reader<impl std::io::Read>, building: &Path, header: &Header) -> anyhow::Result<(u64, u64)> {
+/// What stands in the new store.
+struct Restored {
+    rows_and_items: (u64, u64),
+    /// Its customers' values are sealed.
+    has_keys_file: bool,
+}
+
+fn fill(reader: &mut Reader<impl std::io::Read>, building: &Path, header: &Header) -> anyhow::Result<Restored> {
     let options = EmbeddedOptions {
         gateway: Some(header.gateway.clone()),
         created_at: Some(SystemClock.now()),
@@ -133,6 +150,8 @@ fn fill(reader: &mut Reader<impl std::io::Read>, building: &Path, header: &Heade
     store.settle()?;
     drop(store);
     // Opened again: what counts is what the disk gives back.
-    expected.compare(&EmbeddedStore::open(building, options)?)?;
-    Ok(expected.rows_and_items())
+    let store = EmbeddedStore::open(building, options)?;
+    expected.compare(&store)?;
+    let has_keys_file = store.get(&keys::keys_file())?.is_some();
+    Ok(Restored { rows_and_items: expected.rows_and_items(), has_keys_file })
 }

@@ -82,6 +82,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("engine", "How inputs become decisions. The defaults fit 10 000 homes on two cores."),
     ("log", "How long the input log reaches back: as far as decisions can be recomputed."),
     ("webhooks", "Where events may go that shops and makers want to be told of."),
+    ("privacy", "What is kept of customers, and for how long."),
     ("samples", "A sample shop, for trying things out. `hearthway demo` always loads it."),
 ];
 
@@ -100,6 +101,13 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Path,
         default: None,
         meaning: "File with the master key that all device secrets derive from. Made at the first start,\nreadable by its owner only. Left out: `master.key` in the data directory. Losing it\nmeans that every device must be provisioned again: back it up apart from the data.",
+    },
+    Key {
+        section: "data",
+        name: "customer_keys_file",
+        kind: Kind::Path,
+        default: None,
+        meaning: "File with the customers' keys, which their values are sealed with. Made at the first start,\nreadable by its owner only. Left out: `customers.keys` in the data directory. No backup holds\nit: a copy of it brings back whoever was erased since, so keep the newest copy alone.",
     },
     Key {
         section: "data",
@@ -443,6 +451,13 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Path,
         default: None,
         meaning: "PEM file with authorities that webhooks' receivers are known by, beside the machine's own.",
+    },
+    Key {
+        section: "privacy",
+        name: "order_retention_days",
+        kind: Kind::Count { unit: "days", min: 1, max: 36_525 },
+        default: Some("3653"),
+        meaning: "How long an order's lines, total and dates are kept after its buyer was erased, from the day\nof the order, of an open one from the day of the erasure. They name nobody. Ten years is\nwhat French commercial law wants of accounts; ask yours.",
     },
     Key {
         section: "samples",

@@ -41,6 +41,8 @@ pub struct Config {
     pub log: Log,
     /// Where events may go.
     pub webhooks: Webhooks,
+    /// What is kept of customers, and for how long.
+    pub privacy: Privacy,
     /// The sample shop.
     pub samples: Samples,
     /// The operator's first token; from the environment only.
@@ -56,13 +58,15 @@ pub struct Data {
     pub dir: PathBuf,
     /// File with the master key, where it is not in the data directory.
     pub master_key_file: Option<PathBuf>,
+    /// File with the customers' keys, where it is not in the data directory.
+    pub customer_keys_file: Option<PathBuf>,
     /// Mebibytes of rows that wait in memory to be written behind.
     pub waiting_rows_mib_max: usize,
 }
 
 impl Default for Data {
     fn default() -> Data {
-        Data { dir: PathBuf::from("data"), master_key_file: None, waiting_rows_mib_max: 32 }
+        Data { dir: PathBuf::from("data"), master_key_file: None, customer_keys_file: None, waiting_rows_mib_max: 32 }
     }
 }
 
@@ -70,6 +74,10 @@ impl Data {
     /// Where the master key is.
     pub fn master_key_path(&self) -> PathBuf {
         self.master_key_file.clone().unwrap_or_else(|| self.dir.join("master.key"))
+    }
+    /// Where the customers' keys are.
+    pub fn customer_keys_path(&self) -> PathBuf {
+        self.customer_keys_file.clone().unwrap_or_else(|| self.dir.join("customers.keys"))
     }
 }
 
@@ -249,6 +257,20 @@ pub struct Webhooks {
     pub allow_loopback: bool,
     /// Authorities beside those of the machine.
     pub ca_file: Option<PathBuf>,
+}
+
+/// What is kept of customers, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Privacy {
+    /// Days that the bare lines of an order outlive the erasure of who bought.
+    pub order_retention_days: u32,
+}
+
+impl Default for Privacy {
+    fn default() -> Privacy {
+        Privacy { order_retention_days: 3653 }
+    }
 }
 
 /// The sample shop.

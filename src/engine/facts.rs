@@ -8,10 +8,10 @@ use hearthway_core::model::{Few, Household};
 
 use super::decider::Decider;
 use super::ledgers::Ledgers;
-use super::rows::{HouseholdRow, LastSnapshot};
+use super::rows::{self, HouseholdRow, LastSnapshot};
 use super::seen::Pages;
 use super::tail::Tail;
-use crate::store::codec::{self, Schema};
+use crate::store::codec::{self, KeyId, NOT_SEALED, Schema};
 use crate::store::{Store, StoreError, keys};
 
 /// One household in memory.
@@ -28,6 +28,8 @@ pub(super) struct Known {
     pub(super) record_bytes: usize,
     /// What followed since then.
     pub(super) tail: Tail,
+    /// What its values are sealed with.
+    pub(super) key: KeyId,
     /// Used since the last look at it: gets a second chance before it leaves.
     used: bool,
 }
@@ -54,14 +56,14 @@ impl Facts {
     ) -> Result<(&mut Known, bool), StoreError> {
         let read = !self.known.contains_key(&id);
         if read {
-            let Stored { row, record_bytes, tail } = read_household(id, store, decider)?.unwrap_or_else(|| {
+            let Stored { row, record_bytes, tail, key } = read_household(id, store, decider)?.unwrap_or_else(|| {
                 let facts = Arc::new(Household::empty(id));
                 let row = HouseholdRow { facts, heard: Few::new(), snapshot: LastSnapshot::default() };
-                Stored { row, record_bytes: 0, tail: Tail::default() }
+                Stored { row, record_bytes: 0, tail: Tail::default(), key: NOT_SEALED }
             });
             self.make_room();
             let (pages, ledgers) = (Pages::default(), Ledgers::default());
-            let known = Known { row, pages, ledgers, in_flight: 0, record_bytes, tail, used: false };
+            let known = Known { row, pages, ledgers, in_flight: 0, record_bytes, tail, key, used: false };
             self.known.insert(id, known);
             self.order.push_back(id);
         }
@@ -108,9 +110,11 @@ pub(super) struct Stored {
     pub(super) record_bytes: usize,
     /// What followed.
     pub(super) tail: Tail,
+    /// What it is sealed with.
+    pub(super) key: KeyId,
 }
 
-/// Reads a household.
+/// Reads a household; none where there is none, or where it was erased.
 pub(super) fn read_household(
     id: HouseholdId,
     store: &dyn Store,
@@ -118,10 +122,11 @@ pub(super) fn read_household(
 ) -> Result<Option<Stored>, StoreError> {
     let key = keys::household(id);
     let Some(record) = store.get(&key)? else { return Ok(None) };
-    let mut row: HouseholdRow = codec::decode(Schema::Household, &key, &record)?;
+    let read = rows::unless_erased(codec::decode::<HouseholdRow>(Schema::Household, &key, &record))?;
+    let Some(mut row) = read else { return Ok(None) };
     let stored = store.get(&keys::household_tail(id))?;
     let tail = Tail::catch_up(&mut row, stored.as_deref(), decider)?;
-    Ok(Some(Stored { row, record_bytes: record.len(), tail }))
+    Ok(Some(Stored { row, record_bytes: record.len(), tail, key: codec::key_of(&record) }))
 }
 
 #[cfg(test)]

@@ -94,9 +94,11 @@ impl House {
                 Some(row) if is_tail(key, row.facts.id) => {
                     Tail::catch_up(row, Some(bytes), decider)?;
                 }
+                // Of a home that was erased.
+                None if keys::is_household_tail(key) => {}
                 _ => {
-                    let row = codec::decode::<HouseholdRow>(Schema::Household, key, bytes)?;
-                    last.replace(row).map(know);
+                    let row = rows::unless_erased(codec::decode::<HouseholdRow>(Schema::Household, key, bytes))?;
+                    std::mem::replace(&mut last, row).map(know);
                 }
             }
             Ok(true)
@@ -104,7 +106,7 @@ impl House {
         last.map(know);
         let mut unfinished = Vec::new();
         rows::walk(&*store, &keys::moves(), |key, bytes| {
-            unfinished.push(codec::decode::<MoveRow>(Schema::Move, key, bytes)?);
+            unfinished.extend(rows::unless_erased(codec::decode::<MoveRow>(Schema::Move, key, bytes))?);
             Ok(true)
         })?;
         let house = Arc::new(House {

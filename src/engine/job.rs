@@ -16,6 +16,8 @@ pub(super) enum Job {
     Input(Box<InputJob>),
     /// A household's deadline came.
     Timer { household: HouseholdId, deadline: Timestamp },
+    /// A household is to be sealed with another key.
+    Reseal { household: HouseholdId, waiter: Waiter },
     /// A device listens.
     Reachable(DeviceKey),
     /// Look at what is urgent.

@@ -9,7 +9,7 @@ use hearthway_core::model::Household;
 use hearthway_core::time::{Span, Timestamp};
 use hearthway_core::trace::Verdict;
 
-use super::rows::{LastSnapshot, LogItem, LogRow, LogVerdict};
+use super::rows::{self, LastSnapshot, LogItem, LogRow, LogVerdict};
 use crate::store::codec::{self, Schema};
 use crate::store::{Mark, Store, StoreError, keys};
 
@@ -51,18 +51,27 @@ pub(super) fn verdict(decision: &Decision) -> LogVerdict {
     LogVerdict::Accepted { sent: count(Verdict::Sent), held: count(Verdict::Held) }
 }
 
+/// What stands in a log.
+pub(super) enum Walked {
+    /// An item.
+    Item(LogItem),
+    /// One that nobody can read any more: its customer was erased.
+    Erased,
+}
+
 /// Goes back through a log from its end, or from before a mark, as long as `each` says so.
 pub(super) fn walk_back(
     store: &dyn Store,
     household: HouseholdId,
     mut before: Option<Mark>,
-    mut each: impl FnMut(Mark, LogItem) -> bool,
+    mut each: impl FnMut(Mark, Walked) -> bool,
 ) -> Result<(), StoreError> {
     let log = keys::log(household);
     loop {
         let items = store.back(&log, before, PAGE_ITEMS)?;
         for (mark, bytes) in &items {
-            if !each(*mark, codec::decode(Schema::Log, &log, bytes)?) {
+            let item = rows::unless_erased(codec::decode(Schema::Log, &log, bytes))?;
+            if !each(*mark, item.map_or(Walked::Erased, Walked::Item)) {
                 return Ok(());
             }
         }
@@ -80,8 +89,8 @@ pub(super) fn inputs_back(
     mut each: impl FnMut(LogRow) -> bool,
 ) -> Result<(), StoreError> {
     walk_back(store, household, None, |_, item| match item {
-        LogItem::Input(row) => each(*row),
-        LogItem::Snapshot(_) => true,
+        Walked::Item(LogItem::Input(row)) => each(*row),
+        Walked::Item(LogItem::Snapshot(_)) | Walked::Erased => true,
     })
 }
 
@@ -93,30 +102,41 @@ pub(super) struct Stretch {
     pub(super) rows: Vec<LogRow>,
     /// Where the stretch before ends; none when this is the oldest.
     pub(super) before: Option<Mark>,
+    /// Inputs and snapshots before the first row that were erased. They stand for the start where there
+    /// is no other: what follows them cannot be decided again.
+    pub(super) erased: u64,
 }
 
 impl Stretch {
-    /// The last stretch before a mark whose inputs are numbered `upto` or less.
+    /// The last stretch before a mark whose inputs are numbered `upto` or less. It begins with a snapshot,
+    /// with the first input of all, or behind what was erased.
     pub(super) fn back(
         store: &dyn Store,
         household: HouseholdId,
         before: Option<Mark>,
         upto: u64,
     ) -> Result<Stretch, StoreError> {
-        let mut stretch = Stretch { start: None, rows: Vec::new(), before: None };
+        let mut stretch = Stretch { start: None, rows: Vec::new(), before: None, erased: 0 };
         walk_back(store, household, before, |mark, item| {
             match item {
-                LogItem::Input(row) if row.seq <= upto => stretch.rows.push(*row),
-                LogItem::Snapshot(facts) if facts.seq < upto => {
+                Walked::Erased => {
+                    stretch.erased += 1;
+                    stretch.before = Some(mark);
+                    return true;
+                }
+                // What was erased lies between this and the rows.
+                Walked::Item(_) if stretch.erased > 0 => return false,
+                Walked::Item(LogItem::Input(row)) if row.seq <= upto => stretch.rows.push(*row),
+                Walked::Item(LogItem::Snapshot(facts)) if facts.seq < upto => {
                     stretch.start = Some(facts);
                     stretch.before = Some(mark);
                 }
-                LogItem::Input(_) | LogItem::Snapshot(_) => {}
+                Walked::Item(LogItem::Input(_) | LogItem::Snapshot(_)) => {}
             }
             stretch.start.is_none()
         })?;
         stretch.rows.reverse();
-        if stretch.start.is_none() && stretch.rows.first().is_none_or(|row| row.seq == 1) {
+        if stretch.start.is_none() && stretch.erased == 0 && stretch.rows.first().is_none_or(|row| row.seq == 1) {
             stretch.start = Some(Arc::new(Household::empty(household)));
         }
         Ok(stretch)

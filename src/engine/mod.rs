@@ -12,6 +12,7 @@
 //! | `routes` | where devices live, and what waits while one moves |
 //! | `outbox`, `speak` | what waits for devices, and its rendering |
 //! | `seen`, `log`, `rows` | message ids, the input log, the types on disk |
+//! | `sealing` | whose key seals what an input leaves on disk |
 //! | `budget` | what orders of all homes draw from budgets |
 //! | `log_age` | how long the input log is kept |
 //! | `sweep` | homes looked at because a trigger went live |
@@ -53,6 +54,7 @@ pub mod replay;
 pub mod reports;
 pub mod routes;
 pub mod rows;
+mod sealing;
 mod seen;
 mod sends;
 mod shard;
@@ -326,6 +328,19 @@ impl Engine {
     pub async fn call(&self, to: Target, input: Input) -> Outcome {
         let (waiter, outcome) = oneshot::channel();
         self.submit(to, input, Repeat::Ignore, Waiter::Caller(waiter)).await;
+        outcome.await.unwrap_or_else(|_| retry("the gateway is stopping"))
+    }
+
+    /// Lets a household go on under another key, or under none where nobody lives in it; durable on
+    /// return. What was sealed with the old one is as it was.
+    pub async fn reseal(&self, household: HouseholdId) -> Outcome {
+        let (waiter, outcome) = oneshot::channel();
+        let job = Job::Reseal { household, waiter: Waiter::Caller(waiter) };
+        let inboxes = &self.house().inboxes;
+        let shard = inboxes.shard_of(household);
+        if self.is_closed() || inboxes.queue(shard).send(job).await.is_err() {
+            return retry("the gateway is stopping");
+        }
         outcome.await.unwrap_or_else(|_| retry("the gateway is stopping"))
     }
 

@@ -72,7 +72,10 @@ impl Outbox {
             if *key != counter
                 && let Some(device) = keys::device_of(key)
             {
-                let waiting = read_row(key, bytes)?.0;
+                let Some((waiting, _)) = rows::unless_erased(read_row(key, bytes))? else {
+                    next = next.max(rows::number_of(key) + 1);
+                    return Ok(true);
+                };
                 next = next.max(waiting.n + 1);
                 index.rows += 1;
                 index.devices.entry(device).or_default().push_back(waiting);
@@ -240,7 +243,7 @@ impl Outbox {
         let mut found = VecDeque::new();
         let mut guard = self.lock();
         rows::walk(store, &keys::outbox_of(device), |key, bytes| {
-            found.push_back(read_row(key, bytes)?.0);
+            found.extend(rows::unless_erased(read_row(key, bytes))?.map(|(waiting, _)| waiting));
             Ok(true)
         })?;
         let index = &mut *guard;

@@ -11,7 +11,7 @@ use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Timestamp;
 use hearthway_core::trace::CandidateTrace;
 
-use super::log;
+use super::log::{self, Walked};
 use super::rows::{self, HouseholdRow, LogItem, LogRow};
 use super::tail::Tail;
 use super::{Decider, Engine, RuleBook};
@@ -74,7 +74,8 @@ impl Past {
         // The tail first: a record that is written in between is newer, and then holds all of it.
         let tail = self.store.get(&keys::household_tail(id))?;
         let Some(record) = self.store.get(&key)? else { return Ok(None) };
-        let mut row: HouseholdRow = codec::decode(Schema::Household, &key, &record)?;
+        let read = rows::unless_erased(codec::decode::<HouseholdRow>(Schema::Household, &key, &record))?;
+        let Some(mut row) = read else { return Ok(None) };
         Tail::catch_up(&mut row, tail.as_deref(), self.decider)?;
         Ok(Some(Arc::unwrap_or_clone(row.facts)))
     }
@@ -84,12 +85,14 @@ impl Past {
         let (mut oldest, mut from) = (None, None);
         log::walk_back(&*self.store, household, None, |_, item| {
             match item {
-                LogItem::Input(row) => {
+                // What is older goes on to where it was erased, and no further.
+                Walked::Erased => oldest = None,
+                Walked::Item(LogItem::Input(row)) => {
                     oldest = Some(row.input.received_at);
                     // The very first began with an empty home.
                     from = if row.seq == 1 { oldest } else { from };
                 }
-                LogItem::Snapshot(_) => from = oldest.or(from),
+                Walked::Item(LogItem::Snapshot(_)) => from = oldest.or(from),
             }
             true
         })?;
@@ -123,7 +126,7 @@ impl Past {
     pub(super) fn newest_input(&self, household: HouseholdId) -> Result<Option<(u64, Timestamp)>, StoreError> {
         let mut newest = None;
         log::walk_back(&*self.store, household, None, |_, item| {
-            if let LogItem::Input(row) = item {
+            if let Walked::Item(LogItem::Input(row)) = item {
                 newest = Some((row.seq, row.input.received_at));
             }
             newest.is_none()

@@ -19,12 +19,14 @@ use super::house::House;
 use super::outbox::{Outgoing, delivery};
 use super::routes::Route;
 use super::rows::{self, ConsentSaid, LogItem, LogRow, MoveRow, OfferRow, OrderRow};
+use super::sealing::Sealing;
 use super::seen::Mark;
 use super::sends::Sendings;
 use super::speak::{self, Cause};
 use super::stock::PutAside;
 use super::{Waiter, log};
 use crate::store::codec::{self, Schema};
+use crate::store::sealed::{Subject, hidden_name};
 use crate::store::{Write, keys};
 
 /// One decided input on its way to the disk, with what happens once it is there.
@@ -34,6 +36,8 @@ pub(super) struct Prepared {
     pub(super) household: HouseholdId,
     /// The household after the input.
     pub(super) kept: Kept,
+    /// What it is sealed with.
+    pub(super) sealing: Sealing,
     /// Everything else of the same commit.
     pub(super) writes: Vec<Write>,
     pub(super) waiter: Waiter,
@@ -81,6 +85,16 @@ impl Default for Kept {
     }
 }
 
+impl Kept {
+    /// The same, as its home's own.
+    pub(super) fn sealed(self, sealing: Sealing) -> Kept {
+        match self {
+            Kept::Record(bytes) => Kept::Record(sealing.own(bytes)),
+            Kept::Tail(bytes) => Kept::Tail(sealing.own(bytes)),
+        }
+    }
+}
+
 impl Prepared {
     /// Moves that begin or end with this input.
     pub(super) fn move_on(
@@ -91,7 +105,10 @@ impl Prepared {
         leaving: Vec<(MoveRow, Route)>,
     ) {
         for (row, route) in leaving {
-            self.writes.push(rows::put(Schema::Move, keys::move_between(row.id), &row));
+            let moving = codec::encode(Schema::Move, &row);
+            // A device that goes back to nobody is nobody's.
+            let moving = if row.join.is_some() { self.sealing.about(moving) } else { moving };
+            self.writes.push(Write::Put(keys::move_between(row.id), moving));
             self.writes.push(rows::put(Schema::Route, keys::route(&row.device.key), &route));
             house.directory.begin_move(&row.device.key);
             let moving = house.moves.fetch_add(1, Ordering::Relaxed) + 1;
@@ -160,7 +177,8 @@ impl Prepared {
                 | Change::SeqSet { .. }
                 | Change::StandingSet { .. }
                 | Change::MergeSet(_)
-                | Change::MergeEnded(_) => {}
+                | Change::MergeEnded(_)
+                | Change::PersonForgotten(_) => {}
             }
         }
         for device in touched {
@@ -211,13 +229,23 @@ impl Prepared {
     }
 
     /// Every new word on a consent, with its proof. The same word in several homes of a person is one row.
-    pub(super) fn follow_consents(&mut self, facts: &Household, decision: &Decision) {
+    /// They are sealed with the person's own key: they go with the person, not with the home.
+    pub(super) fn follow_consents(&mut self, house: &House, facts: &Household, decision: &Decision) {
         let Some(retailer) = &facts.retailer else { return };
+        let store = &*house.store;
         for change in &decision.changes {
             let Change::ConsentSet { profile, purpose, record } = change else { continue };
-            let key = keys::consent_said(retailer, profile, record.at, record.receipt(profile, *purpose));
+            let name = hidden_name(store, retailer, profile);
+            let key = keys::consent_said(retailer, &name, record.at, record.receipt(profile, *purpose));
             let said = ConsentSaid { purpose: *purpose, record: record.clone(), heard_at: decision.trace.at };
-            self.writes.push(rows::put(Schema::ConsentSaid, key, &said));
+            let mut write = rows::put(Schema::ConsentSaid, key, &said);
+            // A key that cannot be made was refused before the decision was applied; then nothing comes here.
+            if let (Some(Ok(key)), Write::Put(_, bytes)) =
+                (store.vault().map(|vault| vault.key_for(Subject::profile(&name))), &mut write)
+            {
+                codec::belong_to(key, bytes);
+            }
+            self.writes.push(write);
         }
     }
 
@@ -260,9 +288,12 @@ impl Prepared {
         candidates.truncate(log::TRACES_PER_INPUT_MAX);
         let Read { rules, answers } = read;
         let row = LogRow { seq: facts.seq, input, rules, verdict, candidates, answers };
-        let snapshot = snapshot.then(|| LogItem::Snapshot(Arc::clone(facts)));
-        for item in std::iter::once(LogItem::Input(Box::new(row))).chain(snapshot) {
-            self.writes.push(Write::Append(keys::log(self.household), codec::encode(Schema::Log, &item)));
+        let log = keys::log(self.household);
+        let item = codec::encode(Schema::Log, &LogItem::Input(Box::new(row)));
+        self.writes.push(Write::Append(log.clone(), self.sealing.about(item)));
+        if snapshot {
+            let item = codec::encode(Schema::Log, &LogItem::Snapshot(Arc::clone(facts)));
+            self.writes.push(Write::Append(log, self.sealing.own(item)));
         }
     }
 }

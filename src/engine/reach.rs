@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::backtest::{Backtest, Listener, Progress};
 use super::facts::read_household;
 use super::past::{Past, Window};
-use super::rows::LogItem;
+use super::rows::{LogItem, unless_erased};
 use crate::store::codec::{self, Schema};
 use crate::store::{Store, StoreError};
 
@@ -225,7 +225,7 @@ fn oldest_input(store: &dyn Store) -> Result<Option<Timestamp>, StoreError> {
     /// The first items of all logs are mostly inputs; a snapshot among them is passed by.
     const ITEMS: usize = 16;
     for (_, log, bytes) in store.items(None, ITEMS)? {
-        if let LogItem::Input(row) = codec::decode(Schema::Log, &log, &bytes)? {
+        if let Some(LogItem::Input(row)) = unless_erased(codec::decode(Schema::Log, &log, &bytes))? {
             return Ok(Some(row.input.received_at));
         }
     }

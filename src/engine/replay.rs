@@ -1,9 +1,11 @@
 //! The input log decided again: the same facts, inputs, rules and times give the same decisions.
 
 use std::fmt;
+use std::sync::Arc;
 
 use hearthway_core::decision::Decision;
 use hearthway_core::id::{HouseholdId, InputId};
+use hearthway_core::model::Household;
 use hearthway_core::time::Timestamp;
 use hearthway_core::trace::{CandidateTrace, StepTrace};
 use sha2::{Digest, Sha256};
@@ -25,6 +27,9 @@ pub struct Replayed {
     pub inputs: u64,
     /// Inputs that are older than the first snapshot that is left, and so cannot be.
     pub cut: u64,
+    /// Inputs that cannot be decided again because what was before them was erased with a customer, and
+    /// items of the log that were erased themselves.
+    pub erased: u64,
     /// When the oldest of them came: from there on the history of the household is there.
     pub since: Option<Timestamp>,
     /// Where the second decision was another one than the first; empty when all is well.
@@ -74,12 +79,18 @@ impl Past {
         let mut replayed = Replayed::default();
         let mut digest = Sha256::new();
         let record = facts::read_household(household, store, self.decider)?;
-        let (mut end, mut what) = (record.map(|stored| stored.row.facts), "the household's record");
+        let (mut end, mut what) = (End::At(record.map(|stored| stored.row.facts)), "the household's record");
         let mut before = None;
         // From the newest stretch back to the oldest.
         loop {
             let stretch = Stretch::back(store, household, before, u64::MAX)?;
+            replayed.erased += stretch.erased;
             let Some(start) = stretch.start else {
+                if stretch.erased > 0 {
+                    replayed.erased += stretch.rows.len() as u64;
+                    (end, before) = (End::Erased, stretch.before);
+                    continue;
+                }
                 replayed.cut = stretch.rows.iter().filter(|row| window.contains(row.input.received_at)).count() as u64;
                 break;
             };
@@ -94,14 +105,18 @@ impl Past {
                 }
             }
             let again = recording.household();
-            if !end.as_ref().map_or(again.seq == 0, |end| **end == *again) {
+            let is_same = match &end {
+                End::At(end) => end.as_ref().map_or(again.seq == 0, |end| **end == *again),
+                End::Erased => true,
+            };
+            if !is_same {
                 let what = format!("{what} is another than what its log comes to");
                 replayed.differs(Difference { seq: again.seq, input: None, what });
             }
             what = "the snapshot";
             before = stretch.before;
             let is_left_of_window = stretch.rows.first().is_some_and(|row| window.is_before(row.input.received_at));
-            end = Some(start);
+            end = End::At(Some(start));
             if before.is_none() || is_left_of_window {
                 break;
             }
@@ -110,6 +125,14 @@ impl Past {
         replayed.digest = digest.finalize().into();
         Ok(replayed)
     }
+}
+
+/// What a stretch must come to.
+enum End {
+    /// To this.
+    At(Option<Arc<Household>>),
+    /// What followed was erased, so nobody knows.
+    Erased,
 }
 
 impl Engine {

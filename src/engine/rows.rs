@@ -210,7 +210,19 @@ pub(super) fn put<T: Serialize>(schema: Schema, key: Key, value: &T) -> Write {
 }
 
 pub(super) fn get<T: DeserializeOwned>(store: &dyn Store, schema: Schema, key: &Key) -> Result<Option<T>, StoreError> {
-    store.get(key)?.map(|bytes| codec::decode(schema, key, &bytes)).transpose()
+    match store.get(key)? {
+        Some(bytes) => unless_erased(codec::decode(schema, key, &bytes)),
+        None => Ok(None),
+    }
+}
+
+/// A value, or none where its customer was erased: whoever reads on does as if it had never been.
+pub fn unless_erased<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(StoreError::Erased { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Every row below a prefix in order, page by page, until `each` says no.

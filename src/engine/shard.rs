@@ -30,14 +30,16 @@ use super::outbox::{Outgoing, delivery};
 use super::poison::{self, POISON_RETRY, Poisoned, guarded};
 use super::prepared::{Kept, Prepared, Read, arrival};
 use super::routes::{Admitted, Route};
-use super::rows::{self, MoveRow, Told, ToldRow};
+use super::rows::{self, LastSnapshot, LogItem, MoveRow, Told, ToldRow};
+use super::sealing::Sealing;
 use super::seen::{self, Mark, Remembered};
 use super::sends::Sendings;
 use super::speak::{self, Cause};
 use super::stock::PutAside;
 use super::tail::Tail;
 use super::{Outcome, Repeat, Target, Waiter, log, timers};
-use crate::store::codec::{self, Schema};
+use crate::store::codec::{self, NOT_SEALED, Schema};
+use crate::store::sealed::Subject;
 use crate::store::{Commit, StoreError, VALUE_BYTES_MAX, Write, keys};
 
 /// Repeats of one message that wait for its first to become durable.
@@ -97,6 +99,7 @@ impl Shard {
             Job::Input(input) => self.take_input(input),
             Job::Timer { household, deadline } => self.take_timer(household, deadline),
             Job::Reachable(device) => self.take_reachable(device),
+            Job::Reseal { household, waiter } => self.reseal(household, waiter),
             Job::Wake => Step::default(),
             Job::Barrier(done) => {
                 let _ = done.send(());
@@ -330,6 +333,11 @@ impl Shard {
         }
         let told = mark.as_ref().and_then(|_| seen::told(&input, &decision));
         let remembered = mark.as_ref().map(|mark| (mark, told.as_ref()));
+        let known = self.facts.get_mut(household).expect("its facts were just read");
+        let sealing = match Sealing::of(&*self.house.store, known, &input, &decision) {
+            Ok(sealing) => sealing,
+            Err(error) => return self.unreadable(waiter, &error),
+        };
         let applied = match guarded(|| self.apply(household, &input, &decision, remembered, &leaving)) {
             Some(Ok(applied)) => applied,
             None => return self.poisoned_half_way(household, &input, waiter),
@@ -340,18 +348,48 @@ impl Shard {
             self.in_flight.entry(mark.clone()).or_default();
         }
         let Applied { facts, kept, mut writes, snapshot } = applied;
+        let kept = kept.sealed(sealing);
         if let Some(known) = self.facts.get_mut(household).filter(|_| !notes.is_empty()) {
             known.ledgers.write(household, &notes, &mut writes);
         }
-        let mut prepared = Prepared {
+        let outcome = decision.reply.clone();
+        let mut prepared = Prepared { mark, ..self.prepared(household, kept, sealing, writes, waiter, outcome) };
+        prepared.move_on(&self.house, &input, &decision, leaving);
+        prepared.follow_devices(&facts, &decision);
+        prepared.follow_views(&decision);
+        prepared.speak(&self.house, &facts, &input, &decision);
+        prepared.follow_budgets(taken, &decision);
+        prepared.follow_codes(taken_codes, &decision);
+        prepared.follow_sends(taken_sends, &decision);
+        prepared.follow_stock(taken_stock, &decision);
+        prepared.follow_consents(&self.house, &facts, &decision);
+        prepared.tell(&self.house, events, input.received_at);
+        prepared.write_log(&facts, input, Read { rules: rules.version, answers }, decision, snapshot);
+        sealing.of_home(&mut prepared.writes);
+        self.house.timers.set(household, facts.next_deadline());
+        Step { commit: Some(Box::new(prepared)), ..Step::default() }
+    }
+
+    /// A commit of which nothing follows yet.
+    fn prepared(
+        &self,
+        household: HouseholdId,
+        kept: Kept,
+        sealing: Sealing,
+        writes: Vec<Write>,
+        waiter: Waiter,
+        outcome: Result<Reply, Refusal>,
+    ) -> Prepared {
+        Prepared {
             shard: self.index,
             epoch: self.epoch,
             household,
             kept,
+            sealing,
             writes,
             waiter,
-            outcome: decision.reply.clone(),
-            mark,
+            outcome,
+            mark: None,
             routes: Vec::new(),
             codes: Vec::new(),
             outgoing: Vec::new(),
@@ -364,19 +402,44 @@ impl Shard {
             sendings: Sendings::default(),
             letters: Vec::new(),
             put_aside: PutAside::default(),
+        }
+    }
+
+    /// A household goes on under another key, or under none where nobody lives in it: its record is
+    /// written with it, and its log begins anew with a snapshot. What is older stays under the old key,
+    /// for as long as that is there.
+    fn reseal(&mut self, household: HouseholdId, waiter: Waiter) -> Step {
+        let store = Arc::clone(&self.house.store);
+        let Some(vault) = store.vault() else { return Step::answer(waiter, Outcome::Committed(Ok(Reply::Unchanged))) };
+        let facts = match self.load(household) {
+            Ok(facts) => facts,
+            Err(error) => return self.unreadable(waiter, &error),
         };
-        prepared.move_on(&self.house, &input, &decision, leaving);
-        prepared.follow_devices(&facts, &decision);
-        prepared.follow_views(&decision);
-        prepared.speak(&self.house, &facts, &input, &decision);
-        prepared.follow_budgets(taken, &decision);
-        prepared.follow_codes(taken_codes, &decision);
-        prepared.follow_sends(taken_sends, &decision);
-        prepared.follow_stock(taken_stock, &decision);
-        prepared.follow_consents(&facts, &decision);
-        prepared.tell(&self.house, events, input.received_at);
-        prepared.write_log(&facts, input, Read { rules: rules.version, answers }, decision, snapshot);
-        self.house.timers.set(household, facts.next_deadline());
+        let subject = Subject::household(household);
+        vault.retire(subject);
+        let known = self.facts.get_mut(household).expect("its facts were just read");
+        if known.record_bytes == 0 {
+            return Step::answer(waiter, Outcome::Committed(Ok(Reply::Unchanged)));
+        }
+        known.key = match facts.members.is_empty() {
+            true => NOT_SEALED,
+            false => match vault.key_for(subject) {
+                Ok(key) => key,
+                Err(error) => return self.unreadable(waiter, &error),
+            },
+        };
+        let sealing = Sealing { own: known.key, about: known.key };
+        known.row.snapshot = LastSnapshot { seq: facts.seq, at: self.house.clock.now() };
+        known.tail = Tail::after(facts.seq);
+        known.in_flight += 1;
+        let record = codec::encode_about(Schema::Household, &known.row, known.record_bytes);
+        let kept = Kept::Record(sealing.own(record));
+        let snapshot = codec::encode(Schema::Log, &LogItem::Snapshot(facts));
+        let writes = vec![
+            Write::Append(keys::log(household), sealing.own(snapshot)),
+            Write::Delete(keys::household_tail(household)),
+        ];
+        let prepared = self.prepared(household, kept, sealing, writes, waiter, Ok(Reply::Done));
         Step { commit: Some(Box::new(prepared)), ..Step::default() }
     }
 
@@ -465,7 +528,12 @@ impl Shard {
             known.pages.leave(&mut known.row, &row.device.key, &mut writes);
         }
         let seq = known.row.facts.seq;
-        let snapshot = log::snapshot_is_due(&mut known.row.snapshot, seq, now, self.house.settings.snapshot_inputs);
+        let mut inputs = self.house.settings.snapshot_inputs;
+        if store.vault().is_some() && leaving.iter().any(|(row, _)| row.join.is_some()) {
+            // The input is sealed with another home's key: the log must be readable without it.
+            inputs = 1;
+        }
+        let snapshot = log::snapshot_is_due(&mut known.row.snapshot, seq, now, inputs);
         if follows && !snapshot {
             let heard = remembered.map(|((device, hash), told)| (device, seen::kept(*hash, told.is_some())));
             let kept = Kept::Tail(known.tail.follow(heard, now, &decision.changes));

@@ -10,7 +10,7 @@ use hearthway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::decider::Decider;
-use super::rows::HouseholdRow;
+use super::rows::{self, HouseholdRow};
 use super::seen;
 use crate::store::codec::{self, Schema};
 use crate::store::keys::Key;
@@ -66,7 +66,10 @@ impl Tail {
         let (household, written_after) = (row.facts.id, row.facts.seq);
         let Some(stored) = stored else { return Ok(Tail::after(written_after)) };
         let key = keys::household_tail(household);
-        let mut pieces = codec::pieces(Schema::Tail, &key, stored)?;
+        // A tail of before an erasure: the record was written anew under another key since.
+        let Some(mut pieces) = rows::unless_erased(codec::pieces(Schema::Tail, &key, stored))? else {
+            return Ok(Tail::after(written_after));
+        };
         let after = pieces.read::<u64>()?.unwrap_or_default();
         if after < written_after {
             return Ok(Tail::after(written_after));
@@ -140,6 +143,7 @@ fn is_small(change: &Change) -> bool {
         | Change::CredentialSet { .. }
         | Change::StandingSet { .. }
         | Change::MergeSet(_)
-        | Change::MergeEnded(_) => false,
+        | Change::MergeEnded(_)
+        | Change::PersonForgotten(_) => false,
     }
 }

@@ -280,7 +280,7 @@ impl Writer {
                     match job {
                         Job::Input(parked) => self.fail((*parked as InputJob).waiter),
                         Job::Reachable(device) => self.reachable_again(device),
-                        Job::Timer { .. } | Job::Wake | Job::Barrier(_) => {}
+                        Job::Timer { .. } | Job::Reseal { .. } | Job::Wake | Job::Barrier(_) => {}
                     }
                 }
             }

@@ -159,7 +159,7 @@ impl Audited {
             Some(at) => self.look(at, &bearer).await,
             None => (!body.is_empty()).then(|| hash(&body)),
         };
-        let target = target(&path, &told);
+        let target = self.shared.app.unnamed(who.tenant(), &target(&path, &told));
         self.shared.app.record(change(&who, &method, &template, target, before, after)).await;
         Response::from_parts(parts, Body::from(told))
     }
@@ -180,7 +180,8 @@ pub(super) async fn audited_bulk(
     if let Ok(who) = who
         && answer.status().is_success()
     {
-        let entry = change(&who, &method, &template, target(&path, b""), None, None);
+        let target = audited.shared.app.unnamed(who.tenant(), &target(&path, b""));
+        let entry = change(&who, &method, &template, target, None, None);
         audited.shared.app.record(entry).await;
     }
     answer
@@ -238,7 +239,8 @@ pub(super) async fn list_audit(
 ) -> ApiResult {
     let wrong = || ApiError::bad_query("from", "write an instant as RFC 3339 has it, such as 2026-12-01T08:00:00Z");
     let from = query.from.map(|text| instant(&text).ok_or_else(wrong)).transpose()?;
-    let filter = AuditFilter { from, actor: query.actor, target: query.target };
+    let target = query.target.map(|target| shared.app.unnamed(who.tenant(), &target));
+    let filter = AuditFilter { from, actor: query.actor, target };
     let found = shared.app.audit(&who, &filter, &page(query.limit, query.cursor)?)?;
     let items: Vec<Value> = found.items.iter().map(|(n, row)| entry(*n, row)).collect();
     Ok(Json(json!({"items": items, "next": found.next})).into_response())

@@ -15,6 +15,7 @@ mod customer_views;
 mod decisions;
 mod devices;
 mod documents;
+mod erasures;
 pub mod error;
 mod events;
 mod idempotent;

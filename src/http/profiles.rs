@@ -105,15 +105,6 @@ pub(super) async fn get_profile(State(shared): State<Arc<Shared>>, Who(who): Who
     Ok(tagged(customer_views::person(&person), &person.etag()))
 }
 
-pub(super) async fn delete_profile(
-    State(shared): State<Arc<Shared>>,
-    Who(who): Who,
-    Path(id): Path<String>,
-) -> ApiResult {
-    shared.app.forget_profile(&who, &id).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
-}
-
 pub(super) async fn look_up(
     State(shared): State<Arc<Shared>>,
     Who(who): Who,

@@ -7,9 +7,9 @@ use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
 use super::{
-    Shared, audit, backup, broker, catalog, claims, codes, consents, context, decisions, devices, events, import,
-    mandates, members, merges, offers, orders, profiles, quarantine, reports, stores, system, tenants, triggers,
-    webhooks,
+    Shared, audit, backup, broker, catalog, claims, codes, consents, context, decisions, devices, erasures, events,
+    import, mandates, members, merges, offers, orders, profiles, quarantine, reports, stores, system, tenants,
+    triggers, webhooks,
 };
 
 /// One route with what the document says of it.
@@ -252,7 +252,6 @@ pub(super) fn all() -> Vec<Entry> {
         patch("/v1/profiles/{profile}", profiles::patch_profile, "Change what is named of a person, and nothing else")
             .body(r#"{"loyalty":{"tier":"gold","points":1250}}"#),
         get("/v1/profiles/{profile}", profiles::get_profile, "A person: links, homes, consents, preferences, offers and orders in one read; also by a name that was merged into theirs"),
-        delete("/v1/profiles/{profile}", profiles::delete_profile, "End a person's links and consents and mark the profile to be forgotten; open orders go on").empty_answer(),
         post("/v1/profiles/lookup", profiles::look_up, "The person behind an identity: `app`, `loyalty`, `email`, `phone`, or a `device` by its name")
             .body(r#"{"type":"email","value":"anna@example.org"}"#),
         post("/v1/profiles:bulk", profiles::bulk_profiles, "Make or replace persons, one per line")
@@ -300,6 +299,15 @@ pub(super) fn all() -> Vec<Entry> {
         delete("/v1/devices/{device}/members/{profile}", members::delete_member, "A person leaves a device; the last owner releases it instead").empty_answer(),
         post("/v1/devices/{device}/replace", members::replace, "This unit takes the place of `old`: links, mandates and preferences move over, counters begin anew, the old unit is blocked")
             .body(r#"{"old":"d-41"}"#),
+    ];
+    let erased = [
+        delete("/v1/profiles/{profile}", erasures::delete_profile, "Erase a person: the same as `POST /v1/erase`")
+            .answer(202, r#"{"erase":"er_…","state":"running"}"#),
+        post("/v1/erase", erasures::post_erase, "Erase a person: their devices are given back, their keys destroyed")
+            .body(r#"{"profile":"p1"}"#)
+            .answer(202, r#"{"erase":"er_…","state":"running"}"#),
+        get("/v1/erase/{erase}", erasures::get_erase, "How far an erasure is, and its report: what ended, what was destroyed, what is kept and until when")
+            .answer(200, r#"{"erase":"er_…","state":"done","report":{"homes_emptied":1,"homes_left":0,"devices_given_back":2,"links_ended":2,"offers_withdrawn":1,"mandates_ended":0,"messages_taken_back":1,"deleted":{"offers":3,"orders":1,"profiles":1},"sealed_anew":{},"keys_destroyed":2,"kept":[{"what":"order","id":"or_…","why":"accounts: …","until":"2036-11-10T17:04:00Z"}]}}"#),
     ];
     let fleet = [
         get("/v1/devices", devices::list_devices, "Devices, by maker and name")
@@ -426,6 +434,7 @@ pub(super) fn all() -> Vec<Entry> {
         .chain(group("Customers", customers))
         .chain(group("Customers", persons))
         .chain(group("Households", homes))
+        .chain(group("Customers", erased))
         .chain(group("Devices", fleet))
         .chain(group("Offers, orders, decisions", sales))
         .chain(group("Reports", told))
@@ -433,4 +442,10 @@ pub(super) fn all() -> Vec<Entry> {
         .chain(group("Brokers", brokers))
         .chain(group("System", house))
         .collect()
+}
+
+/// Methods and paths of all routes.
+#[cfg(test)]
+pub(super) fn paths() -> Vec<(&'static str, &'static str)> {
+    all().into_iter().map(|entry| (entry.method, entry.path)).collect()
 }

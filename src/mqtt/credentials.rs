@@ -15,6 +15,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::house::Known;
+use crate::store::sealed::SealingSecrets;
 
 /// Bytes of the master key, and of a device's secret before it is written as text.
 pub const KEY_BYTES: usize = 32;
@@ -134,6 +135,19 @@ impl MasterKey {
             .expand(b"identities/", &mut key)
             .expect("32 bytes are below HKDF's bound of 8160");
         key
+    }
+
+    /// What customers' values are sealed and their names hidden with.
+    pub fn sealing_secrets(&self) -> SealingSecrets {
+        let derived = |label: &[u8]| {
+            let mut key = [0; KEY_BYTES];
+            // A slash at its end, as above.
+            Hkdf::<Sha256>::new(None, &self.0)
+                .expand(label, &mut key)
+                .expect("32 bytes are below HKDF's bound of 8160");
+            key
+        };
+        SealingSecrets { wrapping: derived(b"customers/keys/"), blinding: derived(b"customers/names/") }
     }
 
     /// A device's secret of a generation, as the device sends it: 43 characters of base64url.

@@ -4,9 +4,13 @@
 //! magic u8 | schema u8 | version u8 | flags u8 | key id u32 BE | body | crc32 BE of all before
 //! ```
 //!
-//! Nothing is read that is not understood whole: a foreign magic, schema, version, flag or key
-//! id is refused with a message that says which, and no bytes make [`decode`] panic. The key id
-//! names the key that the body is sealed with; 0 is not sealed, and no other id is written so far.
+//! Nothing is read that is not understood whole: a foreign magic, schema, version or flag is refused
+//! with a message that says which, and no bytes make [`decode`] panic.
+//!
+//! The key id names the customer's key that the body is for; 0 is nobody's. Who writes says for whom
+//! ([`belong_to`]), and the store that holds the keys (`sealed/`) seals on the way to the disk and opens
+//! on the way back, so that everybody else meets bodies in clear. The flags tell a body that is sealed,
+//! and one whose key was destroyed: such a value is [`StoreError::Erased`], not damaged.
 //!
 //! To change a stored type: raise its version in [`Schema::version`], keep the old type beside an
 //! [`Upgrade`] in `upgrades.rs`, and leave the golden bytes of the old version in the tests.
@@ -25,8 +29,14 @@ pub const HEADER_BYTES: usize = 8;
 /// Bytes after the body.
 pub const CRC_BYTES: usize = 4;
 
+/// Names one of the keys that customers' values are sealed with. On disk: never given twice.
+pub type KeyId = u32;
 /// The key id of a body that is not sealed.
-const NOT_SEALED: u32 = 0;
+pub const NOT_SEALED: KeyId = 0;
+/// The flag of a body that is sealed, as it stands on disk.
+pub const FLAG_SEALED: u8 = 1;
+/// The flag of a value whose key was destroyed. It has no body, and stands on no disk.
+pub const FLAG_ERASED: u8 = 2;
 
 macro_rules! schemas {
     ($($(#[$doc:meta])* $name:ident = $kind:literal, version $version:literal;)*) => {
@@ -119,6 +129,12 @@ schemas! {
     Merge = 33, version 1;
     /// A word on a consent, as it was told.
     ConsentSaid = 34, version 1;
+    /// An erasure at work or done.
+    Erasure = 35, version 1;
+    /// What the law wants kept of an order whose buyer was erased.
+    KeptOrder = 36, version 1;
+    /// Which file holds the customers' keys.
+    KeysFile = 37, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -159,14 +175,57 @@ pub fn encode_into<T: Serialize + ?Sized>(schema: Schema, value: &T, bytes: &mut
     bytes.clear();
     bytes.extend_from_slice(&header(schema));
     append(value, bytes);
-    let crc = crc32fast::hash(bytes);
-    bytes.extend_from_slice(&crc.to_be_bytes());
+    finish(bytes);
 }
 
 /// The first bytes of an envelope.
 fn header(schema: Schema) -> [u8; HEADER_BYTES] {
     let [k0, k1, k2, k3] = NOT_SEALED.to_be_bytes();
     [MAGIC, schema as u8, schema.version(), 0, k0, k1, k2, k3]
+}
+
+/// Says whose a value is: the store that holds the keys seals it with this one. The checksum is made
+/// anew there; until then the value is only on its way.
+pub fn belong_to(key: KeyId, bytes: &mut [u8]) {
+    if let Some(place) = bytes.get_mut(HEADER_BYTES - 4..HEADER_BYTES) {
+        place.copy_from_slice(&key.to_be_bytes());
+    }
+}
+
+/// Whose a value is; nobody's where it has no envelope.
+pub fn key_of(bytes: &[u8]) -> KeyId {
+    match bytes.first_chunk::<HEADER_BYTES>() {
+        Some(&[MAGIC, _, _, _, k0, k1, k2, k3]) => KeyId::from_be_bytes([k0, k1, k2, k3]),
+        Some(_) | None => NOT_SEALED,
+    }
+}
+
+/// What a value is, where it has an envelope.
+pub fn schema_of(bytes: &[u8]) -> Option<Schema> {
+    match bytes {
+        [MAGIC, kind, ..] => Schema::of_kind(*kind),
+        _ => None,
+    }
+}
+
+/// The flags of a value's envelope.
+pub fn flags_of(bytes: &[u8]) -> u8 {
+    match bytes {
+        [MAGIC, _, _, flags, ..] => *flags,
+        _ => 0,
+    }
+}
+
+/// Ends a value with the checksum of all before.
+pub(super) fn finish(bytes: &mut Vec<u8>) {
+    let crc = crc32fast::hash(bytes);
+    bytes.extend_from_slice(&crc.to_be_bytes());
+}
+
+/// A value without its checksum; none where that is wrong or where there is no envelope.
+pub(super) fn checked(bytes: &[u8]) -> Option<&[u8]> {
+    let (checked, crc) = bytes.split_last_chunk::<CRC_BYTES>()?;
+    (checked.len() >= HEADER_BYTES && crc32fast::hash(checked) == u32::from_be_bytes(*crc)).then_some(checked)
 }
 
 /// Adds a piece to a body that grows piece by piece; [`seal`] makes a value of it.
@@ -182,8 +241,7 @@ pub fn seal(schema: Schema, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len() + CRC_BYTES);
     bytes.extend_from_slice(&header(schema));
     bytes.extend_from_slice(body);
-    let crc = crc32fast::hash(&bytes);
-    bytes.extend_from_slice(&crc.to_be_bytes());
+    finish(&mut bytes);
     bytes
 }
 
@@ -197,6 +255,7 @@ pub struct Pieces<'a> {
 
 /// The pieces of a value. There are no upgrades for pieces: another version is refused.
 pub fn pieces<'a>(schema: Schema, key_for_messages: &'a Key, bytes: &'a [u8]) -> Result<Pieces<'a>, StoreError> {
+    refuse_erased(key_for_messages, bytes)?;
     let corrupt = |cause| StoreError::Corrupt { key: key_for_messages.to_string(), cause };
     let (version, body) = open_envelope(schema, bytes).map_err(corrupt)?;
     if version != schema.version() {
@@ -226,7 +285,15 @@ impl<'a> Pieces<'a> {
 
 /// Reads a value back. `key_for_messages` only serves the error's text.
 pub fn decode<T: DeserializeOwned>(schema: Schema, key_for_messages: &Key, bytes: &[u8]) -> Result<T, StoreError> {
+    refuse_erased(key_for_messages, bytes)?;
     read(schema, bytes).map_err(|cause| StoreError::Corrupt { key: key_for_messages.to_string(), cause })
+}
+
+fn refuse_erased(key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
+    match flags_of(bytes) {
+        FLAG_ERASED if checked(bytes).is_some() => Err(StoreError::Erased { key: key.to_string() }),
+        _ => Ok(()),
+    }
 }
 
 fn read<T: DeserializeOwned>(schema: Schema, bytes: &[u8]) -> Result<T, String> {
@@ -280,13 +347,14 @@ fn open_envelope(schema: Schema, bytes: &[u8]) -> Result<(u8, &[u8]), String> {
             "it is a {schema:?} of version {version}, and this release reads up to {known}: update it"
         ));
     }
+    if flags == FLAG_SEALED {
+        let id = KeyId::from_be_bytes([k0, k1, k2, k3]);
+        return Err(format!("it is sealed with key {id}, and was read without the customers' keys"));
+    }
     if flags != 0 {
         return Err(format!("it carries the flags {flags:#010b}, which this release does not know: update it"));
     }
-    match u32::from_be_bytes([k0, k1, k2, k3]) {
-        NOT_SEALED => Ok((version, body)),
-        id => Err(format!("it is sealed with key {id}, which this release cannot open: update it")),
-    }
+    Ok((version, body))
 }
 
 fn read_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
@@ -369,7 +437,7 @@ mod tests {
         let kinds: Vec<_> = Schema::ALL.iter().map(|schema| (*schema as u8, format!("{schema:?}"))).collect();
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
             Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate \
-            Webhook Event Audit ProductPack Stock Reservation Identity Merge ConsentSaid";
+            Webhook Event Audit ProductPack Stock Reservation Identity Merge ConsentSaid Erasure KeptOrder KeysFile";
         let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {
@@ -394,13 +462,36 @@ mod tests {
             (forged(1, 200), "it is a value of another kind: unknown schema 200 instead of Seen"),
             (forged(2, 2), "it is a Seen of version 2, and this release reads up to 1"),
             (forged(2, 0), "it is a Seen of version 0"),
-            (forged(3, 1), "it carries the flags 0b00000001"),
-            (forged(7, 5), "it is sealed with key 5"),
+            (forged(3, 1), "it is sealed with key 0, and was read without the customers' keys"),
+            (forged(3, 4), "it carries the flags 0b00000100"),
             (forged(10, 0xff), "its body is not a Seen of version 1"),
         ] {
             let cause = cause(&bytes);
             assert!(cause.starts_with("the value at H cup cannot be read: ") && cause.contains(expected), "{cause}");
         }
+    }
+
+    #[test]
+    fn whose_a_value_is_stands_in_its_envelope_and_is_asked_of_nobody_else() {
+        let mut bytes = encode(Schema::Seen, &cup());
+        assert_eq!(key_of(&bytes), NOT_SEALED);
+        belong_to(7, &mut bytes);
+        assert_eq!((key_of(&bytes), schema_of(&bytes), flags_of(&bytes)), (7, Some(Schema::Seen), 0));
+        assert_eq!((key_of(b"0 other by"), schema_of(b"0 other"), flags_of(b"")), (NOT_SEALED, None, 0));
+        assert_eq!(decode::<Cup>(Schema::Seen, &key(), &seal(bytes)).unwrap(), cup());
+    }
+
+    #[test]
+    fn what_was_erased_is_not_taken_for_damaged() {
+        let mut erased = vec![MAGIC, Schema::Seen as u8, 1, FLAG_ERASED, 0, 0, 0, 7];
+        finish(&mut erased);
+        let error = decode::<Cup>(Schema::Seen, &key(), &erased).unwrap_err();
+        assert!(matches!(error, StoreError::Erased { .. }), "{error}");
+        let error = pieces(Schema::Tail, &key(), &erased).unwrap_err();
+        assert!(matches!(error, StoreError::Erased { .. }), "{error}");
+        // Damage stays damage.
+        erased[7] ^= 1;
+        assert!(cause(&erased).contains("its checksum is wrong"));
     }
 
     #[test]

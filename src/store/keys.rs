@@ -4,8 +4,8 @@
 //! numbers are big-endian, so that order of keys is order of numbers.
 
 use hearthway_core::id::{
-    DERIVED_BYTES, DeviceKey, HouseholdId, MakerId, MandateId, MergeId, MoveId, OfferId, OrderId, PoolId, ProductId,
-    ProfileId, ReceiptId, RetailerId, SellerId, StoreId, TriggerId, UniqueCode, WebhookId,
+    DERIVED_BYTES, DeviceKey, HouseholdId, MakerId, MergeId, MoveId, OfferId, OrderId, PoolId, ProductId, ReceiptId,
+    RetailerId, SellerId, StoreId, TriggerId, UniqueCode, WebhookId,
 };
 use hearthway_core::model::{Place, Tenant};
 use hearthway_core::report::Month;
@@ -93,6 +93,12 @@ pub mod table {
     pub const MERGE: u8 = b'm';
     /// Every word on a consent, by person and time.
     pub const CONSENT_SAID: u8 = b'h';
+    /// Erasures at work and done.
+    pub const ERASURE: u8 = b'e';
+    /// Orders whose buyers were erased, as long as the law wants them kept.
+    pub const KEPT_ORDER: u8 = b'o';
+    /// Which file holds the customers' keys.
+    pub const KEYS_FILE: u8 = b'k';
     /// A row that stands for a moment only, see [`super::probe`].
     pub const PROBE: u8 = b'Z';
 }
@@ -143,6 +149,10 @@ pub fn household(id: HouseholdId) -> Key {
 /// What happened to a household since its record was written: the row right behind the record.
 pub fn household_tail(id: HouseholdId) -> Key {
     KeyBuilder::table(table::HOUSEHOLD).fixed(id.bytes()).fixed(b"t").key()
+}
+/// Whether a key is that of a tail.
+pub fn is_household_tail(key: &Key) -> bool {
+    key.0.len() == 1 + DERIVED_BYTES + 1 && key.0.first() == Some(&table::HOUSEHOLD)
 }
 /// The input log of a household.
 pub fn log(id: HouseholdId) -> Key {
@@ -231,9 +241,9 @@ pub fn retailer_of(key: &Key) -> Option<RetailerId> {
 pub fn code(retailer: &RetailerId, pool: &PoolId, code: &UniqueCode) -> Key {
     KeyBuilder::table(table::CODE).name(retailer.as_str()).name(pool.as_str()).name(code.as_str()).key()
 }
-/// In which home a mandate stands.
-pub fn mandate(retailer: &RetailerId, id: &MandateId) -> Key {
-    KeyBuilder::table(table::MANDATE).name(retailer.as_str()).name(id.as_str()).key()
+/// In which home a mandate stands, by its hidden name: a shop may name it after a person.
+pub fn mandate(retailer: &RetailerId, name: &[u8; DERIVED_BYTES]) -> Key {
+    KeyBuilder::table(table::MANDATE).name(retailer.as_str()).fixed(name).key()
 }
 /// All codes of a pool.
 pub fn codes_of(retailer: &RetailerId, pool: &PoolId) -> Vec<u8> {
@@ -381,9 +391,35 @@ pub fn home_and_month(key: &Key) -> Option<(HouseholdId, Month)> {
     let household = rest.last_chunk::<DERIVED_BYTES>()?;
     Some((HouseholdId(*household), Month(u32::from_be_bytes(*month))))
 }
-/// A retailer's profile.
-pub fn profile(retailer: &RetailerId, profile: &str) -> Key {
-    KeyBuilder::table(table::PROFILE).name(retailer.as_str()).name(profile).key()
+/// A retailer's profile, by its hidden name (see [`super::sealed::blind`]).
+pub fn profile(retailer: &RetailerId, name: &[u8; DERIVED_BYTES]) -> Key {
+    KeyBuilder::table(table::PROFILE).name(retailer.as_str()).fixed(name).key()
+}
+/// An erasure of a retailer's.
+pub fn erasure(retailer: &RetailerId, id: &[u8; DERIVED_BYTES]) -> Key {
+    KeyBuilder::table(table::ERASURE).name(retailer.as_str()).fixed(id).key()
+}
+/// All erasures.
+pub fn erasures() -> Vec<u8> {
+    KeyBuilder::table(table::ERASURE).prefix()
+}
+/// An order that is kept for the law: by the instant at which it goes.
+pub fn kept_order(until: Timestamp, retailer: &RetailerId, id: OrderId) -> Key {
+    let until = u64::try_from(until.0).unwrap_or(0);
+    KeyBuilder::table(table::KEPT_ORDER).number(until).name(retailer.as_str()).fixed(id.bytes()).key()
+}
+/// All of them, those that go first first.
+pub fn kept_orders() -> Vec<u8> {
+    KeyBuilder::table(table::KEPT_ORDER).prefix()
+}
+/// The instant at which a kept order goes.
+pub fn kept_until(key: &Key) -> Option<Timestamp> {
+    let at = u64::from_be_bytes(*key.0.get(1..)?.first_chunk::<8>()?);
+    i64::try_from(at).ok().map(Timestamp)
+}
+/// Which file holds the customers' keys.
+pub fn keys_file() -> Key {
+    KeyBuilder::table(table::KEYS_FILE).key()
 }
 fn of_tenant(table: u8, tenant: &Tenant) -> KeyBuilder {
     let (word, name) = match tenant {
@@ -448,13 +484,13 @@ pub fn merge(retailer: &RetailerId, id: MergeId) -> Key {
 pub fn merges() -> Vec<u8> {
     KeyBuilder::table(table::MERGE).prefix()
 }
-/// One word of a person on a consent.
-pub fn consent_said(retailer: &RetailerId, profile: &ProfileId, at: Timestamp, receipt: ReceiptId) -> Key {
+/// One word of a person on a consent, by the person's hidden name.
+pub fn consent_said(retailer: &RetailerId, name: &[u8; DERIVED_BYTES], at: Timestamp, receipt: ReceiptId) -> Key {
     let at = u64::try_from(at.0).unwrap_or(0);
-    let of_person = KeyBuilder::table(table::CONSENT_SAID).name(retailer.as_str()).name(profile.as_str());
+    let of_person = KeyBuilder::table(table::CONSENT_SAID).name(retailer.as_str()).fixed(name);
     of_person.number(at).fixed(receipt.bytes()).key()
 }
 /// All words of a person on consents, oldest first.
-pub fn consents_said(retailer: &RetailerId, profile: &ProfileId) -> Vec<u8> {
-    KeyBuilder::table(table::CONSENT_SAID).name(retailer.as_str()).name(profile.as_str()).prefix()
+pub fn consents_said(retailer: &RetailerId, name: &[u8; DERIVED_BYTES]) -> Vec<u8> {
+    KeyBuilder::table(table::CONSENT_SAID).name(retailer.as_str()).fixed(name).prefix()
 }

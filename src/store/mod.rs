@@ -15,6 +15,7 @@ mod identity;
 pub mod keys;
 pub mod memory;
 mod range;
+pub mod sealed;
 mod sled;
 mod tally;
 mod upgrades;
@@ -22,6 +23,7 @@ mod upgrades;
 use std::sync::Arc;
 
 use keys::Key;
+use sealed::Vault;
 
 /// Writes of one household (or one document) that happen together or not at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -136,6 +138,23 @@ pub enum StoreError {
         /// How to go on.
         help: String,
     },
+    /// The customers' keys cannot be used.
+    #[error("the customers' keys `{path}` cannot be used: {cause}. {help}")]
+    KeysUnusable {
+        /// Their file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        cause: String,
+        /// How to go on.
+        help: String,
+    },
+    /// A value was sealed with a customer's key, and that key was destroyed. Whoever goes through many
+    /// values goes on with the next.
+    #[error("the value at {key} was erased: the customer's key that it was sealed with is destroyed")]
+    Erased {
+        /// Where.
+        key: String,
+    },
     /// A value cannot be read.
     #[error("the value at {key} cannot be read: {cause}")]
     Corrupt {
@@ -189,6 +208,10 @@ pub trait Store: Send + Sync + 'static {
     fn divide_logs(&self, keep_from: Option<Mark>) -> Result<Mark, StoreError>;
     /// Whether writes are possible, and why not.
     fn health(&self) -> Result<(), StoreError>;
+    /// The customers' keys; none where nothing is sealed.
+    fn vault(&self) -> Option<&Vault> {
+        None
+    }
 }
 
 /// The reads of a store that is around another: they pass through.
@@ -214,6 +237,9 @@ macro_rules! reads_pass_through {
         }
         fn health(&$self) -> Result<(), StoreError> {
             $store.health()
+        }
+        fn vault(&$self) -> Option<&crate::store::sealed::Vault> {
+            $store.vault()
         }
     };
 }

@@ -13,9 +13,11 @@ use hearthway::config::{Config, Data, OperatorToken, samples};
 use hearthway::engine::backtest::{Backtest, Listener, Looked, Report};
 use hearthway::engine::{Past, Window};
 use hearthway::gateway::{Gateway, samples as loading};
+use hearthway::mqtt::credentials::MasterKey;
 use hearthway::store::codec::{self, Schema};
 use hearthway::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use hearthway::store::keys::Key;
+use hearthway::store::sealed::{Making, SealedStore};
 use hearthway::store::{Commit, Store, Write};
 use hearthway_core::id::{HouseholdId, RetailerId};
 use hearthway_core::time::{Span, Timestamp};
@@ -110,11 +112,13 @@ impl Listener for Witness {
     }
 }
 
-fn store_in(data: &Path) -> Arc<EmbeddedStore> {
-    Arc::new(EmbeddedStore::open(&data.join("store"), EmbeddedOptions::default()).unwrap())
+fn store_in(data: &Path) -> Arc<dyn Store> {
+    let store = Arc::new(EmbeddedStore::open(&data.join("store"), EmbeddedOptions::default()).unwrap());
+    let master = MasterKey::load_existing(&data.join("master.key")).unwrap().unwrap();
+    SealedStore::open(store, &data.join("customers.keys"), master.sealing_secrets(), Making::Refused).unwrap()
 }
 
-fn past_of(store: Arc<EmbeddedStore>) -> Past {
+fn past_of(store: Arc<dyn Store>) -> Past {
     let rulebook = Rulebook::open(store.clone()).unwrap();
     Past::at_rest(store, rulebook)
 }

@@ -70,7 +70,9 @@ fn forget_connections(answer: &mut Value) {
 
 fn empty_directory_with_key_of(data: &Path) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::copy(data.join("master.key"), directory.path().join("master.key")).unwrap();
+    for key in ["master.key", "customers.keys"] {
+        std::fs::copy(data.join(key), directory.path().join(key)).unwrap();
+    }
     directory
 }
 
@@ -153,8 +155,10 @@ async fn what_is_not_whole_or_of_another_gateway_is_refused_and_leaves_nothing()
             let said = refused(hearthway(target.path(), arguments));
             assert!(said.contains(wanted) && said.contains("broken.backup"), "{said}");
         }
-        let left: Vec<_> = std::fs::read_dir(target.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left, ["master.key"], "nothing is left of what was refused");
+        let mut left: Vec<_> =
+            std::fs::read_dir(target.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["customers.keys", "master.key"], "nothing is left of what was refused");
     }
 
     let other = tempfile::tempdir().unwrap();
@@ -165,7 +169,12 @@ async fn what_is_not_whole_or_of_another_gateway_is_refused_and_leaves_nothing()
 
     let bare = tempfile::tempdir().unwrap();
     let said = done(hearthway(bare.path(), &["restore", text(&whole)]));
-    assert!(said.contains("put the master key of gw_"), "{said}");
+    assert!(said.contains("put the master key of gw_") && said.contains("customers.keys`, then start"), "{said}");
+    std::fs::copy(data.path().join("master.key"), bare.path().join("master.key")).unwrap();
+    let serve = ["serve", "--http-bind", "127.0.0.1:0", "--mqtt-bind", "127.0.0.1:0"];
+    let said = refused(hearthway(bare.path(), &serve));
+    assert!(said.contains("it is missing, and values of this store are sealed with its keys"), "{said}");
+    assert!(!bare.path().join("customers.keys").exists(), "nothing is made in its place");
 
     // A restore that was cut short is not taken for an empty directory.
     let cut = empty_directory_with_key_of(data.path());

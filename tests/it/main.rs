@@ -12,6 +12,7 @@ mod command_line;
 mod contract_session;
 mod customers;
 mod documents;
+mod erasure;
 mod every_client;
 mod frozen_disk;
 mod full_disk;

@@ -154,6 +154,7 @@ impl Household {
                     None => self.supply.tracks.remove(&key),
                 };
             }
+            Change::PersonForgotten(profile) => self.forget_person(profile),
             Change::PurchaseHeard(cause) => {
                 self.supply.heard.push(*cause);
                 if self.supply.heard.len() > PURCHASES_HEARD_MAX {

@@ -17,6 +17,7 @@ mod deadline;
 mod device;
 mod draft;
 mod edge;
+mod erase;
 mod event_time;
 mod forecast;
 mod foreseen;
@@ -188,6 +189,7 @@ fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
         Command::ElsewhereSaid { profile, event, cause } => elsewhere(draft, profile, event, *cause),
         Command::GiveMandate(given) => mandate::given(draft, given),
         Command::EndMandate(id) => mandate::ended(draft, id),
+        Command::ForgetPerson(profile) => erase::forgotten(draft, profile),
         Command::Activated { trigger, version } => {
             with_device(draft, |draft, device| activate::activated(draft, &device, trigger, *version))
         }

@@ -195,7 +195,8 @@ fn is_told(change: &Change) -> bool {
         | Change::PurchaseHeard(_)
         | Change::StandingSet { .. }
         | Change::MergeSet(_)
-        | Change::MergeEnded(_) => false,
+        | Change::MergeEnded(_)
+        | Change::PersonForgotten(_) => false,
     }
 }
 

@@ -62,6 +62,13 @@ pub struct Merged {
 }
 
 impl Merged {
+    /// Whether it is about a person.
+    pub fn names(&self, profile: &ProfileId) -> bool {
+        self.from == *profile || self.into == *profile
+    }
+}
+
+impl Merged {
     /// Whether what is said over this link rests on the merge.
     pub fn concerns(&self, link: &Link) -> bool {
         link.profile == self.into

@@ -173,8 +173,6 @@ pub struct Profile {
     pub merged_into: Option<ProfileId>,
     /// The profiles that this one stands for.
     pub merged_from: BTreeSet<ProfileId>,
-    /// When the person asked to be forgotten.
-    pub forget_since: Option<Timestamp>,
 }
 
 impl Profile {
@@ -193,7 +191,6 @@ impl Profile {
             flags: BTreeMap::new(),
             merged_into: None,
             merged_from: BTreeSet::new(),
-            forget_since: None,
         }
     }
     /// What their homes know of them beside who they are.

@@ -159,6 +159,7 @@ fn is_counted(change: &Change) -> bool {
         | Change::TrackSet { .. }
         | Change::AbsenceSet(_)
         | Change::PurchaseHeard(_)
+        | Change::PersonForgotten(_)
         | Change::EdgeSet { .. }
         | Change::TrendFed { .. }
         | Change::TrendDropped(_)

@@ -2,13 +2,14 @@
 
 use hearthway_core::code::Code;
 use hearthway_core::decision::Reply;
+use hearthway_core::id::{DeviceKey, HouseholdId, LinkId, ProfileId};
 use hearthway_core::input::Command;
-use hearthway_core::model::Purpose;
+use hearthway_core::model::{Household, OfferState, Purpose};
 use hearthway_core::time::Span;
 use hearthway_core::wire::DownMessage;
 
 use crate::transcript::{FILTER_WORN, used};
-use crate::world::{World, thermostat};
+use crate::world::{World, shop, thermostat};
 
 fn code(world: &mut World, presence: bool) -> Option<String> {
     world.up(&thermostat(), "up/claim", &format!(r#"{{"op":"start","presence":{presence}}}"#)).unwrap();
@@ -103,4 +104,59 @@ fn an_owed_wipe_is_asked_for_at_each_birth_until_it_is_done() {
     world.heard(&device);
     world.up(&device, "presence", r#"{"state":"online","epoch":4}"#).unwrap();
     assert!(world.heard(&device).is_empty());
+}
+
+/// A home with an order, and an offer that waits for an answer.
+fn sold() -> (World, ProfileId, HouseholdId) {
+    let mut world = World::at_home(FILTER_WORN);
+    let profile = ProfileId::new("p1").unwrap();
+    for hours in [590, 612] {
+        world.up(&thermostat(), "up/slot", &used(hours)).unwrap();
+    }
+    let offer = world.offers_put(&thermostat()).remove(0);
+    let answer = format!(r#"{{"offer":"{}","rev":1,"answer":"accept","nonce":"n-1"}}"#, offer.id);
+    world.up(&thermostat(), "up/offer/answer", &answer).unwrap();
+    assert_eq!(world.orders()[0].profile, Some(profile.clone()));
+    let home = HouseholdId::of_profile(&shop(), &profile);
+    (world, profile, home)
+}
+
+#[test]
+fn a_home_whose_last_person_is_erased_forgets_all_but_how_many_inputs_it_had() {
+    let (mut world, profile, home) = sold();
+    let seq = world.homes[&home].seq;
+    world.command(&thermostat(), Command::ForgetPerson(profile.clone())).unwrap();
+    // Moves that arrived stay known, so that none arrives twice.
+    let arrived = world.homes[&home].arrived.clone();
+    assert_eq!(world.homes[&home], Household { seq: seq + 1, arrived, ..Household::empty(home) });
+    let alone = world.home_of(&thermostat());
+    assert_eq!(alone.id, HouseholdId::prospect(&thermostat()));
+    let device = &alone.devices[&thermostat()];
+    assert!(device.wipe_pending && device.slots.is_empty() && device.reported.is_empty());
+    assert!(alone.links.is_empty() && alone.members.is_empty());
+    // Again, and of somebody who never lived there: nothing follows.
+    let input = world.log.iter().rev().find(|(id, _)| *id == home).unwrap().1.clone();
+    let before = world.homes[&home].clone();
+    assert!(matches!(world.run_in(home, input), Ok(Reply::Unchanged)));
+    assert_eq!(world.homes[&home], Household { seq: before.seq + 1, ..before });
+}
+
+#[test]
+fn who_is_erased_from_a_home_with_others_takes_only_what_was_theirs_alone() {
+    let (mut world, profile, home) = sold();
+    let other: DeviceKey = "acme/d-43".parse().unwrap();
+    world.register(&other);
+    let mut join = world.join("p2", &[Purpose::OffersDevice]);
+    (join.household, join.link) = (home, LinkId::derived(&[b"p2"]));
+    world.command(&other, Command::LinkDirectly { join }).unwrap();
+    world.command(&thermostat(), Command::ForgetPerson(profile.clone())).unwrap();
+    let left = &world.homes[&home];
+    assert_eq!(left.members.keys().map(ProfileId::as_str).collect::<Vec<_>>(), ["p2"]);
+    assert_eq!(left.devices.keys().collect::<Vec<_>>(), [&other]);
+    assert!(left.links.values().all(|link| link.profile != profile));
+    assert_eq!(left.orders.len(), 1, "what was ordered stays with the home");
+    assert!(left.orders.values().all(|order| order.profile.is_none()));
+    assert!(left.offers.values().all(|offer| !matches!(offer.state, OfferState::Sent | OfferState::Shown)));
+    assert!(!format!("{left:?}").contains("p1"), "{left:?}");
+    assert_eq!(world.home_of(&thermostat()).id, HouseholdId::prospect(&thermostat()));
 }

@@ -8,7 +8,7 @@ use hearthway_core::id::HouseholdId;
 use hearthway_core::model::Household;
 use hearthway_core::time::Timestamp;
 
-use super::super::log::walk_back;
+use super::super::log::{Walked, walk_back};
 use super::super::past::{Past, Window};
 use super::super::rows::{LogItem, LogRow};
 use crate::store::{Mark, StoreError};
@@ -37,7 +37,9 @@ impl<'p> Segments<'p> {
         // The newest snapshot from before the window, and the oldest inside of it.
         let (mut before, mut inside) = (None, None);
         walk_back(&*past.store, household, None, |mark, item| match item {
-            LogItem::Input(row) => {
+            // What is older cannot be gone on from.
+            Walked::Erased => false,
+            Walked::Item(LogItem::Input(row)) => {
                 if rows.len() == SEGMENT_INPUTS_MAX {
                     rows.clear();
                     ends.push(oldest_mark);
@@ -47,7 +49,7 @@ impl<'p> Segments<'p> {
                 rows.push(*row);
                 true
             }
-            LogItem::Snapshot(facts) => {
+            Walked::Item(LogItem::Snapshot(facts)) => {
                 let which = if is_before { &mut before } else { &mut inside };
                 *which = Some(facts);
                 !is_before
@@ -98,8 +100,10 @@ impl<'p> Segments<'p> {
     fn read(&self, end: Option<Mark>) -> Result<Vec<LogRow>, StoreError> {
         let mut rows = Vec::with_capacity(SEGMENT_INPUTS_MAX);
         walk_back(&*self.past.store, self.household, end, |_, item| {
-            if let LogItem::Input(row) = item {
-                rows.push(*row);
+            match item {
+                Walked::Item(LogItem::Input(row)) => rows.push(*row),
+                Walked::Item(LogItem::Snapshot(_)) => {}
+                Walked::Erased => return false,
             }
             rows.len() < SEGMENT_INPUTS_MAX
         })?;

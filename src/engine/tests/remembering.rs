@@ -21,7 +21,7 @@ fn the_whole_log_replays_to_the_record_over_snapshots_and_crashes() {
     }
     let mut snapshots = 0;
     log::walk_back(&*home.store, household, None, |_, item| {
-        snapshots += usize::from(matches!(item, rows::LogItem::Snapshot(_)));
+        snapshots += usize::from(matches!(item, log::Walked::Item(rows::LogItem::Snapshot(_))));
         true
     })
     .unwrap();
@@ -40,7 +40,7 @@ fn a_household_that_reports_rarely_has_a_snapshot_for_every_day() {
     }
     let mut shape = String::new();
     log::walk_back(&*home.store, household, None, |_, item| {
-        shape.insert(0, if matches!(item, rows::LogItem::Snapshot(_)) { 'S' } else { 'i' });
+        shape.insert(0, if matches!(item, log::Walked::Item(rows::LogItem::Snapshot(_))) { 'S' } else { 'i' });
         true
     })
     .unwrap();

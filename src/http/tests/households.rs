@@ -174,22 +174,29 @@ async fn a_stolen_device_is_claimed_by_nobody_and_who_tries_learns_nothing() {
 }
 
 #[tokio::test]
-async fn a_person_who_is_to_be_forgotten_leaves_everything_and_gives_back_what_only_they_owned() {
+async fn a_person_who_is_erased_leaves_everything_and_gives_back_what_only_they_owned() {
     let house = house().await;
     let shop = house.shop.clone();
     home(&house).await;
     house.link("d-2", "p2").await;
     house.ok("POST", "/v1/devices/d-2/members", &shop, json!({"profile": "p1", "role": "buyer"})).await;
     house.ok("PATCH", "/v1/profiles/p1", &shop, json!({"identities": [{"type": "loyalty", "value": "1"}]})).await;
-    assert_eq!(house.send("DELETE", "/v1/profiles/p1", &shop, &[], None).await.status, 204);
+    let begun = house.send("DELETE", "/v1/profiles/p1", &shop, &[], None).await;
+    assert_eq!(begun.status, 202, "{}", begun.text);
+    let job = format!("/v1/erase/{}", begun.json["erase"].as_str().unwrap());
+    while house.get(&job, &shop).await.json["state"] != "done" {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     assert_eq!(house.get("/v1/profiles/p1", &shop).await.status, 404);
     assert_eq!(house.get("/v1/devices/d-1", &shop).await.status, 404, "given back");
     assert_eq!(roles(&house, "d-2").await, of(&[("p2", "owner")]), "the others stay");
     let found = house.call("POST", "/v1/profiles/lookup", &shop, json!({"type": "loyalty", "value": "1"})).await;
     assert_eq!(found.status, 404, "{}", found.text);
-    let again = house.call("PUT", "/v1/profiles/p1", &shop, json!({})).await;
-    assert!(again.status == 409 && again.text.contains("forgotten"), "{}", again.text);
     assert_eq!(house.send("DELETE", "/v1/profiles/p1", &shop, &[], None).await.status, 404);
+    let anew = house.ok("PUT", "/v1/profiles/p1", &shop, json!({"display_name": "Somebody else"})).await;
+    assert_eq!(anew["identities"], json!([]), "the same id is somebody new: {anew}");
+    let history = house.get("/v1/profiles/p1/consents/history", &shop).await;
+    assert_eq!(history.json["items"], json!([]), "and said nothing yet");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod consents;
 mod context;
 mod conventions;
 mod customers;
+mod erasure;
 mod goods;
 mod households;
 mod merges;
@@ -30,6 +31,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::engine::{self, Engine, Outcome, Target};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
+use crate::store::sealed::{Making, SealedStore, SealingSecrets};
 use crate::webhook::address::Reach;
 use crate::webhook::{Courier, Wire};
 
@@ -43,6 +45,27 @@ pub(super) struct House {
     pub(super) shop: String,
     pub(super) other_shop: String,
     pub(super) maker: String,
+    pub(super) disk: Disk,
+}
+
+/// What outlives a gateway: the store under its seal, and the customers' keys.
+#[derive(Clone)]
+pub(super) struct Disk {
+    pub(super) rows: Arc<MemoryStore>,
+    pub(super) dir: Arc<tempfile::TempDir>,
+}
+
+impl Disk {
+    fn new() -> Disk {
+        Disk { rows: Arc::new(MemoryStore::new()), dir: Arc::new(tempfile::tempdir().unwrap()) }
+    }
+    pub(super) fn keys_file(&self) -> std::path::PathBuf {
+        self.dir.path().join("customers.keys")
+    }
+    pub(super) fn open(&self) -> Arc<dyn Store> {
+        let secrets = SealingSecrets { wrapping: [1; 32], blinding: [2; 32] };
+        SealedStore::open(self.rows.clone(), &self.keys_file(), secrets, Making::Allowed).unwrap()
+    }
 }
 
 /// An answer: status, body as JSON (null where there is none), headers.
@@ -64,7 +87,22 @@ impl Answer {
 
 /// Two shops, one maker, one model; no product yet.
 pub(super) async fn house() -> House {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let mut house = house_on(Disk::new()).await;
+    house.ok("PUT", "/v1/makers/acme", OPERATOR, json!({"name": "Acme"})).await;
+    for shop in ["shop-a", "shop-b"] {
+        let body = json!({"name": "Enseigne X", "default_locale": "fr-FR", "zone": "Europe/Paris"});
+        house.ok("PUT", &format!("/v1/retailers/{shop}"), OPERATOR, body).await;
+    }
+    house.shop = house.token("shop-a", "retailer_admin").await;
+    house.other_shop = house.token("shop-b", "retailer_admin").await;
+    house.maker = house.token("acme", "maker").await;
+    house.ok("PUT", "/v1/models/th-200", OPERATOR, model()).await;
+    house
+}
+
+/// A gateway on what another left, or on nothing; nobody has a token of it yet but the operator.
+pub(super) async fn house_on(disk: Disk) -> House {
+    let store = disk.open();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let rulebook = Rulebook::open(store.clone()).unwrap();
     let settings = engine::Settings { shards: 2, ..engine::Settings::default() };
@@ -77,6 +115,7 @@ pub(super) async fn house() -> House {
         telemetry_s: 60,
         devices_per_maker_max: 3,
         calls_per_second: 500,
+        order_retention: hearthway_core::time::Span::days(3653),
     };
     let app = App::start(engine.clone(), rulebook, settings).await.unwrap().app;
     let wire = Wire::new(Reach::LoopbackToo, None).unwrap();
@@ -89,17 +128,7 @@ pub(super) async fn house() -> House {
     tokio::spawn(super::serve(listener, router, 100, std::future::pending()));
     let client = reqwest::Client::new();
     let empty = String::new;
-    let mut house = House { base, app, client, shop: empty(), other_shop: empty(), maker: empty() };
-    house.ok("PUT", "/v1/makers/acme", OPERATOR, json!({"name": "Acme"})).await;
-    for shop in ["shop-a", "shop-b"] {
-        let body = json!({"name": "Enseigne X", "default_locale": "fr-FR", "zone": "Europe/Paris"});
-        house.ok("PUT", &format!("/v1/retailers/{shop}"), OPERATOR, body).await;
-    }
-    house.shop = house.token("shop-a", "retailer_admin").await;
-    house.other_shop = house.token("shop-b", "retailer_admin").await;
-    house.maker = house.token("acme", "maker").await;
-    house.ok("PUT", "/v1/models/th-200", OPERATOR, model()).await;
-    house
+    House { base, app, client, shop: empty(), other_shop: empty(), maker: empty(), disk }
 }
 
 pub(super) fn model() -> Value {

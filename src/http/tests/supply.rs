@@ -185,7 +185,7 @@ async fn a_slot_that_never_reported_shows_what_its_purchases_tell() {
     let batch: Vec<_> = (1..=4)
         .map(|n| {
             let mut event = purchase(&format!("old-{n}"));
-            let at = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * 50 * n);
+            let at = house.app.now() - hearthway_core::time::Span::days(50 * n);
             event["time"] = json!(at.to_string());
             event
         })
