@@ -24,6 +24,7 @@ use super::request::{Params, Who, caller, instant, page};
 use super::{BODY_BYTES_MAX, Shared};
 use crate::app::audit::{AuditFilter, AuditRow, Change, TARGET_CHARS_MAX};
 use crate::app::tokens::Caller;
+use crate::observe::limits::{Limit, hit};
 
 /// Calls that change nothing, although they are no GET, and feeds of what happened elsewhere, of which
 /// the input log has each.
@@ -141,7 +142,10 @@ impl Audited {
         let (parts, body) = request.into_parts();
         let body = match to_bytes(body, BODY_BYTES_MAX).await {
             Ok(body) => body,
-            Err(_) => return ApiError::too_large(format!("a body has at most {BODY_BYTES_MAX} bytes")).into_response(),
+            Err(_) => {
+                hit(Limit::HttpBody);
+                return ApiError::too_large(format!("a body has at most {BODY_BYTES_MAX} bytes")).into_response();
+            }
         };
         let before = match &shown_at {
             Some(at) => self.look(at, &bearer).await,
