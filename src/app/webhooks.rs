@@ -10,6 +10,7 @@ use super::rows;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, Page, PageQuery};
 use crate::engine::events::{Attempt, EventRow, EventState, SecretSeed, WebhookKey, WebhookRow};
+use crate::engine::rows::unless_erased;
 use crate::store::codec::{self, Schema};
 use crate::store::keys::{self, Key};
 use crate::store::{Precondition, StoreError, Write};
@@ -209,7 +210,11 @@ impl App {
                     return Ok(Page { items, next: before.as_ref().map(|key| number_of(key).to_string()) });
                 }
                 looked_at += 1;
-                let row: EventRow = codec::decode(Schema::Event, &at, &bytes)?;
+                let found = unless_erased(codec::decode::<EventRow>(Schema::Event, &at, &bytes))?;
+                let Some(row) = found else {
+                    before = Some(at);
+                    continue;
+                };
                 if state.is_none_or(|state| row.state == state) {
                     items.push((number_of(&at), row));
                 }

@@ -21,6 +21,7 @@ use super::wire::{Answered, Letterhead, Wire};
 use crate::engine::events::{
     Attempt, EventRow, EventSink, EventState, Letter, SecretSeed, WebhookKey, WebhookRow, subject_mark,
 };
+use crate::engine::rows::unless_erased;
 use crate::engine::{Engine, entropy};
 use crate::store::codec::{self, Schema};
 use crate::store::keys::Key;
@@ -114,7 +115,7 @@ impl Courier {
     fn read_back(&self, key: &WebhookKey) -> Result<(), StoreError> {
         let (store, now) = (Arc::clone(self.0.engine.store()), self.0.now());
         each_row(&*store, &key.events(), |at, bytes| {
-            let row: EventRow = codec::decode(Schema::Event, at, bytes)?;
+            let Some(row) = unless_erased(codec::decode::<EventRow>(Schema::Event, at, bytes))? else { return Ok(()) };
             let n = number_of(at);
             let mut queue = self.0.lock();
             match row.state {
@@ -184,12 +185,12 @@ impl Courier {
             let (mut writes, mut letters) = (Vec::new(), Vec::new());
             let now = self.0.now();
             for (at, bytes) in &page {
-                let row: EventRow = codec::decode(Schema::Event, at, bytes)?;
+                let Some(row) = unless_erased(codec::decode::<EventRow>(Schema::Event, at, bytes))? else { continue };
                 let is_wanted = row.state == EventState::Dead || (told_too && row.state == EventState::Delivered);
                 if is_wanted && row.at >= from {
                     let row = EventRow { state: EventState::Waiting, since: now, next_at: now, attempts: 0, ..row };
                     letters.push(letter(key, number_of(at), &row));
-                    writes.push(Write::Put(at.clone(), codec::encode(Schema::Event, &row)));
+                    writes.push(Write::Put(at.clone(), written_over(bytes, &row)));
                 }
             }
             if letters.is_empty() {
@@ -245,6 +246,13 @@ impl Courier {
         let resting = (resting > 0).then(|| format!("{resting} are not heard: their receivers do not answer"));
         disabled.into_iter().chain(resting).collect()
     }
+}
+
+/// An event with what became of it, sealed with the key of the home that it tells of, as it was.
+fn written_over(stored: &[u8], row: &EventRow) -> Vec<u8> {
+    let mut bytes = codec::encode(Schema::Event, row);
+    codec::belong_to(codec::key_of(stored), &mut bytes);
+    bytes
 }
 
 #[cfg(test)]
@@ -311,7 +319,8 @@ impl Inner {
         let store = self.engine.store();
         let (at, of) = (key.event(n), key.row());
         let (Some(stored), Some(webhook_bytes)) = (store.get(&at)?, store.get(&of)?) else { return Ok(Turned::Gone) };
-        let mut row: EventRow = codec::decode(Schema::Event, &at, &stored)?;
+        let found = unless_erased(codec::decode::<EventRow>(Schema::Event, &at, &stored))?;
+        let Some(mut row) = found else { return Ok(Turned::Gone) };
         let webhook: WebhookRow = codec::decode(Schema::Webhook, &of, &webhook_bytes)?;
         if webhook.disabled.is_some() {
             self.lock().disable(key);
@@ -346,7 +355,7 @@ impl Inner {
             Turned::Again(_) | Turned::Gone => self.meters.failed.increment(1),
         }
         row.last = Some(attempt);
-        writes.push(Write::Put(at.clone(), codec::encode(Schema::Event, &row)));
+        writes.push(Write::Put(at.clone(), written_over(&stored, &row)));
         // A webhook that was deleted meanwhile took its rows with it: none comes back.
         let preconditions = vec![Precondition::Equals(at, stored)];
         match self.engine.write(Commit { preconditions, writes }).await? {

@@ -12,6 +12,10 @@ use crate::stock_clients::load_the_sample_shop;
 
 const HOMES: usize = 3;
 const READINGS: u32 = 20;
+/// The end of every customer's address.
+const EMAIL: &str = "marquise@example.org";
+/// A second profile of a customer, merged into the first.
+const MERGED: &str = "twice-met-marquise";
 /// What the people are called.
 const NAME: &str = "Chez Marker-0451";
 
@@ -31,7 +35,10 @@ fn in_clear(folder: &Path, texts: &[&str]) -> Vec<String> {
         let bytes = std::fs::read(&path).unwrap();
         for text in texts {
             let at = bytes.windows(text.len()).position(|window| window == text.as_bytes());
-            found.extend(at.map(|at| format!("`{text}` in {} at byte {at}", path.display())));
+            found.extend(at.map(|at| {
+                let around = bytes[at.saturating_sub(120)..(at + 60).min(bytes.len())].escape_ascii().to_string();
+                format!("`{text}` in {} at byte {at}: {around}", path.display())
+            }));
         }
     }
     found
@@ -62,15 +69,24 @@ async fn no_file_holds_a_customer_in_clear_and_no_backup_brings_an_erased_one_ba
     let (data, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let gateway = Gateway::serve(data.path());
     let shop = load_the_sample_shop(&gateway).await;
+    // Nobody answers there: events wait.
+    let webhook = json!({"url": "https://hooks.invalid/hearthway", "types": ["offer.*", "order.*", "device.*", "consent.changed"]});
+    gateway.ask(&shop, "PUT", "/v1/webhooks/all", Some(&webhook)).await;
     let devices = new_homes(&gateway, &shop, 0, HOMES, READINGS).await;
     for device in &devices {
-        let body = json!({"display_name": NAME, "locale": "fr-FR", "tz": "Europe/Paris"});
+        let identities = json!([{"type": "email", "value": format!("{}.{EMAIL}", device.name)}]);
+        let body = json!({"display_name": NAME, "locale": "fr-FR", "tz": "Europe/Paris", "identities": identities});
         gateway.ask(&shop, "PUT", &format!("/v1/profiles/p-{}", device.name), Some(&body)).await;
+        let words = json!({"consents": [{"purpose": "profiling.usage", "granted": true}], "source": "app"});
+        gateway.ask(&shop, "PUT", &format!("/v1/profiles/p-{}/consents", device.name), Some(&words)).await;
     }
+    gateway.ask(&shop, "PUT", &format!("/v1/profiles/{MERGED}"), Some(&json!({"display_name": NAME}))).await;
+    let merge = json!({"from": MERGED, "into": format!("p-{}", devices[0].name)});
+    gateway.ask(&shop, "POST", "/v1/profiles/merge", Some(&merge)).await;
     let devices = live_until_content(&gateway, devices).await;
     let profiles: Vec<String> = devices.iter().map(|device| format!("p-{}", device.name)).collect();
     let offers: Vec<&String> = devices.iter().flat_map(|device| &device.offers).collect();
-    let personal: Vec<&str> = profiles.iter().map(String::as_str).chain([NAME]).collect();
+    let personal: Vec<&str> = profiles.iter().map(String::as_str).chain([NAME, EMAIL, MERGED]).collect();
     let home = |profile: &str| {
         let path = format!("/v1/profiles/{profile}");
         let (gateway, shop) = (&gateway, &shop);
@@ -89,7 +105,10 @@ async fn no_file_holds_a_customer_in_clear_and_no_backup_brings_an_erased_one_ba
 
     let begun = gateway.ask(&shop, "DELETE", &format!("/v1/profiles/{}", profiles[0]), None).await;
     let told = until_done(&gateway, &shop, begun["erase"].as_str().unwrap()).await;
-    assert_eq!(told["report"]["keys_destroyed"], 2, "{told}");
+    assert_eq!(
+        told["report"]["keys_destroyed"], 3,
+        "the home's, the person's, that of who was merged into them: {told}"
+    );
     assert_eq!(told["report"]["devices_given_back"], 1, "{told}");
     assert_eq!(in_clear(data.path(), &personal), [] as [&str; 0]);
     assert!(gateway.end());
@@ -101,6 +120,11 @@ async fn no_file_holds_a_customer_in_clear_and_no_backup_brings_an_erased_one_ba
     let gateway = Gateway::serve(data.path());
     let (status, _) = gateway.call(&shop, "GET", &format!("/v1/profiles/{}", profiles[0]), None).await;
     assert_eq!(status, 404);
+    let (status, _) = gateway.call(&shop, "GET", &format!("/v1/profiles/{MERGED}"), None).await;
+    assert_eq!(status, 404);
+    let email = json!({"type": "email", "value": format!("{}.{EMAIL}", devices[0].name)});
+    let (status, _) = gateway.call(&shop, "POST", "/v1/profiles/lookup", Some(&email)).await;
+    assert_eq!(status, 404, "nobody is found by it");
     let orders = gateway.ask(&shop, "GET", "/v1/orders?limit=100", None).await;
     assert_eq!(orders["items"].as_array().unwrap().len(), HOMES - 1, "{orders}");
     assert_eq!(offers.len(), HOMES);
