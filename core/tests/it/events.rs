@@ -102,7 +102,9 @@ fn a_device_is_told_from_its_registration_to_its_release() {
     let maker = Tenant::Maker(MakerId::new("acme").unwrap());
     let health = "device.health_changed";
     assert_eq!(of(&maker, &world), ["device.registered", "device.linked", "device.lost", health, "device.released"]);
-    assert_eq!(of(&Tenant::Retailer(shop()), &world), ["device.linked", "device.lost", health, "device.released"]);
+    // What was consented to with the claim is told as well.
+    let told = ["consent.changed", "device.linked", "device.lost", health, "device.released"];
+    assert_eq!(of(&Tenant::Retailer(shop()), &world), told);
     let of_shop = |kind: EventType| {
         world.told.iter().find(|event| event.kind == kind && event.to == Tenant::Retailer(shop())).unwrap()
     };
