@@ -6,12 +6,16 @@
 
 use std::cell::Cell;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use divan::counter::ItemsCount;
+use hearthway::store::codec::{self, KeyId, Schema};
 use hearthway::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use hearthway::store::keys::Key;
 use hearthway::store::memory::MemoryStore;
+use hearthway::store::sealed::{Making, SealedStore, SealingSecrets, Subject};
 use hearthway::store::{Commit, Store, Write};
+use hearthway_core::id::HouseholdId;
 
 fn main() {
     divan::main();
@@ -20,14 +24,15 @@ fn main() {
 const GROUPS: [usize; 3] = [1, 16, 256];
 const VALUE_BYTES: usize = 600;
 
+fn key(table: u8, numbers: &[u64]) -> Key {
+    let numbers = numbers.iter().flat_map(|number| number.to_be_bytes());
+    Key(std::iter::once(table).chain([0; 7]).chain(numbers).collect())
+}
+
 /// The writes of one message: the household's record, an item of its input log, and in one of ten
 /// a row of the outbox.
 fn commit(n: u64, households: u64) -> Commit {
     let household = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % households;
-    let key = |table: u8, numbers: &[u64]| {
-        let numbers = numbers.iter().flat_map(|number| number.to_be_bytes());
-        Key(std::iter::once(table).chain([0; 7]).chain(numbers).collect())
-    };
     let value = || n.to_le_bytes().repeat(VALUE_BYTES / 8);
     let mut writes =
         vec![Write::Put(key(b'H', &[household]), value()), Write::Append(key(b'L', &[household]), value())];
@@ -64,6 +69,62 @@ fn embedded_a_million_households(bencher: divan::Bencher, size: usize) {
 #[divan::bench(args = GROUPS, sample_count = 1_000, sample_size = 1)]
 fn memory(bencher: divan::Bencher, size: usize) {
     bench_groups(bencher, size, &MemoryStore::new(), 10_000);
+}
+
+/// What sealing adds: the writes of a reading, an item of the log of 300 bytes and a tail of 700, in a store that
+/// costs nothing else.
+#[divan::bench(args = [false, true], sample_count = 1_000, sample_size = 1)]
+fn a_message_in_memory_sealed(bencher: divan::Bencher, is_sealed: bool) {
+    const MESSAGES: usize = 64;
+    let (_place, store) = sealed_store();
+    let vault = store.vault().expect("this store is sealed");
+    let group: Vec<Commit> = (0..MESSAGES as u64)
+        .map(|n| {
+            let own = match is_sealed {
+                true => vault.key_for(home(n)).expect("a new key is made"),
+                false => codec::NOT_SEALED,
+            };
+            let writes = vec![
+                Write::Append(key(b'L', &[n]), value_for(own, 300)),
+                Write::Put(key(b'H', &[n]), value_for(own, 700)),
+            ];
+            Commit { preconditions: Vec::new(), writes }
+        })
+        .collect();
+    bencher
+        .counter(ItemsCount::new(MESSAGES))
+        .with_inputs(|| group.clone())
+        .bench_local_refs(|group| store.commit(group).expect("memory takes what it is given"));
+}
+
+/// A record of 3 kB is read and opened.
+#[divan::bench]
+fn a_sealed_record_is_read(bencher: divan::Bencher) {
+    let (_place, store) = sealed_store();
+    let own = store.vault().expect("this store is sealed").key_for(home(1)).expect("a new key is made");
+    let at = key(b'H', &[1]);
+    let writes = vec![Write::Put(at.clone(), value_for(own, 3_000))];
+    store.commit(&[Commit { preconditions: Vec::new(), writes }]).expect("memory takes what it is given");
+    bencher.bench_local(|| store.get(&at).expect("it was written just now"));
+}
+
+fn sealed_store() -> (tempfile::TempDir, Arc<dyn Store>) {
+    let place = tempfile::tempdir().expect("a directory can be made");
+    let secrets = SealingSecrets { wrapping: [1; 32], blinding: [2; 32] };
+    let file = place.path().join("customers.keys");
+    let store = SealedStore::open(Arc::new(MemoryStore::new()), &file, secrets, Making::Allowed);
+    (place, store.expect("a new store opens"))
+}
+
+fn home(n: u64) -> Subject {
+    Subject::household(HouseholdId::derived(&[&n.to_be_bytes()]))
+}
+
+/// A value of so many bytes that belongs to somebody.
+fn value_for(own: KeyId, bytes: usize) -> Vec<u8> {
+    let mut value = codec::encode(Schema::Offer, &"x".repeat(bytes));
+    codec::belong_to(own, &mut value);
+    value
 }
 
 fn bench_embedded(bencher: divan::Bencher, size: usize, households: u64) {

@@ -42,7 +42,7 @@ pub const METRICS: Declared = &[
 ];
 
 /// One change, before it has its place in the chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// By which token.
     pub actor: String,
@@ -67,22 +67,8 @@ pub struct Change {
 pub struct AuditRow {
     /// When it was written down, right after the change.
     pub at: Timestamp,
-    /// By which token.
-    pub actor: String,
-    /// In which role.
-    pub role: String,
-    /// Whose token.
-    pub tenant: Tenant,
-    /// The call.
-    pub action: String,
-    /// What was changed.
-    pub target: String,
-    /// Whether it is a customer's business.
-    pub is_about_a_customer: bool,
-    /// SHA-256 of what it was.
-    pub before: Option<[u8; 32]>,
-    /// SHA-256 of what it became.
-    pub after: Option<[u8; 32]>,
+    /// The change.
+    pub change: Change,
     /// The hash of the entry before.
     pub previous: [u8; 32],
     /// The hash of this one.
@@ -91,26 +77,14 @@ pub struct AuditRow {
 
 impl AuditRow {
     fn new(n: u64, at: Timestamp, change: Change, previous: [u8; 32]) -> AuditRow {
-        let Change { actor, role, tenant, action, target, is_about_a_customer, before, after } = change;
-        let row = AuditRow {
-            at,
-            actor,
-            role,
-            tenant,
-            action,
-            target,
-            is_about_a_customer,
-            before,
-            after,
-            previous,
-            hash: [0; 32],
-        };
+        let row = AuditRow { at, change, previous, hash: [0; 32] };
         AuditRow { hash: row.sealed(n), ..row }
     }
 
     /// What its hash must be at its place.
     fn sealed(&self, n: u64) -> [u8; 32] {
-        let (kind, tenant) = match &self.tenant {
+        let change = &self.change;
+        let (kind, tenant) = match &change.tenant {
             Tenant::Operator => ("operator", ""),
             Tenant::Maker(maker) => ("maker", maker.as_str()),
             Tenant::Retailer(retailer) => ("retailer", retailer.as_str()),
@@ -120,22 +94,23 @@ impl AuditRow {
             &self.previous,
             &n.to_be_bytes(),
             &self.at.0.to_be_bytes(),
-            self.actor.as_bytes(),
-            self.role.as_bytes(),
+            change.actor.as_bytes(),
+            change.role.as_bytes(),
             kind.as_bytes(),
             tenant.as_bytes(),
-            self.action.as_bytes(),
-            self.target.as_bytes(),
-            &[u8::from(self.is_about_a_customer)],
-            &hash_or_none(&self.before),
-            &hash_or_none(&self.after),
+            change.action.as_bytes(),
+            change.target.as_bytes(),
+            &[u8::from(change.is_about_a_customer)],
+            &hash_or_none(&change.before),
+            &hash_or_none(&change.after),
         ];
         derive_bytes("audit", &parts)
     }
 
     /// Whether a caller may see it: its own tenant's, and for the operator what is no customer's business.
     fn is_visible_to(&self, tenant: &Tenant) -> bool {
-        self.tenant == *tenant || (*tenant == Tenant::Operator && !self.is_about_a_customer)
+        let change = &self.change;
+        change.tenant == *tenant || (*tenant == Tenant::Operator && !change.is_about_a_customer)
     }
 }
 
@@ -189,9 +164,9 @@ pub struct AuditFilter {
 impl AuditFilter {
     fn fits(&self, row: &AuditRow) -> bool {
         let is_about = |target: &String| {
-            row.target.strip_prefix(target.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            row.change.target.strip_prefix(target.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        self.actor.as_ref().is_none_or(|actor| *actor == row.actor) && self.target.as_ref().is_none_or(is_about)
+        self.actor.as_ref().is_none_or(|actor| *actor == row.change.actor) && self.target.as_ref().is_none_or(is_about)
     }
 }
 

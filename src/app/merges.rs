@@ -253,8 +253,7 @@ impl App {
     fn find_merge(&self, retailer: &RetailerId, id: &str) -> Result<MergeRow, Failure> {
         let missing = || Failure::not_found("merge", id.chars().take(80).collect::<String>());
         let id: MergeId = id.parse().map_err(|_| missing())?;
-        let found = rows::get(&**self.engine.store(), Schema::Merge, &keys::merge(retailer, id));
-        unless_erased(found)?.flatten().ok_or_else(missing)
+        rows::get(&**self.engine.store(), Schema::Merge, &keys::merge(retailer, id))?.ok_or_else(missing)
     }
 
     /// A merge that came later and changed one of the same two profiles.

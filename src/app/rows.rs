@@ -5,10 +5,10 @@ use serde::de::DeserializeOwned;
 
 use super::Failure;
 use crate::engine::Engine;
-use crate::engine::rows::unless_erased;
+use crate::engine::rows::{unless_erased, walk};
 use crate::store::codec::{self, Schema};
 use crate::store::keys::Key;
-use crate::store::{Commit, Outcome, Precondition, SCAN_ROWS_MAX, Store, StoreError, Write};
+use crate::store::{Commit, Outcome, Precondition, Store, StoreError, Write};
 
 /// One value, if it is there.
 pub fn get<T: DeserializeOwned>(store: &dyn Store, schema: Schema, key: &Key) -> Result<Option<T>, StoreError> {
@@ -24,18 +24,7 @@ pub fn each(
     prefix: &[u8],
     mut row: impl FnMut(&Key, &[u8]) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let mut after: Option<Key> = None;
-    loop {
-        let rows = store.scan(prefix, after.as_ref(), SCAN_ROWS_MAX)?;
-        for (key, bytes) in &rows {
-            row(key, bytes)?;
-        }
-        // A short page is the last one.
-        if rows.len() < SCAN_ROWS_MAX {
-            return Ok(());
-        }
-        after = rows.into_iter().last().map(|(key, _)| key);
-    }
+    walk(store, prefix, |key, bytes| row(key, bytes).map(|()| true))
 }
 
 /// A write of one value.

@@ -12,7 +12,7 @@ use super::{App, Failure, Page, PageQuery};
 use crate::engine::events::{Attempt, EventRow, EventState, SecretSeed, WebhookKey, WebhookRow};
 use crate::engine::rows::unless_erased;
 use crate::store::codec::{self, Schema};
-use crate::store::keys::{self, Key};
+use crate::store::keys::{self, number_of};
 use crate::store::{Precondition, StoreError, Write};
 use crate::webhook::{Courier, Standing, address};
 
@@ -289,8 +289,4 @@ fn fresh_seed() -> Result<SecretSeed, Failure> {
         cause: error.to_string(),
     })?;
     Ok(SecretSeed(seed))
-}
-
-fn number_of(key: &Key) -> u64 {
-    key.0.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }

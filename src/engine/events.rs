@@ -257,7 +257,7 @@ impl Events {
             let Some((tenant, id)) = keys::webhook_of(key) else { return Ok(true) };
             let (row, key) = (codec::decode::<WebhookRow>(Schema::Webhook, key, bytes)?, WebhookKey { tenant, id });
             let last = store.scan_back(&key.events(), None, 1)?;
-            next = last.first().map_or(next, |(key, _)| next.max(rows::number_of(key) + 1));
+            next = last.first().map_or(next, |(key, _)| next.max(keys::number_of(key) + 1));
             subscriptions.set(&key, Some(&row));
             Ok(true)
         })?;

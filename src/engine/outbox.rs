@@ -73,7 +73,7 @@ impl Outbox {
                 && let Some(device) = keys::device_of(key)
             {
                 let Some((waiting, _)) = rows::unless_erased(read_row(key, bytes))? else {
-                    next = next.max(rows::number_of(key) + 1);
+                    next = next.max(keys::number_of(key) + 1);
                     return Ok(true);
                 };
                 next = next.max(waiting.n + 1);
@@ -286,7 +286,7 @@ pub(super) fn delivery(device: DeviceKey, n: u64, row: OutboxRow) -> Delivery {
 fn read_row(key: &Key, bytes: &[u8]) -> Result<(Waiting, OutboxRow), StoreError> {
     let row: OutboxRow = codec::decode(Schema::Outbox, key, bytes)?;
     let waiting = Waiting {
-        n: rows::number_of(key),
+        n: keys::number_of(key),
         bytes: row.payload.len(),
         expires_at: row.expires_at,
         puts: row.puts,

@@ -226,7 +226,7 @@ pub fn unless_erased<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreE
 }
 
 /// Every row below a prefix in order, page by page, until `each` says no.
-pub(super) fn walk(
+pub(crate) fn walk(
     store: &dyn Store,
     prefix: &[u8],
     mut each: impl FnMut(&Key, &[u8]) -> Result<bool, StoreError>,
@@ -244,9 +244,4 @@ pub(super) fn walk(
             None => return Ok(()),
         }
     }
-}
-
-/// The number at the end of a key.
-pub(super) fn number_of(key: &Key) -> u64 {
-    key.0.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }

@@ -214,7 +214,7 @@ impl Pages {
             let mut pages = VecDeque::new();
             rows::walk(store, &keys::all_seen(device), |key, bytes| {
                 let SeenPage { hashes, last_at } = codec::decode(Schema::Seen, key, bytes)?;
-                let mut page = Page { number: rows::number_of(key), last_at, ids: Ids::Whole(hashes) };
+                let mut page = Page { number: keys::number_of(key), last_at, ids: Ids::Whole(hashes) };
                 page.settle();
                 pages.push_back(page);
                 Ok(true)

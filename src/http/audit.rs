@@ -252,7 +252,8 @@ pub(super) async fn list_audit(
 
 fn entry(n: u64, row: &AuditRow) -> Value {
     let hex = |bytes: &[u8; 32]| data_encoding::HEXLOWER.encode(bytes);
-    let tenant = match &row.tenant {
+    let change = &row.change;
+    let tenant = match &change.tenant {
         Tenant::Operator => None,
         Tenant::Maker(maker) => Some(maker.to_string()),
         Tenant::Retailer(retailer) => Some(retailer.to_string()),
@@ -260,13 +261,13 @@ fn entry(n: u64, row: &AuditRow) -> Value {
     json!({
         "n": n,
         "at": row.at.to_string(),
-        "actor": row.actor,
-        "role": row.role,
+        "actor": change.actor,
+        "role": change.role,
         "tenant": tenant,
-        "action": row.action,
-        "target": row.target,
-        "before": row.before.as_ref().map(hex),
-        "after": row.after.as_ref().map(hex),
+        "action": change.action,
+        "target": change.target,
+        "before": change.before.as_ref().map(hex),
+        "after": change.after.as_ref().map(hex),
         "hash": hex(&row.hash),
     })
 }

@@ -29,6 +29,11 @@ impl std::fmt::Display for Key {
     }
 }
 
+/// The number at the end of a key.
+pub fn number_of(key: &Key) -> u64 {
+    key.0.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
 /// The tables, one byte each.
 pub mod table {
     /// Rows of the engine itself: out of reach of commits and scans.

@@ -21,11 +21,11 @@ use super::wire::{Answered, Letterhead, Wire};
 use crate::engine::events::{
     Attempt, EventRow, EventSink, EventState, Letter, SecretSeed, WebhookKey, WebhookRow, subject_mark,
 };
-use crate::engine::rows::unless_erased;
+use crate::engine::rows::{unless_erased, walk};
 use crate::engine::{Engine, entropy};
 use crate::store::codec::{self, Schema};
-use crate::store::keys::Key;
-use crate::store::{Commit, Precondition, SCAN_ROWS_MAX, StoreError, Write};
+use crate::store::keys::{Key, number_of};
+use crate::store::{Commit, Precondition, StoreError, Write};
 
 /// Tries at once, of all webhooks together: sockets and bodies in memory.
 pub const IN_FLIGHT_MAX: usize = 64;
@@ -95,12 +95,12 @@ impl Courier {
         let courier = Courier(Arc::new(Inner { engine, wire, secrets, queue, wake, tests, meters }));
         let store = Arc::clone(courier.0.engine.store());
         let mut webhooks = Vec::new();
-        each_row(&*store, &crate::store::keys::webhooks(), |key, bytes| {
+        walk(&*store, &crate::store::keys::webhooks(), |key, bytes| {
             let row: WebhookRow = codec::decode(Schema::Webhook, key, bytes)?;
             if let Some((tenant, id)) = crate::store::keys::webhook_of(key) {
                 webhooks.push((WebhookKey { tenant, id }, row.disabled.is_some()));
             }
-            Ok(())
+            Ok(true)
         })?;
         webhooks.iter().for_each(|(key, is_disabled)| courier.0.lock().open(key, *is_disabled));
         // First, so that nothing falls between the reading and the hearing; twice is once.
@@ -114,8 +114,10 @@ impl Courier {
 
     fn read_back(&self, key: &WebhookKey) -> Result<(), StoreError> {
         let (store, now) = (Arc::clone(self.0.engine.store()), self.0.now());
-        each_row(&*store, &key.events(), |at, bytes| {
-            let Some(row) = unless_erased(codec::decode::<EventRow>(Schema::Event, at, bytes))? else { return Ok(()) };
+        walk(&*store, &key.events(), |at, bytes| {
+            let Some(row) = unless_erased(codec::decode::<EventRow>(Schema::Event, at, bytes))? else {
+                return Ok(true);
+            };
             let n = number_of(at);
             let mut queue = self.0.lock();
             match row.state {
@@ -124,7 +126,7 @@ impl Courier {
                     queue.keep(key, n, row.state, row.last.as_ref().map_or(row.at, |last| last.at));
                 }
             }
-            Ok(())
+            Ok(true)
         })?;
         let waiting = self.0.lock().waiting(key);
         self.0.engine.set_waiting_events(key, waiting);
@@ -426,29 +428,6 @@ fn span_of(text: &str, now: Timestamp) -> Option<Span> {
 
 fn letter(key: &WebhookKey, n: u64, row: &EventRow) -> Letter {
     Letter { webhook: key.clone(), n, subject: subject_mark(&row.subject), next_at: row.next_at }
-}
-
-fn number_of(key: &Key) -> u64 {
-    key.0.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
-}
-
-/// Every row below a prefix, page by page.
-fn each_row(
-    store: &dyn crate::store::Store,
-    prefix: &[u8],
-    mut row: impl FnMut(&Key, &[u8]) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut after: Option<Key> = None;
-    loop {
-        let rows = store.scan(prefix, after.as_ref(), SCAN_ROWS_MAX)?;
-        for (key, bytes) in &rows {
-            row(key, bytes)?;
-        }
-        match rows.into_iter().last() {
-            Some((key, _)) => after = Some(key),
-            None => return Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl Permission {
 
 /// Looks whether a mandate permits to order. Where it does not, the customer is asked: that blocks
 /// nothing, and the reason stands with the step. None where the trigger asks anyhow.
-pub(super) fn permission(look: &Look<'_>, proposal: Option<&Proposal>) -> Option<Permission> {
+pub(super) fn permission(look: &Look<'_>, proposal: Option<&Proposal>, spares: Option<Spares>) -> Option<Permission> {
     if !look.trigger.replenish.is_some_and(|replenish| replenish.auto) {
         return None;
     }
@@ -158,7 +158,7 @@ pub(super) fn permission(look: &Look<'_>, proposal: Option<&Proposal>) -> Option
     if look.is_stale() {
         return ask(Reason::MandateStale, vec![id]);
     }
-    if let Some(Spares::Doubted(spares)) = supply::spares(look, &product.id) {
+    if let Some(Spares::Doubted(spares)) = spares {
         return ask(Reason::SparesDoubted, vec![id, fact("spares", Fact::Int(spares.into()))]);
     }
     let said = said_of(StepVerdict::Pass, Reason::MandatePermits, &mandate.id, vec![id]);

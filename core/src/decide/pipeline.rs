@@ -259,10 +259,10 @@ pub(super) fn evaluate(
     taken.say(Step::Conditions, steps::conditions(&look));
     let product = render::product(rules, trigger, wake.slot, device);
     let known = product.as_ref().and_then(|product| product.as_deref().ok());
-    taken.say(Step::Suppression, steps::suppression(&look, known.map(|product| &product.id)));
+    let spares = known.and_then(|product| supply::spares(&look, &product.id));
+    taken.say(Step::Suppression, steps::suppression(&look, known.map(|product| &product.id), spares));
     taken.say(Step::Caps, steps::caps(&look, rules, purse));
     let qty = known.map_or(1, |product| supply::quantity(&look, product));
-    let spares = known.and_then(|product| supply::spares(&look, &product.id));
     let (said, priced) = match product {
         Some(product) => render::priced(&look, product, qty, purse),
         None => (not_configured(Reason::NothingToBuy), None),
@@ -299,7 +299,7 @@ pub(super) fn evaluate(
         _ => None,
     };
     let is_blocked = taken.is_blocked();
-    let permission = mandate::permission(&look, proposal.as_ref());
+    let permission = mandate::permission(&look, proposal.as_ref(), spares);
     taken.say(Step::Send, steps::send(is_blocked, hold_until, proposal.as_ref(), permission.as_ref()));
     Evaluated { steps: taken.0, proposal: proposal.filter(|_| !is_blocked), hold_until, permission }
 }

@@ -8,7 +8,7 @@ use super::pipeline::{Cause, Wake};
 use super::render::Proposal;
 use super::said::{Said, block, fact, not_configured, pass, said, said_of, seconds, skipped, text};
 use super::shared;
-use super::supply::{self, Spares};
+use super::supply::Spares;
 use super::watched::trend_of;
 use crate::budget::Purse;
 use crate::input::Input;
@@ -249,9 +249,9 @@ pub(super) fn conditions(look: &Look<'_>) -> Said {
     }
 }
 
-pub(super) fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId>) -> Said {
+pub(super) fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId>, spares: Option<Spares>) -> Said {
     if let Some(product) = product {
-        if let Some(Spares::Counted(spares)) = supply::spares(look, product) {
+        if let Some(Spares::Counted(spares)) = spares {
             let numbers = vec![fact("spares", Fact::Int(spares.into())), text("product", product.to_string())];
             return said_of(StepVerdict::Block, Reason::SparesAtHome, spares, numbers);
         }
@@ -297,7 +297,7 @@ pub(super) fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId
             return said;
         }
     }
-    match product.and_then(|product| supply::spares(look, product)) {
+    match spares {
         Some(Spares::Doubted(spares)) => {
             said(StepVerdict::Pass, Reason::SparesDoubted, vec![fact("spares", Fact::Int(spares.into()))])
         }

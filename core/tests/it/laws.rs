@@ -148,7 +148,7 @@ impl Witness {
         home.offers.keys().nth(usize::from(n) % home.offers.len().max(1)).copied()
     }
 
-    fn act(&mut self, step: &Step) {
+    fn act(&mut self, step: &Step) -> Result<(), TestCaseError> {
         let device = thermostat();
         let now = self.world.now;
         match step {
@@ -171,12 +171,12 @@ impl Witness {
                 let _ = self.world.up(&device, "up/slot", &crate::transcript::used(*hours));
             }
             Step::Consent { granted, on_device, minutes_ago } => {
-                let Some(owner) = self.owner.clone() else { return };
+                let Some(owner) = self.owner.clone() else { return Ok(()) };
                 let at = now - Span::minutes(i64::from(*minutes_ago));
                 if *on_device {
                     let body = format!(r#"{{"set":[{{"purpose":"offers.device","granted":{granted},"t":{}}}]}}"#, at.0);
                     if self.suspended && *granted {
-                        return;
+                        return Ok(());
                     }
                     let _ = self.world.up(&device, "up/consent", &body);
                 } else {
@@ -191,7 +191,7 @@ impl Witness {
                 self.say(&owner, Word { granted: *granted, at });
             }
             Step::Answer { kind, in_app, nonce } => {
-                let Some(offer) = self.some_offer(*nonce) else { return };
+                let Some(offer) = self.some_offer(*nonce) else { return Ok(()) };
                 let rev = self.world.home_of(&device).offers[&offer].rev;
                 let word = ["accept", "decline", "snooze", "not_needed", "why"][usize::from(*kind)];
                 let reply = if *in_app {
@@ -260,11 +260,13 @@ impl Witness {
             }
             Step::Claim(presence) => {
                 if self.suspended {
-                    return;
+                    return Ok(());
                 }
                 let _ = self.world.up(&device, "up/claim", &format!(r#"{{"op":"start","presence":{presence}}}"#));
+                // What the device hears before the claim is confirmed is still said to who owns it.
+                self.check(step)?;
                 let code = self.world.home_of(&device).devices[&device].claim.clone();
-                let Some(claim) = code else { return };
+                let Some(claim) = code else { return Ok(()) };
                 let join = self.world.join("p2", &[Purpose::OffersDevice]);
                 let was = self.owner.clone();
                 if matches!(
@@ -305,7 +307,7 @@ impl Witness {
                 }
             }
             Step::Receipt(n) => {
-                let Some(offer) = self.some_offer(*n) else { return };
+                let Some(offer) = self.some_offer(*n) else { return Ok(()) };
                 let state = ["delivered", "shown", "hidden", "suppressed_on_device", "expired"][usize::from(*n)];
                 let _ = self.world.up(
                     &device,
@@ -317,6 +319,7 @@ impl Witness {
                 let _ = self.world.up(&device, "presence", r#"{"state":"online"}"#);
             }
         }
+        Ok(())
     }
 
     fn leave(&mut self, wipe: bool) {
@@ -389,7 +392,7 @@ proptest! {
         };
         witness.joined("p1");
         for step in &steps {
-            witness.act(step);
+            witness.act(step)?;
             witness.check(step)?;
         }
         // Whatever is still open ends by itself.

@@ -59,7 +59,7 @@ fn a_waiting_offer_is_decided_again_before_it_is_sent() {
     home.settle();
     let heard = home.heard();
     assert_eq!(heard.len(), 1);
-    assert!(heard[0].n > rows::number_of(&waiting[0].0), "another row, of another decision");
+    assert!(heard[0].n > keys::number_of(&waiting[0].0), "another row, of another decision");
     assert_eq!(home.count(&keys::outbox_of(&device)), 1, "the first one is gone");
     let last = home.log(HouseholdId::prospect(&device)).pop().unwrap();
     let What::Reachable { waiting } = last.input.what else { panic!("{:?}", last.input.what) };
@@ -91,7 +91,7 @@ fn an_outbox_keeps_its_newest_hundred_rows_and_its_bytes_bound() {
     assert!(rows.len() <= outbox::ROWS_PER_DEVICE_MAX, "{}", rows.len());
     let bytes: usize = rows.iter().map(|(_, row)| row.len()).sum();
     assert!(bytes <= outbox::BYTES_PER_DEVICE_MAX * 2, "{bytes}");
-    let newest = rows::number_of(&rows.last().unwrap().0);
+    let newest = keys::number_of(&rows.last().unwrap().0);
     assert_eq!(newest, 241, "the newest stay");
 }
 

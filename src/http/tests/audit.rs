@@ -172,7 +172,7 @@ async fn calls_at_once_make_one_chain_and_any_change_of_it_shows() {
     };
     let kept = row_at(7);
     let mut changed = kept.clone();
-    changed.actor = "tk_somebody".to_owned();
+    changed.change.actor = "tk_somebody".to_owned();
     write(tampered(7, &changed));
     assert_eq!(broken_at(), Some(7), "an entry was changed");
     write(crate::store::Write::Delete(keys::audit(7)));
