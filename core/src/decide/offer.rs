@@ -442,7 +442,8 @@ pub(super) fn reachable(draft: &mut Draft<'_>, key: &DeviceKey, waiting: &[Offer
             pipeline::drop_waiting(draft, key, *id);
             continue;
         };
-        if !offer.state.is_live() {
+        // One that waits for its hour, or was put off on another channel, is said when that hour comes.
+        if !offer.state.is_said() {
             pipeline::drop_waiting(draft, key, *id);
             continue;
         }

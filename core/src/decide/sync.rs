@@ -36,7 +36,7 @@ fn answer(draft: &mut Draft<'_>, key: &DeviceKey, want: &[String]) -> Answered {
         .offers
         .values()
         .filter(|offer| is_linked && offer.device == *key)
-        .filter(|offer| matches!(offer.state, OfferState::Sent | OfferState::Delivered | OfferState::Shown))
+        .filter(|offer| offer.state.is_said())
         .map(|offer| (**offer).clone())
         .collect();
     // Quiet hours hold an offer that nobody has seen; one that is on the screen stays there.

@@ -159,6 +159,11 @@ impl OfferState {
             OfferState::Failed => "failed",
         }
     }
+    /// Whether the device was told, or is told as soon as it listens.
+    pub fn is_said(self) -> bool {
+        matches!(self, OfferState::Sent | OfferState::Delivered | OfferState::Shown)
+    }
+
     /// Whether it can still be answered.
     pub fn is_live(self) -> bool {
         match self {

@@ -3,7 +3,7 @@
 use hearthway_core::code::Code;
 use hearthway_core::decision::Reply;
 use hearthway_core::id::{OfferId, ProfileId};
-use hearthway_core::input::{Answer, Command};
+use hearthway_core::input::{Answer, Command, What};
 use hearthway_core::model::{OfferState, OrderState};
 use hearthway_core::time::Span;
 use hearthway_core::wire::DownMessage;
@@ -188,6 +188,9 @@ fn a_snoozed_offer_comes_back_at_its_hour() {
     let body = format!(r#"{{"offer":"{offer}","rev":1,"answer":"snooze","until":{},"nonce":"n-1"}}"#, until.0);
     world.up(&thermostat(), "up/offer/answer", &body).unwrap();
     assert!(matches!(world.offer_states(&thermostat())[..], [OfferState::Snoozed { .. }]));
+    world.offers_put(&thermostat());
+    world.input(&thermostat(), What::Reachable { waiting: vec![offer] }).unwrap();
+    assert!(world.offers_put(&thermostat()).is_empty(), "nor earlier because the device comes back");
     world.pass(Span::hours(10));
     assert_eq!(world.offers_put(&thermostat()).len(), 1);
 }
