@@ -58,7 +58,10 @@ pub(super) fn receipt(draft: &mut Draft<'_>, key: &DeviceKey, said: &ReceiptUp) 
     if offer.rev != said.rev {
         draft.note(format!("receipt for rev {} of an offer at rev {}", said.rev, offer.rev));
     }
-    count_contact(draft, offer);
+    let ends_there = matches!(said.state, ReceiptWord::Expired | ReceiptWord::SuppressedOnDevice);
+    if !ends_there {
+        count_contact(draft, offer);
+    }
     let next = match (said.state, offer.state) {
         (ReceiptWord::Delivered, OfferState::Sent) => Some((OfferState::Delivered, "receipt")),
         (ReceiptWord::Shown, OfferState::Sent | OfferState::Delivered) => Some((OfferState::Shown, "receipt")),
@@ -69,7 +72,7 @@ pub(super) fn receipt(draft: &mut Draft<'_>, key: &DeviceKey, said: &ReceiptUp) 
         _ => None,
     };
     let Some((state, cause)) = next else { return Ok(Reply::Unchanged) };
-    if matches!(said.state, ReceiptWord::Expired | ReceiptWord::SuppressedOnDevice) {
+    if ends_there && offer.state != OfferState::Shown {
         // Nobody saw it: it does not count as a contact.
         release(draft, offer.id);
     }
@@ -452,6 +455,8 @@ pub(super) fn reachable(draft: &mut Draft<'_>, key: &DeviceKey, waiting: &[Offer
                 pipeline::drop_waiting(draft, key, *id);
                 draft.say(key, DownMessage::OfferPut(offer.clone()), Some(offer.expires_at));
             }
+            // What somebody has seen stays as it is on the screen; the device's next sync brings what has changed.
+            Welcome::Later(_) if offer.state != OfferState::Sent => pipeline::drop_waiting(draft, key, *id),
             Welcome::Later(until) => {
                 pipeline::drop_waiting(draft, key, *id);
                 release(draft, *id);

@@ -404,7 +404,10 @@ proptest! {
         told_as_it_was(&witness)?;
         // The log replays to the same households.
         let mut again = World::with(&both_triggers());
-        prop_assume!(!steps.iter().any(|step| matches!(step, Step::PriceUp(_))));
+        if steps.iter().any(|step| matches!(step, Step::PriceUp(_))) {
+            // The prices of then are not kept here.
+            return Ok(());
+        }
         again.homes.clear();
         for (id, input) in &witness.world.log {
             let home = again.homes.entry(*id).or_insert_with(|| hearthway_core::model::Household::empty(*id));

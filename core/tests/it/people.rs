@@ -115,6 +115,37 @@ fn what_waits_in_the_outbox_is_looked_at_again_before_it_is_delivered() {
     assert_eq!(world.offers_put(&thermostat()).len(), 1, "after the quiet hours");
 }
 
+fn receipt(world: &mut World, offer: OfferId, state: &str) {
+    let body = format!(r#"{{"offer":"{offer}","rev":1,"state":"{state}"}}"#);
+    world.up(&thermostat(), "up/offer/receipt", &body).unwrap();
+}
+
+#[test]
+fn what_somebody_has_seen_counts_also_when_quiet_hours_begin() {
+    let mut world = World::at_home(FILTER_WORN);
+    assert_eq!(worn(&mut world), 1);
+    let offer = *world.home_of(&thermostat()).offers.keys().next().unwrap();
+    receipt(&mut world, offer, "shown");
+    let window = DailyWindow::parse("09:00", "12:00").unwrap();
+    wish(&mut world, "p1", Preferences { quiet: vec![window], ..Preferences::default() });
+    world.input(&thermostat(), What::Reachable { waiting: vec![offer] }).unwrap();
+    assert!(world.offers_put(&thermostat()).is_empty());
+    assert_eq!(world.offer_states(&thermostat()), [OfferState::Shown], "it stays on the screen");
+    assert_eq!(world.home_of(&thermostat()).contacts.len(), 1);
+}
+
+#[test]
+fn what_ended_on_the_device_counts_where_somebody_had_seen_it() {
+    for (seen, contacts) in [(true, 1), (false, 0)] {
+        let mut world = World::at_home(FILTER_WORN);
+        assert_eq!(worn(&mut world), 1);
+        let offer = *world.home_of(&thermostat()).offers.keys().next().unwrap();
+        receipt(&mut world, offer, if seen { "shown" } else { "delivered" });
+        receipt(&mut world, offer, "expired");
+        assert_eq!(world.home_of(&thermostat()).contacts.len(), contacts, "seen: {seen}");
+    }
+}
+
 #[test]
 fn what_a_prospect_was_told_counts_with_who_claims_the_device() {
     let capped = format!(
