@@ -14,9 +14,9 @@ use crate::id::{
 };
 use crate::input::Join;
 use crate::model::{
-    Claim, ClockState, ConsentRecord, Contact, ContextEntry, Device, DeviceDescription, Edge, Held, Link, Locale,
-    Mandate, Member, Merged, Offer, Order, OrderState, Presence, Purpose, Reading, Shelf, SlotState, Standing, Track,
-    TrendKey, TrendReading,
+    Claim, ClockState, ConsentRecord, Contact, ContextEntry, Device, DeviceDescription, Edge, Habit, Held, Link,
+    Locale, Mandate, Member, Merged, Offer, Order, OrderState, Presence, Purpose, Reading, Shelf, SlotState, Standing,
+    Track, TrendKey, TrendReading,
 };
 use crate::money::Money;
 use crate::time::{Span, Timestamp, Zone};
@@ -162,8 +162,10 @@ pub enum Change {
     MergeSet(Box<Merged>),
     /// A merge was taken back.
     MergeEnded(MergeId),
-    /// A person was erased. The last in the list: changes are stored by their place in it.
+    /// A person was erased.
     PersonForgotten(ProfileId),
+    /// When a device is used; none forgets it. The last in the list: changes are stored by their place in it.
+    HabitSet { device: DeviceKey, habit: Option<Box<Habit>> },
 }
 
 /// What the world must do.

@@ -149,6 +149,10 @@ impl Zone {
     pub fn local(&self, at: Timestamp) -> civil::DateTime {
         self.tz().to_datetime(at.jiff())
     }
+    /// What the wall clock shows at an instant, in whole hours since the first of 1970.
+    pub fn wall_clock_hours(&self, at: Timestamp) -> i64 {
+        self.local(at).duration_since(civil::date(1970, 1, 1).at(0, 0, 0, 0)).as_hours()
+    }
     /// The last instant of a local date.
     pub fn end_of(&self, date: civil::Date) -> Timestamp {
         let next = date.tomorrow().unwrap_or(date);

@@ -143,6 +143,9 @@ reasons! {
     ZoneUnknown = "zone_unknown", "The home's time zone is unknown, so it counts as quiet.", "Le fuseau du foyer est inconnu : l'heure compte comme calme.";
     OutsideQuiet = "outside_quiet_hours", "It is outside the quiet hours.", "Ce n'est pas une heure calme.";
     QuietHours = "quiet_hours", "It is a quiet hour; the offer waits until {until}.", "C'est une heure calme ; l'offre attend jusqu'au {until}.";
+    NoHourOfUse = "no_hour_of_use", "It is not known when the device is used: now is as good as later.", "On ne sait pas quand l'appareil sert : maintenant vaut bien plus tard.";
+    HourOfUse = "hour_of_use", "It is an hour in which the device is used.", "C'est une heure où l'appareil sert.";
+    WaitsForUse = "waits_for_use", "The device is mostly used around {hour}:00; the offer waits until {until}.", "L'appareil sert surtout vers {hour} h ; l'offre attend jusqu'au {until}.";
     NoBudget = "no_budget", "The trigger has no budget.", "Le déclencheur n'a pas de budget.";
     BudgetLeft = "budget_left", "There is budget left[; {spent_count} of {count_max} orders are used][; {spent} of {amount} are used].", "Il reste du budget[ ; {spent_count} commandes sur {count_max} utilisées][ ; {spent} sur {amount} utilisés].";
     BudgetExhausted = "budget_exhausted", "The budget is used up[; {spent_count} of {count_max} orders][; {spent} of {amount}].", "Le budget est épuisé[ ; {spent_count} commandes sur {count_max}][ ; {spent} sur {amount}].";

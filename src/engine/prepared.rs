@@ -178,7 +178,8 @@ impl Prepared {
                 | Change::StandingSet { .. }
                 | Change::MergeSet(_)
                 | Change::MergeEnded(_)
-                | Change::PersonForgotten(_) => {}
+                | Change::PersonForgotten(_)
+                | Change::HabitSet { .. } => {}
             }
         }
         for device in touched {

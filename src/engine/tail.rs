@@ -144,6 +144,7 @@ fn is_small(change: &Change) -> bool {
         | Change::StandingSet { .. }
         | Change::MergeSet(_)
         | Change::MergeEnded(_)
-        | Change::PersonForgotten(_) => false,
+        | Change::PersonForgotten(_)
+        | Change::HabitSet { .. } => false,
     }
 }

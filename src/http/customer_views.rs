@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::request::Language;
 use super::views::{
-    decision, mandate as mandate_view, offer, order, slot, steps, time, time_or_null, whole_list, whole_offer,
+    decision, mandate as mandate_view, offer, order, slot, steps, time, time_or_null, usage, whole_list, whole_offer,
 };
 use crate::app::consent_texts::ConsentTextView;
 use crate::app::consents;
@@ -222,6 +222,11 @@ pub fn export(all: &PersonExport, language: Language) -> String {
         let own = home.links.values().filter(|link| link.profile == all.person.profile.id);
         for device in own.filter_map(|link| home.devices.get(&link.device)) {
             add("device", device_data(device));
+            if let Some(habit) = home.habits.get(&device.key) {
+                let mut value = usage(habit, all.at);
+                value["device"] = device.key.device.as_str().into();
+                add("usage", value);
+            }
         }
     }
     for (home, this) in &all.offers {

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use hearthway_core::chance::Chances;
 use hearthway_core::id::{HouseholdId, SlotId};
 use hearthway_core::model::{
-    Evidence, FieldType, Mandate, Offer, Order, PresenceState, SlotKey, SlotState, StateChange,
+    Evidence, FieldType, Habit, Mandate, Offer, Order, PresenceState, SlotKey, SlotState, StateChange,
 };
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Timestamp;
@@ -170,6 +170,17 @@ pub fn device(view: &DeviceView) -> Value {
         "link": link(view),
         "health": health.collect::<Vec<_>>(),
         "suspended": device.suspended.is_some(),
+        "usage": view.home.habits.get(&view.key).filter(|_| view.shows_link).map(|habit| usage(habit, view.at)),
+    })
+}
+
+/// When a device is used: uses by local hour, the old ones fading, and what follows from them where it is enough.
+pub fn usage(habit: &Habit, now: Timestamp) -> Value {
+    json!({
+        "hours": habit.hours(),
+        "uses_per_day": habit.uses_per_day(now).map(|uses| (uses * 100.0).round() / 100.0),
+        "usual_hour": habit.usual_hour(now),
+        "last": time(habit.used_at()),
     })
 }
 

@@ -21,7 +21,7 @@ use crate::limits::ORDER_QTY_MAX;
 use crate::model::{Fulfil, Held, Offer, OfferItem, OfferPrice, OfferState, Pickup, Place, Product};
 use crate::money::Money;
 use crate::time::Span;
-use crate::trigger::Moment;
+use crate::trigger::{Moment, Trigger};
 use crate::wire::{DownMessage, alternative_id, pickup_code};
 
 /// Why an offer ended whose budget had nothing left at its accept.
@@ -57,7 +57,7 @@ pub(super) fn accept(draft: &mut Draft<'_>, offer: &Offer, choice: &Choice, who:
         policy: live.and_then(|trigger| trigger.offer.policy.as_deref()),
         qty: wanted.item.qty,
         now,
-        lock_until: now + (wanted.quoted.lock_until - offer.valid_from),
+        lock_until: now + price_lock(offer, &wanted.quoted, live.map(|trigger| &**trigger)),
     };
     let sellers = quote::compare(&ask, draft.purse);
     let is_listed = |quote: &&SellerQuote| {
@@ -166,6 +166,14 @@ fn wanted<'o>(offer: &'o Offer, product: &Product, choice: &Choice) -> Result<Wa
     Ok(Wanted { item, qty, fulfil, seller: other.seller.clone(), sold_by, quoted: other.price.clone() })
 }
 
+/// For how long a price is promised: as the trigger says, or where it is not live any more, as it was when the offer
+/// was last said.
+fn price_lock(offer: &Offer, quoted: &OfferPrice, live: Option<&Trigger>) -> Span {
+    let said = offer.history.iter().rfind(|change| &*change.state == OfferState::Sent.as_str());
+    let since = said.map_or(offer.valid_from, |change| change.at);
+    live.map_or(quoted.lock_until - since, |trigger| trigger.offer.price_lock)
+}
+
 /// Where it is collected, and what is shown there.
 fn pickup(draft: &Draft<'_>, offer: &Offer, order: OrderId, choice: &Choice) -> Result<Pickup, Refusal> {
     let named = match (&choice.store, offer.stores.as_slice()) {
@@ -253,6 +261,9 @@ fn other_store(draft: &mut Draft<'_>, offer: &Offer, who: &Answerer<'_>, wanted:
     let (rules, product) = (draft.rules, &wanted.item.product);
     let zone = draft.before().zone.as_ref();
     let stores = quote::stores(rules, &offer.retailer, product, wanted.qty, zone, draft.purse);
+    if who.channel == mandate::CHANNEL {
+        return sold_out(draft, offer, who, "the store has not enough left".to_owned());
+    }
     let ways = offer.fulfil.iter().copied();
     let fulfil: Vec<Fulfil> = ways.filter(|way| *way != Fulfil::Collect || !stores.is_empty()).collect();
     if fulfil.is_empty() {

@@ -41,6 +41,7 @@ impl Household {
             Change::MergeEnded(id) => self.merges.retain(|merged| merged.id != *id),
             Change::DeviceSet(device) => {
                 self.trends.retain(|key, _| key.device != device.key);
+                self.habits.remove(&device.key);
                 self.devices.insert(device.key.clone(), device.clone());
             }
             Change::DeviceLeft { device, .. } => {
@@ -48,6 +49,7 @@ impl Household {
                 self.supply.tracks.retain(|slot, _| slot.device != *device);
                 self.links.retain(|_, link| link.device != *device);
                 self.trends.retain(|key, _| key.device != *device);
+                self.habits.remove(device);
             }
             Change::Arrived(id) => {
                 self.arrived.push(*id);
@@ -152,6 +154,12 @@ impl Household {
                 match track {
                     Some(track) => self.supply.tracks.insert(key, track.clone()),
                     None => self.supply.tracks.remove(&key),
+                };
+            }
+            Change::HabitSet { device, habit } => {
+                match habit {
+                    Some(habit) => self.habits.insert(device.clone(), habit.clone()),
+                    None => self.habits.remove(device),
                 };
             }
             Change::PersonForgotten(profile) => self.forget_person(profile),

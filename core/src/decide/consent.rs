@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::draft::Draft;
 use super::event_time::event_time;
 use super::offer::{self, Welcome};
-use super::{Answered, Refusal};
+use super::{Answered, Refusal, habit};
 use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, OfferId, ProfileId};
@@ -103,7 +103,8 @@ fn set(draft: &mut Draft<'_>, profile: &ProfileId, purpose: Purpose, record: Con
 }
 
 /// Live offers that the present word does not cover are taken back, wherever they are: held in
-/// the record, waiting in the outbox, or on the screen. Open orders go on: they are a contract.
+/// the record, waiting in the outbox, or on the screen; and what may not be known any more is
+/// forgotten. Open orders go on: they are a contract.
 pub(super) fn withdraw_unwelcome(draft: &mut Draft<'_>) {
     let live: Vec<OfferId> =
         draft.home().offers.values().filter(|offer| offer.state.is_live()).map(|offer| offer.id).collect();
@@ -113,6 +114,7 @@ pub(super) fn withdraw_unwelcome(draft: &mut Draft<'_>) {
             offer::withdraw(draft, id, reason);
         }
     }
+    habit::forget_unwelcome(draft);
 }
 
 /// The authoritative list goes to every device that the person is linked with.

@@ -170,6 +170,7 @@ pub(super) fn event(draft: &mut Draft<'_>, key: &DeviceKey, event: &EventUp) -> 
     let Some(device) = draft.before().devices.get(key) else { return Ok(Reply::Unchanged) };
     let at = event_time(device, &draft.input.sender, event.t, draft.now);
     draft.note(format!("event {}", event.r#type));
+    super::habit::learn(draft, key, at.at);
     wake::by_event(draft, key, event, at.at);
     Ok(Reply::Done)
 }

@@ -21,6 +21,7 @@ mod erase;
 mod event_time;
 mod forecast;
 mod foreseen;
+mod habit;
 mod leave;
 mod mandate;
 mod members;

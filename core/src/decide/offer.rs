@@ -108,6 +108,7 @@ pub(super) fn answered_on_device(draft: &mut Draft<'_>, key: &DeviceKey, said: &
         .map(|device| event_time(device, &draft.input.sender, said.t, draft.now))
         .filter(|time| time.trusted)
         .map_or(draft.now, |time| time.at);
+    super::habit::learn(draft, key, pressed_at);
     let who = Answerer { channel: "device", profile: None, pressed_at, nonce: said.nonce.as_deref() };
     answer(draft, said.offer, said.rev, &said.answer, &who)
 }

@@ -93,7 +93,7 @@ pub(super) struct Evaluated {
     /// What would be proposed, as far as the steps could say.
     proposal: Option<Proposal>,
     /// When a held offer may leave.
-    hold_until: Option<Timestamp>,
+    hold: Option<Hold>,
     /// Whether it may be ordered without asking, where the trigger wants to.
     permission: Option<Permission>,
 }
@@ -119,6 +119,14 @@ impl Evaluated {
         let first = self.steps.iter().find(|step| step.verdict == StepVerdict::Block);
         first.is_some_and(|step| step.step == Step::Conditions || step.says(Reason::LostRanking))
     }
+}
+
+/// Until when an offer waits for a better hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hold {
+    pub(super) until: Timestamp,
+    /// As it stands in the offer's history.
+    pub(super) why: &'static str,
 }
 
 /// The id of the decision about one trigger on one device at one input: at one deadline the same
@@ -161,7 +169,7 @@ pub(super) fn consider(draft: &mut Draft<'_>, trigger: &Trigger, wake: &Wake<'_>
             let ends =
                 trigger.consent.iter().filter_map(|purpose| permits(*purpose)).filter_map(|word| word.expires_at);
             offer.expires_at = ends.fold(offer.expires_at, Timestamp::min);
-            if evaluated.hold_until.is_none()
+            if evaluated.hold.is_none()
                 && let Some(permission) = &evaluated.permission
             {
                 if permission.order(draft, trigger, &offer) {
@@ -174,14 +182,14 @@ pub(super) fn consider(draft: &mut Draft<'_>, trigger: &Trigger, wake: &Wake<'_>
                 }
                 permission.tell_why_asked(&mut offer);
             }
-            give(draft, offer, evaluated.hold_until, held_before.is_some())
+            give(draft, offer, evaluated.hold, held_before.is_some())
         })
     };
     if let (None, Some(held)) = (offer, held_before) {
         let reason = first_block.map_or("not eligible any more", Step::as_str);
         super::offer::withdraw(draft, held, reason);
     }
-    let verdict = if offer.is_some() && evaluated.hold_until.is_none() { Verdict::Sent } else { Verdict::Held };
+    let verdict = if offer.is_some() && evaluated.hold.is_none() { Verdict::Sent } else { Verdict::Held };
     draft.candidate(CandidateTrace {
         decision,
         trigger: trigger.id.clone(),
@@ -195,21 +203,26 @@ pub(super) fn consider(draft: &mut Draft<'_>, trigger: &Trigger, wake: &Wake<'_>
 }
 
 /// Sends an offer, or keeps it for a better hour; makes room for it first.
-fn give(draft: &mut Draft<'_>, mut offer: Offer, hold_until: Option<Timestamp>, was_held: bool) -> OfferId {
+fn give(draft: &mut Draft<'_>, mut offer: Offer, hold: Option<Hold>, was_held: bool) -> OfferId {
     let (id, now, device) = (offer.id, draft.now, offer.device.clone());
     for weaker in rank::outranked(draft.home(), &offer, was_held, now) {
         super::offer::withdraw(draft, weaker, "superseded");
     }
-    let earlier = draft.home().offers.get(&id).map(|earlier| earlier.history.clone());
-    offer.history = earlier.unwrap_or_default();
-    let (state, cause) = match hold_until {
-        Some(until) => (OfferState::Queued { until }, "quiet hours"),
+    if let Some(earlier) = draft.home().offers.get(&id) {
+        // What somebody has seen, and may answer still, is another revision than what is said now.
+        let was_said = earlier.history.iter().any(|change| &*change.state == OfferState::Sent.as_str());
+        offer.rev = earlier.rev + u32::from(was_said);
+        offer.history.clone_from(&earlier.history);
+        offer.last_answer.clone_from(&earlier.last_answer);
+    }
+    let (state, cause) = match hold {
+        Some(Hold { until, why }) => (OfferState::Queued { until }, why),
         None => (OfferState::Sent, "decision"),
     };
     offer.state = state;
     offer.history.push(StateChange { state: Arc::from(state.as_str()), at: now, cause: Arc::from(cause) });
     let offer = Arc::new(offer);
-    if hold_until.is_none() {
+    if hold.is_none() {
         let contact = Contact {
             offer: id,
             trigger: offer.trigger.clone(),
@@ -240,11 +253,11 @@ pub(super) fn evaluate(
     let mut taken = Steps::new();
     let Some(device) = home.devices.get(wake.device) else {
         taken.say(Step::Link, block(Reason::NoDevice));
-        return Evaluated { steps: taken.0, proposal: None, hold_until: None, permission: None };
+        return Evaluated { steps: taken.0, proposal: None, hold: None, permission: None };
     };
     let Some(can) = description(device, rules) else {
         taken.say(Step::Placement, block(Reason::NoDescription));
-        return Evaluated { steps: taken.0, proposal: None, hold_until: None, permission: None };
+        return Evaluated { steps: taken.0, proposal: None, hold: None, permission: None };
     };
     let look = Look { home, rules, trigger, wake, input, now, device, can };
 
@@ -262,7 +275,7 @@ pub(super) fn evaluate(
     let spares = known.and_then(|product| supply::spares(&look, &product.id));
     taken.say(Step::Suppression, steps::suppression(&look, known.map(|product| &product.id), spares));
     taken.say(Step::Caps, steps::caps(&look, rules, purse));
-    let qty = known.map_or(1, |product| supply::quantity(&look, product));
+    let qty = known.map_or(1, |product| supply::quantity(home, rules, trigger, product));
     let (said, priced) = match product {
         Some(product) => render::priced(&look, product, qty, purse),
         None => (not_configured(Reason::NothingToBuy), None),
@@ -278,16 +291,16 @@ pub(super) fn evaluate(
         _ => text,
     });
     let (said, place) = render::placement(trigger, can, priced.as_ref(), text.as_ref());
-    let lost = place.as_ref().and_then(|place| rank::lost(&look, place.id(), qty));
+    let lost = place.as_ref().and_then(|place| rank::lost(&look, place.id()));
     taken.say(Step::Placement, lost.unwrap_or(said));
-    let (said, hold_until) = steps::quiet(&look);
+    let (said, hold) = steps::quiet(&look);
     taken.say(Step::Quiet, said);
     let price = priced.as_ref().map(|priced| &priced.chosen.price);
     taken.say(Step::Budget, budget::step(&look, rules, price, &code, purse));
-    taken.say(Step::Holdout, steps::holdout(&look, hold_until));
+    taken.say(Step::Holdout, steps::holdout(&look, hold.is_some()));
     // The very last: what is counted leaves.
     if !taken.is_blocked()
-        && hold_until.is_none()
+        && hold.is_none()
         && text.is_some()
         && place.is_some()
         && let Some(said) = shared::send(&look, rules, purse)
@@ -300,8 +313,8 @@ pub(super) fn evaluate(
     };
     let is_blocked = taken.is_blocked();
     let permission = mandate::permission(&look, proposal.as_ref(), spares);
-    taken.say(Step::Send, steps::send(is_blocked, hold_until, proposal.as_ref(), permission.as_ref()));
-    Evaluated { steps: taken.0, proposal: proposal.filter(|_| !is_blocked), hold_until, permission }
+    taken.say(Step::Send, steps::send(is_blocked, hold.map(|hold| hold.until), proposal.as_ref(), permission.as_ref()));
+    Evaluated { steps: taken.0, proposal: proposal.filter(|_| !is_blocked), hold, permission }
 }
 
 /// Takes whatever waits about an offer out of the outbox.

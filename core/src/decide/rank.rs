@@ -9,6 +9,7 @@ use super::pipeline::decision_id;
 use super::render;
 use super::said::{Said, fact, said_of, text};
 use super::steps::Look;
+use super::supply;
 use crate::id::{DecisionId, DeviceKey, OfferId, PlacementId, SlotId, TriggerId};
 use crate::limits::LIVE_OFFERS_PER_DEVICE_MAX;
 use crate::model::{Household, Offer, OfferState, Product};
@@ -67,7 +68,7 @@ pub(super) fn best_first<'t, T>(
         let rank = |item: &T| {
             let trigger = trigger(item)?;
             let decision = decision_id(home, draft.input, trigger, Some(key));
-            let expected = expected(home, draft.rules, trigger, key, trigger.on.slot(), 1, decision);
+            let expected = expected(home, draft.rules, trigger, key, trigger.on.slot(), decision);
             Some(Rank::of(home, trigger.priority, expected, &trigger.id, now))
         };
         woken.sort_by_cached_key(|item| Reverse(rank(item)));
@@ -82,7 +83,6 @@ fn expected(
     trigger: &Trigger,
     key: &DeviceKey,
     slot: Option<&SlotId>,
-    qty: u32,
     decision: DecisionId,
 ) -> Expected {
     let Some(device) = home.devices.get(key).filter(|_| trigger.offer.product.is_some()) else {
@@ -91,7 +91,7 @@ fn expected(
     let product = render::product(rules, trigger, slot, device).and_then(Result::ok);
     let Some(product) = product.filter(|product| product.margin.is_some()) else { return Expected::default() };
     let chance = rules.chances(&trigger.retailer).chance(&trigger.id, &device.model, decision);
-    Expected::of(&product, qty, chance)
+    Expected::of(&product, supply::quantity(home, rules, trigger, &product), chance)
 }
 
 /// What a live offer is expected to earn still.
@@ -107,7 +107,7 @@ fn expected_of(home: &Household, rules: &RuleSet, offer: &Offer) -> Expected {
 /// Whether an offer for a surface loses against one that is there: one that this very instant put
 /// on the same surface, or, where the device holds as many as it can, each of them. An offer that
 /// was held competed when it was decided.
-pub(super) fn lost(look: &Look<'_>, placement: &PlacementId, qty: u32) -> Option<Said> {
+pub(super) fn lost(look: &Look<'_>, placement: &PlacementId) -> Option<Said> {
     let (home, rules, trigger, now) = (look.home, look.rules, look.trigger, look.now);
     let held = look.wake.cause.held();
     let live = || live(home, &look.device.key, held);
@@ -118,7 +118,7 @@ pub(super) fn lost(look: &Look<'_>, placement: &PlacementId, qty: u32) -> Option
         return None;
     }
     let decision = decision_id(home, look.input, trigger, Some(look.wake.device));
-    let own = expected(home, rules, trigger, look.wake.device, look.wake.slot, qty, decision);
+    let own = expected(home, rules, trigger, look.wake.device, look.wake.slot, decision);
     let mine = Rank::of(home, trigger.priority, own, &trigger.id, now);
     let rank = |offer: &'_ Offer| expected_of(home, rules, offer);
     let beside =

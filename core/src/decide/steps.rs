@@ -3,8 +3,9 @@
 
 use super::controls;
 use super::foreseen::foreseen;
+use super::habit::{self, HourOfUse};
 use super::mandate::Permission;
-use super::pipeline::{Cause, Wake};
+use super::pipeline::{Cause, Hold, Wake};
 use super::render::Proposal;
 use super::said::{Said, block, fact, not_configured, pass, said, said_of, seconds, skipped, text};
 use super::shared;
@@ -403,31 +404,56 @@ pub(super) fn window_name(window: CapWindow) -> String {
     }
 }
 
-pub(super) fn quiet(look: &Look<'_>) -> (Said, Option<Timestamp>) {
+/// Whether now is an hour to speak: outside the quiet hours, and where the trigger waits for it, in an hour in which
+/// the device is used.
+pub(super) fn quiet(look: &Look<'_>) -> (Said, Option<Hold>) {
     let windows = controls::quiet_windows(look.home, look.device, look.trigger.quiet);
-    if windows.is_empty() {
+    let waits_for_use = look.trigger.at_hour_of_use;
+    if windows.is_empty() && !waits_for_use {
         return (not_configured(Reason::NoQuietHours), None);
     }
     let Some(zone) = &look.home.zone else {
-        return (block(Reason::ZoneUnknown), None);
-    };
-    let Some(end) = controls::quiet_until(&windows, zone, look.now) else {
-        return (pass(Reason::OutsideQuiet), None);
+        // Without quiet hours nobody asked for silence; what waits for an hour of use goes at once where none is known.
+        let said = if windows.is_empty() { pass(Reason::NoHourOfUse) } else { block(Reason::ZoneUnknown) };
+        return (said, None);
     };
     // Spread, so that not every home of a street lights up in the same second; and never into quiet again.
     let spread = look.home.id.bytes().iter().take(4).fold(0i64, |sum, byte| sum * 256 + i64::from(*byte));
-    let until = end + Span(spread % QUIET_END_JITTER.0);
-    let until = controls::quiet_until(&windows, zone, until).unwrap_or(until);
-    let numbers = vec![fact("until", Fact::At(until)), fact("zone", Fact::Text(zone.to_string().into()))];
-    let local = zone.local(look.now);
-    let window = windows.iter().find(|window| window.contains(local)).map(ToString::to_string).unwrap_or_default();
-    (said_of(StepVerdict::Hold, Reason::QuietHours, format_args!("{window} {zone}"), numbers), Some(until))
+    let spread = |at: Timestamp| {
+        let at = at + Span(spread % QUIET_END_JITTER.0);
+        controls::quiet_until(&windows, zone, at).unwrap_or(at)
+    };
+    let quiet_end = controls::quiet_until(&windows, zone, look.now).map(spread);
+    let hour = match waits_for_use {
+        true => habit::hour_of_use(look, zone, &windows, quiet_end.unwrap_or(look.now)),
+        false => HourOfUse::NotAsked,
+    };
+    let zone_name = text("zone", zone.to_string());
+    match (quiet_end, hour) {
+        (_, HourOfUse::At { at, usual }) => {
+            let until = spread(at);
+            let numbers = vec![fact("until", Fact::At(until)), fact("hour", Fact::Int(usual.into())), zone_name];
+            let hold = Hold { until, why: "hour of use" };
+            (said(StepVerdict::Hold, Reason::WaitsForUse, numbers), Some(hold))
+        }
+        (Some(until), _) => {
+            let local = zone.local(look.now);
+            let window = windows.iter().find(|window| window.contains(local)).map(ToString::to_string);
+            let words = format_args!("{} {zone}", window.unwrap_or_default());
+            let numbers = vec![fact("until", Fact::At(until)), zone_name];
+            let hold = Hold { until, why: "quiet hours" };
+            (said_of(StepVerdict::Hold, Reason::QuietHours, words, numbers), Some(hold))
+        }
+        (None, HourOfUse::Now) => (pass(Reason::HourOfUse), None),
+        (None, HourOfUse::Unknown) => (pass(Reason::NoHourOfUse), None),
+        (None, HourOfUse::NotAsked) => (pass(Reason::OutsideQuiet), None),
+    }
 }
 
 /// Drawn where the offer would leave, so that what waits for its hour is not yet counted.
-pub(super) fn holdout(look: &Look<'_>, hold_until: Option<Timestamp>) -> Said {
+pub(super) fn holdout(look: &Look<'_>, waits: bool) -> Said {
     let Some(holdout) = &look.trigger.holdout else { return not_configured(Reason::NoHoldout) };
-    if hold_until.is_some() {
+    if waits {
         return skipped(Reason::DrawnAtItsHour);
     }
     let bucket = holdout.bucket(look.home.id);

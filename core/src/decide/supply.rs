@@ -12,7 +12,7 @@ use crate::limits::{BOUGHT_KEPT_MAX, SHELVES_MAX, SPARE_AGE_MAX};
 use crate::model::{Bought, Household, Order, OrderState, Product, Shelf};
 use crate::rules::RuleSet;
 use crate::time::{Span, Timestamp};
-use crate::trigger::{OfferKind, Source};
+use crate::trigger::{OfferKind, Source, Trigger};
 
 /// Spares that were not inserted in so many times of what they last may not be there: the customer is asked, and
 /// nothing is ordered without asking.
@@ -265,19 +265,19 @@ pub fn cause(parts: &[&[u8]]) -> u64 {
 
 /// How many to propose: as many as all slots of the home that take the product use up in the time
 /// that an order should last, less what is on the shelf. Where the use is not known, the least.
-pub(super) fn quantity(look: &Look<'_>, product: &Product) -> u32 {
-    let Some(plan) = look.trigger.replenish else { return 1 };
+pub(super) fn quantity(home: &Household, rules: &RuleSet, trigger: &Trigger, product: &Product) -> u32 {
+    let Some(plan) = trigger.replenish else { return 1 };
     let Some(cover) = plan.cover else { return plan.min };
     let mut used = 0.0;
-    for (key, track) in &look.home.supply.tracks {
-        let Some(device) = look.home.devices.get(&key.device) else { continue };
+    for (key, track) in &home.supply.tracks {
+        let Some(device) = home.devices.get(&key.device) else { continue };
         if product.fits(&device.model, &key.slot)
-            && let Some(days) = track.cycle_days(prior_of(look.home, look.rules, track))
+            && let Some(days) = track.cycle_days(prior_of(home, rules, track))
         {
             used += cover.0 as f64 / 86_400_000.0 / days.max(1.0);
         }
     }
-    let spares = look.home.supply.shelves.get(&product.id).map_or(0, |shelf| shelf.spares);
+    let spares = home.supply.shelves.get(&product.id).map_or(0, |shelf| shelf.spares);
     // The cast saturates.
     (used.round() as u32).saturating_sub(spares).clamp(plan.min, plan.max)
 }

@@ -196,7 +196,8 @@ fn is_told(change: &Change) -> bool {
         | Change::StandingSet { .. }
         | Change::MergeSet(_)
         | Change::MergeEnded(_)
-        | Change::PersonForgotten(_) => false,
+        | Change::PersonForgotten(_)
+        | Change::HabitSet { .. } => false,
     }
 }
 

@@ -303,6 +303,7 @@ impl From<HouseholdV3> for Household {
             arrived,
             supply,
             trends,
+            habits: Few::new(),
             standings: Few::new(),
             merges: Vec::new(),
         }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Few, Link, Locale, Member, Merged, Offer, Order, Role, Standing, Supply, Trend, TrendKey};
+use super::{Device, Few, Habit, Link, Locale, Member, Merged, Offer, Order, Role, Standing, Supply, Trend, TrendKey};
 use crate::id::{DeviceKey, HouseholdId, LinkId, MoveId, OfferId, OrderId, ProfileId, RetailerId, TriggerId};
 use crate::time::{Timestamp, Zone};
 
@@ -68,6 +68,8 @@ pub struct Household {
     pub standings: Few<ProfileId, Box<Standing>>,
     /// Merges that can be taken back, oldest first.
     pub merges: Vec<Box<Merged>>,
+    /// When devices are used, of those whose people permit to learn it.
+    pub habits: Few<DeviceKey, Box<Habit>>,
 }
 
 impl Household {
@@ -91,6 +93,7 @@ impl Household {
             trends: Few::new(),
             standings: Few::new(),
             merges: Vec::new(),
+            habits: Few::new(),
         }
     }
     /// The device's link with the strongest role.

@@ -7,6 +7,7 @@ mod consent;
 mod device;
 mod few;
 pub mod former;
+mod habit;
 mod household;
 mod mandate;
 mod merge;
@@ -26,6 +27,7 @@ pub use device::{
     Placement, Presence, PresenceState, Reading, Value,
 };
 pub use few::Few;
+pub use habit::{HABIT_USES_MIN, Habit};
 pub use household::{Contact, ContactState, Household};
 pub use mandate::{MANDATE_WINDOW, Mandate};
 pub use merge::{Merge, Merged, Unmerge};

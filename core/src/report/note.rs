@@ -160,6 +160,7 @@ fn is_counted(change: &Change) -> bool {
         | Change::AbsenceSet(_)
         | Change::PurchaseHeard(_)
         | Change::PersonForgotten(_)
+        | Change::HabitSet { .. }
         | Change::EdgeSet { .. }
         | Change::TrendFed { .. }
         | Change::TrendDropped(_)

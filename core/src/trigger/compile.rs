@@ -80,6 +80,7 @@ pub(super) fn compile(
         caps: caps(&limits, findings),
         after: after(&limits),
         quiet,
+        at_hour_of_use: limits.hour.as_deref() == Some("of_use"),
         budget,
         replenish,
     })

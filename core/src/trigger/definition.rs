@@ -217,6 +217,8 @@ written! {
         after: AfterDefinition,
         /// Quiet hours.
         quiet: QuietDefinition,
+        /// `of_use`: what is decided waits for an hour in which the device is usually used, a day at most.
+        hour: String,
         /// What may be spent.
         budget: BudgetDefinition,
     }

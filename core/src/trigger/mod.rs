@@ -84,6 +84,8 @@ pub struct Trigger {
     pub after: After,
     /// Quiet hours, in the household's zone.
     pub quiet: Option<DailyWindow>,
+    /// Whether an offer waits for an hour in which the device is usually used.
+    pub at_hour_of_use: bool,
     /// What may be drawn by all homes together.
     pub budget: Option<BudgetPlan>,
     /// Who is left out, to compare with.

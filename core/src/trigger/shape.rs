@@ -289,6 +289,7 @@ const LIMITS: Shape = Shape::Table(&[
             key("when_quiet", Shape::OneOf(&["hold"])),
         ]),
     ),
+    key("hour", Shape::OneOf(&["of_use"])),
     key(
         "budget",
         Shape::Table(&[

@@ -10,6 +10,7 @@ mod explained;
 mod forecast;
 mod forecast_absence;
 mod forecast_laws;
+mod habits;
 mod interleavings;
 mod laws;
 mod mandates;

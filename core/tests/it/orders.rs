@@ -133,10 +133,7 @@ fn a_price_that_rose_after_its_lock_asks_again_and_a_lower_one_is_given() {
     for (minor, higher) in [(2290, true), (1490, false)] {
         let mut world = world();
         let offer = offered(&mut world);
-        let key = (shop(), "flt-20x25".to_owned().try_into().unwrap());
-        let mut product = (*world.rules.products.listed[&key]).clone();
-        product.price.minor = minor;
-        world.rules.products.listed.insert(key, std::sync::Arc::new(product));
+        reprice(&mut world, minor);
         world.pass(Span::hours(25));
         world.said.clear();
         if higher {
@@ -156,10 +153,7 @@ fn a_price_that_rose_after_its_lock_asks_again_and_a_lower_one_is_given() {
 fn inside_the_lock_the_quoted_price_holds() {
     let mut world = world();
     let offer = offered(&mut world);
-    let key = (shop(), "flt-20x25".to_owned().try_into().unwrap());
-    let mut product = (*world.rules.products.listed[&key]).clone();
-    product.price.minor = 2290;
-    world.rules.products.listed.insert(key, std::sync::Arc::new(product));
+    reprice(&mut world, 2290);
     world.pass(Span::hours(23));
     press(&mut world, offer, "accept", "n-1").unwrap();
     assert_eq!(world.orders()[0].total.minor, 1990);
@@ -193,6 +187,45 @@ fn a_snoozed_offer_comes_back_at_its_hour() {
     assert!(world.offers_put(&thermostat()).is_empty(), "nor earlier because the device comes back");
     world.pass(Span::hours(10));
     assert_eq!(world.offers_put(&thermostat()).len(), 1);
+}
+
+/// The product costs something else from now on.
+fn reprice(world: &mut World, minor: i64) {
+    let key = (shop(), "flt-20x25".to_owned().try_into().unwrap());
+    let mut product = (*world.rules.products.listed[&key]).clone();
+    product.price.minor = minor;
+    world.rules.products.listed.insert(key, std::sync::Arc::new(product));
+}
+
+#[test]
+fn what_comes_back_dearer_is_another_revision_so_that_nobody_orders_what_they_did_not_read() {
+    let mut world = world();
+    let offer = offered(&mut world);
+    let until = Some(world.now + Span::hours(9));
+    in_app(&mut world, offer, Answer::Snooze { until }).unwrap();
+    reprice(&mut world, 2490);
+    world.pass(Span::hours(10));
+    let again = world.offers_put(&thermostat()).remove(0);
+    assert_eq!((again.rev, again.price.as_ref().unwrap().total.minor), (2, 2490));
+    assert!(press(&mut world, offer, "accept", "n-1").is_err(), "revision 1 was read at 19.90");
+    assert!(world.orders().is_empty());
+    assert!(again.may_have_been_seen(), "who put it off has read it, and its code");
+}
+
+#[test]
+fn a_price_that_is_asked_again_is_promised_no_longer_than_the_first() {
+    let trigger = with_cancel_window("30 min").replace("actions =", "price_lock = \"1h\"\nactions =");
+    let mut world = World::at_home(&trigger);
+    let offer = offered(&mut world);
+    for (rev, minor) in [(2, 2290), (3, 2490), (4, 2690)] {
+        world.pass(Span::hours(5));
+        reprice(&mut world, minor);
+        let body = format!(r#"{{"offer":"{offer}","rev":{},"answer":"accept","nonce":"n-{rev}"}}"#, rev - 1);
+        assert_eq!(world.up(&thermostat(), "up/offer/answer", &body), Err(Code::OfferPriceChanged));
+        let again = world.offers_put(&thermostat()).pop().unwrap();
+        assert_eq!(again.rev, rev);
+        assert_eq!(again.price.unwrap().lock_until, world.now + Span::hours(1));
+    }
 }
 
 #[test]

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use hearthway_core::chance::{Chances, OfTrigger, Tally};
-use hearthway_core::id::{ProductId, TriggerId};
-use hearthway_core::model::OfferState;
+use hearthway_core::id::{ProductId, ProfileId, TriggerId};
+use hearthway_core::input::Command;
+use hearthway_core::model::{OfferState, Purpose};
 use hearthway_core::money::Money;
 use hearthway_core::time::Span;
 use hearthway_core::trace::{Step, Verdict};
 use hearthway_core::words::Tongue;
 
 use crate::by_time::{each_ten_minutes, home_with, offers, temperature, tip};
+use crate::replenish::RUNS_OUT;
 use crate::triggers::QUIET;
 use crate::world::{World, set_triggers, shop, thermostat};
 
@@ -159,6 +161,35 @@ fn of_equal_priority_the_one_that_is_expected_to_earn_more_wins_and_the_other_is
     world.rules.chances.insert(shop(), Arc::new(chances));
     each_ten_minutes(&mut world, &[19.0, 16.0]);
     assert_eq!(spoke(&mut world), ["a"]);
+}
+
+#[test]
+fn five_of_the_cheap_one_earn_more_than_one_of_the_dear_one() {
+    let replenish = |id: &str, product: &str, pieces: u32| {
+        let quantity =
+            format!("[trigger.replenish]\nquantity = {{ cover = \"30d\", min = {pieces}, max = {pieces} }}\n");
+        let by = "product = { by = \"slot_compatible\" }";
+        let trigger = RUNS_OUT.replace("filter-runs-out", id).replace(by, &format!("product = \"{product}\""));
+        trigger + &quantity
+    };
+    let mut world = rivals();
+    set_triggers(&mut world.rules, &[replenish("z-five", "cheap", 5), replenish("a-one", "dear", 1)].concat());
+    let records = vec![(Purpose::ReplenishDevice, world.word(true))];
+    let profile = ProfileId::new("p1").unwrap();
+    world.command(&thermostat(), Command::SetConsents { profile, records }).unwrap();
+    for day in 0..70 {
+        world.pass(Span::days(1));
+        let used = format!(r#"{{"slot":"air_filter","kind":"usage","used":{},"capacity":720}}"#, day * 10);
+        world.up(&thermostat(), "up/slot", &used).unwrap();
+        let spoke = spoke(&mut world);
+        if let Some(first) = spoke.first() {
+            assert_eq!(first.as_str(), "z-five", "5 x 2.00 against 9.00");
+            let said = world.home_of(&thermostat()).offers.values().flat_map(|offer| &offer.history);
+            assert_eq!(said.filter(|change| &*change.cause == "superseded").count(), 0, "what loses is never said");
+            return;
+        }
+    }
+    panic!("nobody spoke");
 }
 
 #[test]

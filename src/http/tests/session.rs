@@ -125,6 +125,30 @@ async fn a_claim_needs_to_know_where_the_home_is() {
 }
 
 #[tokio::test]
+async fn when_a_device_is_used_is_shown_to_the_shop_and_to_the_customer_and_to_no_maker() {
+    let house = house().await;
+    house.link("d-1", "p1").await;
+    let usage = async |token: &str| house.get("/v1/devices/d-1", token).await.json["usage"].clone();
+    let touched = || {
+        let event = hearthway_core::wire::EventUp { t: None, r#type: "touched".into(), data: Default::default() };
+        hearthway_core::wire::DeviceMessage::Event(event)
+    };
+    house.device_says("d-1", touched()).await;
+    assert_eq!(usage(&house.shop).await, json!(null), "nobody permitted it");
+    let permit = |granted: bool| json!({"consents": [{"purpose": "profiling.usage", "granted": granted}]});
+    house.ok("PUT", "/v1/profiles/p1/consents", &house.shop, permit(true)).await;
+    house.device_says("d-1", touched()).await;
+    let shown = usage(&house.shop).await;
+    let uses: u64 = shown["hours"].as_array().unwrap().iter().map(|uses| uses.as_u64().unwrap()).sum();
+    assert_eq!((uses, &shown["usual_hour"]), (1, &json!(null)), "one use is no habit: {shown}");
+    assert_eq!(usage(&house.maker).await, json!(null));
+    let export = house.get("/v1/profiles/p1/export", &house.shop).await.text;
+    assert!(export.lines().any(|line| line.contains("\"kind\":\"usage\"")), "{export}");
+    house.ok("PUT", "/v1/profiles/p1/consents", &house.shop, permit(false)).await;
+    assert_eq!(usage(&house.shop).await, json!(null), "what nobody permits is forgotten");
+}
+
+#[tokio::test]
 async fn a_device_is_claimed_released_and_claimed_again_and_again() {
     let house = house().await;
     let first = house.link("d-1", "p1").await;

@@ -7,7 +7,7 @@ use jiff::civil::Weekday;
 use super::Scope;
 use super::evaluate::Val;
 use crate::id::FieldName;
-use crate::model::{Evidence, Loyalty, Member, Value};
+use crate::model::{Evidence, Habit, Loyalty, Member, Value};
 use crate::time::{Span, Timestamp};
 
 /// A path of a condition, resolved.
@@ -30,6 +30,8 @@ pub(super) enum Path {
     DeviceModel,
     DeviceKind,
     DevicePresence,
+    UsualHour,
+    UsesPerDay,
 }
 
 /// A field of the slot that woke the trigger.
@@ -130,6 +132,8 @@ impl fmt::Display for Path {
             Path::DeviceModel => f.write_str("device.model"),
             Path::DeviceKind => f.write_str("device.kind"),
             Path::DevicePresence => f.write_str("device.presence"),
+            Path::UsualHour => f.write_str("device.usual_hour"),
+            Path::UsesPerDay => f.write_str("device.uses_per_day"),
         }
     }
 }
@@ -147,6 +151,11 @@ fn person<'a>(scope: &Scope<'a>) -> Option<&'a Member> {
 fn loyalty<'a>(scope: &Scope<'a>) -> Option<&'a Loyalty> {
     let standing = scope.household.standings.get(&person(scope)?.profile)?;
     standing.loyalty.as_ref()
+}
+
+/// When the device is used.
+fn habit<'a>(scope: &Scope<'a>) -> Option<&'a Habit> {
+    scope.household.habits.get(&scope.device.key).map(|habit| &**habit)
 }
 
 fn of_value(value: &Value) -> Val<'_> {
@@ -216,6 +225,10 @@ impl Path {
             Path::DeviceModel => Val::Text(scope.device.model.as_str()),
             Path::DeviceKind => Val::Text(scope.description.kind.as_str()),
             Path::DevicePresence => Val::Text(scope.device.presence.state.as_str()),
+            Path::UsualHour => {
+                known(habit(scope).and_then(|habit| habit.usual_hour(scope.now)), |hour| Val::Number(hour.into()))
+            }
+            Path::UsesPerDay => known(habit(scope).and_then(|habit| habit.uses_per_day(scope.now)), Val::Number),
         }
     }
     /// When its value was said, where that is kept; also for a value too old to be believed.
@@ -225,6 +238,7 @@ impl Path {
             Path::Slot(_) => scope.slot.and_then(|slot| scope.device.slots.get(slot)).map(|state| state.t),
             Path::Context(name) => scope.device.context.get(name).map(|entry| entry.t),
             Path::DevicePresence => Some(scope.device.presence.since),
+            Path::UsualHour | Path::UsesPerDay => habit(scope).map(Habit::used_at),
             Path::EventType
             | Path::EventData(_)
             | Path::Local(_)

@@ -574,13 +574,19 @@ impl Typing<'_> {
             ["device", "presence"] => {
                 Some((Path::DevicePresence, words(["unseen", "online", "sleeping", "lost", "offline"])))
             }
+            ["device", "usual_hour"] => Some((Path::UsualHour, whole(0.0, 23.0))),
+            ["device", "uses_per_day"] => {
+                Some((Path::UsesPerDay, Type::Number { unit: None, min: 0.0, max: 24.0, whole: false }))
+            }
             ["device", field] if fields(self.schema).contains(&field) => {
                 let message = format!("there is no `device.{field}`");
                 let help = Some(format!("did you mean `telemetry.{field}`?"));
                 self.fault("condition.unknown_field", span.clone(), message, help);
                 None
             }
-            ["device"] | ["device", _] => unknown(self, 1, &["model", "kind", "presence"]),
+            ["device"] | ["device", _] => {
+                unknown(self, 1, &["model", "kind", "presence", "usual_hour", "uses_per_day"])
+            }
             [root, ..] if ROOTS.contains(&root) => {
                 let last = parts.len() - 1;
                 unknown(self, last, &[])
