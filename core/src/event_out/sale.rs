@@ -40,7 +40,8 @@ impl Teller<'_> {
 
     /// An order as it is, beside what it was.
     pub(super) fn order(&mut self, order: &Order, before: Option<&Order>, offers: &[&Offer]) {
-        if before.is_some_and(|before| before.state == order.state) {
+        // One more piece that is sent or paid back is news too.
+        if before.is_some_and(|before| before.state == order.state && before.lines == order.lines) {
             return;
         }
         let was_the_shops = before.is_some_and(|before| before.state != OrderState::Confirmed);
