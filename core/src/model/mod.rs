@@ -9,6 +9,7 @@ mod few;
 pub mod former;
 mod household;
 mod mandate;
+mod marks;
 mod merge;
 mod offer;
 mod order;
@@ -28,6 +29,7 @@ pub use device::{
 pub use few::Few;
 pub use household::{Contact, ContactState, Household};
 pub use mandate::{MANDATE_WINDOW, Mandate};
+pub use marks::{LIST_MARK, is_list_mark, list_mark};
 pub use merge::{Merge, Merged, Unmerge};
 pub use offer::{
     Action, Alternative, CodeState, Fulfil, Offer, OfferCode, OfferItem, OfferPrice, OfferState, OfferText,
