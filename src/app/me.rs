@@ -24,6 +24,12 @@ use super::{App, Failure};
 /// keeps only its latest offers.
 const DECISIONS_LOOKED_AT_MAX: usize = 200;
 
+/// Exports that customers ask for themselves, at work at once: each reads through a shop's offers and orders on a
+/// thread of its own.
+pub(super) const OWN_EXPORTS_AT_ONCE: usize = 2;
+/// When to ask again.
+const EXPORT_RETRY_SECONDS: u32 = 5;
+
 /// Who acts for themselves.
 pub struct Me {
     /// The token, with what the call at hand needs.
@@ -130,6 +136,11 @@ impl App {
     /// Everything that is known of them.
     pub async fn own_data(&self, who: &Caller) -> Result<PersonExport, Failure> {
         let me = self.me(who, &[Scope::ProfilesRead]).await?;
+        // Each goes through all offers and orders of the shop, and customers are many.
+        let _turn = self.own_exports.try_acquire().map_err(|_| Refusal {
+            retry_after_seconds: Some(EXPORT_RETRY_SECONDS),
+            ..Refusal::new(Code::RateLimited, "others are being told what is known of them; ask again in a moment")
+        })?;
         self.export_person(&me.caller, me.id().as_str()).await
     }
 

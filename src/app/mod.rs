@@ -151,6 +151,8 @@ pub struct App {
     merging: tokio::sync::Mutex<()>,
     /// Held to write by who changes which audiences there are, to read by who names one.
     naming_audiences: tokio::sync::RwLock<()>,
+    /// Exports that customers ask for themselves.
+    own_exports: tokio::sync::Semaphore,
     trail: audit::Trail,
     erasures: erasures::Erasures,
 }
@@ -204,6 +206,7 @@ impl App {
             courier: std::sync::OnceLock::new(),
             merging: tokio::sync::Mutex::default(),
             naming_audiences: tokio::sync::RwLock::default(),
+            own_exports: tokio::sync::Semaphore::new(me::OWN_EXPORTS_AT_ONCE),
             trail,
             erasures: erasures::Erasures::new(settings.order_retention),
         });

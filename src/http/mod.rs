@@ -63,6 +63,7 @@ pub use serve::serve;
 
 use self::error::{ApiError, HttpCode};
 use crate::app::App;
+use crate::app::tokens::Caller;
 use crate::bucket::Bucket;
 use crate::observe::limits::{Limit, hit};
 
@@ -70,6 +71,8 @@ use crate::observe::limits::{Limit, hit};
 const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Seconds' worth of calls that a token may make at once: a page of a console loads many.
 const CALLS_BURST_SECONDS: u32 = 2;
+/// Calls a second of a customer's token: a person reads pages, and there are as many as there are customers.
+const CUSTOMER_CALLS_PER_SECOND: u32 = 10;
 /// Tokens whose pace is kept before those go that have been quiet: all that are made to last, and customers who act
 /// in the same two seconds.
 const PACES_MAX: usize = 150_000;
@@ -89,8 +92,9 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Refuses a token that calls too often.
-    fn in_pace(&self, token: &str) -> Result<(), ApiError> {
-        let per_second = self.app.calls_per_second();
+    fn in_pace(&self, who: &Caller) -> Result<(), ApiError> {
+        let (token, of_a_system) = (who.token(), self.app.calls_per_second());
+        let per_second = who.person().map_or(of_a_system, |_| of_a_system.min(CUSTOMER_CALLS_PER_SECOND));
         let now = Instant::now();
         let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
         let full = || Bucket::new(per_second.saturating_mul(CALLS_BURST_SECONDS), per_second.into(), now);

@@ -37,7 +37,7 @@ impl FromRequestParts<Arc<Shared>> for Who {
             return Err(Failure::Forbidden(why.to_owned()).into());
         }
         if parts.extensions.get::<OnBehalfOfTheTrail>().is_none() {
-            shared.in_pace(caller.token())?;
+            shared.in_pace(&caller)?;
         }
         Ok(Who(caller))
     }

@@ -1,4 +1,4 @@
-//! The retailer's session of `docs/retailer-guide.md`, line by line, at the demo's gateway.
+//! The retailer's session of `docs/retailer-guide.md`, and the lines of `docs/customers.md`, at the demo's gateway.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -48,10 +48,9 @@ fn demo() -> (Demo, String) {
     (demo, exports)
 }
 
-/// The lines of the guide that a shell runs.
-fn lines_of_the_guide() -> String {
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/retailer-guide.md");
-    let text = std::fs::read_to_string(guide).unwrap();
+/// The lines of a document that a shell runs.
+fn lines_of(document: &str) -> String {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).unwrap();
     text.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap()).collect()
 }
 
@@ -68,7 +67,7 @@ fn run(script: &str, exports: &str) -> Output {
 }
 
 #[test]
-fn every_line_of_the_retailers_guide_works() {
+fn every_line_of_the_retailers_guide_and_of_the_customers_works() {
     for program in ["bash", "curl", "python3"] {
         if Command::new(program).arg("--version").output().is_err() {
             assert!(std::env::var_os("CI").is_none(), "`{program}` must be there in CI");
@@ -76,7 +75,7 @@ fn every_line_of_the_retailers_guide_works() {
         }
     }
     let (_demo, exports) = demo();
-    let output = run(&lines_of_the_guide(), &exports);
+    let output = run(&lines_of("docs/retailer-guide.md"), &exports);
     let (said, shown) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}\n{shown}");
     for wanted in [
@@ -107,4 +106,17 @@ fn every_line_of_the_retailers_guide_works() {
     assert!(shown.contains("conflict[trigger.same_slot]"), "{shown}");
     let household = exports.split("HOUSEHOLD=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
     assert!(said.lines().any(|line| line == household), "{household} is not among the listed homes:\n{said}");
+
+    let output = run(&lines_of("docs/customers.md"), &exports);
+    let (said, shown) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}\n{shown}");
+    for wanted in [
+        r#""audience":"heaters""#,
+        r#"{"member":true,"profile":"anna"}"#,
+        r#""audiences":["staff"]"#,
+        r#""per_week":2"#,
+        r#""report":"/v1/erased/shop-a/er_"#,
+    ] {
+        assert!(said.contains(wanted), "`{wanted}` is not in:\n{said}\n{shown}");
+    }
 }
