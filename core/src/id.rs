@@ -166,6 +166,8 @@ names! {
     ProfileId, "profile", is_loose, LOOSE;
     /// A customer's standing permission to order.
     MandateId, "mandate", is_loose, LOOSE;
+    /// A named group of a retailer's customers.
+    AudienceId, "audience", is_word, WORD;
     /// Where a tenant wants to be told of events.
     WebhookId, "webhook", is_loose, LOOSE;
     /// A pool of unique codes.

@@ -9,12 +9,13 @@
 //! |---|---|
 //! | [`id`], [`time`], [`money`], [`limits`] | small values that everything else is made of |
 //! | [`code`] | the stable codes by which input is refused |
+//! | [`audience`] | named groups of customers, which triggers ask for |
 //! | [`budget`] | what homes draw from together, and how a decision asks for it |
 //! | [`model`] | the nouns: household, device, slot, profile, consent, product, offer, order |
 //! | [`wire`] | the device contract: topics, envelope, messages, in both directions |
 //! | [`trigger`] | what a retailer writes: definition, condition language, texts, check |
 //! | [`rules`] | one immutable version of triggers, products and device models |
-//! | [`words`] | the reasons of a trace, in people's languages |
+//! | [`words`], [`own_words`] | the reasons of a trace, in people's languages: for the shop, for its customer |
 //! | [`input`], [`decision`], [`trace`] | what happened; what follows; why, step by step |
 //! | [`decide`] | the one entry and the pipeline |
 //! | [`forecast`] | when something runs out, how sure that is, and when to order |
@@ -26,6 +27,7 @@
 //! and `Cargo.toml`); time and entropy are arguments; ids are derived from their cause;
 //! ordered maps only, because their order is part of the answer.
 
+pub mod audience;
 pub mod budget;
 pub mod catalog;
 pub mod chance;
@@ -40,6 +42,7 @@ pub mod input;
 pub mod limits;
 pub mod model;
 pub mod money;
+pub mod own_words;
 pub mod report;
 pub mod rules;
 pub mod shared;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+use crate::audience::Audience;
 use crate::catalog::Products;
 use crate::chance::Chances;
 use crate::forecast::{Priors, ProductPrior};
-use crate::id::{DeviceKey, MakerId, ModelId, ProductId, RetailerId, StoreId};
+use crate::id::{AudienceId, DeviceKey, MakerId, ModelId, ProductId, RetailerId, StoreId};
 use crate::model::{ConsentRecord, ConsentText, DeviceModel, Household, Maker, Product, Purpose, Retailer, Store};
 use crate::time::{Timestamp, Zone};
 use crate::trigger::TriggerSet;
@@ -36,6 +37,8 @@ pub struct RuleSet {
     pub chances: BTreeMap<RetailerId, Arc<Chances>>,
     /// What people are shown when they are asked for consent, by retailer and the text's id.
     pub consent_texts: BTreeMap<(RetailerId, String), Arc<ConsentText>>,
+    /// Audiences of all retailers, compiled.
+    pub audiences: BTreeMap<(RetailerId, AudienceId), Arc<Audience>>,
 }
 
 /// What is known of products where no retailer's fleet has told anything.
@@ -52,6 +55,14 @@ impl RuleSet {
     /// A retailer's product.
     pub fn product(&self, retailer: &RetailerId, product: &ProductId) -> Option<Arc<Product>> {
         self.products.get(retailer, product)
+    }
+    /// A retailer's audience.
+    pub fn audience(&self, retailer: &RetailerId, audience: &AudienceId) -> Option<&Arc<Audience>> {
+        self.audiences.get(&(retailer.clone(), audience.clone()))
+    }
+    /// The names of a retailer's audiences.
+    pub fn audiences_of<'a>(&'a self, retailer: &'a RetailerId) -> impl Iterator<Item = &'a AudienceId> + Clone {
+        self.audiences.keys().filter(move |(owner, _)| owner == retailer).map(|(_, id)| id)
     }
     /// A retailer's stores, by their ids.
     pub fn stores_of<'a>(&'a self, retailer: &'a RetailerId) -> impl Iterator<Item = (&'a StoreId, &'a Arc<Store>)> {

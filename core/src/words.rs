@@ -93,6 +93,10 @@ reasons! {
     Everybody = "everybody", "The trigger is for everybody.", "Le déclencheur s'adresse à tous.";
     InSegment = "in_segment", "The customer is in the segment {segment}.", "Le client est dans le segment {segment}.";
     NotIncluded = "not_included", "The customer is in none of the segments {segments}.", "Le client n'est dans aucun des segments {segments}.";
+    InAudience = "in_audience", "The customer is in the audience {audience}.", "Le client est dans l'audience {audience}.";
+    NotInAudience = "not_in_audience", "The customer is not in the audience {audience}[: {condition}][ (it is {found})].", "Le client n'est pas dans l'audience {audience}[ : {condition}][ (valeur : {found})].";
+    AudienceExcepted = "audience_excepted", "The customer is in the audience {audience}, or that cannot be told; the trigger is not for it.", "Le client est dans l'audience {audience}, ou cela n'est pas connu ; le déclencheur ne s'y adresse pas.";
+    AudienceMissing = "audience_missing", "There is no audience {audience}.", "Il n'y a pas d'audience {audience}.";
     NoCondition = "no_condition", "The trigger has no condition.", "Le déclencheur n'a pas de condition.";
     AllHold = "all_hold", "Every condition holds.", "Toutes les conditions sont remplies.";
     ConditionFails = "conditions", "A condition does not hold: {condition}[ (it is {found})].", "Une condition n'est pas remplie : {condition}[ (valeur : {found})].";
@@ -226,7 +230,7 @@ impl StepTrace {
 }
 
 /// A template with its names filled in; none where a name outside of `[…]` is missing.
-fn filled(template: &str, step: &StepTrace, tongue: Tongue) -> Option<String> {
+pub(crate) fn filled(template: &str, step: &StepTrace, tongue: Tongue) -> Option<String> {
     let mut text = String::new();
     let mut rest = template;
     while let Some(at) = rest.find(['{', '[']) {

@@ -26,7 +26,7 @@ use tracing::warn;
 pub use sets::{Published, Wanted};
 
 use super::catalog::kept::Kept;
-use super::{Failure, Page, PageQuery, catalog, rows, triggers};
+use super::{Failure, Page, PageQuery, audiences, catalog, rows, triggers};
 use crate::engine::{Engine, RuleBook};
 use crate::store::codec::{self, Schema};
 use crate::store::keys::{self, KeyBuilder, table};
@@ -59,10 +59,12 @@ pub enum Kind {
     Chances,
     /// What a retailer's customers are shown when they are asked for consent.
     ConsentText,
+    /// A named group of a retailer's customers.
+    Audience,
 }
 
 impl Kind {
-    const ALL: [Kind; 9] = [
+    const ALL: [Kind; 10] = [
         Kind::Retailer,
         Kind::Maker,
         Kind::Model,
@@ -72,6 +74,7 @@ impl Kind {
         Kind::Store,
         Kind::Chances,
         Kind::ConsentText,
+        Kind::Audience,
     ];
 
     /// The word in keys, and for people.
@@ -86,6 +89,7 @@ impl Kind {
             Kind::Store => "store",
             Kind::Chances => "chances",
             Kind::ConsentText => "consent_text",
+            Kind::Audience => "audience",
         }
     }
     fn parse(text: &str) -> Option<Kind> {
@@ -386,7 +390,8 @@ fn build(documents: &BTreeMap<Name, Arc<Document>>, catalog: &Arc<Kept>, version
             | Kind::Prior
             | Kind::Store
             | Kind::Chances
-            | Kind::ConsentText => add(&mut rules, name, document),
+            | Kind::ConsentText
+            | Kind::Audience => add(&mut rules, name, document),
         };
         if let Err(problem) = outcome {
             let (kind, id) = (name.kind.as_str(), &name.id);
@@ -433,6 +438,7 @@ fn add(rules: &mut RuleSet, name: &Name, document: &Document) -> Result<(), Stri
             rules.triggers = TriggerSet::build(others.chain(this).collect::<Vec<_>>());
         }
         Kind::Draft => {}
+        Kind::Audience => audiences::add(rules, name, document)?,
         Kind::Chances => {
             let chances: Chances = serde_json::from_str(&document.body).map_err(text)?;
             rules.chances.insert(RetailerId::new(&name.tenant).map_err(bad)?, Arc::new(chances));

@@ -228,7 +228,10 @@ impl App {
 
     /// How an erasure of the caller's stands.
     pub fn erasure(&self, who: &Caller, id: &str) -> Result<Erasure, Failure> {
-        let retailer = who.retailer(Scope::ProfilesErase)?;
+        self.find_erasure(who.retailer(Scope::ProfilesErase)?, id)
+    }
+
+    pub(super) fn find_erasure(&self, retailer: &RetailerId, id: &str) -> Result<Erasure, Failure> {
         let missing = || Failure::not_found("erasure", id.chars().take(80).collect::<String>());
         let bytes = id_of(id).ok_or_else(missing)?;
         let key = keys::erasure(retailer, &bytes);
@@ -283,6 +286,7 @@ impl App {
                 return Err(Failure::Conflict(format!("`{profile}` is being erased already")));
             }
         }
+        self.forget_customer_tokens(retailer, &profile);
         let begun = async {
             // Read again: nothing is taken in about the person from here on.
             let person = self.person(retailer, profile.as_str()).await?;

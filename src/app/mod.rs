@@ -6,6 +6,7 @@
 //! Start order: [`Rulebook::open`] (the documents become the first rule set), then
 //! `Engine::start` with that rule book, then [`App::start`] with that engine.
 
+pub mod audiences;
 pub mod audit;
 pub mod backtests;
 pub mod backups;
@@ -18,6 +19,7 @@ pub mod codes;
 pub mod consent_texts;
 pub mod consents;
 pub mod context;
+pub mod customer_tokens;
 pub mod decisions;
 pub mod devices;
 pub mod documents;
@@ -31,6 +33,7 @@ pub mod idempotency;
 pub mod identities;
 pub mod links;
 pub mod mandates;
+pub mod me;
 pub mod members;
 pub mod merges;
 pub mod offers;
@@ -122,6 +125,7 @@ pub struct App {
     pub(crate) engine: Engine,
     pub(crate) rulebook: Arc<Rulebook>,
     pub(crate) tokens: tokens::Tokens,
+    customer_tokens: customer_tokens::CustomerTokens,
     pub(crate) registry: registry::Registry,
     pub(crate) wrong_codes: claims::WrongCodes,
     pub(crate) idempotency: idempotency::Idempotency,
@@ -146,6 +150,10 @@ pub struct App {
     courier: std::sync::OnceLock<crate::webhook::Courier>,
     /// Held over a merge and its undoing.
     merging: tokio::sync::Mutex<()>,
+    /// Held to write by who changes which audiences there are, to read by who names one.
+    naming_audiences: tokio::sync::RwLock<()>,
+    /// Exports that customers ask for themselves.
+    own_exports: tokio::sync::Semaphore,
     trail: audit::Trail,
     erasures: erasures::Erasures,
 }
@@ -170,6 +178,7 @@ impl App {
     /// Loads tokens and keys. `rulebook` is the one that the engine was started with.
     pub async fn start(engine: Engine, rulebook: Arc<Rulebook>, settings: Settings) -> Result<Started, Failure> {
         let (tokens, fresh_operator_token) = tokens::Tokens::open(&engine, settings.operator_token.as_deref()).await?;
+        let customer_tokens = customer_tokens::CustomerTokens::open(&engine)?;
         let registry = registry::Registry::open(&engine, settings.devices_per_maker_max);
         let idempotency = idempotency::Idempotency::open(&engine).await?;
         let trail = audit::Trail::open(&engine)?;
@@ -177,6 +186,7 @@ impl App {
             engine,
             rulebook,
             tokens,
+            customer_tokens,
             registry,
             wrong_codes: claims::WrongCodes::default(),
             idempotency,
@@ -196,6 +206,8 @@ impl App {
             webhooks: tokio::sync::Mutex::default(),
             courier: std::sync::OnceLock::new(),
             merging: tokio::sync::Mutex::default(),
+            naming_audiences: tokio::sync::RwLock::default(),
+            own_exports: tokio::sync::Semaphore::new(me::OWN_EXPORTS_AT_ONCE),
             trail,
             erasures: erasures::Erasures::new(settings.order_retention),
         });

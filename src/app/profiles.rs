@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hearthway_core::id::{HouseholdId, ProfileId, RetailerId};
 use hearthway_core::input::Command;
-use hearthway_core::model::{Household, Loyalty, Member, Profile, Role};
+use hearthway_core::model::{Household, Loyalty, Member, Profile, Role, is_list_mark};
 use hearthway_core::time::Zone;
 
 use super::documents::{Condition, etag};
@@ -83,7 +83,9 @@ impl ProfilePatch {
         profile.display_name = display_name.unwrap_or(profile.display_name);
         profile.locale = locale.unwrap_or(profile.locale);
         profile.zone = zone.unwrap_or(profile.zone);
-        profile.segments = segments.unwrap_or(profile.segments);
+        if let Some(segments) = segments {
+            profile.set_segments(segments);
+        }
         profile.loyalty = loyalty.unwrap_or(profile.loyalty);
         profile
     }
@@ -120,8 +122,8 @@ impl Person {
 
 /// The tag of what can be edited of a profile; homes come and go by themselves.
 pub(crate) fn profile_etag(profile: &Profile) -> String {
-    let Profile { display_name, locale, zone, segments, loyalty, identities, .. } = profile;
-    let identities: Vec<_> = identities.keys().collect();
+    let Profile { display_name, locale, zone, loyalty, identities, .. } = profile;
+    let (identities, segments): (Vec<_>, Vec<_>) = (identities.keys().collect(), profile.own_segments().collect());
     etag(&to_text(&(display_name, locale, zone, segments, loyalty, identities)))
 }
 
@@ -373,6 +375,10 @@ fn check_said(name: Option<&str>, locale: Option<&str>, segments: Option<&BTreeS
     }
     if segments.clone().any(|segment| segment.is_empty() || segment.len() > 64) {
         return Err(Failure::invalid("/segments", "a segment's name takes 1 to 64 bytes"));
+    }
+    if segments.clone().any(|segment| is_list_mark(segment)) {
+        let message = "no segment begins with `@`; people join the list of an audience by its `members:bulk`";
+        return Err(Failure::invalid("/segments", message));
     }
     Ok(())
 }

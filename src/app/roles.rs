@@ -78,6 +78,14 @@ scopes! {
     AuditRead = "audit.read";
     /// Erase customers.
     ProfilesErase = "profiles.erase";
+    /// Read audiences and how large they are.
+    AudiencesRead = "audiences.read";
+    /// Make audiences, and say who is on their lists.
+    AudiencesWrite = "audiences.write";
+    /// Make tokens for customers, who then act for themselves.
+    MeTokens = "me.tokens";
+    /// Act for oneself: what a customer's token may do.
+    Me = "me";
 }
 
 /// What a token is for.
@@ -95,16 +103,19 @@ pub enum TokenRole {
     Support,
     /// A system, with listed scopes only.
     Service,
+    /// A customer, for themselves only. The last: roles are stored by their place.
+    Customer,
 }
 
 impl TokenRole {
-    const ALL: [TokenRole; 6] = [
+    const ALL: [TokenRole; 7] = [
         TokenRole::Operator,
         TokenRole::Maker,
         TokenRole::RetailerAdmin,
         TokenRole::Marketer,
         TokenRole::Support,
         TokenRole::Service,
+        TokenRole::Customer,
     ];
     /// The role as written.
     pub fn as_str(self) -> &'static str {
@@ -115,6 +126,7 @@ impl TokenRole {
             TokenRole::Marketer => "marketer",
             TokenRole::Support => "support",
             TokenRole::Service => "service",
+            TokenRole::Customer => "customer",
         }
     }
     /// Reads the written form.
@@ -152,7 +164,7 @@ impl TokenRole {
                 AuditRead,
             ],
             TokenRole::RetailerAdmin => &RETAILER_SCOPES,
-            TokenRole::Marketer => &[ModelsRead, ProductsRead, TriggersRead, TriggersWrite, ReportsRead],
+            TokenRole::Marketer => &[ModelsRead, ProductsRead, TriggersRead, TriggersWrite, ReportsRead, AudiencesRead],
             TokenRole::Support => &[
                 ModelsRead,
                 DevicesRead,
@@ -165,13 +177,14 @@ impl TokenRole {
                 OrdersCancel,
                 DecisionsRead,
             ],
+            TokenRole::Customer => &[Me],
             TokenRole::Service => &[],
         }
     }
 }
 
 /// What a retailer's tokens can do at all; a service's listed scopes are among them.
-pub(super) const RETAILER_SCOPES: [Scope; 25] = {
+pub(super) const RETAILER_SCOPES: [Scope; 28] = {
     use Scope::*;
     [
         ModelsRead,
@@ -199,5 +212,8 @@ pub(super) const RETAILER_SCOPES: [Scope; 25] = {
         WebhooksWrite,
         AuditRead,
         ProfilesErase,
+        AudiencesRead,
+        AudiencesWrite,
+        MeTokens,
     ]
 };

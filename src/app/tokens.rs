@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
-use hearthway_core::id::{MakerId, RetailerId, base32};
+use hearthway_core::id::{MakerId, ProfileId, RetailerId, base32};
 use hearthway_core::model::Tenant;
 use hearthway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,8 @@ pub struct Caller {
     tenant: Tenant,
     role: TokenRole,
     scopes: Vec<Scope>,
+    /// The customer who acts for themselves.
+    person: Option<ProfileId>,
 }
 
 impl Caller {
@@ -50,9 +52,18 @@ impl Caller {
     pub fn role(&self) -> TokenRole {
         self.role
     }
+    /// The customer whose token it is.
+    pub fn person(&self) -> Option<&ProfileId> {
+        self.person.as_ref()
+    }
+    /// The same customer with what one call of theirs needs. Only `me` asks for it, which fixes the person.
+    pub(super) fn with(&self, scopes: &[Scope]) -> Caller {
+        Caller { scopes: scopes.to_vec(), ..self.clone() }
+    }
     /// Refuses what the token may not do.
     pub fn may(&self, scope: Scope) -> Result<(), Failure> {
-        if self.role.scopes().contains(&scope) || (self.role == TokenRole::Service && self.scopes.contains(&scope)) {
+        let lists = matches!(self.role, TokenRole::Service | TokenRole::Customer);
+        if self.role.scopes().contains(&scope) || (lists && self.scopes.contains(&scope)) {
             return Ok(());
         }
         Err(Failure::Forbidden(match self.role {
@@ -152,12 +163,12 @@ fn operator_key() -> Key {
     KeyBuilder::table(table::TOKEN).name("operator").key()
 }
 
-fn hash(secret: &str) -> [u8; 32] {
+pub(super) fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
 /// So many random bytes, as lower-case base32.
-fn random_text(bytes: usize) -> Result<String, Failure> {
+pub(super) fn random_text(bytes: usize) -> Result<String, Failure> {
     let mut drawn = vec![0; bytes];
     getrandom::fill(&mut drawn).map_err(|error| StoreError::Failed {
         doing: "drawing random bytes from the system",
@@ -167,7 +178,7 @@ fn random_text(bytes: usize) -> Result<String, Failure> {
 }
 
 /// A secret of 256 bits.
-fn secret() -> Result<String, Failure> {
+pub(super) fn secret() -> Result<String, Failure> {
     random_text(32)
 }
 
@@ -229,16 +240,35 @@ impl App {
     pub fn caller(&self, bearer: &str) -> Option<Caller> {
         if bool::from(hash(bearer).ct_eq(&self.tokens.operator_hash)) {
             let token = "operator".to_owned();
-            return Some(Caller { token, tenant: Tenant::Operator, role: TokenRole::Operator, scopes: Vec::new() });
+            let (tenant, role) = (Tenant::Operator, TokenRole::Operator);
+            return Some(Caller { token, tenant, role, scopes: Vec::new(), person: None });
         }
         let (id, secret) = bearer.strip_prefix("hw_")?.split_once('_')?;
         let id = format!("tk_{id}");
-        let row = self.tokens.tokens.read().expect("no holder of this lock panics").get(&id).cloned()?;
+        let row = self.tokens.tokens.read().expect("no holder of this lock panics").get(&id).cloned();
+        let Some(row) = row else { return self.customer(id, secret) };
         bool::from(hash(secret).ct_eq(&row.secret_hash)).then(|| Caller {
             token: id,
             tenant: row.tenant.clone(),
             role: row.role,
             scopes: row.scopes.clone(),
+            person: None,
+        })
+    }
+
+    /// The customer whose token it is; none from the moment on at which they are being erased.
+    fn customer(&self, id: String, secret: &str) -> Option<Caller> {
+        let token = self.customer_tokens.get(&id, self.now())?;
+        let is_right = bool::from(hash(secret).ct_eq(&token.secret_hash));
+        if !is_right || self.erasures.check(&token.retailer, &token.profile).is_err() {
+            return None;
+        }
+        Some(Caller {
+            token: id,
+            tenant: Tenant::Retailer(token.retailer.clone()),
+            role: TokenRole::Customer,
+            scopes: Vec::new(),
+            person: Some(token.profile.clone()),
         })
     }
 
@@ -287,6 +317,12 @@ impl App {
 
     /// Ends a token at once.
     pub async fn delete_token(&self, who: &Caller, id: &str) -> Result<(), Failure> {
+        if let (Ok(retailer), false) = (who.retailer(Scope::MeTokens), who.may(Scope::TenantsWrite).is_ok()) {
+            return match self.end_customer_token(retailer, id).await? {
+                true => Ok(()),
+                false => Err(Failure::not_found("token", id.chars().take(80).collect::<String>())),
+            };
+        }
         who.may(Scope::TenantsWrite)?;
         if !self.tokens.tokens.read().expect("no holder of this lock panics").contains_key(id) {
             return Err(Failure::not_found("token", id.chars().take(80).collect::<String>()));
@@ -299,6 +335,9 @@ impl App {
     fn tenant_of(&self, new: &NewToken) -> Result<Tenant, Failure> {
         let rules = self.engine.rules();
         match (new.role, new.tenant.as_deref()) {
+            (TokenRole::Customer, _) => {
+                Err(Failure::invalid("/role", "a customer's token is made by their shop, with the `profile`"))
+            }
             (TokenRole::Operator, None) => Ok(Tenant::Operator),
             (TokenRole::Operator, Some(_)) => Err(Failure::invalid("/tenant", "an operator's token has no tenant")),
             (_, None) => Err(Failure::invalid("/tenant", "name the retailer or maker that the token is for")),

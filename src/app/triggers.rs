@@ -11,6 +11,7 @@ use hearthway_core::rules::RuleSet;
 use hearthway_core::trigger::{Conflict, Problem, Trigger, World, check_json, compile_json, conflicts, run_cases};
 use serde_json::{Value, json};
 
+use super::audiences::unknown_audiences;
 use super::catalog::{check_size, document_json};
 use super::documents::{Condition, Document, Kind, Name, Published, Wanted};
 use super::tenants::to_text;
@@ -84,6 +85,7 @@ fn checked(body: &Value, retailer: &RetailerId, rules: &RuleSet) -> (Option<Arc<
     let (sound, problems) = check_json(body, &world(retailer, 1, rules));
     let mut findings: Vec<Finding> = problems.into_iter().map(Finding::from).collect();
     let Some((definition, trigger)) = sound else { return (None, findings) };
+    findings.extend(unknown_audiences(&trigger, rules));
     let no_files = |name: &str| Err(format!("the file `{name}` cannot be read over HTTP; write its content here"));
     for (at, outcome) in run_cases(&trigger, &definition, rules, &no_files).into_iter().enumerate() {
         findings.extend(outcome.differences.into_iter().map(|difference| Finding {
@@ -145,10 +147,8 @@ fn check_set(lines: &[u8], retailer: &RetailerId, rules: &RuleSet) -> Result<Vec
 pub(super) fn compiled(body: &Value, retailer: &RetailerId, rules: &RuleSet) -> Result<Arc<Trigger>, Failure> {
     let (sound, problems) = check_json(body, &world(retailer, 1, rules));
     let findings: Vec<Finding> = problems.into_iter().map(Finding::from).collect();
-    match sound {
-        Some((_, trigger)) => Ok(trigger),
-        None => Err(Failure::Trigger { findings }),
-    }
+    let Some((_, trigger)) = sound else { return Err(Failure::Trigger { findings }) };
+    refuse_errors(unknown_audiences(&trigger, rules)).map(|()| trigger)
 }
 
 /// Refuses when something is wrong; what only looks wrong passes.
@@ -253,6 +253,7 @@ impl App {
     /// Makes the draft live. It is refused while anything is wrong with it.
     pub async fn publish_trigger(&self, who: &Caller, id: &TriggerId) -> Result<TriggerView, Failure> {
         let retailer = who.retailer(Scope::TriggersPublish)?;
+        let _naming = self.naming_audiences.read().await;
         let view = self.view(retailer, id.as_str())?;
         let rules = self.engine.rules();
         let body = document_json(&view.draft);
@@ -270,6 +271,7 @@ impl App {
     pub async fn publish_set(&self, who: &Caller, lines: Vec<u8>, pause_others: bool) -> Result<Published, Failure> {
         let retailer = who.retailer(Scope::TriggersPublish)?.clone();
         who.retailer(Scope::TriggersWrite)?;
+        let _naming = self.naming_audiences.read().await;
         let (rules, of) = (self.engine.rules(), retailer.clone());
         let before = Arc::clone(&rules);
         let checked = tokio::task::spawn_blocking(move || check_set(&lines, &of, &rules));
@@ -329,6 +331,7 @@ impl App {
     ) -> Result<TriggerView, Failure> {
         let retailer = who.retailer(Scope::TriggersPublish)?;
         let view = self.view(retailer, id.as_str())?;
+        let _naming = self.naming_audiences.read().await;
         let never = || Failure::Conflict(format!("the trigger `{id}` was never published"));
         let live = view.live.clone().ok_or_else(never)?;
         let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
+use hearthway_core::audience::Audience;
 use hearthway_core::id::{RetailerId, TriggerId};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::trigger::{self, CaseOutcome, Checked, Conflict, Problem, SourceFile, Trigger, World};
@@ -141,7 +142,13 @@ impl Check {
         };
         let checked = trigger::check(&sources, &world);
         let conflicts = trigger::conflicts(&checked.triggers, &world);
-        let rules = RuleSet { models: catalog.models, products: catalog.products, ..RuleSet::default() };
+        let mut rules = RuleSet { models: catalog.models, products: catalog.products, ..RuleSet::default() };
+        // Which audiences there are is known to a gateway only. A case says in `lists` where its person is.
+        for trigger in &checked.triggers {
+            for id in trigger.audiences.iter().chain(&trigger.except) {
+                rules.audiences.insert((trigger.retailer.clone(), id.clone()), Arc::new(Audience::list(id, 1)));
+            }
+        }
         let read = |name: &str| read_beside(&sources, name);
         let mut cases = Vec::new();
         for trigger in &checked.triggers {

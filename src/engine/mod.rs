@@ -28,6 +28,7 @@
 //! | `past`, `replay`, `backtest` | the log decided again: as it was, and with other triggers |
 //! | `reach` | whom a trigger would reach |
 
+mod audiences;
 pub mod backtest;
 mod budget;
 pub mod codes;

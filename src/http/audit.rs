@@ -163,7 +163,7 @@ impl Audited {
             Some(at) => self.look(at, &bearer).await,
             None => (!body.is_empty()).then(|| hash(&body)),
         };
-        let target = self.shared.app.unnamed(who.tenant(), &target(&path, &told));
+        let target = self.shared.app.unnamed(who.tenant(), &of_whom(&who, target(&path, &told)));
         self.shared.app.record(change(&who, &method, &template, target, before, after)).await;
         Response::from_parts(parts, Body::from(told))
     }
@@ -210,6 +210,14 @@ fn change(
         is_about_a_customer: !SHOWN_TO_OPERATOR.iter().any(|area| is_in(area)),
         before,
         after,
+    }
+}
+
+/// `me` by the name of the person, so that a shop finds what its customer did where it finds what it did itself.
+fn of_whom(who: &Caller, target: String) -> String {
+    match (who.person(), target.strip_prefix("me")) {
+        (Some(person), Some(rest)) if rest.is_empty() || rest.starts_with('/') => format!("profiles/{person}{rest}"),
+        _ => target,
     }
 }
 

@@ -42,7 +42,7 @@ fn begun(erasure: Erasure) -> ApiResult {
     Ok((StatusCode::ACCEPTED, Json(view(&erasure))).into_response())
 }
 
-fn view(erasure: &Erasure) -> Value {
+pub(super) fn view(erasure: &Erasure) -> Value {
     let Erasure { id, begun_at, ended_at, trouble, report } = erasure;
     let kept = report
         .kept

@@ -3,6 +3,7 @@
 //! Handlers are thin: they read a request into its exact shape, ask `app`, and write the answer.
 //! [`routes`] is the page of all routes; [`error`] says how failures look.
 
+mod audiences;
 mod audit;
 mod backup;
 mod broker;
@@ -22,11 +23,13 @@ mod idempotent;
 mod import;
 mod lines;
 mod mandates;
+mod me;
 mod members;
 mod merges;
 mod offers;
 mod openapi;
 mod orders;
+mod own_views;
 mod profiles;
 mod quarantine;
 mod reports;
@@ -60,6 +63,7 @@ pub use serve::serve;
 
 use self::error::{ApiError, HttpCode};
 use crate::app::App;
+use crate::app::tokens::Caller;
 use crate::bucket::Bucket;
 use crate::observe::limits::{Limit, hit};
 
@@ -67,6 +71,11 @@ use crate::observe::limits::{Limit, hit};
 const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Seconds' worth of calls that a token may make at once: a page of a console loads many.
 const CALLS_BURST_SECONDS: u32 = 2;
+/// Calls a second of a customer's token: a person reads pages, and there are as many as there are customers.
+const CUSTOMER_CALLS_PER_SECOND: u32 = 10;
+/// Tokens whose pace is kept before those go that have been quiet: all that are made to last, and customers who act
+/// in the same two seconds.
+const PACES_MAX: usize = 150_000;
 /// How long one call may take; bulk calls take as long as their lines.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -77,17 +86,22 @@ pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 pub(crate) struct Shared {
     app: Arc<App>,
     metrics: RenderMetrics,
-    /// How often each token called lately: as many as there are tokens.
+    /// How often each token called lately.
     paces: Mutex<HashMap<String, Bucket>>,
 }
 
 impl Shared {
     /// Refuses a token that calls too often.
-    fn in_pace(&self, token: &str) -> Result<(), ApiError> {
-        let per_second = self.app.calls_per_second();
+    fn in_pace(&self, who: &Caller) -> Result<(), ApiError> {
+        let (token, of_a_system) = (who.token(), self.app.calls_per_second());
+        let per_second = who.person().map_or(of_a_system, |_| of_a_system.min(CUSTOMER_CALLS_PER_SECOND));
         let now = Instant::now();
         let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
         let full = || Bucket::new(per_second.saturating_mul(CALLS_BURST_SECONDS), per_second.into(), now);
+        if paces.len() >= PACES_MAX && !paces.contains_key(token) {
+            // Customers' tokens come and go: one that has been quiet long enough to be full again is as a new one.
+            paces.retain(|_, pace| !pace.is_full(now));
+        }
         let Err(wait) = paces.entry(token.to_owned()).or_insert_with(full).take(now) else { return Ok(()) };
         hit(Limit::HttpRate);
         let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use hearthway_core::id::{ProfileId, StoreId};
 use hearthway_core::input::{Answer, Choice};
 use hearthway_core::model::Fulfil;
@@ -12,7 +12,7 @@ use serde_json::json;
 use super::error::{ApiError, ApiResult};
 use super::request::{Body, Params, Who, instant, page};
 use super::{Shared, views};
-use crate::app::offers::OfferAnswer;
+use crate::app::offers::{Answered, OfferAnswer};
 
 /// The states of an offer, as a filter takes them.
 const STATES: [&str; 10] =
@@ -58,7 +58,7 @@ struct ChoiceBody {
 pub(super) struct AnswerBody {
     rev: u32,
     answer: String,
-    channel: String,
+    channel: Option<String>,
     profile: Option<ProfileId>,
     choice: Option<ChoiceBody>,
     until: Option<String>,
@@ -66,6 +66,16 @@ pub(super) struct AnswerBody {
 }
 
 impl AnswerBody {
+    /// What was said; on `channel` where the body does not tell.
+    pub(super) fn given(self, channel: Option<&str>) -> Result<OfferAnswer, ApiError> {
+        let answer = self.answer()?;
+        if self.reason.as_ref().is_some_and(|reason| reason.len() > 200) {
+            return Err(ApiError::invalid("/reason", "a reason takes at most 200 bytes"));
+        }
+        let channel = self.channel.or_else(|| channel.map(str::to_owned));
+        let channel = channel.ok_or_else(|| ApiError::invalid("", "missing field `channel`"))?;
+        Ok(OfferAnswer { rev: self.rev, answer, channel, profile: self.profile })
+    }
     fn answer(&self) -> Result<Answer, ApiError> {
         let choice = self.choice.as_ref();
         match self.answer.as_str() {
@@ -95,11 +105,10 @@ pub(super) async fn answer(
     Path(id): Path<String>,
     Body(body): Body<AnswerBody>,
 ) -> ApiResult {
-    let given = body.answer()?;
-    if body.reason.as_ref().is_some_and(|reason| reason.len() > 200) {
-        return Err(ApiError::invalid("/reason", "a reason takes at most 200 bytes"));
-    }
-    let answer = OfferAnswer { rev: body.rev, answer: given, channel: body.channel, profile: body.profile };
-    let answered = shared.app.answer_offer(&who, &id, answer).await?;
-    Ok(Json(json!({"state": answered.state, "order": answered.order})).into_response())
+    let answer = body.given(None)?;
+    Ok(answered(&shared.app.answer_offer(&who, &id, answer).await?))
+}
+
+pub(super) fn answered(answered: &Answered) -> Response {
+    Json(json!({"state": answered.state, "order": answered.order})).into_response()
 }

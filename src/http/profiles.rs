@@ -200,7 +200,7 @@ pub(super) struct PreferencesBody {
 }
 
 impl PreferencesBody {
-    fn given(self) -> Result<PreferencesGiven, ApiError> {
+    pub(super) fn given(self) -> Result<PreferencesGiven, ApiError> {
         let window = |(at, body): (usize, WindowBody)| {
             DailyWindow::parse(&body.from, &body.to).map_err(|error| ApiError::invalid(format!("/quiet/{at}"), error))
         };

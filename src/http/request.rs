@@ -15,6 +15,7 @@ use serde_path_to_error::Segment;
 use super::Shared;
 use super::audit::OnBehalfOfTheTrail;
 use super::error::{ApiError, HttpCode};
+use crate::app::Failure;
 use crate::app::documents::Condition;
 use crate::app::tokens::Caller;
 use crate::app::{PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, PageQuery};
@@ -30,11 +31,21 @@ impl FromRequestParts<Arc<Shared>> for Who {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Who, ApiError> {
         let caller = caller(&parts.headers, shared)?;
+        // At the one place that every handler passes, so that no route can forget it.
+        if caller.person().is_some() && !is_own(parts.uri.path()) {
+            let why = "a customer's token opens `/v1/me/…` and nothing else; this is for the shop's own system";
+            return Err(Failure::Forbidden(why.to_owned()).into());
+        }
         if parts.extensions.get::<OnBehalfOfTheTrail>().is_none() {
-            shared.in_pace(caller.token())?;
+            shared.in_pace(&caller)?;
         }
         Ok(Who(caller))
     }
+}
+
+/// What customers call for themselves.
+fn is_own(path: &str) -> bool {
+    path.strip_prefix("/v1/me").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Who a request's token belongs to.

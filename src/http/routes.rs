@@ -7,9 +7,9 @@ use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
 use super::{
-    Shared, audit, backup, broker, catalog, claims, codes, consents, context, decisions, devices, erasures, events,
-    import, mandates, members, merges, offers, orders, profiles, quarantine, reports, stores, system, tenants,
-    triggers, webhooks,
+    Shared, audiences, audit, backup, broker, catalog, claims, codes, consents, context, decisions, devices, erasures,
+    events, import, mandates, me, members, merges, offers, orders, profiles, quarantine, reports, stores, system,
+    tenants, triggers, webhooks,
 };
 
 /// One route with what the document says of it.
@@ -114,7 +114,7 @@ pub(super) fn all() -> Vec<Entry> {
         put("/v1/retailers/{retailer}", tenants::put_retailer, "Make or replace a retailer")
             .body(r#"{"name":"Enseigne X","default_locale":"fr-FR","zone":"Europe/Paris"}"#),
         put("/v1/makers/{maker}", tenants::put_maker, "Make or replace a maker").body(r#"{"name":"Acme"}"#),
-        post("/v1/tokens", tenants::post_token, "Make an access token, shown once")
+        post("/v1/tokens", tenants::post_token, "Make an access token, shown once; a shop makes one for its signed-in customer with `role` customer, `profile` and `expires_in` seconds")
             .body(r#"{"tenant":"shop-a","role":"retailer_admin","name":"ci"}"#)
             .answer(201, r#"{"id":"tk_…","token":"hw_…"}"#),
         delete("/v1/tokens/{token}", tenants::delete_token, "End a token at once").empty_answer(),
@@ -300,6 +300,44 @@ pub(super) fn all() -> Vec<Entry> {
         post("/v1/devices/{device}/replace", members::replace, "This unit takes the place of `old`: links, mandates and preferences move over, counters begin anew, the old unit is blocked")
             .body(r#"{"old":"d-41"}"#),
     ];
+    let own = [
+        get("/v1/me", me::get_me, "Who the customer is to the shop; all of `me` is for the customer's own token"),
+        get("/v1/me/devices", me::get_devices, "Their devices, with their own link to each"),
+        get("/v1/me/data", me::get_data, "Everything that is known of them, as JSON Lines"),
+        get("/v1/me/consents", me::get_consents, "What they permit"),
+        put("/v1/me/consents", me::put_consents, "Give or withdraw consents; purposes not named stay as they are")
+            .body(r#"{"consents":[{"purpose":"offers.device","granted":false}]}"#),
+        get("/v1/me/preferences", me::get_preferences, "Their wishes"),
+        put("/v1/me/preferences", me::put_preferences, "Replace their wishes, which are stronger than any trigger")
+            .body(r#"{"quiet":[{"from":"21:00","to":"08:00"}],"frequency":{"per_day":1,"per_week":3},"devices":["d-42"],"pause_until":null}"#),
+        get("/v1/me/offers", me::list_offers, "Offers at their devices, newest first, as far as their homes have them"),
+        get("/v1/me/offers/{offer}", me::get_offer, "One of their offers"),
+        post("/v1/me/offers/{offer}/answer", me::answer, "Answer one of their offers")
+            .body(r#"{"rev":1,"answer":"accept"}"#)
+            .answer(200, r#"{"state":"accepted","order":"or_…"}"#),
+        get("/v1/me/why/{offer}", me::why, "Why they were made an offer, in their words, by `Accept-Language`")
+            .answer(200, r#"{"offer":"of_…","device":"d-42","at":"2026-11-10T17:04:00Z","in_short":"Your filter has run for 612 h.","because":["The device is linked to your home since 2026-10-01 09:12 Europe/Paris."],"consents":[],"you_can":{"answer":"/v1/me/offers/of_…/answer","be_left_alone":"/v1/me/preferences","withdraw":"/v1/me/consents"}}"#),
+        post("/v1/me/release/{device}", me::release, "Give a device back: its owner for all who are linked to it, anybody else for themselves")
+            .body("{}")
+            .answer(200, r#"{"device":"d-42","given_back":"for_all"}"#),
+        delete("/v1/me", me::delete_me, "Be erased: the token ends, and `report` says how far it is")
+            .answer(202, r#"{"erase":"er_…","state":"running","report":"/v1/erased/shop-a/er_…"}"#),
+        get("/v1/erased/{retailer}/{erase}", me::get_erased, "How far an erasure is and its report, for who was told its id").open(),
+    ];
+    let audiences = [
+        put("/v1/audiences/{audience}", audiences::put_audience, "Make or replace an audience: a `rule` over who somebody is and what they have, or a `list`; triggers name it")
+            .body(r#"{"kind":"rule","rule":"\"eco\" in profile.segments && device.kind == \"thermostat\"","about":"Saves energy"}"#)
+            .answer(200, r#"{"audience":"savers","kind":"rule","rule":"\"eco\" in profile.segments && device.kind == \"thermostat\"","about":"Saves energy","version":1,"updated_at":"2026-11-10T17:04:00Z","triggers":["filter-worn"]}"#),
+        get("/v1/audiences/{audience}", audiences::get_audience, "An audience, with the live triggers that name it"),
+        get("/v1/audiences", audiences::list_audiences, "Audiences").query(page),
+        delete("/v1/audiences/{audience}", audiences::delete_audience, "Delete an audience that no live trigger names; everybody is taken off its list").empty_answer(),
+        get("/v1/audiences/{audience}/count", audiences::count_audience, "How many homes and devices are in it now, and how many people are on its list; never who. Who may not name members is told no number below `hidden_below`")
+            .answer(200, r#"{"audience":"savers","version":1,"at":"2026-11-10T17:04:00Z","households":120,"devices":131,"profiles":null,"hidden_below":10}"#),
+        post("/v1/audiences/{audience}/members:bulk", audiences::bulk_members, "Put people on its list, or take them off with `remove`, one per line")
+            .body(r#"{"profile":"p1","remove":false}"#)
+            .answer(200, r#"{"profile":"p1","member":true}"#)
+            .bulk(),
+    ];
     let erased = [
         delete("/v1/profiles/{profile}", erasures::delete_profile, "Erase a person: the same as `POST /v1/erase`")
             .answer(202, r#"{"erase":"er_…","state":"running"}"#),
@@ -434,6 +472,8 @@ pub(super) fn all() -> Vec<Entry> {
         .chain(group("Customers", customers))
         .chain(group("Customers", persons))
         .chain(group("Households", homes))
+        .chain(group("Audiences", audiences))
+        .chain(group("Customer self-service", own))
         .chain(group("Customers", erased))
         .chain(group("Devices", fleet))
         .chain(group("Offers, orders, decisions", sales))

@@ -15,7 +15,7 @@ use super::documents::written;
 use super::error::{ApiError, ApiResult};
 use super::request::{Body, IfMatch, Who, path_name};
 use crate::app::catalog::check_locale;
-use crate::app::tokens::{KeyKind, NewToken, Scope, TokenRole};
+use crate::app::tokens::{Caller, KeyKind, NewToken, Scope, TokenRole};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,6 +69,10 @@ pub(super) struct TokenBody {
     name: String,
     #[serde(default)]
     scopes: Vec<String>,
+    /// Of a customer's token: whose it is.
+    profile: Option<String>,
+    /// And how long it lives, seconds.
+    expires_in: Option<u32>,
 }
 
 pub(super) async fn post_token(
@@ -78,6 +82,14 @@ pub(super) async fn post_token(
 ) -> ApiResult {
     let role = TokenRole::parse(&body.role)
         .ok_or_else(|| ApiError::invalid("/role", format!("a role is one of {}", TokenRole::words())))?;
+    if role == TokenRole::Customer {
+        return post_customer_token(&shared, &who, &body).await;
+    }
+    for (pointer, is_given) in [("/profile", body.profile.is_some()), ("/expires_in", body.expires_in.is_some())] {
+        if is_given {
+            return Err(ApiError::invalid(pointer, "only a token with the role customer has this"));
+        }
+    }
     let scopes = body.scopes.iter().enumerate().map(|(at, text)| {
         Scope::parse(text).ok_or_else(|| {
             let known: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
@@ -91,6 +103,20 @@ pub(super) async fn post_token(
     let new = NewToken { tenant: body.tenant, role, name: body.name, scopes };
     let (id, token) = shared.app.create_token(&who, new).await?;
     Ok((StatusCode::CREATED, Json(json!({"id": id, "token": token}))).into_response())
+}
+
+/// A token for a customer who is signed in at the shop that asks.
+async fn post_customer_token(shared: &Shared, who: &Caller, body: &TokenBody) -> ApiResult {
+    if body.tenant.is_some() {
+        return Err(ApiError::invalid("/tenant", "a customer is the shop's that asks: leave it out"));
+    }
+    if !body.scopes.is_empty() {
+        return Err(ApiError::invalid("/scopes", "a customer's token opens `me/…` and nothing else"));
+    }
+    let profile = body.profile.as_deref().ok_or_else(|| ApiError::invalid("/profile", "name the customer"))?;
+    let made = shared.app.create_customer_token(who, profile, body.expires_in).await?;
+    let told = json!({"id": made.id, "token": made.text, "expires_at": made.expires_at.to_string()});
+    Ok((StatusCode::CREATED, Json(told)).into_response())
 }
 
 pub(super) async fn delete_token(

@@ -135,6 +135,8 @@ schemas! {
     KeptOrder = 36, version 1;
     /// Which file holds the customers' keys.
     KeysFile = 37, version 1;
+    /// A token with which a customer acts for themselves.
+    CustomerToken = 40, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -438,7 +440,8 @@ mod tests {
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
             Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate \
             Webhook Event Audit ProductPack Stock Reservation Identity Merge ConsentSaid Erasure KeptOrder KeysFile";
-        let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
+        let numbered = (1..).zip(names.split_whitespace().map(str::to_owned));
+        let expected: Vec<_> = numbered.chain([(40, "CustomerToken".to_owned())]).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {
             assert_eq!(Schema::of_kind(*schema as u8), Some(*schema));

@@ -1,7 +1,7 @@
-//! The retailer's session of `docs/retailer-guide.md`, line by line, at the demo's gateway.
+//! The retailer's session of `docs/retailer-guide.md`, and the lines of `docs/customers.md`, at the demo's gateway.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -49,15 +49,20 @@ fn demo() -> (Demo, String) {
     (demo, exports)
 }
 
+/// The lines of a document that a shell runs, at the demo.
+fn pasted_at(exports: &str, document: &str) -> Output {
+    let lines: String = pasted::blocks(document).into_iter().map(|block| block.lines).collect();
+    let folder = tempfile::tempdir().unwrap();
+    pasted::run(&format!("export {exports}\n{lines}"), folder.path())
+}
+
 #[test]
-fn every_line_of_the_retailers_guide_works() {
+fn every_line_of_the_retailers_guide_and_of_the_customers_works() {
     if !pasted::are_there(&["bash", "curl", "python3"]) {
         return;
     }
     let (_demo, exports) = demo();
-    let guide: String = pasted::blocks("docs/retailer-guide.md").into_iter().map(|block| block.lines).collect();
-    let folder = tempfile::tempdir().unwrap();
-    let output = pasted::run(&format!("export {exports}\n{guide}"), folder.path());
+    let output = pasted_at(&exports, "docs/retailer-guide.md");
     let (said, shown) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}\n{shown}");
     for wanted in [
@@ -88,4 +93,17 @@ fn every_line_of_the_retailers_guide_works() {
     assert!(shown.contains("conflict[trigger.same_slot]"), "{shown}");
     let household = exports.split("HOUSEHOLD=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
     assert!(said.lines().any(|line| line == household), "{household} is not among the listed homes:\n{said}");
+
+    let output = pasted_at(&exports, "docs/customers.md");
+    let (said, shown) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}\n{shown}");
+    for wanted in [
+        r#""audience":"heaters""#,
+        r#"{"member":true,"profile":"anna"}"#,
+        r#""audiences":["staff"]"#,
+        r#""per_week":2"#,
+        r#""report":"/v1/erased/shop-a/er_"#,
+    ] {
+        assert!(said.contains(wanted), "`{wanted}` is not in:\n{said}\n{shown}");
+    }
 }

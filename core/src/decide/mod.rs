@@ -8,6 +8,7 @@
 mod accept;
 mod activate;
 mod apply;
+mod audiences;
 mod budget;
 mod claim;
 mod consent;

@@ -1,7 +1,6 @@
 //! The steps of the pipeline that look at facts and rules, one function each. What is proposed, in
 //! which words and where, is for `render`.
 
-use super::controls;
 use super::foreseen::foreseen;
 use super::habit::{self, HourOfUse};
 use super::mandate::Permission;
@@ -11,6 +10,7 @@ use super::said::{Said, block, fact, not_configured, pass, said, said_of, second
 use super::shared;
 use super::supply::Spares;
 use super::watched::trend_of;
+use super::{audiences, controls};
 use crate::budget::Purse;
 use crate::input::Input;
 use crate::limits::{OVERDUE_AFTER, QUIET_END_JITTER, SLOT_STALE_AFTER};
@@ -220,15 +220,15 @@ pub(super) fn audience(look: &Look<'_>) -> Said {
     if let Some(excluded) = look.trigger.exclude.iter().find(|segment| has(segment)) {
         return said_of(StepVerdict::Block, Reason::Excluded, excluded, vec![text("segment", excluded.clone())]);
     }
-    if look.trigger.include.is_empty() {
-        return not_configured(Reason::Everybody);
+    let segment = look.trigger.include.iter().find(|segment| has(segment));
+    if segment.is_none() && !look.trigger.include.is_empty() {
+        let segments = look.trigger.include.join(", ");
+        return said_of(StepVerdict::Block, Reason::NotIncluded, &segments, vec![text("segments", segments.clone())]);
     }
-    match look.trigger.include.iter().find(|segment| has(segment)) {
-        Some(segment) => said(StepVerdict::Pass, Reason::InSegment, vec![text("segment", segment.clone())]),
-        None => {
-            let segments = look.trigger.include.join(", ");
-            said_of(StepVerdict::Block, Reason::NotIncluded, &segments, vec![text("segments", segments.clone())])
-        }
+    match (audiences::said(look), segment) {
+        (Some(said), _) => said,
+        (None, Some(segment)) => said(StepVerdict::Pass, Reason::InSegment, vec![text("segment", segment.clone())]),
+        (None, None) => not_configured(Reason::Everybody),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod former;
 mod habit;
 mod household;
 mod mandate;
+mod marks;
 mod merge;
 mod offer;
 mod order;
@@ -30,6 +31,7 @@ pub use few::Few;
 pub use habit::{HABIT_USES_MIN, Habit};
 pub use household::{Contact, ContactState, Household};
 pub use mandate::{MANDATE_WINDOW, Mandate};
+pub use marks::{LIST_MARK, is_list_mark, list_mark};
 pub use merge::{Merge, Merged, Unmerge};
 pub use offer::{
     Action, Alternative, CodeState, Fulfil, Offer, OfferCode, OfferItem, OfferPrice, OfferState, OfferText,

@@ -10,14 +10,14 @@ use jiff::civil::Date;
 
 use super::check::World;
 use super::condition::{Articles, Condition, Schema};
-use super::definition::{LimitsDefinition, ReplenishDefinition, TriggerDefinition};
+use super::definition::{LimitsDefinition, Names, ReplenishDefinition, TriggerDefinition};
 use super::holdout::Holdout;
 use super::nearest::suggestion;
 use super::problem::NOT_SERVED_YET;
 use super::tree::Findings;
 use super::{After, Cap, CapPer, CapScope, CapWindow, Channel, OfferKind, On, Replenish, Trigger};
 use crate::budget::SHARED_CAP_WINDOW_MAX;
-use crate::id::{PlacementId, TriggerId};
+use crate::id::{AudienceId, PlacementId, TriggerId};
 use crate::model::{DeviceDescription, Purpose, Role};
 use crate::time::{DailyWindow, Span};
 
@@ -75,6 +75,8 @@ pub(super) fn compile(
         roles: roles(audience.roles.as_deref(), findings),
         include: audience.include.unwrap_or_default(),
         exclude: audience.exclude.unwrap_or_default(),
+        audiences: audiences(audience.audience.as_ref()),
+        except: audiences(audience.except.as_ref()),
         offer: offer?,
         placements,
         caps: caps(&limits, findings),
@@ -163,6 +165,12 @@ fn consent(written: Option<&[String]>, kind: Option<OfferKind>, findings: &mut F
         findings.error("trigger.consent", "/audience/consent", message, Some(help));
     }
     purposes
+}
+
+/// Names of audiences, whose form was checked before. Which there are is for who has them at hand: files are
+/// checked without a gateway.
+fn audiences(written: Option<&Names>) -> Vec<AudienceId> {
+    written.iter().flat_map(|names| names.iter()).filter_map(|name| AudienceId::new(name).ok()).collect()
 }
 
 fn roles(written: Option<&[String]>, findings: &mut Findings<'_>) -> Vec<Role> {

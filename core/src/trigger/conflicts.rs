@@ -86,7 +86,10 @@ fn same_audience(one: &Trigger, other: &Trigger) -> bool {
     let share = one.include.is_empty()
         || other.include.is_empty()
         || one.include.iter().any(|segment| other.include.contains(segment));
-    share && !apart(one, other) && !apart(other, one)
+    let named_apart = |one: &Trigger, other: &Trigger| {
+        !one.audiences.is_empty() && one.audiences.iter().all(|audience| other.except.contains(audience))
+    };
+    share && !apart(one, other) && !apart(other, one) && !named_apart(one, other) && !named_apart(other, one)
 }
 
 fn same_days(one: &Trigger, other: &Trigger) -> bool {

@@ -133,6 +133,10 @@ written! {
         consent: Vec<String>,
         /// `required` or `anonymous_ok`.
         link: String,
+        /// Audiences, by name, of which one is needed.
+        audience: Names,
+        /// Audiences of which none may be.
+        except: Names,
     }
     /// What it proposes.
     OfferDefinition {
@@ -356,6 +360,8 @@ written! {
         consents: Vec<String>,
         /// The person's segments.
         segments: Vec<String>,
+        /// The audiences on whose lists the person is.
+        lists: Vec<String>,
         /// What the device says about its surroundings.
         context: BTreeMap<String, Scalar>,
         /// What it reported last, five minutes ago.

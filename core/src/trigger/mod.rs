@@ -24,7 +24,7 @@ mod tree;
 use jiff::civil::Date;
 
 use crate::budget::{Budget, EvenByDay};
-use crate::id::{PlacementId, PoolId, ProductId, RetailerId, TriggerId};
+use crate::id::{AudienceId, PlacementId, PoolId, ProductId, RetailerId, TriggerId};
 use crate::model::RankBy;
 use crate::model::{Action, Fulfil, Purpose, Role};
 use crate::time::{DailyWindow, Span};
@@ -36,6 +36,7 @@ pub use conflicts::{CONFLICTS_MAX, Conflict, conflicts};
 pub use definition::TriggerDefinition;
 pub use discount::Discount;
 pub use holdout::{BUCKETS, Holdout};
+pub use nearest::suggestion;
 pub use on::{Count, Crossing, EdgeRule, ForecastField, Hour, Moment, On, Source};
 pub use problem::{NOT_SERVED_YET, Problem, ProblemReport, Severity};
 pub use quantity::{parse_quantity, quantity_text};
@@ -74,6 +75,10 @@ pub struct Trigger {
     pub include: Vec<String>,
     /// Segments of which they may have none.
     pub exclude: Vec<String>,
+    /// Audiences of which they must be in one; empty means everybody.
+    pub audiences: Vec<AudienceId>,
+    /// Audiences of which they may be in none.
+    pub except: Vec<AudienceId>,
     /// What is proposed.
     pub offer: OfferPlan,
     /// Device placements to try, best first; empty means the device's first.

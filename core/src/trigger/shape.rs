@@ -9,7 +9,7 @@ use super::problem::NOT_SERVED_YET;
 use super::quantity::parse_rate;
 use super::tree::{Branch, Findings, Tree, pointer_part};
 use crate::budget::SHARED_CAP_MAX;
-use crate::id::{FieldName, KindId, ModelId, NameError, PlacementId, PoolId, ProductId, SlotId, TriggerId};
+use crate::id::{AudienceId, FieldName, KindId, ModelId, NameError, PlacementId, PoolId, ProductId, SlotId, TriggerId};
 use crate::limits::{ORDER_QTY_MAX, TIMES_COUNTED_MAX};
 use crate::model::Purpose;
 use crate::money::Money;
@@ -95,6 +95,9 @@ fn slot_id(text: &str) -> Result<(), String> {
 }
 fn product_id(text: &str) -> Result<(), String> {
     name(ProductId::new(text))
+}
+fn audience_id(text: &str) -> Result<(), String> {
+    name(AudienceId::new(text))
 }
 fn code_pool(text: &str) -> Result<(), String> {
     name(PoolId::new(text))
@@ -214,6 +217,8 @@ const AUDIENCE: Shape = Shape::Table(&[
     key("roles", Shape::List(&Shape::OneOf(&["owner", "buyer", "viewer"]), 3)),
     key("consent", Shape::List(&Shape::Read(purpose), 5)),
     key("link", Shape::OneOf(&["required", "anonymous_ok"])),
+    key("audience", Shape::OneOrMany(&Shape::Read(audience_id), 16)),
+    key("except", Shape::OneOrMany(&Shape::Read(audience_id), 16)),
 ]);
 
 const OFFER: Shape = Shape::Table(&[
@@ -361,6 +366,7 @@ pub(super) const GIVEN: Shape = Shape::Table(&[
     key("role", Shape::OneOf(&["owner", "buyer", "viewer", "child", "none"])),
     key("consents", Shape::List(&Shape::Read(purpose), 5)),
     key("segments", Shape::List(&LABEL, 64)),
+    key("lists", Shape::List(&Shape::Read(audience_id), 16)),
     key("context", Shape::Map(field_name, &Shape::Scalar, 64)),
     key("telemetry", Shape::Map(field_name, &Shape::Scalar, 64)),
     key("slots", Shape::Map(slot_id, &SLOT_GIVEN, 16)),

@@ -1,6 +1,7 @@
 //! The API over a real connection, with the engine and the store in memory behind it.
 #![allow(clippy::unwrap_used)]
 
+mod audiences;
 mod audit;
 mod catalog;
 mod consents;
@@ -10,6 +11,7 @@ mod customers;
 mod erasure;
 mod goods;
 mod households;
+mod me;
 mod merges;
 mod reports;
 mod session;

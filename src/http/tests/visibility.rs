@@ -36,6 +36,8 @@ async fn world() -> World {
     let webhook = json!({"url": "https://hooks.shop.example/hearthway", "types": ["budget.threshold"]});
     house.ok("PUT", "/v1/webhooks/orders", &shop, webhook).await;
     let linked = house.link("d-42", "p1").await;
+    house.ok("PUT", "/v1/audiences/vip", &shop, json!({"kind": "list"})).await;
+    house.bulk("/v1/audiences/vip/members:bulk", &shop, &[json!({"profile": "p1"}).to_string()]).await;
     house.ok("POST", "/v1/devices/d-42/members", &shop, json!({"profile": "p2", "role": "buyer"})).await;
     let identities = json!({"identities": [{"type": "email", "value": "anna@example.org"}]});
     house.ok("PATCH", "/v1/profiles/p1", &shop, identities).await;
@@ -83,6 +85,7 @@ async fn world() -> World {
         ("backtest", text(&backtest), nowhere("bt_")),
         ("reach", text(&reach), nowhere("re_")),
         ("store", "st-12".into(), "st-99".into()),
+        ("audience", "vip".into(), "club-99".into()),
         ("seller", "filtres".into(), "filtrez".into()),
         ("import", "night-7".into(), "night-99".into()),
         ("reservation", text(&reservation), nowhere("rv_")),
@@ -181,6 +184,7 @@ impl World {
             "/v1/stock/st-12/flt-20x25",
             "/v1/webhooks/orders",
             "/v1/profiles/p8",
+            "/v1/audiences/vip",
         ] {
             let told = self.house.get(path, &self.house.shop).await;
             assert_eq!(told.status, 200, "{path}: {}", told.text);

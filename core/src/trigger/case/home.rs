@@ -10,12 +10,15 @@ use super::super::tree::{Findings, Tree};
 use super::super::{Crossing, Source, Trigger};
 use super::ReadFile;
 use super::past::lived;
-use crate::id::{DeviceKey, DeviceName, FieldName, HouseholdId, InputId, LinkId, ModelId, OfferId, ProfileId, SlotId};
+use crate::id::{
+    AudienceId, DeviceKey, DeviceName, FieldName, HouseholdId, InputId, LinkId, ModelId, OfferId, ProfileId, SlotId,
+};
 use crate::input::{Input, Sender, What};
 use crate::limits::SAMPLES_MAX;
 use crate::model::{
     ConsentRecord, ConsentSource, Contact, ContactState, ContextEntry, Device, DeviceDescription, Evidence, FieldType,
     Household, Link, Member, Presence, PresenceState, Purpose, Reading, Role, SlotKind, SlotSchema, SlotState, Value,
+    list_mark,
 };
 use crate::rules::RuleSet;
 use crate::time::{Span, Timestamp, Zone};
@@ -283,12 +286,14 @@ fn household(
         text_id: None,
         expires_at: None,
     };
+    let lists = given.lists.iter().flatten().filter_map(|name| AudienceId::new(name).ok());
+    let marks: Vec<String> = lists.map(|audience| list_mark(&audience)).collect();
     let member = Member {
         profile: profile.clone(),
         display_name: "Maison".to_owned(),
         locale: given.locale.clone(),
         role,
-        segments: given.segments.iter().flatten().cloned().collect::<BTreeSet<_>>(),
+        segments: given.segments.iter().flatten().cloned().chain(marks).collect::<BTreeSet<_>>(),
         consents: purposes.into_iter().map(|purpose| (purpose, record.clone())).collect(),
     };
     let id = LinkId::derived(&[b"case"]);

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{Arithmetic, Comparison, Condition, Id, Node};
 use crate::id::SlotId;
-use crate::model::{Device, DeviceDescription, Household, OrderState, Value};
+use crate::model::{Device, DeviceDescription, Household, OrderState, Value, is_list_mark};
 use crate::time::{Span, Timestamp};
 use crate::wire::EventUp;
 
@@ -153,7 +153,7 @@ impl Val<'_> {
             Val::Bool(b) => Some(Value::Bool(b)),
             Val::Numbers(items) => Some(Value::Text(format!("{items:?}").into())),
             Val::Texts(items) => Some(Value::Text(items.join(", ").into())),
-            Val::Segments(items) => Some(Value::Text(items.iter().cloned().collect::<Vec<_>>().join(", ").into())),
+            Val::Segments(items) => Some(Value::Text(own(items).cloned().collect::<Vec<_>>().join(", ").into())),
         }
     }
 }
@@ -225,7 +225,7 @@ impl Condition {
                 Val::Text(text) => Val::Number(text.chars().count() as f64),
                 Val::Texts(items) => Val::Number(items.len() as f64),
                 Val::Numbers(items) => Val::Number(items.len() as f64),
-                Val::Segments(items) => Val::Number(items.len() as f64),
+                Val::Segments(items) => Val::Number(own(items).count() as f64),
                 Val::Unknown | Val::Number(_) | Val::Bool(_) => Val::Unknown,
             },
             Node::StartsWith(text, part) => text_test(of(*text), of(*part), |text, part| text.starts_with(part)),
@@ -332,10 +332,15 @@ fn arithmetic<'a>(operation: Arithmetic, a: f64, b: f64) -> Val<'a> {
     if result.is_finite() { Val::Number(result) } else { Val::Unknown }
 }
 
+/// The segments among what stands with a person; marks of lists are none.
+fn own(items: &BTreeSet<String>) -> impl Iterator<Item = &String> {
+    items.iter().filter(|item| !is_list_mark(item))
+}
+
 fn contained<'a>(item: Val<'_>, list: Val<'_>) -> Val<'a> {
     match (item, list) {
         (Val::Text(text), Val::Texts(items)) => Val::Bool(items.iter().any(|item| **item == *text)),
-        (Val::Text(text), Val::Segments(items)) => Val::Bool(items.contains(text)),
+        (Val::Text(text), Val::Segments(items)) => Val::Bool(!is_list_mark(text) && items.contains(text)),
         (Val::Number(x), Val::Numbers(items)) => Val::Bool(items.contains(&x)),
         _ => Val::Unknown,
     }

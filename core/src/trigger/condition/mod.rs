@@ -144,6 +144,19 @@ impl Condition {
         let faults = lint::lint(&condition, &types);
         if faults.is_empty() { Ok(condition) } else { Err(faults) }
     }
+    /// The same for what is asked of all homes, whatever device they have: models come by and by, so that what
+    /// is true of every model of today says something all the same.
+    pub fn compile_for_homes(source: &str, schema: &Schema<'_>) -> Result<Condition, Vec<Fault>> {
+        let expr = parser::parse(source).map_err(|fault| vec![fault])?;
+        let (condition, mut types) = typing::compile(source, &expr, schema)?;
+        for (node, kind) in condition.nodes.iter().zip(types.iter_mut()) {
+            if let (Node::Path(Path::DeviceModel | Path::DeviceKind), typing::Type::Words(words)) = (node, kind) {
+                words.push("one to come".to_owned());
+            }
+        }
+        let faults = lint::lint(&condition, &types);
+        if faults.is_empty() { Ok(condition) } else { Err(faults) }
+    }
     /// The condition as written.
     pub fn source(&self) -> &str {
         &self.source
@@ -164,6 +177,20 @@ impl Condition {
             LocalPart::Hour | LocalPart::Part => next_minute + Span::minutes(59 - i64::from(local.minute())),
             LocalPart::Weekday | LocalPart::Day | LocalPart::Month => zone.next(now, civil::Time::midnight()),
         })
+    }
+    /// What it reads that is no lasting fact about a person and their home, as faults: a measurement, the
+    /// surroundings, the hour. Who is in a group does not change from one message to the next.
+    pub(crate) fn passing_facts(&self) -> Vec<Fault> {
+        let passes = |(node, span): (&Node, &Range<usize>)| match node {
+            Node::Path(path) if !path.is_lasting() => {
+                let message =
+                    format!("`{path}` changes by itself: an audience is of who somebody is and what they have");
+                let help = "write it in the trigger, under `when`";
+                Some(Fault::new("audience.passing", span.clone(), message).helped(Some(help)))
+            }
+            _ => None,
+        };
+        self.nodes.iter().zip(&self.spans).filter_map(passes).collect()
     }
     fn local_parts(&self) -> impl Iterator<Item = LocalPart> {
         self.nodes.iter().filter_map(|node| match node {

@@ -231,6 +231,28 @@ impl Path {
             Path::UsesPerDay => known(habit(scope).and_then(|habit| habit.uses_per_day(scope.now)), Val::Number),
         }
     }
+    /// Whether it says who somebody is and what they have, and not what happens to be.
+    pub(super) fn is_lasting(&self) -> bool {
+        match self {
+            Path::Segments
+            | Path::ProfileLocale
+            | Path::ProfileRole
+            | Path::LoyaltyTier
+            | Path::LoyaltyPoints
+            | Path::HouseholdSize
+            | Path::HouseholdDevices
+            | Path::HouseholdZone
+            | Path::DeviceModel
+            | Path::DeviceKind => true,
+            Path::Telemetry(_)
+            | Path::Slot(_)
+            | Path::EventType
+            | Path::EventData(_)
+            | Path::Context(_)
+            | Path::Local(_)
+            | Path::DevicePresence => false,
+        }
+    }
     /// When its value was said, where that is kept; also for a value too old to be believed.
     pub(super) fn said_at(&self, scope: &Scope<'_>) -> Option<Timestamp> {
         match self {

@@ -1,0 +1,98 @@
+//! A decision in the words of the customer whom it reached: what of its reasons is theirs to know. What a shop
+//! keeps for itself (budgets, rankings, margins, comparison groups, other people) has no words here.
+
+use crate::trace::{StepTrace, StepVerdict};
+use crate::words::{Reason, Tongue, filled};
+
+const OWN_WORDS: &[(Reason, &str, &str)] = &[
+    (Reason::RunsOut, "The {slot} is expected to run out about {p50}.", "La fin de {slot} est prévue vers le {p50}."),
+    (
+        Reason::Stayed,
+        "Something your device measures stayed beyond a threshold for {for_s}.",
+        "Une mesure de votre appareil est restée au-delà d'un seuil pendant {for_s}.",
+    ),
+    (
+        Reason::Counted,
+        "Something happened on your device {times} times within {within_s}.",
+        "C'est arrivé {times} fois en {within_s} sur votre appareil.",
+    ),
+    (Reason::Silent, "Your device told nothing for {for_s}.", "Votre appareil n'a rien dit pendant {for_s}."),
+    (
+        Reason::Linked,
+        "The device is linked to your home[ since {since}].",
+        "L'appareil est lié à votre foyer[ depuis le {since}].",
+    ),
+    (
+        Reason::ConsentGranted,
+        "You, or somebody else who may decide at this device, agreed to such offers.",
+        "Vous, ou une autre personne qui peut décider sur cet appareil, avez accepté ces offres.",
+    ),
+    (Reason::NoPause, "You had not asked for silence.", "Vous n'aviez pas demandé le silence."),
+    (
+        Reason::InSegment,
+        "The shop counts you among its group “{segment}”.",
+        "L'enseigne vous compte dans son groupe « {segment} ».",
+    ),
+    (
+        Reason::InAudience,
+        "The shop counts you among its group “{audience}”.",
+        "L'enseigne vous compte dans son groupe « {audience} ».",
+    ),
+    (
+        Reason::AllHold,
+        "What your device and your home told fitted what the shop asks for.",
+        "Ce que votre appareil et votre foyer ont indiqué correspond à ce que l'enseigne demande.",
+    ),
+    (
+        Reason::NothingLately,
+        "You had not bought or refused it lately.",
+        "Vous ne l'aviez ni acheté ni refusé récemment.",
+    ),
+    (
+        Reason::RoomUnderCaps,
+        "You had not been spoken to too often: {made} of at most {max}.",
+        "Vous n'aviez pas été sollicité trop souvent : {made} fois sur {max} au plus.",
+    ),
+];
+
+impl StepTrace {
+    /// What the step means for the customer, in their words; none where it is not about them.
+    pub fn to_customer(&self, tongue: Tongue) -> Option<String> {
+        if self.verdict == StepVerdict::Block {
+            return None;
+        }
+        let reason = Reason::of_code(self.code())?;
+        let (_, en, fr) = OWN_WORDS.iter().find(|(known, ..)| *known == reason)?;
+        let template = match tongue {
+            Tongue::En => en,
+            Tongue::Fr => fr,
+        };
+        filled(template, self, tongue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::trace::{Fact, Step};
+
+    fn step(reason: &'static str, verdict: StepVerdict) -> StepTrace {
+        let numbers = vec![("made".into(), Fact::Int(1)), ("max".into(), Fact::Int(2))];
+        StepTrace { step: Step::Caps, verdict, reason: reason.into(), numbers }
+    }
+
+    #[test]
+    fn a_customer_is_told_what_is_theirs_and_nothing_of_the_shops_own() {
+        let told = step("room_under_caps", StepVerdict::Pass).to_customer(Tongue::Fr).unwrap();
+        assert_eq!(told, "Vous n'aviez pas été sollicité trop souvent : 1 fois sur 2 au plus.");
+        for inner in ["lost_ranking", "budget_room", "held_out", "not_held_out", "product_found"] {
+            assert_eq!(step(inner, StepVerdict::Pass).to_customer(Tongue::En), None, "{inner}");
+        }
+        assert_eq!(
+            step("room_under_caps", StepVerdict::Block).to_customer(Tongue::En),
+            None,
+            "it was said all the same"
+        );
+    }
+}
