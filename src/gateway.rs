@@ -215,6 +215,7 @@ impl Gateway {
                 tracing::warn!("A listener did not end within {} s", DRAIN_SECONDS_MAX.as_secs());
             }
         }
+        self.app.end_trail().await;
         self.engine.drain().await;
         // The last clones of the engine go here, and with them the store.
     }

@@ -18,7 +18,7 @@ use crate::engine::Engine;
 use crate::observe::Declared;
 use crate::store::codec::{self, Schema};
 use crate::store::keys::{self, Key};
-use crate::store::sealed::hidden_name;
+use crate::store::sealed::{blind, hidden_name};
 use crate::store::{Store, StoreError};
 
 /// Entries that wait for the store while it is in trouble. The API then refuses changes anyway.
@@ -56,10 +56,12 @@ pub struct Change {
     pub target: String,
     /// Whether it is a customer's business, which the operator does not see.
     pub is_about_a_customer: bool,
-    /// SHA-256 of what it was.
+    /// SHA-256 of what it was, keyed where it is a customer's.
     pub before: Option<[u8; 32]>,
-    /// SHA-256 of what it became.
+    /// The same of what it became.
     pub after: Option<[u8; 32]>,
+    /// Whether the call ended without an answer, or with a failure of the gateway: it may be done, in part or whole.
+    pub is_unfinished: bool,
 }
 
 /// An entry as it is kept.
@@ -100,7 +102,7 @@ impl AuditRow {
             tenant.as_bytes(),
             change.action.as_bytes(),
             change.target.as_bytes(),
-            &[u8::from(change.is_about_a_customer)],
+            &[u8::from(change.is_about_a_customer), u8::from(change.is_unfinished)],
             &hash_or_none(&change.before),
             &hash_or_none(&change.after),
         ];
@@ -170,10 +172,29 @@ impl AuditFilter {
     }
 }
 
+/// A part of a path with its `%3A` written out; what is no such thing stays.
+fn percent_decoded(part: &str) -> Vec<u8> {
+    let (bytes, mut decoded, mut at) = (part.as_bytes(), Vec::with_capacity(part.len()), 0);
+    while let Some(byte) = bytes.get(at) {
+        let written = part.get(at + 1..at + 3).filter(|_| *byte == b'%');
+        match written.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(code) => {
+                decoded.push(code);
+                at += 3;
+            }
+            None => {
+                decoded.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    decoded
+}
+
 /// What the hidden name of a person begins with.
 const HIDDEN: &str = "pr_";
 /// Words in a path before the name of a person.
-const BEFORE_A_PERSON: [&str; 2] = ["profiles", "members"];
+const BEFORE_A_PERSON: [&str; 3] = ["profiles", "members", "mandates"];
 /// What else stands there.
 const NO_PERSONS: [&str; 3] = ["merge", "merges", "lookup"];
 
@@ -186,19 +207,28 @@ impl App {
         let parts = target.split('/').map(|part| {
             let is_person = BEFORE_A_PERSON.contains(&before) && !NO_PERSONS.contains(&part);
             before = part;
-            match ProfileId::new(part).ok().filter(|_| is_person) {
-                Some(profile) => {
-                    let name = hidden_name(&**self.engine.store(), retailer, &profile);
-                    format!("{HIDDEN}{}", base32(&name))
-                }
-                None => part.to_owned(),
+            if !is_person || part.starts_with(HIDDEN) {
+                return part.to_owned();
             }
+            let (store, written) = (&**self.engine.store(), percent_decoded(part));
+            // A mandate may be named after a person, and what is no name at all may hold one.
+            let name = match std::str::from_utf8(&written).ok().and_then(|text| ProfileId::new(text).ok()) {
+                Some(profile) => hidden_name(store, retailer, &profile),
+                None => blind(store, &[b"in a path", retailer.as_str().as_bytes(), &written]),
+            };
+            format!("{HIDDEN}{}", base32(&name))
         });
         parts.collect::<Vec<_>>().join("/")
     }
 
-    /// Writes down a change that was just made; durable on return. Those who come while one is being
-    /// written are written together by the next.
+    /// The hash of what a customer's object looked like: keyed, since nobody may try out afterwards what an erased
+    /// person's few preferences were.
+    pub fn hash_of_a_customers(&self, shown: &[u8; 32]) -> [u8; 32] {
+        derive_bytes("of a customer", &[&blind(&**self.engine.store(), &[b"audit", shown])])
+    }
+
+    /// Writes down a change that was just made; durable on return, where the store takes it. Those who come while one
+    /// is being written are written together by the next.
     pub async fn record(&self, change: Change) {
         {
             let mut waiting = self.trail.waiting();
@@ -212,14 +242,35 @@ impl App {
             }
             waiting.push((self.now(), change));
         }
+        self.write_trail().await;
+    }
+
+    /// Writes whatever waits; what the store refuses waits on.
+    async fn write_trail(&self) {
         let mut head = self.trail.head.lock().await;
+        // Until nothing waits: more than fit into one commit may have come while this one waited for its turn.
+        while self.write_entries(&mut head).await {}
+    }
+
+    /// Before the end: what the store refused before is tried once more, and what it refuses still is counted as lost.
+    pub async fn end_trail(&self) {
+        self.write_trail().await;
+        let lost = self.trail.waiting().len();
+        if lost > 0 {
+            self.trail.lost.increment(lost as u64);
+            tracing::error!(lost, "Changes have no entry in the audit trail: the store refuses them");
+        }
+    }
+
+    /// Whether some were written, and more may wait.
+    async fn write_entries(&self, head: &mut Head) -> bool {
         let batch: Vec<_> = {
             let mut waiting = self.trail.waiting();
             let number = waiting.len().min(ENTRIES_PER_COMMIT);
             waiting.drain(..number).collect()
         };
         if batch.is_empty() {
-            return; // Somebody wrote it along.
+            return false; // Somebody wrote it along.
         }
         let (mut next, mut writes) = (*head, Vec::with_capacity(batch.len() + 1));
         for (at, change) in &batch {
@@ -232,12 +283,14 @@ impl App {
             Ok(()) => {
                 self.trail.entries.increment(batch.len() as u64);
                 *head = next;
+                true
             }
             Err(error) => {
                 tracing::warn!("Entries of the audit trail wait for the store: {error}");
                 let mut waiting = self.trail.waiting();
                 let later = std::mem::replace(&mut *waiting, batch);
                 waiting.extend(later);
+                false
             }
         }
     }

@@ -152,7 +152,11 @@ impl Audited {
             None => None,
         };
         let answer = next.run(Request::from_parts(parts, Body::from(body.clone()))).await;
-        if !answer.status().is_success() || answer.headers().contains_key(super::idempotent::REPLAYED) {
+        // What the gateway did not finish may be done in part.
+        let is_unfinished = answer.status().is_server_error();
+        if !(answer.status().is_success() || is_unfinished)
+            || answer.headers().contains_key(super::idempotent::REPLAYED)
+        {
             return answer;
         }
         let (parts, told) = answer.into_parts();
@@ -164,7 +168,9 @@ impl Audited {
             None => (!body.is_empty()).then(|| hash(&body)),
         };
         let target = self.shared.app.unnamed(who.tenant(), &of_whom(&who, target(&path, &told)));
-        self.shared.app.record(change(&who, &method, &template, target, before, after)).await;
+        let looks = [before, after];
+        let entry = Change { is_unfinished, ..self.change_of(&who, &method, &template, target, looks) };
+        self.shared.app.record(entry).await;
         Response::from_parts(parts, Body::from(told))
     }
 }
@@ -185,31 +191,44 @@ pub(super) async fn audited_bulk(
         && answer.status().is_success()
     {
         let target = audited.shared.app.unnamed(who.tenant(), &target(&path, b""));
-        let entry = change(&who, &method, &template, target, None, None);
-        audited.shared.app.record(entry).await;
+        let entry = audited.change_of(&who, &method, &template, target, [None, None]);
+        // Also where the caller leaves meanwhile: the entries of others are on their way in the same commit.
+        let written = tokio::spawn(async move { audited.shared.app.record(entry).await });
+        if let Err(error) = written.await {
+            tracing::error!(%error, "An entry of the audit trail was not written");
+        }
     }
     answer
 }
 
-fn change(
-    who: &Caller,
-    method: &Method,
-    template: &str,
-    target: String,
-    before: Option<[u8; 32]>,
-    after: Option<[u8; 32]>,
-) -> Change {
-    let is_in =
-        |area: &str| template.strip_prefix(area).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']));
-    Change {
-        actor: who.token().to_owned(),
-        role: who.role().as_str().to_owned(),
-        tenant: who.tenant().clone(),
-        action: format!("{method} {template}"),
-        target,
-        is_about_a_customer: !SHOWN_TO_OPERATOR.iter().any(|area| is_in(area)),
-        before,
-        after,
+impl Audited {
+    fn change_of(
+        &self,
+        who: &Caller,
+        method: &Method,
+        template: &str,
+        target: String,
+        [before, after]: [Option<[u8; 32]>; 2],
+    ) -> Change {
+        let is_in = |area: &str| {
+            template.strip_prefix(area).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']))
+        };
+        let is_about_a_customer = !SHOWN_TO_OPERATOR.iter().any(|area| is_in(area));
+        let kept = |look: [u8; 32]| match is_about_a_customer {
+            true => self.shared.app.hash_of_a_customers(&look),
+            false => look,
+        };
+        Change {
+            actor: who.token().to_owned(),
+            role: who.role().as_str().to_owned(),
+            tenant: who.tenant().clone(),
+            action: format!("{method} {template}"),
+            target,
+            is_about_a_customer,
+            before: before.map(kept),
+            after: after.map(kept),
+            is_unfinished: false,
+        }
     }
 }
 
@@ -276,6 +295,7 @@ fn entry(n: u64, row: &AuditRow) -> Value {
         "target": change.target,
         "before": change.before.as_ref().map(hex),
         "after": change.after.as_ref().map(hex),
+        "unfinished": change.is_unfinished,
         "hash": hex(&row.hash),
     })
 }

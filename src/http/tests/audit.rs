@@ -1,5 +1,7 @@
 //! The audit trail: every change has its entry, at once, and nobody sees another's.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -90,6 +92,21 @@ async fn what_changed_nothing_has_no_entry() {
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
     assert_eq!(trail(&house, &house.shop, "").await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_chain_names_nobody_however_a_path_is_written() {
+    let house = house().await;
+    let body = json!({"display_name": "Anna", "tz": "Europe/Paris"});
+    for written in ["crm:4711", "crm%3A4711", "crm%3a4711"] {
+        house.ok("PUT", &format!("/v1/profiles/{written}"), &house.shop, body.clone()).await;
+    }
+    house.call("PATCH", "/v1/profiles/crm%3A4711%0A", &house.shop, body).await;
+    let all = trail(&house, &house.shop, "").await;
+    let targets: BTreeSet<&str> = all.iter().map(|entry| entry["target"].as_str().unwrap()).collect();
+    assert_eq!(targets.len(), 1, "one person, one name: {targets:?}");
+    assert!(targets.iter().all(|target| target.starts_with("profiles/pr_") && !target.contains("4711")), "{targets:?}");
+    assert_eq!(trail(&house, &house.shop, "&target=profiles/crm:4711").await.len(), 3);
 }
 
 #[tokio::test]

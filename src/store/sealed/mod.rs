@@ -99,23 +99,38 @@ impl SealedStore {
         Ok(Arc::new(SealedStore { inner, vault }))
     }
 
-    fn sealed(&self, group: &[Commit]) -> Result<Vec<Commit>, StoreError> {
+    /// The commits of a group as they are stored, and of those that cannot be, which key is in the way: it was
+    /// destroyed meanwhile, and the same again goes under a new one. They alone are refused.
+    fn sealed(&self, group: &[Commit]) -> Result<(Vec<Commit>, Vec<Option<Key>>), StoreError> {
         let mut seal = Sealing { vault: &self.vault, last: None, place: Vec::new() };
-        let commits = group.iter().map(|commit| {
-            let preconditions = commit.preconditions.iter().map(|precondition| self.as_stored(precondition));
-            let writes = commit.writes.iter().map(|write| {
-                Ok(match write {
-                    Write::Put(key, value) => Write::Put(key.clone(), seal.value(key, value)?),
-                    Write::Append(log, item) => Write::Append(log.clone(), seal.value(log, item)?),
-                    Write::Delete(key) => Write::Delete(key.clone()),
-                })
-            });
-            Ok(Commit {
-                preconditions: preconditions.collect::<Result<_, _>>()?,
-                writes: writes.collect::<Result<_, _>>()?,
-            })
-        });
-        commits.collect()
+        let (mut commits, mut late) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
+        for commit in group {
+            match self.sealed_commit(commit, &mut seal)? {
+                Ok(commit) => {
+                    commits.push(commit);
+                    late.push(None);
+                }
+                Err(TooLate(key)) => late.push(Some(key)),
+            }
+        }
+        Ok((commits, late))
+    }
+
+    fn sealed_commit(&self, commit: &Commit, seal: &mut Sealing<'_>) -> Result<Result<Commit, TooLate>, StoreError> {
+        let mut writes = Vec::with_capacity(commit.writes.len());
+        for write in &commit.writes {
+            let sealed = match write {
+                Write::Put(key, value) => seal.value(key, value)?.map(|value| Write::Put(key.clone(), value)),
+                Write::Append(log, item) => seal.value(log, item)?.map(|item| Write::Append(log.clone(), item)),
+                Write::Delete(key) => Ok(Write::Delete(key.clone())),
+            };
+            match sealed {
+                Ok(write) => writes.push(write),
+                Err(late) => return Ok(Err(late)),
+            }
+        }
+        let preconditions = commit.preconditions.iter().map(|precondition| self.as_stored(precondition));
+        Ok(Ok(Commit { preconditions: preconditions.collect::<Result<_, _>>()?, writes }))
     }
 
     /// The same value is sealed to other bytes each time: what must stand there is what stands there now,
@@ -154,17 +169,23 @@ struct Sealing<'v> {
     place: Vec<u8>,
 }
 
+/// The key of a value was destroyed before it was written, at this place.
+struct TooLate(Key);
+
 impl Sealing<'_> {
-    fn value(&mut self, key: &Key, value: &[u8]) -> Result<Vec<u8>, StoreError> {
+    fn value(&mut self, key: &Key, value: &[u8]) -> Result<Result<Vec<u8>, TooLate>, StoreError> {
         let id = codec::key_of(value);
         if id == NOT_SEALED || codec::flags_of(value) != 0 {
-            return Ok(value.to_vec());
+            return Ok(Ok(value.to_vec()));
         }
         let cipher = match &self.last {
             Some((known, cipher)) if *known == id => cipher,
-            _ => &self.last.insert((id, self.vault.cipher(id)?)).1,
+            _ => match self.vault.cipher(id) {
+                Some(cipher) => &self.last.insert((id, cipher)).1,
+                None => return Ok(Err(TooLate(key.clone()))),
+            },
         };
-        cipher.seal(key, value, self.vault.nonce(), &mut self.place)
+        cipher.seal(key, value, self.vault.nonce(), &mut self.place).map(Ok)
     }
 }
 
@@ -173,16 +194,20 @@ impl Store for SealedStore {
         if !group.iter().any(is_for_somebody) {
             return self.inner.commit(group);
         }
-        let sealed = self.sealed(group)?;
+        let (sealed, late) = self.sealed(group)?;
         // A key is on disk before the first value that is sealed with it.
         self.vault.write_down()?;
-        let outcomes = self.inner.commit(&sealed)?;
-        let opened = outcomes.into_iter().map(|outcome| match outcome {
-            Outcome::Conflict { key, current: Some(value) } => {
-                let current = Some(self.vault.opened(&key, value)?);
-                Ok(Outcome::Conflict { key, current })
-            }
-            Outcome::Conflict { .. } | Outcome::Committed => Ok(outcome),
+        let mut outcomes = self.inner.commit(&sealed)?.into_iter();
+        let opened = late.into_iter().map(|late| match late {
+            Some(key) => Ok(Outcome::Conflict { current: self.get(&key)?, key }),
+            None => match outcomes.next() {
+                Some(Outcome::Conflict { key, current: Some(value) }) => {
+                    let current = Some(self.vault.opened(&key, value)?);
+                    Ok(Outcome::Conflict { key, current })
+                }
+                Some(outcome) => Ok(outcome),
+                None => Err(StoreError::Failed { doing: "committing", cause: "an outcome is missing".to_owned() }),
+            },
         });
         opened.collect()
     }

@@ -354,3 +354,22 @@ fn the_name_of_a_file_stays_as_it_is_on_disk() {
     let id: FileId = [7; 16];
     assert_eq!(codec::encode(Schema::KeysFile, &id).len(), 8 + 16 + 4);
 }
+
+#[test]
+fn a_write_that_comes_after_its_key_was_destroyed_is_refused_and_nobody_elses() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    let vault = store.vault().unwrap();
+    let (gone, here) = (vault.key_for(home(b"gone")).unwrap(), vault.key_for(home(b"here")).unwrap());
+    let put = |name: &str, own| Commit {
+        preconditions: Vec::new(),
+        writes: vec![Write::Put(at(name), value_for(own, MARK))],
+    };
+    store.commit(&[put("1", gone), put("2", here)]).unwrap();
+    vault.destroy(&[gone]).unwrap();
+    let outcomes = store.commit(&[put("3", here), put("4", gone), put("5", here)]).unwrap();
+    let late = Outcome::Conflict { key: at("4"), current: None };
+    assert_eq!(outcomes, [Outcome::Committed, late, Outcome::Committed]);
+    assert_eq!((place.read("3").unwrap().as_str(), place.read("5").unwrap().as_str()), (MARK, MARK));
+    assert_eq!(store.get(&at("4")).unwrap(), None);
+}

@@ -221,11 +221,9 @@ impl Vault {
         nonce
     }
 
-    pub(super) fn cipher(&self, id: KeyId) -> Result<Cipher, StoreError> {
-        self.read().known.get(&id).map(|(_, key)| Cipher::new(key)).ok_or_else(|| StoreError::Failed {
-            doing: "sealing a value",
-            cause: format!("the customer's key {id} was destroyed meanwhile; the same again goes under a new one"),
-        })
+    /// None for a key that was destroyed.
+    pub(super) fn cipher(&self, id: KeyId) -> Option<Cipher> {
+        self.read().known.get(&id).map(|(_, key)| Cipher::new(key))
     }
 
     /// A value in clear, whether it was sealed or not.

@@ -243,7 +243,9 @@ impl Path {
             | Path::HouseholdDevices
             | Path::HouseholdZone
             | Path::DeviceModel
-            | Path::DeviceKind => true,
+            | Path::DeviceKind
+            | Path::UsualHour
+            | Path::UsesPerDay => true,
             Path::Telemetry(_)
             | Path::Slot(_)
             | Path::EventType
