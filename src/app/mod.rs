@@ -50,6 +50,7 @@ pub mod tokens;
 pub mod tries;
 pub mod triggers;
 pub mod webhooks;
+pub(crate) mod wrong_codes;
 
 use std::sync::{Arc, RwLock};
 
@@ -122,7 +123,7 @@ pub struct App {
     pub(crate) rulebook: Arc<Rulebook>,
     pub(crate) tokens: tokens::Tokens,
     pub(crate) registry: registry::Registry,
-    pub(crate) wrong_codes: claims::WrongCodes,
+    pub(crate) wrong_codes: wrong_codes::WrongCodes,
     pub(crate) idempotency: idempotency::Idempotency,
     secrets: Arc<dyn SecretSource>,
     identity_key: [u8; 32],
@@ -177,7 +178,7 @@ impl App {
             rulebook,
             tokens,
             registry,
-            wrong_codes: claims::WrongCodes::default(),
+            wrong_codes: wrong_codes::WrongCodes::default(),
             idempotency,
             secrets: settings.secrets,
             identity_key: settings.identity_key,
