@@ -153,17 +153,12 @@ impl Household {
         purpose: Purpose,
         now: Timestamp,
     ) -> Option<&ConsentRecord> {
-        let live = self
-            .words_on(device, purpose)
-            .filter(|record| rules.permits(self.retailer.as_ref(), purpose, record, now));
+        let live =
+            self.words_on(device, purpose).filter(|record| rules.permits(self.retailer.as_ref(), purpose, record, now));
         live.max_by_key(|record| record.at)
     }
     /// The latest word on a purpose of those whose word counts at a device.
-    pub fn words_on<'h>(
-        &'h self,
-        device: &DeviceKey,
-        purpose: Purpose,
-    ) -> impl Iterator<Item = &'h ConsentRecord> {
+    pub fn words_on<'h>(&'h self, device: &DeviceKey, purpose: Purpose) -> impl Iterator<Item = &'h ConsentRecord> {
         let links = self.links.values().filter(move |link| link.device == *device && link.role.may_order());
         let members = links.filter_map(|link| self.members.get(&link.profile));
         members.filter_map(move |member| member.consents.get(&purpose))

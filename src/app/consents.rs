@@ -129,9 +129,10 @@ impl App {
         let person = self.person(retailer, id).await?;
         let mut said = self.all_consents_said(retailer, &person)?;
         let after = match &page.cursor {
-            Some(text) => {
-                Some(text.parse::<ReceiptId>().map_err(|_| Failure::invalid("", "the cursor is not one of ours"))?)
-            }
+            Some(text) => Some(
+                text.parse::<ReceiptId>()
+                    .map_err(|_| Failure::invalid("", "the parameter `cursor` is not one of ours"))?,
+            ),
             None => None,
         };
         if let Some(after) = after {

@@ -112,7 +112,10 @@ impl App {
         {
             let has = suggestion(slot.as_str(), can.slots.keys().map(SlotId::as_str));
             let has = has.unwrap_or_else(|| "it has no slots".to_owned());
-            return Err(Failure::invalid("/slot", format!("the device `{}` has no slot `{slot}`: {has}", given.device)));
+            return Err(Failure::invalid(
+                "/slot",
+                format!("the device `{}` has no slot `{slot}`: {has}", given.device),
+            ));
         }
         for id in &given.products {
             let Some(product) = rules.product(retailer, id) else { continue };

@@ -11,11 +11,11 @@ use hearthway_core::wire::{CODE_ALPHABET, CODE_CHARS};
 use serde::{Deserialize, Serialize};
 
 use super::claims::{Linked, linked, normalise_code};
-use super::wrong_codes::{Tries, check_typed};
 use super::consents::ConsentGiven;
 use super::devices::DeviceView;
 use super::profiles::{Changed, ProfileChange, check, member_of, settled};
 use super::tokens::{Caller, Scope};
+use super::wrong_codes::{Tries, check_typed};
 use super::{App, Failure, links, rows};
 use crate::engine::{Route, Target, entropy};
 use crate::store::codec::Schema;

@@ -35,6 +35,7 @@ pub mod members;
 pub mod merges;
 pub mod offers;
 pub mod orders;
+pub(crate) mod plain_words;
 pub mod preferences;
 pub mod profiles;
 pub mod provisioning;

@@ -78,6 +78,8 @@ scopes! {
     AuditRead = "audit.read";
     /// Erase customers.
     ProfilesErase = "profiles.erase";
+    /// Read and change what a shop is called, its language, zone and ranking of sellers.
+    ShopWrite = "shop.write";
 }
 
 /// What a token is for.
@@ -171,7 +173,7 @@ impl TokenRole {
 }
 
 /// What a retailer's tokens can do at all; a service's listed scopes are among them.
-pub(super) const RETAILER_SCOPES: [Scope; 25] = {
+pub(super) const RETAILER_SCOPES: [Scope; 26] = {
     use Scope::*;
     [
         ModelsRead,
@@ -199,5 +201,6 @@ pub(super) const RETAILER_SCOPES: [Scope; 25] = {
         WebhooksWrite,
         AuditRead,
         ProfilesErase,
+        ShopWrite,
     ]
 };

@@ -225,7 +225,7 @@ impl App {
         page: &PageQuery,
     ) -> Result<Page<Delivered>, Failure> {
         let (key, _, _) = self.find_webhook(who.own(Scope::WebhooksRead)?, id)?;
-        let wrong = || Failure::invalid("", "the cursor is not one of ours");
+        let wrong = || Failure::invalid("", "the parameter `cursor` is not one of ours");
         let cursor = page.cursor.as_ref().map(|text| text.parse::<u64>().map_err(|_| wrong())).transpose()?;
         let (mut before, mut looked_at) = (cursor.map(|n| key.event(n)), 0);
         let mut items = Vec::new();

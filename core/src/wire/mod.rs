@@ -3,6 +3,7 @@
 //! `decode` turns a topic and a payload into an [`Envelope`] or a [`Rejected`]; nothing panics
 //! and nothing is read twice. `encode` renders a [`DownMessage`] for its topic.
 
+mod as_said;
 mod body;
 mod decode;
 mod description;
@@ -19,6 +20,7 @@ mod sold;
 mod tests;
 pub mod topic;
 
+pub use as_said::body_json;
 pub use decode::{UP_TOPICS, decode};
 pub use description::{description_to_json, read_description};
 pub use encode::{Down, DownHead, VERSION, down_topic, encode};

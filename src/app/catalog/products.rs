@@ -165,7 +165,7 @@ impl App {
     ) -> Result<Page<Value>, Failure> {
         let retailer = who.retailer(Scope::ProductsRead)?;
         let rules = self.engine.rules();
-        let bad = |_| Failure::invalid("", "the cursor is not one of ours; take the `next` of a page");
+        let bad = |_| Failure::invalid("", "the parameter `cursor` is not one of ours; take the `next` of a page");
         let after = page.cursor.as_deref().map(ProductId::new).transpose().map_err(bad)?;
         let mut ids = match fits {
             None => rules.products.ids(retailer, after.as_ref(), page.limit + 1),
