@@ -252,3 +252,32 @@ impl Tally {
         summary.errors = self.errors;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hearthway_core::time::Timestamp;
+
+    use super::*;
+    use crate::happening::Scene;
+
+    #[test]
+    fn an_offer_that_is_shown_twice_is_one_that_was_shown() {
+        let mut tally = Tally::default();
+        let scene = || Scene { at: Timestamp(0), home: "maison".into(), device: "d-1".into() };
+        for _ in 0..2 {
+            tally.offers.insert(("maison".into(), "of_1".into()));
+            tally.happened(&Happening::OfferShown {
+                scene: scene(),
+                offer: "of_1".into(),
+                title: String::new(),
+                product: None,
+                price: None,
+            });
+        }
+        let mut summary = Summary::default();
+        let (seed, start, length) = (0, None, Span::hours(1));
+        let (homes, causes, expects, notes) = Default::default();
+        tally.fill(&Fleet { seed, start, length, homes, causes, expects, notes }, &mut summary);
+        assert_eq!((summary.offers, summary.shown, summary.count("offer_shown")), (1, 1, 2));
+    }
+}

@@ -144,7 +144,7 @@ impl App {
         let owns = |link: &&Link| link.device == key && link.profile == *by && link.role == Role::Owner;
         if !home.links.values().any(|link| owns(&link)) {
             let message = format!("`{by}` does not own this device; only an owner invites");
-            return Err(Failure::Conflict(message));
+            return Err(Failure::invalid("/by", message));
         }
         for _ in 0..CODE_TRIES_MAX {
             let invitation = Invitation {

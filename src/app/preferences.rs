@@ -86,13 +86,11 @@ impl App {
         }
         if let Some(channels) = &preferences.channels {
             // A slip such as `devise` would silence every device without a word.
-            if let Some((at, unknown)) =
-                channels.iter().enumerate().find(|(_, word)| !CHANNELS.contains(&word.as_str()))
-            {
+            if let Some(unknown) = channels.iter().find(|word| !CHANNELS.contains(&word.as_str())) {
                 let shown: String = unknown.chars().take(CHANNEL_CHARS_SHOWN_MAX).collect();
                 let near = nearest(unknown, CHANNELS).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
                 let message = format!("there is no channel `{shown}`, but {}{near}", CHANNELS.join(", "));
-                return Err(Failure::invalid(&format!("/channels/{at}"), message));
+                return Err(Failure::invalid("/channels", message));
             }
         }
         if preferences.pause_until.is_some_and(|until| until - self.now() > PAUSE_MAX) {

@@ -79,8 +79,12 @@ pub(super) async fn get_import(
     Path(import): Path<String>,
 ) -> ApiResult {
     let (lines, wrong) = shared.app.import_lines(&who, &import)?;
-    let told: Vec<Value> = wrong.first.iter().map(wrong_line).collect();
-    Ok(Json(json!({"import": import, "lines": lines, "faults": wrong.lines, "wrong": told})).into_response())
+    let mut told = json!({"import": import, "lines": lines});
+    if wrong.lines > 0 {
+        told["faults"] = wrong.lines.into();
+        told["wrong"] = wrong.first.iter().map(wrong_line).collect();
+    }
+    Ok(Json(told).into_response())
 }
 
 /// A wrong line, as it is told when it comes.
@@ -125,10 +129,14 @@ impl Stream {
         let before = self.shared.app.passed_over(&self.import).map_or(0, |wrong| wrong.lines);
         let before = before.saturating_sub(self.told.faults as u64);
         let Told { products, skipped, faults, changed, reached, .. } = self.told;
-        self.say(&json!({"summary": {
+        let mut summary = json!({"summary": {
             "lines": reached, "products": products, "changed": changed, "unchanged": products - changed.min(products),
-            "skipped": skipped, "faults": faults, "faults_before": before, "complete": ended.is_ok(),
-        }}));
+            "skipped": skipped, "faults": faults, "complete": ended.is_ok(),
+        }});
+        if before > 0 {
+            summary["summary"]["faults_before"] = before.into();
+        }
+        self.say(&summary);
     }
 
     async fn read(&mut self, mut body: RawBody) -> Result<(), ApiError> {

@@ -89,7 +89,8 @@ pub(super) fn reported(
     if let Some(use_told) = track.tells_use(prior_of(home, rules, &track), &verdict, days) {
         listen(draft, state.t, days, use_told);
     }
-    if verdict.changed() {
+    let found_product = known.is_some_and(|known| known.product != track.product);
+    if verdict.changed() || found_product {
         draft.change(Change::TrackSet { device: key.clone(), slot: slot.clone(), track: Some(track) });
     }
     if refilled {

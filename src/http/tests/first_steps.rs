@@ -116,8 +116,8 @@ async fn a_report_that_was_refused_is_no_part_of_its_slots_history() {
     assert_eq!(refused(&house, "d-1", wrong).await.unwrap().0, "unit.mismatch");
     house.used("d-1", 601.0).await;
     let told = house.get("/v1/devices/d-1/slots/air_filter/history", &house.shop).await.json;
-    assert_eq!(told.to_string().matches("\"verdict\"").count(), 2, "{told}");
-    assert!(!told.to_string().contains("\"refilled\":true"), "{told}");
+    let points = told["points"].as_array().unwrap();
+    assert!(points.len() == 2 && points.iter().all(|point| point["refilled"] == false), "{told}");
 }
 
 #[tokio::test]
@@ -219,7 +219,7 @@ async fn slips_in_names_are_told_with_the_nearest_one() {
     assert!(house.ok("PUT", "/v1/products/flt-20x25", &shop, product()).await["warnings"].is_null());
 
     let wrong = house.call("PUT", "/v1/profiles/p1/preferences", &shop, json!({"channels": ["devise"]})).await;
-    assert_eq!((wrong.status, &wrong.json["pointer"]), (422, &json!("/channels/0")), "{}", wrong.text);
+    assert_eq!((wrong.status, &wrong.json["pointer"]), (422, &json!("/channels")), "{}", wrong.text);
     assert!(wrong.text.contains("did you mean `device`"), "{}", wrong.text);
     house.ok("PUT", "/v1/profiles/p1/preferences", &shop, json!({"channels": ["device", "sms"]})).await;
 
@@ -252,7 +252,7 @@ async fn lines_that_were_wrong_are_told_again_when_the_import_goes_on() {
     let lines = [good("f-1"), r#"{"id":"f-2"}"#.to_owned(), good("f-3")];
     let first = house.bulk(path, &house.shop, &lines).await;
     let summary = &first.last().unwrap()["summary"];
-    assert_eq!((&summary["faults"], &summary["faults_before"]), (&json!(1), &json!(0)), "{summary}");
+    assert_eq!((&summary["faults"], &summary["faults_before"]), (&json!(1), &Value::Null), "{summary}");
     let again = house.bulk(path, &house.shop, &lines).await;
     let summary = &again.last().unwrap()["summary"];
     assert_eq!((&summary["faults"], &summary["skipped"], &summary["faults_before"]), (&json!(0), &json!(3), &json!(1)));
@@ -263,7 +263,7 @@ async fn lines_that_were_wrong_are_told_again_when_the_import_goes_on() {
         "{told}"
     );
     assert!(told["wrong"][0]["error"]["message"].as_str().unwrap().contains("name"), "{told}");
-    assert_eq!(house.get("/v1/products:import/night-7", &house.other_shop).await.json["faults"], 0);
+    assert_eq!(house.get("/v1/products:import/night-7", &house.other_shop).await.json["faults"], Value::Null);
 }
 
 #[tokio::test]
