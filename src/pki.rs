@@ -15,7 +15,7 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
-use crate::mqtt::tls::certificate::{IDENTITY_PREFIX, Marks};
+use crate::mqtt::tls::certificate::{IDENTITY_PREFIX, Marks, first_host};
 
 /// How long an authority lives, days: longer than anybody should use one made here.
 const AUTHORITY_DAYS: u32 = 3_650;
@@ -151,6 +151,14 @@ impl Pki {
         write_new(&issued.key, &key.serialize_pem())?;
         write_new(&issued.certificate, &certificate.pem())?;
         Ok(issued)
+    }
+
+    /// The name by which the gateway of the first certificate is reached, as that says.
+    pub fn server_host(&self) -> Option<String> {
+        use rustls::pki_types::CertificateDer;
+        use rustls::pki_types::pem::PemObject;
+        let text = read(&self.files("server").certificate).ok()?;
+        first_host(&CertificateDer::from_pem_slice(text.as_bytes()).ok()?)
     }
 
     fn files(&self, name: &str) -> Issued {

@@ -41,6 +41,9 @@ pub struct RuleSet {
     pub audiences: BTreeMap<(RetailerId, AudienceId), Arc<Audience>>,
 }
 
+/// Consent texts that a refusal names: a shop has few for one purpose.
+const TEXTS_NAMED_MAX: usize = 8;
+
 /// What is known of products where no retailer's fleet has told anything.
 static NEUTRAL: LazyLock<Priors> = LazyLock::new(Priors::default);
 
@@ -91,6 +94,16 @@ impl RuleSet {
         let mut from = self.consent_texts.range((retailer.clone(), String::new())..);
         from.next().is_some_and(|((owner, _), _)| owner == retailer)
     }
+    /// A retailer's texts that ask for a purpose, by their ids.
+    pub fn consent_texts_for<'a>(
+        &'a self,
+        retailer: &'a RetailerId,
+        purpose: Purpose,
+    ) -> impl Iterator<Item = (&'a str, &'a Arc<ConsentText>)> {
+        let texts = self.consent_texts.range((retailer.clone(), String::new())..);
+        let own = texts.take_while(move |((owner, _), _)| owner == retailer).map(|((_, id), text)| (id.as_str(), text));
+        own.filter(move |(_, text)| text.purposes.contains(&purpose))
+    }
     /// Whether a record permits at `now`: a grant whose text has come to ask for something else does not.
     pub fn permits(
         &self,
@@ -99,8 +112,38 @@ impl RuleSet {
         record: &ConsentRecord,
         now: Timestamp,
     ) -> bool {
-        let text = retailer.zip(record.text_id.as_deref()).and_then(|(retailer, id)| self.consent_text(retailer, id));
-        record.is_live(now) && text.is_none_or(|text| text.covers(purpose, record))
+        record.is_live(now) && !self.asks_again(retailer, purpose, record)
+    }
+    /// Whether the text that a word was given to has come to ask for something else. Who named none of the shop's texts
+    /// saw what was shown before them: to that the first text that asks again for the purpose puts an end.
+    pub fn asks_again(&self, retailer: Option<&RetailerId>, purpose: Purpose, record: &ConsentRecord) -> bool {
+        let Some(retailer) = retailer else { return false };
+        match record.text_id.as_deref().and_then(|id| self.consent_text(retailer, id)) {
+            Some(text) => !text.covers(purpose, record),
+            None => self.consent_texts_for(retailer, purpose).any(|(_, text)| record.at < text.asks_since),
+        }
+    }
+    /// Why a grant of a purpose cannot rest on the text that it names, or on none: the retailer has one for it.
+    pub fn refuses_grant(&self, retailer: &RetailerId, purpose: Purpose, text: Option<&str>) -> Option<String> {
+        let for_it = || self.consent_texts_for(retailer, purpose).map(|(id, _)| id).take(TEXTS_NAMED_MAX);
+        let known = || {
+            let ids: Vec<String> = for_it().map(|id| format!("`{id}`")).collect();
+            let list = if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
+            format!("for `{}` there is {list}", purpose.as_str())
+        };
+        let Some(id) = text else {
+            let is_free = for_it().next().is_none();
+            return (!is_free).then(|| format!("name the consent text that was shown: {}", known()));
+        };
+        match self.consent_text(retailer, id) {
+            Some(text) if text.purposes.contains(&purpose) => None,
+            Some(_) => Some(format!("this text does not ask for `{}`: {}", purpose.as_str(), known())),
+            None if !self.has_consent_texts(retailer) => None,
+            None => {
+                let shown: String = id.chars().take(80).collect();
+                Some(format!("there is no consent text `{shown}`: {}", known()))
+            }
+        }
     }
 }
 
@@ -121,10 +164,14 @@ impl Household {
         purpose: Purpose,
         now: Timestamp,
     ) -> Option<&ConsentRecord> {
-        let links = self.links.values().filter(|link| link.device == *device && link.role.may_order());
-        let members = links.filter_map(|link| self.members.get(&link.profile));
-        let records = members.filter_map(|member| member.consents.get(&purpose));
-        let live = records.filter(|record| rules.permits(self.retailer.as_ref(), purpose, record, now));
+        let live =
+            self.words_on(device, purpose).filter(|record| rules.permits(self.retailer.as_ref(), purpose, record, now));
         live.max_by_key(|record| record.at)
+    }
+    /// The latest word on a purpose of those whose word counts at a device.
+    pub fn words_on<'h>(&'h self, device: &DeviceKey, purpose: Purpose) -> impl Iterator<Item = &'h ConsentRecord> {
+        let links = self.links.values().filter(move |link| link.device == *device && link.role.may_order());
+        let members = links.filter_map(|link| self.members.get(&link.profile));
+        members.filter_map(move |member| member.consents.get(&purpose))
     }
 }

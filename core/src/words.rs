@@ -79,6 +79,7 @@ reasons! {
     NotLinked = "not_linked", "The device belongs to no customer.", "L'appareil n'appartient à aucun client.";
     LinkNotAsked = "link_not_asked", "The device is not linked, and the trigger does not ask for it.", "L'appareil n'est pas lié, et le déclencheur ne le demande pas.";
     NoConsent = "no_consent", "The customer has not consented to {purpose}.", "Le client n'a pas consenti à : {purpose}.";
+    TextAsksAgain = "text_asks_again", "The customer consented to {purpose} on {granted_at}; the text has asked for something else since: ask again.", "Le client a consenti à : {purpose}, le {granted_at} ; le texte demande autre chose depuis : il faut redemander.";
     RunsOut = "runs_out", "The {slot} is expected to run out about {p50} (between {p10} and {p90}); order by {order_by}.", "Fin prévue de {slot} vers le {p50} (entre le {p10} et le {p90}) ; à commander avant le {order_by}.";
     ConsentGranted = "granted", "The customer consented.", "Le client a consenti.";
     Paused = "paused", "The customer asked for silence until {until}.", "Le client a demandé le silence jusqu'au {until}.";

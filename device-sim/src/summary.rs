@@ -30,6 +30,8 @@ pub struct Summary {
     pub counts: BTreeMap<String, u64>,
     /// Different offers.
     pub offers: u64,
+    /// Different offers that a device showed: one may be shown again, as after a restart.
+    pub shown: u64,
     /// Different orders.
     pub orders: u64,
     /// Up messages that left for the first time.
@@ -94,7 +96,7 @@ impl fmt::Display for Summary {
             "messages sent",
             format!("{} ({} acknowledgements, {} faults)", self.sent, self.acknowledged, self.faults),
         )?;
-        row(f, "offers, shown", format!("{}, {}", self.offers, self.count("offer_shown")))?;
+        row(f, "offers, shown", format!("{}, {}", self.offers, self.shown))?;
         row(f, "answers, orders", format!("{}, {}", self.count("answered"), self.orders))?;
         row(f, "refusals", if self.errors.is_empty() { "none".into() } else { listed(&self.errors) })?;
         for outcome in &self.expectations {
@@ -132,6 +134,7 @@ pub struct Tally {
     per_home: BTreeMap<(String, &'static str), u64>,
     shown_at: Vec<(String, jiff::civil::DateTime)>,
     offers: BTreeSet<(String, String)>,
+    shown: BTreeSet<(String, String)>,
     orders: BTreeSet<(String, String)>,
     reset: BTreeSet<String>,
     linked: BTreeSet<String>,
@@ -154,7 +157,8 @@ impl Tally {
         *self.per_home.entry((home.clone(), happening.word())).or_default() += 1;
         match happening {
             Happening::Error { code, .. } => *self.errors.entry(code.clone()).or_default() += 1,
-            Happening::OfferShown { scene, .. } => {
+            Happening::OfferShown { scene, offer, .. } => {
+                self.shown.insert((home.clone(), offer.clone()));
                 if let Some(zone) = self.zones.get(&home) {
                     self.shown_at.push((home, zone.local(scene.at)));
                 }
@@ -239,10 +243,41 @@ impl Tally {
             })
             .collect();
         summary.offers = self.offers.len() as u64;
+        // A device shows what it was sent.
+        summary.shown = self.shown.intersection(&self.offers).count() as u64;
         summary.orders = self.orders.len() as u64;
         summary.sent = self.sent;
         summary.acknowledged = self.acknowledged;
         summary.counts = self.counts;
         summary.errors = self.errors;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hearthway_core::time::Timestamp;
+
+    use super::*;
+    use crate::happening::Scene;
+
+    #[test]
+    fn an_offer_that_is_shown_twice_is_one_that_was_shown() {
+        let mut tally = Tally::default();
+        let scene = || Scene { at: Timestamp(0), home: "maison".into(), device: "d-1".into() };
+        for _ in 0..2 {
+            tally.offers.insert(("maison".into(), "of_1".into()));
+            tally.happened(&Happening::OfferShown {
+                scene: scene(),
+                offer: "of_1".into(),
+                title: String::new(),
+                product: None,
+                price: None,
+            });
+        }
+        let mut summary = Summary::default();
+        let (seed, start, length) = (0, None, Span::hours(1));
+        let (homes, causes, expects, notes) = Default::default();
+        tally.fill(&Fleet { seed, start, length, homes, causes, expects, notes }, &mut summary);
+        assert_eq!((summary.offers, summary.shown, summary.count("offer_shown")), (1, 1, 2));
     }
 }

@@ -303,7 +303,7 @@ impl App {
         page: &PageQuery,
     ) -> Result<Page<(u64, AuditRow)>, Failure> {
         who.may(Scope::AuditRead)?;
-        let wrong = || Failure::invalid("", "the cursor is not one of ours");
+        let wrong = || Failure::invalid("", "the parameter `cursor` is not one of ours");
         let cursor = page.cursor.as_ref().map(|text| text.parse::<u64>().map_err(|_| wrong())).transpose()?;
         let (mut before, mut looked_at, mut items) = (cursor.map(keys::audit), 0, Vec::new());
         loop {

@@ -36,7 +36,7 @@ impl App {
             .chances
             .get(retailer)
             .map(|known| (**known).clone())
-            .ok_or_else(|| Failure::not_found("chances", retailer))
+            .ok_or_else(|| Failure::NotYet("nothing was learned of offers yet; POST /v1/chances:learn does".into()))
     }
 
     /// The same for every retailer with a live trigger.

@@ -1,73 +1,17 @@
 //! A customer takes a device: the shop sends the code that the device shows.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
-
 use hearthway_core::code::{Code, Refusal};
 use hearthway_core::decision::Reply;
 use hearthway_core::id::{DeviceKey, HouseholdId, LinkId, ProfileId, RetailerId};
 use hearthway_core::input::{Command, Join};
 use hearthway_core::model::{ConsentSource, DeviceDescription, Household, Profile, Purpose, Role};
-use hearthway_core::time::{Span, Timestamp};
 
 use super::consents::ConsentGiven;
 use super::profiles::{Changed, HOUSEHOLDS_PER_PROFILE_MAX, ProfileChange, check, member_of, settled};
 use super::tokens::{Caller, Scope};
+use super::wrong_codes::{Tries, check_typed};
 use super::{App, Failure, links};
 use crate::engine::{Route, Target};
-
-/// Wrong codes after which a profile or token must wait.
-const WRONG_CODES_MAX: usize = 5;
-/// In which stretch of time they are counted.
-const WRONG_CODES_WITHIN: Span = Span::minutes(10);
-/// Profiles and tokens that are watched at once; the one that erred longest ago is forgotten first.
-const WATCHED_MAX: usize = 10_000;
-
-/// Who tried wrong codes, and when. In memory only: a restart forgives, which costs an attacker
-/// with 852 billion codes before them nothing.
-#[derive(Default)]
-pub(crate) struct WrongCodes(Mutex<BTreeMap<String, VecDeque<Timestamp>>>);
-
-impl WrongCodes {
-    /// Refuses whoever has used up their tries.
-    pub(crate) fn check(&self, who: &[String], now: Timestamp) -> Result<(), Failure> {
-        let tries = self.0.lock().expect("no holder of this lock panics");
-        let free_at = who
-            .iter()
-            .filter_map(|who| tries.get(who))
-            .filter(|times| times.len() >= WRONG_CODES_MAX)
-            .filter_map(|times| times.get(times.len() - WRONG_CODES_MAX))
-            .map(|first| *first + WRONG_CODES_WITHIN)
-            .max();
-        match free_at {
-            Some(at) if now < at => {
-                let message = format!("{WRONG_CODES_MAX} wrong codes; the next try is possible at {at}");
-                let mut refusal = Refusal::new(Code::ClaimLocked, message);
-                refusal.retry_after_seconds = u32::try_from((at - now).0 / 1000 + 1).ok();
-                Err(refusal.into())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    pub(crate) fn count(&self, who: &[String], now: Timestamp) {
-        let mut tries = self.0.lock().expect("no holder of this lock panics");
-        for who in who {
-            let times = tries.entry(who.clone()).or_default();
-            times.push_back(now);
-            if times.len() > WRONG_CODES_MAX {
-                times.pop_front();
-            }
-        }
-        if tries.len() > WATCHED_MAX {
-            tries.retain(|_, times| times.back().is_some_and(|last| now < *last + WRONG_CODES_WITHIN));
-        }
-        while tries.len() > WATCHED_MAX {
-            let oldest = tries.iter().min_by_key(|(_, times)| times.back().copied()).map(|(who, _)| who.clone());
-            oldest.map(|who| tries.remove(&who));
-        }
-    }
-}
 
 /// What a shop shows its customer before they agree.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,10 +63,18 @@ pub fn normalise_code(code: &str) -> String {
 
 impl App {
     /// What would be claimed, before anything is.
-    pub async fn preview_claim(&self, who: &Caller, code: &str) -> Result<ClaimPreview, Failure> {
+    pub async fn preview_claim(
+        &self,
+        who: &Caller,
+        code: &str,
+        profile: Option<&ProfileId>,
+    ) -> Result<ClaimPreview, Failure> {
         let retailer = who.retailer(Scope::LinksWrite)?;
-        let watched = vec![format!("token {}", who.token())];
-        let (device, route) = self.claimed(&normalise_code(code), &watched).await?;
+        let tries = match profile {
+            Some(profile) => Tries::of_person(retailer, profile),
+            None => Tries::of_token(retailer, who.token()),
+        };
+        let (device, route) = self.claimed(&normalise_code(code), &tries).await?;
         let home = self.engine.facts(route.household).await?;
         let own =
             home.as_ref().and_then(|home| home.devices.get(&device)).and_then(|device| device.description.clone());
@@ -144,16 +96,19 @@ impl App {
         let retailer = who.retailer(Scope::LinksWrite)?.clone();
         check(&claim.change)?;
         let code = normalise_code(&claim.code);
-        let watched = vec![format!("token {}", who.token()), format!("profile {retailer} {}", claim.profile)];
-        let (device, _) = self.claimed(&code, &watched).await?;
+        let tries = Tries::of_person(&retailer, &claim.profile);
+        let (device, _) = self.claimed(&code, &tries).await?;
         let join = self.join(&retailer, &device, &claim).await?;
         let role = join.role();
         let what = Command::ConfirmClaim { code: code.clone(), join };
         let input = self.command(Some(&device), "claim", code.as_bytes(), what);
         match settled(self.engine.call(Target::Device(device.clone()), input).await) {
-            Ok(reply) => linked(reply, device, role),
+            Ok(reply) => {
+                self.wrong_codes.served(&tries, &code, self.now());
+                linked(reply, device, role)
+            }
             Err(Failure::Refused(refusal)) if refusal.code == Code::ClaimExpired => {
-                self.wrong_codes.count(&watched, self.now());
+                self.wrong_codes.count(&tries, &code, self.now());
                 Err(refusal.into())
             }
             Err(failure) => Err(failure),
@@ -161,14 +116,15 @@ impl App {
     }
 
     /// The device that shows a code; a code that none shows is counted.
-    async fn claimed(&self, code: &str, watched: &[String]) -> Result<(DeviceKey, Route), Failure> {
+    async fn claimed(&self, code: &str, tries: &Tries) -> Result<(DeviceKey, Route), Failure> {
         let now = self.now();
-        self.wrong_codes.check(watched, now)?;
+        self.wrong_codes.check(tries, now)?;
+        check_typed(code)?;
         let found = self.engine.claimed_by_code(code);
         if let Some(found) = found.and_then(|device| self.engine.route(&device).map(|route| (device, route))) {
             return Ok(found);
         }
-        self.wrong_codes.count(watched, now);
+        self.wrong_codes.count(tries, code, now);
         let message = "no device shows this code: it is mistyped, used or too old; let the device show a new one";
         Err(Refusal::new(Code::ClaimExpired, message).at("/code").into())
     }
@@ -286,36 +242,11 @@ pub(crate) fn linked(reply: Reply, device: DeviceKey, role: Role) -> Result<Link
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn a_code_is_read_without_hyphen_and_case() {
         assert_eq!(normalise_code("7k4q-9xmp"), "7K4Q9XMP");
         assert_eq!(normalise_code(" 7K4Q 9XMP"), "7K4Q9XMP");
-    }
-
-    #[test]
-    fn five_wrong_codes_lock_for_ten_minutes_from_the_first() {
-        let wrong = WrongCodes::default();
-        let who = vec!["token a".to_owned()];
-        for minute in 0..5 {
-            let now = Timestamp(0) + Span::minutes(minute);
-            assert!(wrong.check(&who, now).is_ok());
-            wrong.count(&who, now);
-        }
-        let Err(Failure::Refused(refusal)) = wrong.check(&who, Timestamp(0) + Span::minutes(9)) else { panic!() };
-        assert_eq!((refusal.code, refusal.retry_after_seconds), (Code::ClaimLocked, Some(61)));
-        assert!(wrong.check(&["token b".to_owned()], Timestamp(0)).is_ok());
-        assert!(wrong.check(&who, Timestamp(0) + Span::minutes(10)).is_ok());
-    }
-
-    #[test]
-    fn the_memory_of_wrong_codes_is_bounded() {
-        let wrong = WrongCodes::default();
-        for n in 0..WATCHED_MAX + 10 {
-            wrong.count(&[format!("token {n}")], Timestamp(0));
-        }
-        assert!(wrong.0.lock().unwrap().len() <= WATCHED_MAX);
     }
 }

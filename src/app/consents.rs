@@ -1,10 +1,11 @@
 //! What a person permits, as the shop says for its signed-in customer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hearthway_core::id::{ProfileId, ReceiptId, RetailerId};
 use hearthway_core::input::Command;
-use hearthway_core::model::{ConsentRecord, ConsentSource, Purpose};
+use hearthway_core::model::{ConsentRecord, ConsentSource, Household, Purpose};
 use hearthway_core::time::Timestamp;
 
 use super::profiles::{Person, settled, writable};
@@ -35,9 +36,9 @@ pub struct ConsentGiven {
 }
 
 /// The latest word per purpose over all homes of a person; at the same instant a withdrawal.
-pub fn latest(person: &Person) -> BTreeMap<Purpose, ConsentRecord> {
+pub fn latest(person: &ProfileId, homes: &[Arc<Household>]) -> BTreeMap<Purpose, ConsentRecord> {
     let mut latest: BTreeMap<Purpose, ConsentRecord> = BTreeMap::new();
-    let members = person.homes.iter().filter_map(|home| home.members.get(&person.profile.id));
+    let members = homes.iter().filter_map(|home| home.members.get(person));
     for (purpose, record) in members.flat_map(|member| &member.consents) {
         match latest.get(purpose) {
             Some(known) if !known.yields_to(record) => {}
@@ -67,18 +68,10 @@ impl App {
                 }
             }
             if word.granted
-                && let Some(id) = &word.text_id
-                && rules.has_consent_texts(retailer)
+                && let Some(why) = rules.refuses_grant(retailer, word.purpose, word.text_id.as_deref())
             {
-                let pointer = format!("/consents/{at}/text_id");
-                let asks = rules.consent_text(retailer, id).map(|text| &text.purposes);
-                let asks = asks.ok_or_else(|| {
-                    Failure::invalid(&pointer, "there is no such consent text; see GET /v1/consent-texts")
-                })?;
-                if !asks.contains(&word.purpose) {
-                    let message = format!("this text does not ask for `{}`", word.purpose.as_str());
-                    return Err(Failure::invalid(&pointer, message));
-                }
+                let message = format!("{why}; see GET /v1/consent-texts");
+                return Err(Failure::invalid(&format!("/consents/{at}/text_id"), message));
             }
             if word.expires_at.is_some_and(|end| word.granted && end <= now) {
                 let message = "a consent that has ended permits nothing; name an instant that is to come";
@@ -136,9 +129,10 @@ impl App {
         let person = self.person(retailer, id).await?;
         let mut said = self.all_consents_said(retailer, &person)?;
         let after = match &page.cursor {
-            Some(text) => {
-                Some(text.parse::<ReceiptId>().map_err(|_| Failure::invalid("", "the cursor is not one of ours"))?)
-            }
+            Some(text) => Some(
+                text.parse::<ReceiptId>()
+                    .map_err(|_| Failure::invalid("", "the parameter `cursor` is not one of ours"))?,
+            ),
             None => None,
         };
         if let Some(after) = after {

@@ -137,7 +137,9 @@ impl App {
     ) -> Result<Page<DeviceView>, Failure> {
         who.may(Scope::DevicesRead)?;
         let mut after: Option<DeviceKey> = match &page.cursor {
-            Some(cursor) => Some(cursor.parse().map_err(|_| Failure::invalid("", "the cursor is not one of ours"))?),
+            Some(cursor) => {
+                Some(cursor.parse().map_err(|_| Failure::invalid("", "the parameter `cursor` is not one of ours"))?)
+            }
             None => None,
         };
         let mut items = Vec::new();

@@ -66,6 +66,8 @@ pub struct ChannelEvent {
 pub enum Heard {
     /// The home knows.
     Taken(HouseholdId),
+    /// It was heard, and nothing follows: no device of the home takes what was bought.
+    FitsNothing(HouseholdId),
     /// It was told before.
     Repeated(HouseholdId),
 }
@@ -87,7 +89,18 @@ impl App {
         let bought = Bought { at, qty: event.qty, cause: purchase_cause(&parts) };
         let what = Command::Purchased { product: event.product.clone(), bought };
         let input = self.command(None, "purchase", event.id.as_bytes(), what);
-        self.heard(home, input).await
+        match self.heard(home, input).await? {
+            Heard::Taken(home) if !self.takes(retailer, home, &event.product).await? => Ok(Heard::FitsNothing(home)),
+            heard => Ok(heard),
+        }
+    }
+
+    /// Whether any device of a home takes a product.
+    async fn takes(&self, retailer: &RetailerId, home: HouseholdId, product: &ProductId) -> Result<bool, Failure> {
+        let Some(product) = self.engine.rules().product(retailer, product) else { return Ok(false) };
+        let facts = self.engine.facts(home).await?;
+        let mut devices = facts.iter().flat_map(|home| home.devices.values());
+        Ok(devices.any(|device| product.fits.iter().any(|fit| fit.model == device.model)))
     }
 
     /// Lets a person's home know of what they did on another channel: its triggers on that channel wake.

@@ -18,6 +18,9 @@ pub enum Failure {
         /// By which name.
         id: String,
     },
+    /// Nothing there yet; the message says what makes it.
+    #[error("{0}")]
+    NotYet(String),
     /// It contradicts what exists.
     #[error("{0}")]
     Conflict(String),

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use hearthway_core::id::{HouseholdId, MandateId, ProductId, ProfileId, RetailerId, SlotId};
+use hearthway_core::id::{DeviceKey, HouseholdId, MandateId, ProductId, ProfileId, RetailerId, SlotId};
 use hearthway_core::input::Command;
 use hearthway_core::model::Mandate;
 use hearthway_core::money::Money;
 use hearthway_core::time::{Span, Timestamp};
+use hearthway_core::trigger::suggestion;
 
 use super::profiles::settled;
 use super::rows;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure};
-use crate::engine::Target;
+use crate::engine::{Route, Target};
 use crate::store::Write;
 use crate::store::codec::Schema;
 use crate::store::keys::{self, Key};
@@ -67,6 +68,7 @@ impl App {
             return Err(Failure::invalid("/products", format!("there is no product `{unknown}` in the catalogue")));
         }
         let (device, route) = self.find_device(who, Scope::ProfilesWrite, &given.device)?;
+        self.can_order(retailer, &given, &device, &route).await?;
         // One at a time: a mandate and the row that finds it change together.
         let _turn = self.mandates.lock().await;
         let key = self.mandate_row(retailer, id);
@@ -91,6 +93,45 @@ impl App {
         let input = self.command(None, "mandate", id.as_str().as_bytes(), Command::GiveMandate(Box::new(mandate)));
         settled(self.engine.call(Target::Household(route.household), input).await)?;
         self.mandate(who, id.as_str()).await
+    }
+
+    /// Refuses a mandate that could never order: for a slot that is not there, in money that nothing costs, or for what
+    /// does not fit.
+    async fn can_order(
+        &self,
+        retailer: &RetailerId,
+        given: &MandateGiven,
+        device: &DeviceKey,
+        route: &Route,
+    ) -> Result<(), Failure> {
+        let (rules, home) = (self.engine.rules(), self.engine.facts(route.household).await?);
+        let known = home.as_ref().and_then(|home| home.devices.get(device));
+        let can = known.and_then(|device| device.description_in(&rules));
+        if let (Some(slot), Some(can)) = (&given.slot, can)
+            && !can.slots.contains_key(slot)
+        {
+            let has = suggestion(slot.as_str(), can.slots.keys().map(SlotId::as_str));
+            let has = has.unwrap_or_else(|| "it has no slots".to_owned());
+            return Err(Failure::invalid(
+                "/slot",
+                format!("the device `{}` has no slot `{slot}`: {has}", given.device),
+            ));
+        }
+        for id in &given.products {
+            let Some(product) = rules.product(retailer, id) else { continue };
+            let fits = |slot: &SlotId| product.fits(&route.model, slot);
+            if !given.slot.as_ref().map_or_else(|| product.fits.iter().any(|fit| fit.model == route.model), fits) {
+                let place = given.slot.as_ref().map_or(String::new(), |slot| format!(":{slot}"));
+                let message = format!("`{id}` does not fit `{}{place}`; see its `fits`", route.model);
+                return Err(Failure::invalid("/products", message));
+            }
+            let (price, limit) = (product.price.currency, given.max_price.currency);
+            if price != limit {
+                let message = format!("`{id}` costs {price}, the limit is in {limit}: it could never be ordered");
+                return Err(Failure::invalid("/max_price/currency", message));
+            }
+        }
+        Ok(())
     }
 
     /// A mandate as it stands, with what was ordered under it.

@@ -15,6 +15,7 @@ use super::consents::ConsentGiven;
 use super::devices::DeviceView;
 use super::profiles::{Changed, ProfileChange, check, member_of, settled};
 use super::tokens::{Caller, Scope};
+use super::wrong_codes::{Tries, check_typed};
 use super::{App, Failure, links, rows};
 use crate::engine::{Route, Target, entropy};
 use crate::store::codec::Schema;
@@ -132,7 +133,8 @@ impl App {
             Join { household: home.id, retailer: retailer.clone(), link, member, zone, locale: home.locale.clone() };
         let about = new.profile.as_str().as_bytes();
         let input = self.command(Some(device), "member", about, Command::AddMember { join: Box::new(join) });
-        linked(settled(self.engine.call(Target::Device(device.clone()), input).await)?, device.clone(), new.role)
+        let done = settled(self.engine.call(Target::Device(device.clone()), input).await).map_err(of_the_home)?;
+        linked(done, device.clone(), new.role)
     }
 
     /// Invites somebody to a device, in the name of one of its owners.
@@ -142,7 +144,7 @@ impl App {
         let owns = |link: &&Link| link.device == key && link.profile == *by && link.role == Role::Owner;
         if !home.links.values().any(|link| owns(&link)) {
             let message = format!("`{by}` does not own this device; only an owner invites");
-            return Err(Refusal::new(Code::OfferNotAllowed, message).at("/by").into());
+            return Err(Failure::invalid("/by", message));
         }
         for _ in 0..CODE_TRIES_MAX {
             let invitation = Invitation {
@@ -175,12 +177,13 @@ impl App {
         let retailer = who.retailer(Scope::LinksWrite)?.clone();
         check(&change)?;
         let (code, now) = (normalise_code(code), self.now());
-        let watched = [format!("token {}", who.token()), format!("profile {retailer} {profile}")];
-        self.wrong_codes.check(&watched, now)?;
+        let tries = Tries::of_person(&retailer, &profile);
+        self.wrong_codes.check(&tries, now)?;
+        check_typed(&code)?;
         let row = invitation_key(&retailer, &code);
         let found: Option<Invitation> = rows::get(&**self.engine.store(), Schema::Document, &row)?;
         let wrong = || -> Failure {
-            self.wrong_codes.count(&watched, now);
+            self.wrong_codes.count(&tries, &code, now);
             let message = "no invitation has this code: it is mistyped, used or too old; ask for another one";
             Refusal::new(Code::ClaimExpired, message).at("/code").into()
         };
@@ -191,6 +194,7 @@ impl App {
         let new = NewMember { profile, role: invitation.role, change, consents };
         let linked = self.link_member(&retailer, &invitation.device, &home, new).await?;
         rows::write(&self.engine, vec![Write::Delete(row)]).await?;
+        self.wrong_codes.served(&tries, &code, self.now());
         Ok(linked)
     }
 
@@ -200,7 +204,7 @@ impl App {
         let profile = linked_person(&home, &key, profile)?;
         let what = Command::SetRole { profile: profile.clone(), role };
         let input = self.command(Some(&key), "role", profile.as_str().as_bytes(), what);
-        settled(self.engine.call(Target::Device(key), input).await)?;
+        settled(self.engine.call(Target::Device(key), input).await).map_err(of_the_home)?;
         self.home_of_device(who, device).await
     }
 
@@ -210,8 +214,7 @@ impl App {
         let profile = linked_person(&home, &key, profile)?;
         let what = Command::RemoveMember { profile: profile.clone() };
         let input = self.command(Some(&key), "leave", profile.as_str().as_bytes(), what);
-        settled(self.engine.call(Target::Device(key), input).await)?;
-        Ok(())
+        settled(self.engine.call(Target::Device(key), input).await).map(|_| ()).map_err(of_the_home)
     }
 
     /// A new unit takes the place of an old one, as under warranty: links, mandates and wishes move over, what was
@@ -258,7 +261,7 @@ impl App {
         let about = old_key.to_string();
         let what = Command::Replace { old: old_key.clone() };
         let input = self.command(Some(&new_key), "replaced", about.as_bytes(), what);
-        settled(self.engine.call(Target::Device(new_key.clone()), input).await)?;
+        settled(self.engine.call(Target::Device(new_key.clone()), input).await).map_err(of_the_home)?;
         self.account_changed(&old_key).await;
         self.home_of_device(who, new).await
     }
@@ -311,6 +314,14 @@ impl App {
         let home = self.engine.facts(prospect).await?;
         let reason = home.as_ref().and_then(|home| home.devices.get(&old)).and_then(|old| old.suspended.as_ref());
         Ok(route.retailer.is_some() && reason.is_some_and(|reason| *reason == format!("replaced by {}", new.device)))
+    }
+}
+
+/// What a home does not allow its people contradicts how it is: no offer is meant.
+fn of_the_home(failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused(refusal) if refusal.code == Code::OfferNotAllowed => Failure::Conflict(refusal.message),
+        other => other,
     }
 }
 

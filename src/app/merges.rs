@@ -153,7 +153,7 @@ impl App {
             writable(profile)?;
         }
         let (from, into) = (self.person(&retailer, from).await?, self.person(&retailer, into).await?);
-        let spoken = [latest(&from), latest(&into)];
+        let spoken = [latest(&from.profile.id, &from.homes), latest(&into.profile.id, &into.homes)];
         let withdrawn = Purpose::ALL.into_iter().filter(|purpose| {
             let mut words = spoken.iter().filter_map(|words| words.get(purpose));
             words.any(|record| !record.granted)

@@ -38,6 +38,7 @@ pub mod members;
 pub mod merges;
 pub mod offers;
 pub mod orders;
+pub(crate) mod plain_words;
 pub mod preferences;
 pub mod profiles;
 pub mod provisioning;
@@ -54,6 +55,7 @@ pub mod tokens;
 pub mod tries;
 pub mod triggers;
 pub mod webhooks;
+pub(crate) mod wrong_codes;
 
 use std::sync::{Arc, RwLock};
 
@@ -127,7 +129,7 @@ pub struct App {
     pub(crate) tokens: tokens::Tokens,
     customer_tokens: customer_tokens::CustomerTokens,
     pub(crate) registry: registry::Registry,
-    pub(crate) wrong_codes: claims::WrongCodes,
+    pub(crate) wrong_codes: wrong_codes::WrongCodes,
     pub(crate) idempotency: idempotency::Idempotency,
     secrets: Arc<dyn SecretSource>,
     identity_key: [u8; 32],
@@ -188,7 +190,7 @@ impl App {
             tokens,
             customer_tokens,
             registry,
-            wrong_codes: claims::WrongCodes::default(),
+            wrong_codes: wrong_codes::WrongCodes::default(),
             idempotency,
             secrets: settings.secrets,
             identity_key: settings.identity_key,

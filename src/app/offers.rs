@@ -133,9 +133,9 @@ pub(crate) fn check_channel(channel: &str) -> Result<(), Failure> {
 pub(crate) fn cursor(page: &PageQuery, key: impl Fn(&str) -> Option<keys::Key>) -> Result<Option<keys::Key>, Failure> {
     match &page.cursor {
         None => Ok(None),
-        Some(text) => key(text)
-            .map(Some)
-            .ok_or_else(|| Failure::invalid("", "the cursor is not one of ours; take the `next` of a page")),
+        Some(text) => key(text).map(Some).ok_or_else(|| {
+            Failure::invalid("", "the parameter `cursor` is not one of ours; take the `next` of a page")
+        }),
     }
 }
 

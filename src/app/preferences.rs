@@ -5,6 +5,7 @@ use hearthway_core::input::Command;
 use hearthway_core::limits::PREFERRED_OFFERS_MAX;
 use hearthway_core::model::{Household, Preferences, Profile};
 use hearthway_core::time::Span;
+use hearthway_core::trigger::nearest;
 
 use super::documents::{Condition, etag};
 use super::profiles::{settled, writable};
@@ -15,10 +16,12 @@ use crate::engine::Target;
 
 /// Quiet windows of one person.
 const QUIET_WINDOWS_MAX: usize = 4;
-/// Devices and channels that a person may name.
+/// Devices that a person may name.
 const CHOSEN_MAX: usize = 64;
-/// Characters of a channel's name.
-const CHANNEL_CHARS_MAX: usize = 32;
+/// The channels that there are; the gateway's own is the first, the others are the shop's systems'.
+const CHANNELS: [&str; 9] = ["device", "app", "web", "store", "email", "sms", "phone", "paper", "social"];
+/// Characters of an unknown channel that are told.
+const CHANNEL_CHARS_SHOWN_MAX: usize = 32;
 /// A pause ends at last.
 const PAUSE_MAX: Span = Span::days(10 * 366);
 
@@ -82,13 +85,11 @@ impl App {
             }
         }
         if let Some(channels) = &preferences.channels {
-            let is_word = |word: &String| {
-                (1..=CHANNEL_CHARS_MAX).contains(&word.len())
-                    && word.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
-            };
-            if channels.len() > CHOSEN_MAX || !channels.iter().all(is_word) {
-                let message =
-                    format!("up to {CHOSEN_MAX} words of at most {CHANNEL_CHARS_MAX} a-z, 0-9 and _, such as `device`");
+            // A slip such as `devise` would silence every device without a word.
+            if let Some(unknown) = channels.iter().find(|word| !CHANNELS.contains(&word.as_str())) {
+                let shown: String = unknown.chars().take(CHANNEL_CHARS_SHOWN_MAX).collect();
+                let near = nearest(unknown, CHANNELS).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+                let message = format!("there is no channel `{shown}`, but {}{near}", CHANNELS.join(", "));
                 return Err(Failure::invalid("/channels", message));
             }
         }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use hearthway_core::id::{HouseholdId, ProfileId, RetailerId};
 use hearthway_core::input::Command;
-use hearthway_core::model::{Household, Loyalty, Member, Profile, Role, is_list_mark};
+use hearthway_core::model::{Household, Loyalty, Member, Profile, Purpose, Role, is_list_mark};
 use hearthway_core::time::Zone;
 
+use super::consents::latest;
 use super::documents::{Condition, etag};
 use super::identities::IdentityGiven;
 use super::tenants::to_text;
@@ -111,6 +112,8 @@ pub struct Person {
     pub profile: Profile,
     /// The homes.
     pub homes: Vec<Arc<Household>>,
+    /// What their latest words permit now: a word that ended, or whose text asks again, permits nothing.
+    pub permits: BTreeSet<Purpose>,
 }
 
 impl Person {
@@ -172,8 +175,7 @@ impl App {
         };
         let profile = self.change_profile(retailer, id, condition, change).await?;
         self.tell_homes(&profile, None).await?;
-        let homes = self.homes_of(retailer, &profile).await?;
-        Ok(Person { profile, homes })
+        self.with_homes(retailer, profile).await
     }
 
     /// A person of the caller's.
@@ -189,8 +191,16 @@ impl App {
             let Some(into) = profile.merged_into.take() else { break };
             profile = self.known_profile(retailer, into.as_str())?;
         }
+        self.with_homes(retailer, profile).await
+    }
+
+    async fn with_homes(&self, retailer: &RetailerId, profile: Profile) -> Result<Person, Failure> {
         let homes = self.homes_of(retailer, &profile).await?;
-        Ok(Person { profile, homes })
+        let (rules, now) = (self.engine.rules(), self.now());
+        let said = latest(&profile.id, &homes);
+        let permits = said.iter().filter(|(purpose, word)| rules.permits(Some(retailer), **purpose, word, now));
+        let permits = permits.map(|(purpose, _)| *purpose).collect();
+        Ok(Person { profile, homes, permits })
     }
 
     /// A profile by its own name.

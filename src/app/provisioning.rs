@@ -156,6 +156,7 @@ fn as_refusal(failure: Failure) -> Refusal {
         Failure::Refused(refusal) | Failure::AlreadyAccepted { refusal, .. } => refusal,
         Failure::Store(_) => Refusal::new(Code::InternalRetry, "the gateway could not keep it; try again later"),
         Failure::NotFound { .. }
+        | Failure::NotYet(_)
         | Failure::Conflict(_)
         | Failure::Ambiguous { .. }
         | Failure::Stale { .. }

@@ -46,6 +46,6 @@ fn cursor(key: &Key) -> String {
 fn place(maker: &MakerId, cursor: &str) -> Result<Key, Failure> {
     let bytes = BASE32_NOPAD.decode(cursor.to_ascii_uppercase().as_bytes()).ok();
     let bytes = bytes.filter(|bytes| bytes.len() == PLACE_BYTES);
-    let bytes = bytes.ok_or_else(|| Failure::invalid("", "the cursor is not one of ours"))?;
+    let bytes = bytes.ok_or_else(|| Failure::invalid("", "the parameter `cursor` is not one of ours"))?;
     Ok(Key([keys::quarantine_of(maker), bytes].concat()))
 }

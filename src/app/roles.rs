@@ -86,6 +86,8 @@ scopes! {
     MeTokens = "me.tokens";
     /// Act for oneself: what a customer's token may do.
     Me = "me";
+    /// Read and change what a shop is called, its language, zone and ranking of sellers.
+    ShopWrite = "shop.write";
 }
 
 /// What a token is for.
@@ -184,7 +186,7 @@ impl TokenRole {
 }
 
 /// What a retailer's tokens can do at all; a service's listed scopes are among them.
-pub(super) const RETAILER_SCOPES: [Scope; 28] = {
+pub(super) const RETAILER_SCOPES: [Scope; 29] = {
     use Scope::*;
     [
         ModelsRead,
@@ -215,5 +217,6 @@ pub(super) const RETAILER_SCOPES: [Scope; 28] = {
         AudiencesRead,
         AudiencesWrite,
         MeTokens,
+        ShopWrite,
     ]
 };

@@ -63,9 +63,9 @@ impl App {
         let retailer = who.retailer(Scope::ProfilesRead)?;
         let person = self.person(retailer, id).await?;
         let before = match &page.cursor {
-            Some(cursor) => {
-                Some(place_of(cursor).ok_or_else(|| Failure::invalid("", "the cursor is not one of ours"))?)
-            }
+            Some(cursor) => Some(
+                place_of(cursor).ok_or_else(|| Failure::invalid("", "the parameter `cursor` is not one of ours"))?,
+            ),
             None => None,
         };
         let (engine, limit) = (self.engine.clone(), page.limit);

@@ -1,11 +1,11 @@
 //! Webhooks as their owners see them: made, changed, tried, looked into, replayed.
 
 use hearthway_core::event_out::{EventType, EventTypes};
-use hearthway_core::id::WebhookId;
+use hearthway_core::id::{HouseholdId, WebhookId};
 use hearthway_core::model::Tenant;
 use hearthway_core::time::{Span, Timestamp};
 
-use super::documents::{Condition, etag};
+use super::documents::{Condition, Kind, Name, etag};
 use super::rows;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, Page, PageQuery};
@@ -100,6 +100,9 @@ impl App {
             let message = format!("a subject takes 1 to {SUBJECT_CHARS_MAX} characters: a household or `maker/device`");
             return Err(Failure::invalid("/subject", message));
         }
+        if let Some(subject) = &given.subject {
+            self.check_subject(who, tenant, subject).await?;
+        }
         let _turn = self.webhooks.lock().await;
         let key = WebhookKey { tenant: tenant.clone(), id: id.clone() };
         let stored = self.engine.store().get(&key.row())?;
@@ -125,6 +128,32 @@ impl App {
         self.write_webhook(&key, stored, &row).await?;
         let secret = is_new.then(|| courier.secret(&row.seed));
         Ok((WebhookView { id: id.clone(), standing: courier.standing(&key), row, secret }, is_new))
+    }
+
+    /// A subject is something that the caller sees, else nothing would ever be told; what belongs to others looks like what
+    /// does not exist.
+    async fn check_subject(&self, who: &Caller, tenant: &Tenant, subject: &str) -> Result<(), Failure> {
+        let is_seen = match (tenant, subject.contains('/'), subject.parse::<HouseholdId>()) {
+            (_, true, _) => self.find_device(who, Scope::WebhooksWrite, subject).is_ok(),
+            (Tenant::Retailer(retailer), false, Ok(home)) => {
+                self.engine.facts(home).await?.is_some_and(|home| home.retailer.as_ref() == Some(retailer))
+            }
+            // What is told of triggers has their id for its subject.
+            (Tenant::Retailer(retailer), false, Err(_)) => {
+                let name = Name::of_retailer(Kind::Trigger, retailer, subject);
+                self.rulebook.get(&name).is_some()
+            }
+            (Tenant::Maker(_) | Tenant::Operator, false, _) => false,
+        };
+        if is_seen {
+            return Ok(());
+        }
+        let kinds = match tenant {
+            Tenant::Retailer(_) => "a household (`hh_…`), a device (`maker/device`) or a trigger of yours",
+            Tenant::Maker(_) | Tenant::Operator => "a device of yours (`maker/device`)",
+        };
+        let shown: String = subject.chars().take(SUBJECT_CHARS_MAX).collect();
+        Err(Failure::invalid("/subject", format!("`{shown}` is not {kinds}; leave it out to hear of all")))
     }
 
     /// One webhook of the caller's.
@@ -196,7 +225,7 @@ impl App {
         page: &PageQuery,
     ) -> Result<Page<Delivered>, Failure> {
         let (key, _, _) = self.find_webhook(who.own(Scope::WebhooksRead)?, id)?;
-        let wrong = || Failure::invalid("", "the cursor is not one of ours");
+        let wrong = || Failure::invalid("", "the parameter `cursor` is not one of ours");
         let cursor = page.cursor.as_ref().map(|text| text.parse::<u64>().map_err(|_| wrong())).transpose()?;
         let (mut before, mut looked_at) = (cursor.map(|n| key.event(n)), 0);
         let mut items = Vec::new();

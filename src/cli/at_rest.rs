@@ -7,7 +7,7 @@ use anyhow::{anyhow, bail};
 use hearthway_core::id::RetailerId;
 
 use crate::app::Rulebook;
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::engine::Past;
 use crate::gateway::STORE;
 use crate::mqtt::credentials::MasterKey;
@@ -29,6 +29,13 @@ pub struct Place {
 }
 
 impl Place {
+    /// The running gateway that is to be asked: the one that is named, else, where no data is, that of the environment.
+    pub(super) fn gateway(&self, url: Option<&String>, is_of_data: bool) -> anyhow::Result<Option<String>> {
+        if url.is_some() || is_of_data || self.data.is_some() || self.config.is_some() {
+            return Ok(url.cloned());
+        }
+        Ok(Environment::of_the_process()?.url)
+    }
     /// Opens it; `when_it_runs` says what to do where a gateway is at work on it.
     pub(super) fn open(&self, when_it_runs: &'static str) -> anyhow::Result<Past> {
         let mut config = Config::load_here(self.config.as_deref())?;
@@ -79,7 +86,10 @@ pub(super) fn open(config: &Config, when_it_runs: &'static str) -> anyhow::Resul
 
 fn refuse_where_nothing_is(store: &Path, data: &Path) -> anyhow::Result<()> {
     if !store.join("identity.json").exists() {
-        bail!("there is no gateway's data in `{}`", data.display());
+        bail!(
+            "there is no gateway's data in `{}`; for a running gateway name its address by `--url` or HEARTHWAY_URL",
+            data.display()
+        );
     }
     Ok(())
 }

@@ -146,8 +146,9 @@ impl Device {
         let issued = pki.issue_device(&device, self.days, SystemClock.now())?;
         Ok(format!(
             "Made a certificate for `{device}`. Once the device is registered it connects by:\n\n\
-             mosquitto_pub -h localhost -p 8883 --cafile {ca} --cert {certificate} --key {key} -q 1 \\\n  \
+             mosquitto_pub -h {host} -p 8883 --cafile {ca} --cert {certificate} --key {key} -q 1 \\\n  \
              -t chan/v1/{device}/up/telemetry -m '{{\"temperature\":16.4}}'\n",
+            host = pki.server_host().as_deref().unwrap_or("localhost"),
             ca = shown(&pki.authority().certificate),
             certificate = shown(&issued.certificate),
             key = shown(&issued.key),

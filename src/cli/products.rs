@@ -104,11 +104,12 @@ impl Import {
         let gateway = GatewayClient::new(&self.url)?;
         let is_table = self.csv || self.file.extension().is_some_and(|extension| extension == "csv");
         let name = self.import_name()?;
-        let taken = match &name {
-            Some(name) => gateway.call("GET", &format!("/v1/products:import/{name}"), None).await?["lines"].as_u64(),
-            None => None,
+        let known = match &name {
+            Some(name) => gateway.call("GET", &format!("/v1/products:import/{name}"), None).await?,
+            None => Value::Null,
         };
-        let taken = taken.unwrap_or(0);
+        let taken = known["lines"].as_u64().unwrap_or(0);
+        let wrong_before = known["faults"].as_u64().unwrap_or(0);
         let (mut file, bytes) = self.open()?;
         let progress = if bytes > 0 { bar::bytes("importing", bytes) } else { bar::endless("importing") };
         let head = if is_table { read_line(&mut file)? } else { Vec::new() };
@@ -151,7 +152,13 @@ impl Import {
         progress.finish_and_clear();
         let Total { products, changed, faults, .. } = total;
         super::say(&format!("{products} products taken, {changed} of them changed; {faults} lines wrong\n"));
-        Ok(faults == 0)
+        if wrong_before > 0 {
+            known["wrong"].as_array().into_iter().flatten().for_each(|line| eprintln!("{}", shown(line)));
+            super::say(&format!(
+                "{wrong_before} lines were wrong when they came, and are not taken: mend the file, or take all lines again by `--again`\n"
+            ));
+        }
+        Ok(faults + wrong_before == 0)
     }
 
     fn is_stdin(&self) -> bool {

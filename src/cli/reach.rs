@@ -37,7 +37,7 @@ pub struct Reach {
     #[arg(long, value_name = "ID")]
     pub retailer: Option<RetailerId>,
     /// A running gateway's HTTP address, such as http://127.0.0.1:8080; the retailer's token is
-    /// taken from HEARTHWAY_TOKEN. Without it, the data directory of a stopped one.
+    /// taken from HEARTHWAY_TOKEN. Without it the one of HEARTHWAY_URL, or the data directory of a stopped one.
     #[arg(long, value_name = "URL", conflicts_with_all = ["data", "config", "retailer"])]
     pub url: Option<String>,
     /// Which data.
@@ -51,10 +51,10 @@ pub struct Reach {
 impl Reach {
     /// Does it.
     pub fn run(self) -> ExitCode {
-        let reports = match &self.url {
-            Some(url) => super::on_runtime(self.remote(url)),
+        let reports = self.place.gateway(self.url.as_ref(), self.retailer.is_some()).and_then(|url| match url {
+            Some(url) => super::on_runtime(self.remote(&url)),
             None => self.place.open(WHEN_IT_RUNS).and_then(|past| self.at_rest(&past)),
-        };
+        });
         match reports.and_then(|reports| reports.iter().map(|report| self.shown(report)).collect::<Result<String, _>>())
         {
             Ok(text) => {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::clock::SystemClock;
 use crate::config::{Config, parse_bind};
+use crate::gateway::samples::LoadError;
 use crate::gateway::{Gateway, StartError};
 use crate::{observe, shutdown};
 
@@ -64,6 +65,10 @@ impl Serve {
 
 async fn serve(config: Config) -> Result<(), StartError> {
     let mut requests = shutdown::Requests::listen().map_err(StartError::Signals)?;
+    // What cannot be read is told before there is anything: the next start would find a gateway without its samples.
+    if config.samples.load {
+        crate::config::samples::load(&config.samples.dir).map_err(LoadError::Files)?;
+    }
     let gateway = Gateway::open(&config, Arc::new(SystemClock)).await?;
     if let Some(token) = gateway.fresh_operator_token() {
         eprintln!("The operator's token, shown this once: {token}");

@@ -325,6 +325,8 @@ pub struct Environment {
     pub operator_token: Option<String>,
     /// `HEARTHWAY_TOKEN`: for commands that speak to a running gateway.
     pub token: Option<String>,
+    /// `HEARTHWAY_URL`: the running gateway that such commands speak to.
+    pub url: Option<String>,
     /// `HEARTHWAY_DATA_DIR`.
     pub data_dir: Option<String>,
     /// `HEARTHWAY_HTTP_BIND`.
@@ -358,6 +360,7 @@ impl Environment {
         Ok(Environment {
             operator_token: secret("HEARTHWAY_OPERATOR_TOKEN", "HEARTHWAY_OPERATOR_TOKEN_FILE")?,
             token: secret("HEARTHWAY_TOKEN", "HEARTHWAY_TOKEN_FILE")?,
+            url: read("HEARTHWAY_URL"),
             data_dir: read("HEARTHWAY_DATA_DIR"),
             http_bind: read("HEARTHWAY_HTTP_BIND"),
             mqtt_bind: read("HEARTHWAY_MQTT_BIND"),

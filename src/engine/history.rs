@@ -13,6 +13,7 @@ use hearthway_core::wire::{DeviceMessage, SlotUp};
 
 use super::log;
 use super::past::Past;
+use super::rows::{LogRow, LogVerdict};
 use crate::store::StoreError;
 
 /// Inputs of a home that are looked through for its readings: a chatty home's last weeks.
@@ -61,6 +62,9 @@ impl Past {
     pub fn slot_reports(&self, household: HouseholdId) -> Result<SlotReports, StoreError> {
         let mut reports = SlotReports::new();
         log::inputs_back(&*self.store, household, |row| {
+            if !was_taken(&row) {
+                return true;
+            }
             if let (Some(device), What::Device(DeviceMessage::Slot(said))) = (row.input.device, row.input.what) {
                 let day = Moment::at(said.t.unwrap_or(row.input.received_at)).day;
                 reports.entry((device, said.slot.clone())).or_default().push((day, said));
@@ -85,7 +89,7 @@ impl Past {
         let mut walked = 0;
         log::inputs_back(&*self.store, home.id, |row| {
             walked += 1;
-            let at = row.input.received_at;
+            let (at, was_taken) = (row.input.received_at, was_taken(&row));
             // A deadline names no device: it may be about this one.
             let is_of_device = row.input.device.as_ref().is_none_or(|of| of == device);
             for candidate in row.candidates {
@@ -100,6 +104,7 @@ impl Past {
             if let (Some(of), What::Device(DeviceMessage::Slot(said))) = (&row.input.device, row.input.what)
                 && of == device
                 && said.slot == *slot
+                && was_taken
             {
                 readings.push((said.t.unwrap_or(at), said));
             }
@@ -128,6 +133,11 @@ impl Past {
         }
         Ok(history)
     }
+}
+
+/// Whether an input was taken: a report that was refused, such as one in another unit, says nothing of its slot.
+fn was_taken(row: &LogRow) -> bool {
+    matches!(row.verdict, LogVerdict::Accepted { .. })
 }
 
 /// What a piece of evidence says is left, in percent of a full one.

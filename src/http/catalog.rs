@@ -73,7 +73,9 @@ pub(super) async fn put_product(
     if body.id.as_ref().is_some_and(|named| *named != id) {
         return Err(ApiError::invalid("/id", format!("the path says `{id}`; leave the field out or repeat it")));
     }
-    Ok(shown(shared.app.put_product(&who, &id, body, &condition).await?))
+    let kept = shared.app.put_product(&who, &id, body, &condition).await?;
+    let warnings = kept.warnings.clone();
+    Ok(shown_with(kept, &warnings))
 }
 
 pub(super) async fn get_product(State(shared): State<Arc<Shared>>, Who(who): Who, Path(id): Path<String>) -> ApiResult {
@@ -92,8 +94,16 @@ pub(super) async fn delete_product(
 
 /// A product with its tag, its id also under the name of its noun.
 fn shown(product: TaggedProduct) -> Response {
+    shown_with(product, &[])
+}
+
+/// The same, with what looked like a slip in what was written.
+fn shown_with(product: TaggedProduct, warnings: &[String]) -> Response {
     let mut json = product.json;
     json["product"] = json["id"].clone();
+    if !warnings.is_empty() {
+        json["warnings"] = warnings.into();
+    }
     tagged(json, &product.etag)
 }
 

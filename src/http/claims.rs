@@ -24,6 +24,8 @@ use crate::app::tokens::Caller;
 #[serde(deny_unknown_fields)]
 pub(super) struct PreviewBody {
     code: String,
+    /// Whose wrong codes these are; the token's where not said.
+    profile: Option<ProfileId>,
 }
 
 pub(super) async fn preview(
@@ -31,7 +33,7 @@ pub(super) async fn preview(
     Who(who): Who,
     Body(body): Body<PreviewBody>,
 ) -> ApiResult {
-    let preview = shared.app.preview_claim(&who, &body.code).await?;
+    let preview = shared.app.preview_claim(&who, &body.code, body.profile.as_ref()).await?;
     Ok(Json(json!({
         "device": preview.device.device.as_str(),
         "maker": preview.device.maker.as_str(),

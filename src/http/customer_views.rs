@@ -30,7 +30,12 @@ fn consent(who: &ProfileId, purpose: Purpose, record: &ConsentRecord) -> Value {
 
 fn consent_items(person: &Person) -> Vec<Value> {
     let who = &person.profile.id;
-    consents::latest(person).iter().map(|(purpose, record)| consent(who, *purpose, record)).collect()
+    let item = |(purpose, record): (&Purpose, &ConsentRecord)| {
+        let mut item = consent(who, *purpose, record);
+        item["counts"] = person.permits.contains(purpose).into();
+        item
+    };
+    consents::latest(who, &person.homes).iter().map(item).collect()
 }
 
 /// A person's consents.

@@ -167,7 +167,7 @@ impl From<Failure> for ApiError {
         let detail = failure.to_string();
         match failure {
             Failure::Refused(refusal) => refusal.into(),
-            Failure::NotFound { .. } => ApiError::new(HttpCode::NotFound, detail),
+            Failure::NotFound { .. } | Failure::NotYet(_) => ApiError::new(HttpCode::NotFound, detail),
             Failure::Conflict(_) => ApiError::new(HttpCode::Conflict, detail),
             Failure::Ambiguous { makers, .. } => {
                 ApiError::new(HttpCode::DeviceAmbiguous, detail).with("makers", makers.into())

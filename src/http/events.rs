@@ -100,6 +100,11 @@ async fn take(shared: &Shared, who: &Caller, event: Value) -> ApiResult<Value> {
     let (result, home) = match heard {
         Heard::Taken(home) => ("taken", home),
         Heard::Repeated(home) => ("repeated", home),
+        Heard::FitsNothing(home) => {
+            let warning = "no device of this home takes the product, so nothing was counted; where that is wrong, name the \
+                           model and slot in the product's `fits` and tell the event again";
+            return Ok(json!({"id": id, "result": "taken", "household": home, "warning": warning}));
+        }
     };
     Ok(json!({"id": id, "result": result, "household": home}))
 }

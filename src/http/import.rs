@@ -78,8 +78,18 @@ pub(super) async fn get_import(
     Who(who): Who,
     Path(import): Path<String>,
 ) -> ApiResult {
-    let lines = shared.app.import_lines(&who, &import)?;
-    Ok(Json(json!({"import": import, "lines": lines})).into_response())
+    let (lines, wrong) = shared.app.import_lines(&who, &import)?;
+    let mut told = json!({"import": import, "lines": lines});
+    if wrong.lines > 0 {
+        told["faults"] = wrong.lines.into();
+        told["wrong"] = wrong.first.iter().map(wrong_line).collect();
+    }
+    Ok(Json(told).into_response())
+}
+
+/// A wrong line, as it is told when it comes.
+fn wrong_line((line, pointer, message): &(u64, String, String)) -> Value {
+    json!({"line": line, "error": {"code": "payload.invalid", "message": message, "pointer": pointer}})
 }
 
 #[derive(Default)]
@@ -115,11 +125,18 @@ impl Stream {
             line["line"] = (self.told.lines + 1).into();
             self.say(&line);
         }
+        // What was wrong with lines that were passed over is told again, or it would look as if all were taken.
+        let before = self.shared.app.passed_over(&self.import).map_or(0, |wrong| wrong.lines);
+        let before = before.saturating_sub(self.told.faults as u64);
         let Told { products, skipped, faults, changed, reached, .. } = self.told;
-        self.say(&json!({"summary": {
+        let mut summary = json!({"summary": {
             "lines": reached, "products": products, "changed": changed, "unchanged": products - changed.min(products),
             "skipped": skipped, "faults": faults, "complete": ended.is_ok(),
-        }}));
+        }});
+        if before > 0 {
+            summary["summary"]["faults_before"] = before.into();
+        }
+        self.say(&summary);
     }
 
     async fn read(&mut self, mut body: RawBody) -> Result<(), ApiError> {

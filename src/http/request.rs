@@ -17,6 +17,7 @@ use super::audit::OnBehalfOfTheTrail;
 use super::error::{ApiError, HttpCode};
 use crate::app::Failure;
 use crate::app::documents::Condition;
+use crate::app::plain_words::in_plain_words;
 use crate::app::tokens::Caller;
 use crate::app::{PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, PageQuery};
 use crate::observe::limits::{Limit, hit};
@@ -123,7 +124,7 @@ fn pointer_part(segment: &Segment) -> String {
 
 /// The message without the quoted value, which may be somebody's, cut at a bearable length.
 fn plain(error: &serde_json::Error) -> String {
-    error.to_string().chars().take(300).collect()
+    in_plain_words(&error.to_string()).chars().take(300).collect()
 }
 
 /// How deep the brackets nest, without reading further than a scan.
@@ -159,8 +160,28 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Shared>> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Params<T>, ApiError> {
         match Query::<T>::from_request_parts(parts, shared).await {
             Ok(Query(value)) => Ok(Params(value)),
-            Err(rejection) => Err(ApiError::bad_query("?", rejection.body_text())),
+            Err(rejection) => Err(query_problem(&rejection.body_text())),
         }
+    }
+}
+
+/// What is wrong with a query, under the name of its parameter.
+fn query_problem(text: &str) -> ApiError {
+    let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(text);
+    let quoted = |text: &str| text.split('`').nth(1).map(str::to_owned);
+    let (name, problem) = match text.split_once(": ") {
+        Some((name, problem)) if !name.contains([' ', '`']) => (name.to_owned(), problem.to_owned()),
+        _ if text.starts_with("missing field") => (quoted(text).unwrap_or_default(), "is missing".to_owned()),
+        _ if text.starts_with("unknown field") => {
+            let known = text.split_once(", expected ").map_or("", |(_, known)| known);
+            (quoted(text).unwrap_or_default(), format!("there is none of this name, but {known}"))
+        }
+        _ => (String::new(), text.to_owned()),
+    };
+    if name.is_empty() {
+        ApiError::invalid("", format!("the query: {problem}"))
+    } else {
+        ApiError::bad_query(&name, in_plain_words(&problem))
     }
 }
 

@@ -113,6 +113,9 @@ pub(super) fn all() -> Vec<Entry> {
     let operator = [
         put("/v1/retailers/{retailer}", tenants::put_retailer, "Make or replace a retailer")
             .body(r#"{"name":"Enseigne X","default_locale":"fr-FR","zone":"Europe/Paris"}"#),
+        get("/v1/retailers/{retailer}", tenants::get_retailer, "A retailer, for the operator and for who runs that shop"),
+        patch("/v1/retailers/{retailer}", tenants::patch_retailer, "Change of a retailer what is named; who runs the shop may")
+            .body(r#"{"ranking":{"policy":["own_first","total_price","delay"],"sellers":["s-1"]}}"#),
         put("/v1/makers/{maker}", tenants::put_maker, "Make or replace a maker").body(r#"{"name":"Acme"}"#),
         post("/v1/tokens", tenants::post_token, "Make an access token, shown once; a shop makes one for its signed-in customer with `role` customer, `profile` and `expires_in` seconds")
             .body(r#"{"tenant":"shop-a","role":"retailer_admin","name":"ci"}"#)
@@ -171,8 +174,8 @@ pub(super) fn all() -> Vec<Entry> {
             .body(r#"{"id":"flt-20x25","name":{"en":"Filter 20×25"},"price":{"minor":1990,"currency":"EUR"}}"#)
             .answer(200, r#"{"summary":{"lines":2,"products":2,"changed":1,"unchanged":1,"skipped":0,"faults":0,"complete":true}}"#)
             .bulk(),
-        get("/v1/products:import/{import}", import::get_import, "How many lines of a named import are taken")
-            .answer(200, r#"{"import":"night-7","lines":20000}"#),
+        get("/v1/products:import/{import}", import::get_import, "How many lines of a named import are taken, and which of them were wrong")
+            .answer(200, r#"{"import":"night-7","lines":20000,"faults":1,"wrong":[{"line":7,"error":{"code":"payload.invalid","message":"…","pointer":"/price"}}]}"#),
         get("/v1/products:export", import::export_products, "All products, one per line; `format=csv` for a table").query(&["format"]).binary(),
         put("/v1/priors/{product}", catalog::put_prior, "What the fleet tells of the use of a product, or of `_any`, as `hearthway forecast refit` writes it; with `region` of the homes of one time zone").query(&["region"]),
         get("/v1/priors/{product}", catalog::get_prior, "A published prior").query(&["region"]),
@@ -228,7 +231,7 @@ pub(super) fn all() -> Vec<Entry> {
             .answer(200, r#"{"reach":"re_…","state":"done","report":{"trigger":"filter-worn","stages":[{"stage":"homes","households":120},{"stage":"device","households":96},{"stage":"consent","households":61}],"blocked_by":[{"reason":"consent:no_consent","households":35}],"conditions_hold":61,"held_out":6,"history":{"days":14.0,"sent":43,"households":41,"sent_per_day":3.07}}}"#),
     ];
     let customers = [
-        post("/v1/claims/preview", claims::preview, "What a claim code would link")
+        post("/v1/claims/preview", claims::preview, "What a claim code would link; with `profile` its wrong codes are counted as that customer's")
             .body(r#"{"code":"7K4Q-9XMP"}"#)
             .answer(200, r#"{"device":"d-42","model":"th-200","data":["temperature"],"purposes":["offers.device"]}"#),
         post("/v1/claims/confirm", claims::confirm, "Link a device to a customer")

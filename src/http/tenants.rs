@@ -15,6 +15,7 @@ use super::documents::written;
 use super::error::{ApiError, ApiResult};
 use super::request::{Body, IfMatch, Who, path_name};
 use crate::app::catalog::check_locale;
+use crate::app::tenants::RetailerPatch;
 use crate::app::tokens::{Caller, KeyKind, NewToken, Scope, TokenRole};
 
 #[derive(Deserialize)]
@@ -32,14 +33,50 @@ pub(super) async fn put_retailer(
     Who(who): Who,
     IfMatch(condition): IfMatch,
     Path(id): Path<String>,
-    Body(body): Body<RetailerBody>,
+    body: Result<Body<RetailerBody>, ApiError>,
 ) -> ApiResult {
+    who.may(Scope::TenantsWrite)?;
+    let Body(body) = body?;
     let id = path_name(RetailerId::new(&id))?;
     check_locale("/default_locale", &body.default_locale)?;
     let RetailerBody { name, default_locale, zone, ranking } = body;
     let retailer = Retailer { name, default_locale, zone, ranking };
     let document = shared.app.put_retailer(&who, &id, &retailer, &condition).await?;
     Ok(written("retailer", id.as_str(), &document))
+}
+
+/// A shop as those who run it see it.
+pub(super) async fn get_retailer(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Path(id): Path<String>,
+) -> ApiResult {
+    let document = shared.app.retailer_document(&who, &id)?;
+    Ok(written("retailer", &id, &document))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RetailerPatchBody {
+    name: Option<String>,
+    default_locale: Option<String>,
+    zone: Option<Zone>,
+    ranking: Option<Ranking>,
+}
+
+pub(super) async fn patch_retailer(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    IfMatch(condition): IfMatch,
+    Path(id): Path<String>,
+    body: Result<Body<RetailerPatchBody>, ApiError>,
+) -> ApiResult {
+    // Before the body, so that nobody mends a body that they may not send.
+    shared.app.retailer_document(&who, &id)?;
+    let Body(RetailerPatchBody { name, default_locale, zone, ranking }) = body?;
+    let new = RetailerPatch { name, default_locale, zone, ranking };
+    let document = shared.app.patch_retailer(&who, &id, new, &condition).await?;
+    Ok(written("retailer", &id, &document))
 }
 
 #[derive(Deserialize)]
@@ -53,8 +90,10 @@ pub(super) async fn put_maker(
     Who(who): Who,
     IfMatch(condition): IfMatch,
     Path(id): Path<String>,
-    Body(body): Body<MakerBody>,
+    body: Result<Body<MakerBody>, ApiError>,
 ) -> ApiResult {
+    who.may(Scope::TenantsWrite)?;
+    let Body(body) = body?;
     let id = path_name(MakerId::new(&id))?;
     let document = shared.app.put_maker(&who, &id, &Maker { name: body.name }, &condition).await?;
     Ok(written("maker", id.as_str(), &document))
@@ -78,13 +117,18 @@ pub(super) struct TokenBody {
 pub(super) async fn post_token(
     State(shared): State<Arc<Shared>>,
     Who(who): Who,
-    Body(body): Body<TokenBody>,
+    body: Result<Body<TokenBody>, ApiError>,
 ) -> ApiResult {
+    if who.may(Scope::MeTokens).is_err() {
+        who.may(Scope::TenantsWrite)?;
+    }
+    let Body(body) = body?;
     let role = TokenRole::parse(&body.role)
         .ok_or_else(|| ApiError::invalid("/role", format!("a role is one of {}", TokenRole::words())))?;
     if role == TokenRole::Customer {
         return post_customer_token(&shared, &who, &body).await;
     }
+    who.may(Scope::TenantsWrite)?;
     for (pointer, is_given) in [("/profile", body.profile.is_some()), ("/expires_in", body.expires_in.is_some())] {
         if is_given {
             return Err(ApiError::invalid(pointer, "only a token with the role customer has this"));

@@ -6,7 +6,9 @@ use std::process::{Command, Output};
 fn hearthway(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hearthway"));
     command.args(arguments).env("NO_COLOR", "1");
-    for name in ["OPERATOR_TOKEN", "DATA_DIR", "HTTP_BIND", "MQTT_BIND", "MQTTS_BIND", "BROKER_PASSWORD"] {
+    for name in
+        ["OPERATOR_TOKEN", "TOKEN", "URL", "DATA_DIR", "HTTP_BIND", "MQTT_BIND", "MQTTS_BIND", "BROKER_PASSWORD"]
+    {
         command.env_remove(format!("HEARTHWAY_{name}"));
     }
     command.envs(environment.iter().copied()).output().unwrap()
@@ -100,6 +102,48 @@ fn a_taken_port_is_told_with_the_flag_that_mends_it() {
         assert!(shown.contains(&address) && shown.contains(&mine_flag), "{shown}");
         assert_eq!(stdout(&output), "", "nothing is ready");
     }
+}
+
+#[test]
+fn samples_that_cannot_be_read_are_told_before_anything_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, data) = (folder.path().join("gateway.toml"), folder.path().join("data"));
+    std::fs::write(&config, format!("[samples]\nload = true\ndir = {:?}\n", folder.path().join("none"))).unwrap();
+    let flags =
+        ["serve", "--config", config.to_str().unwrap(), "--http-bind", "127.0.0.1:0", "--mqtt-bind", "127.0.0.1:0"];
+    let output = hearthway(&flags, &[("HEARTHWAY_DATA_DIR", data.to_str().unwrap())]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("reading the samples"), "{}", stderr(&output));
+    assert!(!data.exists(), "the next start would find a gateway without its samples");
+}
+
+#[test]
+fn commands_ask_the_gateway_of_the_environment_and_else_say_how_to_name_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = [("HEARTHWAY_URL", "http://127.0.0.1:1"), ("HEARTHWAY_TOKEN", "hw_x")];
+    let data = [("HEARTHWAY_DATA_DIR", folder.path().to_str().unwrap())];
+    let trigger = "config/triggers/thermostat.toml";
+    for command in [vec!["report", "funnel"], vec!["backtest", "--live"], vec!["triggers", "reach", trigger]] {
+        let asked = stderr(&hearthway(&command, &nowhere));
+        assert!(asked.contains("calling http://127.0.0.1:1/v1/"), "{command:?}: {asked}");
+        let at_rest = stderr(&hearthway(&command, &data));
+        assert!(at_rest.contains("`--url` or HEARTHWAY_URL"), "{command:?}: {at_rest}");
+        // Data that is named is what is looked at.
+        let named = [&command[..], &["--data", folder.path().to_str().unwrap()]].concat();
+        let named = stderr(&hearthway(&named, &nowhere));
+        assert!(named.contains("no gateway's data"), "{named}");
+    }
+}
+
+#[test]
+fn a_device_certificate_is_shown_with_the_host_that_the_gateways_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("pki");
+    let dir = dir.to_str().unwrap();
+    let made = hearthway(&["pki", "init", "--dir", dir, "--host", "gw.example.org"], &[]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let device = hearthway(&["pki", "device", "--dir", dir, "--maker", "acme", "--device", "d-42"], &[]);
+    assert!(stdout(&device).contains("mosquitto_pub -h gw.example.org -p 8883"), "{}", stdout(&device));
 }
 
 #[test]

@@ -28,9 +28,10 @@ pub(super) fn set_on_device(draft: &mut Draft<'_>, key: &DeviceKey, said: &Conse
     let profile = link.profile.clone();
     let mut unknown_text = None;
     for (at, word) in said.set.iter().enumerate() {
-        // A withdrawal needs no text; a grant to a text that nobody has ever seen is none.
+        // A withdrawal needs no text; a grant to a text that nobody has ever seen is none, nor one to nothing
+        // where the shop has a text for it.
         if word.granted
-            && let Some(refusal) = unknown_to(draft, word.text_id.as_deref())
+            && let Some(refusal) = unread(draft, word.purpose, word.text_id.as_deref())
         {
             unknown_text = Some(refusal.at(format!("/body/set/{at}/text_id")));
             continue;
@@ -66,14 +67,10 @@ pub(super) fn set_on_device(draft: &mut Draft<'_>, key: &DeviceKey, said: &Conse
     unknown_text.map_or(Ok(Reply::Done), Err)
 }
 
-/// Why a grant cannot rest on a text: its retailer has texts, and this is none of them.
-fn unknown_to(draft: &Draft<'_>, text: Option<&str>) -> Option<Refusal> {
-    let (retailer, text) = (draft.before().retailer.as_ref()?, text?);
-    let is_unknown = draft.rules.has_consent_texts(retailer) && draft.rules.consent_text(retailer, text).is_none();
-    is_unknown.then(|| {
-        let shown: String = text.chars().take(80).collect();
-        Refusal::new(Code::PayloadInvalid, format!("there is no consent text `{shown}`; show one of the shop's"))
-    })
+/// Why a grant cannot rest on a text, or on none: its retailer has another for the purpose.
+fn unread(draft: &Draft<'_>, purpose: Purpose, text: Option<&str>) -> Option<Refusal> {
+    let why = draft.rules.refuses_grant(draft.before().retailer.as_ref()?, purpose, text)?;
+    Some(Refusal::new(Code::PayloadInvalid, why))
 }
 
 pub(super) fn set_by_shop(

@@ -23,7 +23,6 @@ const HELD_AFTER_DAYS: f64 = 2.0;
 const AGAIN_SHARE: f64 = 0.25;
 /// How long after an old report the rest of its batch has come.
 const BATCH_ENDS: Span = Span::minutes(30);
-const DAY_MS: i64 = 86_400_000;
 /// At least so long is waited before the same is suggested again.
 const AGAIN_MIN: Span = Span::days(3);
 
@@ -58,9 +57,8 @@ pub(super) fn reported(
     let mut track = match known {
         Some(track) => {
             let mut track = track.clone();
-            // The catalogue may know by now what fits; it is asked once a day.
-            let is_new_day = previous.is_none_or(|previous| previous.t.0 / DAY_MS != state.t.0 / DAY_MS);
-            if track.product.is_none() && is_new_day {
+            // The catalogue may know by now what fits.
+            if track.product.is_none() {
                 track.product = supply::first_fitting(draft, key, slot);
             }
             track
@@ -91,7 +89,8 @@ pub(super) fn reported(
     if let Some(use_told) = track.tells_use(prior_of(home, rules, &track), &verdict, days) {
         listen(draft, state.t, days, use_told);
     }
-    if verdict.changed() {
+    let found_product = known.is_some_and(|known| known.product != track.product);
+    if verdict.changed() || found_product {
         draft.change(Change::TrackSet { device: key.clone(), slot: slot.clone(), track: Some(track) });
     }
     if refilled {

@@ -191,7 +191,19 @@ pub(super) fn consent(look: &Look<'_>) -> Said {
             Some(record) => numbers.push(fact(purpose.as_str(), Fact::At(record.at))),
             None => {
                 numbers.push(text("purpose", purpose.as_str()));
-                return said_of(StepVerdict::Block, Reason::NoConsent, purpose.as_str(), numbers);
+                let mut words = look.home.words_on(&look.device.key, *purpose);
+                let outdated = words.find(|record| {
+                    record.is_live(look.now) && look.rules.asks_again(look.home.retailer.as_ref(), *purpose, record)
+                });
+                let reason = match outdated {
+                    Some(record) => {
+                        numbers.push(fact("granted_at", Fact::At(record.at)));
+                        numbers.extend(zone_of(look));
+                        Reason::TextAsksAgain
+                    }
+                    None => Reason::NoConsent,
+                };
+                return said_of(StepVerdict::Block, reason, purpose.as_str(), numbers);
             }
         }
     }

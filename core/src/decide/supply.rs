@@ -25,11 +25,12 @@ pub(super) fn bought_elsewhere(draft: &mut Draft<'_>, product: &ProductId, bough
         draft.note("this purchase was told before");
         return Ok(Reply::Unchanged);
     }
-    draft.change(Change::PurchaseHeard(bought.cause));
+    // It is not kept in mind either: once the product says what it fits, the same event may be told again.
     if !is_taken_here(draft, product) {
         draft.note(format!("no slot of this home takes {product}"));
         return Ok(Reply::Done);
     }
+    draft.change(Change::PurchaseHeard(bought.cause));
     let mut shelf = shelf(draft, product);
     if !shelf.buy(bought, BOUGHT_KEPT_MAX) {
         draft.note("older than all purchases that are kept");
@@ -134,6 +135,14 @@ pub(super) fn counted_by_device(draft: &mut Draft<'_>, key: &DeviceKey, slot: &S
         shelf.spares = spares;
         shelf.inserted_ahead = 0;
         set(draft, &product, shelf);
+    }
+}
+
+/// The device counted spares before the catalogue knew what fits its slot: they are on a shelf from now on.
+pub(super) fn counted_before(draft: &mut Draft<'_>, key: &DeviceKey, slot: &SlotId, spares: u32) {
+    let Some(product) = first_fitting(draft, key, slot) else { return };
+    if spares > 0 && !draft.home().supply.shelves.contains_key(&product) {
+        counted_by_device(draft, key, slot, spares);
     }
 }
 

@@ -200,8 +200,10 @@ pub(super) fn slot(draft: &mut Draft<'_>, key: &DeviceKey, said: &SlotUp) -> Ans
         return Ok(Reply::Done);
     }
     draft.change(Change::SlotSet { device: key.clone(), slot: said.slot.clone(), state: Box::new(state.clone()) });
-    if let Some(spares) = said.on_hand {
-        supply::counted_by_device(draft, key, &said.slot, spares);
+    match (said.on_hand, state.on_hand) {
+        (Some(spares), _) => supply::counted_by_device(draft, key, &said.slot, spares),
+        (None, Some(spares)) => supply::counted_before(draft, key, &said.slot, spares),
+        (None, None) => {}
     }
     wake::by_slot(draft, key, &said.slot, previous, &state, at);
     forecast::look(draft, key, &said.slot, at);

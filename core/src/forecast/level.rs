@@ -229,7 +229,11 @@ impl LevelState {
         let waited = if self.waits { f64::from(self.held_after) } else { 0.0 };
         let since = at.day - self.at - waited;
         if since <= HELD_DAYS_EXACT {
-            return if points as f32 == self.held { Verdict::Duplicate } else { Verdict::Late };
+            return match () {
+                () if points as f32 == self.held => Verdict::Duplicate,
+                () if since < -HELD_DAYS_EXACT => Verdict::Late,
+                () => Verdict::TooSoon,
+            };
         }
         self.note(points, since);
         self.filter(prior, at, points)

@@ -82,12 +82,15 @@ pub enum Verdict {
     },
     /// A new cartridge by the word of the device or its owner: the slot is full.
     Replaced,
-    /// It is older than what is known already; nothing changed.
+    /// It is not later than what is known already; nothing changed.
     Late,
     /// The same value at the same moment as known already; nothing changed.
     Duplicate,
     /// It cannot be true; nothing changed.
     Wrong(Wrong),
+    /// It came so soon after the reading before that it tells of the same moment; nothing changed. The last: verdicts
+    /// are stored by their place.
+    TooSoon,
 }
 
 /// Why a report cannot be true.
@@ -113,7 +116,7 @@ pub enum Wrong {
 impl Verdict {
     /// Whether the report changed what is known.
     pub fn changed(&self) -> bool {
-        !matches!(self, Verdict::Late | Verdict::Duplicate | Verdict::Wrong(_))
+        !matches!(self, Verdict::Late | Verdict::Duplicate | Verdict::TooSoon | Verdict::Wrong(_))
     }
 
     /// Whether a refill was seen, by readings or by the owner's word.
@@ -148,7 +151,8 @@ impl fmt::Display for Verdict {
             Verdict::Wrapped => f.write_str("the counter went over its highest value"),
             Verdict::Backwards { by } => write!(f, "the counter ran back by {by:.1}; taken as a new base"),
             Verdict::Replaced => f.write_str("replaced by a full one"),
-            Verdict::Late => f.write_str("older than what is known; ignored"),
+            Verdict::Late => f.write_str("not later than what is known; ignored"),
+            Verdict::TooSoon => f.write_str("within half a minute of the reading before; ignored"),
             Verdict::Duplicate => f.write_str("known already; ignored"),
             Verdict::Wrong(wrong) => write!(f, "{wrong}"),
         }

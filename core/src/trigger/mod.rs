@@ -36,7 +36,7 @@ pub use conflicts::{CONFLICTS_MAX, Conflict, conflicts};
 pub use definition::TriggerDefinition;
 pub use discount::Discount;
 pub use holdout::{BUCKETS, Holdout};
-pub use nearest::suggestion;
+pub use nearest::{nearest, suggestion};
 pub use on::{Count, Crossing, EdgeRule, ForecastField, Hour, Moment, On, Source};
 pub use problem::{NOT_SERVED_YET, Problem, ProblemReport, Severity};
 pub use quantity::{parse_quantity, quantity_text};

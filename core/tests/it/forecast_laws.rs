@@ -142,6 +142,10 @@ fn what_cannot_be_true_is_named() {
     assert_eq!(level.update(&prior, at(0.0), 50.0), Verdict::First);
     assert_eq!(level.update(&prior, at(0.0), 50.0), Verdict::Duplicate);
     assert_eq!(level.update(&prior, at(-365.0), 80.0), Verdict::Late);
+    let seconds = |n: f64| at(n / 86_400.0);
+    assert_eq!(level.update(&prior, seconds(20.0), 49.0), Verdict::TooSoon, "of the same moment as the one before");
+    assert!(!Verdict::TooSoon.changed() && Verdict::TooSoon.to_string().contains("half a minute"));
+    assert!(level.update(&prior, seconds(40.0), 49.0).changed());
 
     let counter = Counter { capacity: 500.0, wraps_at: Some(9_999.0) };
     let mut state = CounterState::new(&prior);

@@ -193,7 +193,10 @@ fn check_promotions(product: &Product) -> Result<(), Failure> {
 
 fn check_stretch(within: &str, from: Timestamp, until: Option<Timestamp>) -> Result<(), Failure> {
     if until.is_some_and(|until| until <= from) {
-        return Err(Failure::invalid(&format!("{within}/until"), "it ends after it begins"));
+        return Err(Failure::invalid(
+            &format!("{within}/until"),
+            "`until` must be later than `from`; leave it out where there is no end",
+        ));
     }
     Ok(())
 }

@@ -81,8 +81,7 @@ impl Head {
             match column.as_str() {
                 "currency" => {}
                 "price" | "delivery" => {
-                    let money = Money::parse(&format!("{cell} {currency}"));
-                    json.insert(column.clone(), json!(money.map_err(|error| wrong(&error))?));
+                    json.insert(column.clone(), json!(amount(cell, currency).map_err(|error| wrong(&error))?));
                 }
                 "tax_incl" => {
                     let yes = cell.parse::<bool>().map_err(|_| wrong("write `true` or `false`"))?;
@@ -106,6 +105,25 @@ impl Head {
         json.insert("attributes".into(), attributes.into());
         Ok(json.into())
     }
+}
+
+/// `19.90`, as on a price tag. A number without decimals is taken for none where the currency has some: minor units that
+/// slipped into a table would be a price a hundred times too high, and nobody would notice.
+fn amount(cell: &str, currency: &str) -> Result<Money, String> {
+    let money = Money::parse(&format!("{cell} {currency}"))?;
+    if !cell.contains('.') && money.minor != 0 && money.currency.minor_digits() > 0 {
+        let cents = Money { minor: cell.parse().unwrap_or_default(), ..money };
+        return Err(format!(
+            "`{cell}` may mean {money} or {cents}: write the amount with its decimals, as in `{}`",
+            shown(money)
+        ));
+    }
+    Ok(money)
+}
+
+/// The amount alone.
+fn shown(money: Money) -> String {
+    money.to_string().split(' ').next().unwrap_or_default().to_owned()
 }
 
 /// `th-200:air_filter`, several with spaces between.
@@ -174,16 +192,15 @@ pub fn head_line(languages: &[String]) -> String {
 
 /// A product as a line of an export.
 pub fn line_of(product: &Product, languages: &[String]) -> String {
-    let amount = |money: Money| money.to_string().split(' ').next().unwrap_or_default().to_owned();
     let fits = product.fits.iter().map(|fit| format!("{}:{}", fit.model, fit.slot)).collect::<Vec<_>>().join(" ");
     let lead_days = product.lead_days.map(|days| format!("{}/{}/{}", days.p10, days.p50, days.p90));
     let id = |id: &Option<hearthway_core::id::ProductId>| id.as_ref().map(ToString::to_string).unwrap_or_default();
     let fixed = [
         product.id.to_string(),
         product.gtin.clone().unwrap_or_default(),
-        amount(product.price),
+        shown(product.price),
         product.price.currency.to_string(),
-        amount(product.delivery),
+        shown(product.delivery),
         product.tax_incl.to_string(),
         product.seller.clone(),
         product.withdraw_days.to_string(),
@@ -222,11 +239,12 @@ mod tests {
         for (line, part) in [
             ("f-1,a,19.90", "the line has 3 cells, the head names 7 columns"),
             ("f-1,a,19.999,EUR,,,", "column `price`: `19.999 EUR` has 3 decimals"),
-            ("f-1,a,1,,,,", "the cell `currency` is empty"),
+            ("f-1,a,1.00,,,,", "the cell `currency` is empty"),
             ("f-1,\"a,1,EUR,,,", "a quote is not closed"),
-            ("f-1,\"a\"b,1,EUR,,,", "behind a closing quote comes a comma"),
-            ("f-1,a,1,EUR,th-200,,", "`model:slot`"),
-            ("f-1,a,1,EUR,,1/2,", "`1/2/4`"),
+            ("f-1,\"a\"b,1.00,EUR,,,", "behind a closing quote comes a comma"),
+            ("f-1,a,1.00,EUR,th-200,,", "`model:slot`"),
+            ("f-1,a,1990,EUR,,,", "`1990` may mean 1990.00 EUR or 19.90 EUR"),
+            ("f-1,a,1.00,EUR,,1/2,", "`1/2/4`"),
         ] {
             let told = head.product(line).unwrap_err();
             assert!(told.contains(part), "{line}: {told}");

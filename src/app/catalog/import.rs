@@ -4,16 +4,21 @@ use std::sync::Arc;
 
 use hearthway_core::id::{ProductId, RetailerId};
 use hearthway_core::model::Product;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::super::plain_words::in_plain_words;
 use super::super::tokens::{Caller, Scope};
 use super::super::{App, Failure, rows};
 use super::csv::Head;
 use super::form::{Form, ProductBody};
 use super::products::{check_room, check_size, read};
+use crate::store::Write;
 use crate::store::codec::Schema;
-use crate::store::keys;
+use crate::store::keys::{self, Key, KeyBuilder, table};
 
+/// Wrong lines of an import that are remembered with what is wrong; more are counted.
+const WRONG_KEPT_MAX: usize = 100;
 /// Characters of the name by which an import can go on.
 const IMPORT_CHARS_MAX: usize = 64;
 
@@ -41,6 +46,42 @@ pub struct Lines {
     pub count: usize,
     /// How many were taken before and not looked at.
     pub skipped: usize,
+    /// What is wrong with them, as it is remembered of a named import.
+    wrong: Wrong,
+}
+
+/// What was wrong with the lines of an import that it has passed: they are not looked at again, and would else be
+/// forgotten.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wrong {
+    /// How many lines.
+    pub lines: u64,
+    /// The first of them: number, place and what is wrong.
+    pub first: Vec<(u64, String, String)>,
+}
+
+impl Wrong {
+    fn add(&mut self, line: u64, failure: &Failure) {
+        self.lines += 1;
+        if self.first.len() < WRONG_KEPT_MAX {
+            let pointer = match failure {
+                Failure::Refused(refusal) => refusal.pointer.clone().unwrap_or_default(),
+                _ => String::new(),
+            };
+            self.first.push((line, pointer, failure.to_string()));
+        }
+    }
+    fn and(mut self, later: &Wrong) -> Wrong {
+        self.lines += later.lines;
+        let room = WRONG_KEPT_MAX.saturating_sub(self.first.len());
+        self.first.extend(later.first.iter().take(room).cloned());
+        self
+    }
+}
+
+/// Where the wrong lines of a named import stand.
+fn wrong_key(retailer: &RetailerId, name: &str) -> Key {
+    KeyBuilder::table(table::DOCUMENT).name("import-wrong").name(retailer.as_str()).name(name).key()
 }
 
 impl App {
@@ -60,11 +101,13 @@ impl App {
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
         };
         if name.as_ref().is_some_and(|name| !is_word(name)) {
-            let message = format!("an import's name takes 1 to {IMPORT_CHARS_MAX} of letters, digits and . _ -");
+            let message = format!(
+                "the parameter `import`: an import's name takes 1 to {IMPORT_CHARS_MAX} of letters, digits and . _ -"
+            );
             return Err(Failure::invalid("", message));
         }
         if from_line == Some(0) {
-            return Err(Failure::invalid("", "the first line is line 1"));
+            return Err(Failure::invalid("", "the parameter `from_line`: the first line is line 1"));
         }
         let skip = match &name {
             Some(name) => self.import_reached(&retailer, name)?,
@@ -73,10 +116,21 @@ impl App {
         Ok(Import { retailer, name, form, head: None, skip, line: from_line.unwrap_or(1) })
     }
 
-    /// How many lines of a named import are taken.
-    pub fn import_lines(&self, who: &Caller, name: &str) -> Result<u64, Failure> {
+    /// How many lines of a named import are taken, and what was wrong with some of them.
+    pub fn import_lines(&self, who: &Caller, name: &str) -> Result<(u64, Wrong), Failure> {
         let retailer = who.retailer(Scope::ProductsWrite)?;
-        self.import_reached(retailer, name)
+        Ok((self.import_reached(retailer, name)?, self.import_wrong(retailer, name)?))
+    }
+
+    /// What was wrong with the lines that an import passes over.
+    pub fn passed_over(&self, import: &Import) -> Result<Wrong, Failure> {
+        let name = import.name.as_ref().filter(|_| import.skip > 0);
+        name.map_or_else(|| Ok(Wrong::default()), |name| self.import_wrong(&import.retailer, name))
+    }
+
+    fn import_wrong(&self, retailer: &RetailerId, name: &str) -> Result<Wrong, Failure> {
+        let known = rows::get(&**self.engine.store(), Schema::Document, &wrong_key(retailer, name))?;
+        Ok(known.unwrap_or_default())
     }
 
     fn import_reached(&self, retailer: &RetailerId, name: &str) -> Result<u64, Failure> {
@@ -86,7 +140,8 @@ impl App {
 
     /// Reads lines; nothing is taken yet. Takes a few microseconds a line, and waits for nobody.
     pub fn read_lines(&self, import: &mut Import, lines: &[Vec<u8>]) -> Result<Lines, Failure> {
-        let mut read = Lines { products: Vec::new(), faults: Vec::new(), last: 0, count: 0, skipped: 0 };
+        let mut read =
+            Lines { products: Vec::new(), faults: Vec::new(), last: 0, count: 0, skipped: 0, wrong: Wrong::default() };
         for line in lines {
             // The head is repeated at the begin of every part of a table, and is line 1 of the first.
             if import.form == Form::Csv && import.head.is_none() {
@@ -109,7 +164,10 @@ impl App {
             }
             match self.read_line(import, line.trim_ascii_end()) {
                 Ok(product) => read.products.push((product.id.clone(), Some(product))),
-                Err(failure) => read.faults.push((number, failure)),
+                Err(failure) => {
+                    read.wrong.add(number, &failure);
+                    read.faults.push((number, failure));
+                }
             }
         }
         Ok(read)
@@ -133,15 +191,20 @@ impl App {
     /// Takes what was read, together with how far the import came: both are on disk or neither. How many products
     /// changed by it.
     pub async fn take_lines(&self, import: &Import, lines: Lines) -> Result<usize, Failure> {
-        let Lines { products, last, .. } = lines;
+        let Lines { products, last, wrong, .. } = lines;
         let reached = import
             .name
             .as_ref()
             .filter(|_| last > import.skip)
             .map(|name| rows::put(Schema::Counter, keys::product_import(&import.retailer, name), &last));
+        let mut told: Vec<Write> = reached.into_iter().collect();
+        if let Some(name) = import.name.as_ref().filter(|_| wrong.lines > 0) {
+            let wrong = self.import_wrong(&import.retailer, name)?.and(&wrong);
+            told.push(rows::put(Schema::Document, wrong_key(&import.retailer, name), &wrong));
+        }
         let more = products.len();
         let holds = |kept: &super::kept::Kept| check_room(kept, &import.retailer, more);
-        self.rulebook.put_products(&self.engine, &import.retailer, products, reached.into_iter().collect(), holds).await
+        self.rulebook.put_products(&self.engine, &import.retailer, products, told, holds).await
     }
 }
 
@@ -155,7 +218,8 @@ fn parse(line: &[u8]) -> Result<ProductBody, Failure> {
     if let Ok(body) = serde_json::from_slice(line) {
         return Ok(body);
     }
-    let json: Value = serde_json::from_slice(line).map_err(|error| Failure::invalid("", error.to_string()))?;
+    let json: Value =
+        serde_json::from_slice(line).map_err(|error| Failure::invalid("", in_plain_words(&error.to_string())))?;
     serde_path_to_error::deserialize(json).map_err(misshapen)
 }
 
@@ -168,5 +232,5 @@ fn misshapen(error: serde_path_to_error::Error<serde_json::Error>) -> Failure {
         Segment::Unknown => String::new(),
     };
     let pointer: String = error.path().iter().map(part).collect();
-    Failure::invalid(&pointer, error.into_inner().to_string().chars().take(300).collect::<String>())
+    Failure::invalid(&pointer, in_plain_words(&error.into_inner().to_string()).chars().take(300).collect::<String>())
 }

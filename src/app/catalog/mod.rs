@@ -142,9 +142,13 @@ impl App {
 fn prior_name(product: &str, region: Option<&str>) -> Result<String, Failure> {
     let Some(region) = region else { return Ok(product.to_owned()) };
     if product == ANY_PRODUCT {
-        return Err(Failure::invalid("", "what holds for any product holds everywhere: leave `region` out"));
+        return Err(Failure::invalid(
+            "",
+            "the parameter `region`: what holds for any product holds everywhere; leave it out",
+        ));
     }
-    let zone = Zone::new(region).map_err(|why| Failure::invalid("", format!("the region is a time zone: {why}")))?;
+    let zone = Zone::new(region)
+        .map_err(|why| Failure::invalid("", format!("the parameter `region` is a time zone: {why}")))?;
     Ok(of_region(product, zone.as_str()))
 }
 

@@ -4,6 +4,7 @@ use hearthway_core::catalog::FITTING_MAX;
 use hearthway_core::code::{Code, Refusal};
 use hearthway_core::id::{ModelId, ProductId, RetailerId, SlotId};
 use hearthway_core::model::Product;
+use hearthway_core::trigger::nearest;
 use serde_json::Value;
 
 use super::super::documents::{Condition, etag};
@@ -16,6 +17,9 @@ use super::kept::{Kept, PRODUCT_BYTES_MAX, Size};
 /// Products of one retailer: twice a large shop's, at some 350 bytes of memory each.
 pub(super) const PRODUCTS_PER_RETAILER_MAX: usize = 2_000_000;
 
+/// Warnings of one answer: the first slip is as good as the tenth.
+const WARNINGS_MAX: usize = 10;
+
 /// A product as it is shown, with the tag that `If-Match` is compared with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaggedProduct {
@@ -23,13 +27,15 @@ pub struct TaggedProduct {
     pub json: Value,
     /// Its tag.
     pub etag: String,
+    /// What is taken and looks like a slip.
+    pub warnings: Vec<String>,
 }
 
 impl TaggedProduct {
     fn of(product: &Product) -> TaggedProduct {
         let json = product_json(product);
         let etag = etag(&json.to_string());
-        TaggedProduct { json, etag }
+        TaggedProduct { json, etag, warnings: Vec::new() }
     }
 }
 
@@ -73,7 +79,35 @@ impl App {
     ) -> Result<TaggedProduct, Failure> {
         let retailer = who.retailer(Scope::ProductsWrite)?;
         let product = read(self.rulebook.catalog(), retailer, id.clone(), body, Form::Json)?;
-        self.keep_product(retailer, product, condition).await
+        let warnings = self.fits_nothing_known(&product);
+        Ok(TaggedProduct { warnings, ..self.keep_product(retailer, product, condition).await? })
+    }
+
+    /// Models and slots among a product's `fits` that nobody has declared. They are taken, since a catalogue may come before
+    /// its models.
+    fn fits_nothing_known(&self, product: &Product) -> Vec<String> {
+        let rules = self.engine.rules();
+        let mut warnings = Vec::new();
+        for (at, fit) in product.fits.iter().enumerate() {
+            let (what, name, near) = match rules.models.get(&fit.model) {
+                None => {
+                    let near = nearest(fit.model.as_str(), rules.models.keys().map(ModelId::as_str));
+                    (format!("/fits/{at}/model: no model `{}` is declared", fit.model), "model", near)
+                }
+                Some(model) if !model.description.slots.contains_key(&fit.slot) => {
+                    let near = nearest(fit.slot.as_str(), model.description.slots.keys().map(SlotId::as_str));
+                    (format!("/fits/{at}/slot: the model `{}` has no slot `{}`", fit.model, fit.slot), "slot", near)
+                }
+                Some(_) => continue,
+            };
+            let near = near.map_or_else(
+                || format!("it fits nothing until that {name} is declared"),
+                |near| format!("did you mean `{near}`?"),
+            );
+            warnings.push(format!("{what}; {near}"));
+        }
+        warnings.truncate(WARNINGS_MAX);
+        warnings
     }
 
     /// Writes one product.
@@ -131,7 +165,7 @@ impl App {
     ) -> Result<Page<Value>, Failure> {
         let retailer = who.retailer(Scope::ProductsRead)?;
         let rules = self.engine.rules();
-        let bad = |_| Failure::invalid("", "the cursor is not one of ours; take the `next` of a page");
+        let bad = |_| Failure::invalid("", "the parameter `cursor` is not one of ours; take the `next` of a page");
         let after = page.cursor.as_deref().map(ProductId::new).transpose().map_err(bad)?;
         let mut ids = match fits {
             None => rules.products.ids(retailer, after.as_ref(), page.limit + 1),

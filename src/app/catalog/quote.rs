@@ -53,7 +53,7 @@ impl App {
         let product = product.ok_or_else(|| missing(id))?;
         let qty = asked.qty.unwrap_or(1);
         if !(1..=ORDER_QTY_MAX).contains(&qty) {
-            return Err(Failure::invalid("", format!("`qty` is 1 to {ORDER_QTY_MAX}")));
+            return Err(Failure::invalid("", format!("the parameter `qty`: 1 to {ORDER_QTY_MAX}")));
         }
         let zone = match &asked.profile {
             Some(profile) => self.profile(who, profile).await?.profile.zone,

@@ -146,8 +146,8 @@ impl App {
 
     fn of_store(&self, retailer: &RetailerId, store: &str, product: &str) -> Result<(StoreId, ProductId), Failure> {
         let rules = self.engine.rules();
-        let store = StoreId::new(store).ok().filter(|id| rules.store(retailer, id).is_some());
-        let store = store.ok_or_else(|| no_store("of this name"))?;
+        let known = StoreId::new(store).ok().filter(|id| rules.store(retailer, id).is_some());
+        let store = known.ok_or_else(|| no_store(store))?;
         let id = ProductId::new(product).ok().filter(|id| rules.product(retailer, id).is_some());
         Ok((store, id.ok_or_else(|| missing(product))?))
     }

@@ -41,7 +41,7 @@ pub struct BacktestCommand {
     #[arg(long, value_name = "ID")]
     pub retailer: Option<RetailerId>,
     /// A running gateway's HTTP address, such as http://127.0.0.1:8080; the retailer's token is
-    /// taken from HEARTHWAY_TOKEN. Without it, the data directory of a stopped one.
+    /// taken from HEARTHWAY_TOKEN. Without it the one of HEARTHWAY_URL, or the data directory of a stopped one.
     #[arg(long, value_name = "URL", conflicts_with_all = ["data", "config", "retailer"])]
     pub url: Option<String>,
     /// Which data.
@@ -58,8 +58,9 @@ pub struct BacktestCommand {
 impl BacktestCommand {
     /// Does it.
     pub fn run(self) -> ExitCode {
-        let report = self.window().and_then(|window| match &self.url {
-            Some(url) => super::on_runtime(remote::run(&self, url)),
+        let asked = self.place.gateway(self.url.as_ref(), self.retailer.is_some());
+        let report = self.window().and_then(|window| match asked? {
+            Some(url) => super::on_runtime(remote::run(&self, &url)),
             None => self.place.open(WHEN_IT_RUNS).and_then(|past| self.at_rest(past, window)),
         });
         match report.and_then(|report| self.shown(&report)).context("no backtest") {

@@ -87,7 +87,7 @@ pub struct ReportCommand {
     #[arg(long, value_name = "ID")]
     pub retailer: Option<RetailerId>,
     /// A running gateway's HTTP address, such as http://127.0.0.1:8080; the retailer's token is
-    /// taken from HEARTHWAY_TOKEN. Without it, the data directory of a stopped one.
+    /// taken from HEARTHWAY_TOKEN. Without it the one of HEARTHWAY_URL, or the data directory of a stopped one.
     #[arg(long, value_name = "URL", conflicts_with_all = ["data", "config", "retailer"])]
     pub url: Option<String>,
     /// Which data.
@@ -98,10 +98,10 @@ pub struct ReportCommand {
 impl ReportCommand {
     /// Does it.
     pub fn run(self) -> ExitCode {
-        let report = match &self.url {
-            Some(url) => super::on_runtime(self.remote(url)),
+        let report = self.place.gateway(self.url.as_ref(), self.retailer.is_some()).and_then(|url| match url {
+            Some(url) => super::on_runtime(self.remote(&url)),
             None => self.place.open(WHEN_IT_RUNS).and_then(|past| self.at_rest(&past)),
-        };
+        });
         match report.and_then(|report| self.shown(&report)).context("no report") {
             Ok(text) => {
                 super::say(&text);

@@ -101,7 +101,7 @@ impl Backtest {
         let mut progress = Progress::default();
         let mut newest: Option<Timestamp> = None;
         self.past.households(|household| {
-            progress.households_total += 1;
+            progress.households_total += u64::from(self.is_own(household)?);
             let last = self.past.newest_input(household)?.map(|(_, at)| at);
             newest = newest.max(last);
             Ok(())
@@ -114,7 +114,7 @@ impl Backtest {
         let draws = RefCell::default();
         let mut goes_on = true;
         self.past.households(|household| {
-            if goes_on {
+            if goes_on && self.is_own(household)? {
                 let home = self.home(household, window, &draws, listener)?;
                 progress.households += 1;
                 progress.inputs += home.inputs;
@@ -124,6 +124,11 @@ impl Backtest {
             Ok(())
         })?;
         Ok(goes_on.then_some(report))
+    }
+
+    /// Whether a home is the retailer's: not a device that nobody has claimed, nor another one's customer.
+    fn is_own(&self, household: HouseholdId) -> Result<bool, StoreError> {
+        Ok(self.past.household(household)?.is_some_and(|home| home.retailer.as_ref() == Some(&self.retailer)))
     }
 
     fn home(
@@ -140,10 +145,6 @@ impl Backtest {
             rerun.take(&rows, listener)?;
         }
         rerun.end(listener);
-        let is_other = |retailer: &RetailerId| *retailer != self.retailer;
-        if rerun.household().retailer.as_ref().is_some_and(is_other) {
-            return Ok(HomeTally::default());
-        }
         Ok(rerun.into_tally(segments.begins_late()))
     }
 }

@@ -57,10 +57,6 @@ impl<'p> Rerun<'p> {
         Rerun { past, rules, window, before, home, now, not_before, tally, draws, drew }
     }
 
-    pub(super) fn household(&self) -> &Household {
-        &self.home
-    }
-
     pub(super) fn into_tally(mut self, begins_late: Option<Timestamp>) -> HomeTally {
         self.tally.begins_late = begins_late;
         self.tally

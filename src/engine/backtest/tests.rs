@@ -184,6 +184,16 @@ impl Listener for Looks {
 }
 
 #[test]
+fn a_device_that_nobody_claimed_is_no_home_of_the_shop() {
+    let mut log = Log::begin();
+    log.used(Span::hours(1), 612);
+    assert_eq!(log.with(WORN, Window::default()).0.households, 1);
+    log.home.retailer = None;
+    let (report, looks) = log.with(WORN, Window::default());
+    assert_eq!((report.households, report.inputs, looks.len()), (0, 0, 0), "{report:#?}");
+}
+
+#[test]
 fn a_cap_counts_offers_that_were_never_made() {
     let mut log = Log::begin();
     for _ in 0..2 {

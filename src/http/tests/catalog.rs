@@ -36,7 +36,7 @@ async fn what_is_wrong_with_a_product_is_told_with_its_place_and_nothing_of_it_i
         ),
         (
             "/prices/0/until",
-            "after it begins",
+            "must be later than `from`",
             with(|p| {
                 p["prices"] = json!([window("2026-12-01T00:00:00Z", Some("2026-12-01T00:00:00Z"), 1500)]);
             }),

@@ -9,6 +9,7 @@ mod context;
 mod conventions;
 mod customers;
 mod erasure;
+mod first_steps;
 mod goods;
 mod households;
 mod me;

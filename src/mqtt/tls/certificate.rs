@@ -88,6 +88,20 @@ fn who(parsed: &X509Certificate<'_>) -> Result<Who, Unnamed> {
     read_username(&named).map_err(|_| Unnamed::NoName)
 }
 
+/// The first name by which a server's certificate may be reached.
+pub fn first_host(der: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(der).ok()?;
+    let names = parsed.subject_alternative_name().ok()??;
+    names.value.general_names.iter().find_map(|name| match name {
+        GeneralName::DNSName(host) => Some((*host).to_owned()),
+        GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
+            Ok(address) => Some(std::net::Ipv4Addr::from(address).to_string()),
+            Err(_) => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| std::net::Ipv6Addr::from(bytes).to_string()),
+        },
+        _ => None,
+    })
+}
+
 fn without_zeros(serial: &[u8]) -> &[u8] {
     let zeros = serial.iter().take_while(|byte| **byte == 0).count();
     &serial[zeros..]

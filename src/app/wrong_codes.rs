@@ -1,0 +1,171 @@
+//! Who typed wrong codes, of claims and of invitations, and must wait. In memory only: a restart forgives, which costs an
+//! attacker with 852 billion codes before them nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard};
+
+use hearthway_core::code::{Code, Refusal};
+use hearthway_core::id::{ProfileId, RetailerId};
+use hearthway_core::time::{Span, Timestamp};
+
+use super::Failure;
+
+/// Wrong codes after which a person must wait.
+const WRONG_CODES_MAX: usize = 5;
+/// In which stretch of time they are counted.
+const WRONG_CODES_WITHIN: Span = Span::minutes(10);
+/// Persons and tokens that are watched at once; the one that erred longest ago is forgotten first.
+const WATCHED_MAX: usize = 10_000;
+/// Codes that served lately and are remembered; the oldest are forgotten first.
+const SERVED_MAX: usize = 10_000;
+
+/// Whose tries are counted together. The calls of a shop's backend are its customers': one who mistypes locks nobody
+/// else out. Where a call names nobody, they are its token's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tries {
+    retailer: RetailerId,
+    of: String,
+}
+
+impl Tries {
+    /// The tries of a customer.
+    pub(crate) fn of_person(retailer: &RetailerId, profile: &ProfileId) -> Tries {
+        Tries { retailer: retailer.clone(), of: format!("profile {retailer} {profile}") }
+    }
+    /// The tries of a call that names no customer.
+    pub(crate) fn of_token(retailer: &RetailerId, token: &str) -> Tries {
+        Tries { retailer: retailer.clone(), of: format!("token {token}") }
+    }
+}
+
+/// Nobody guesses with an empty field: it is told, and not counted.
+pub(crate) fn check_typed(code: &str) -> Result<(), Failure> {
+    match code.is_empty() {
+        true => Err(Failure::invalid("/code", "the code is empty; type the eight characters that the device shows")),
+        false => Ok(()),
+    }
+}
+
+/// Who tried wrong codes, and when; and which codes served lately.
+#[derive(Default)]
+pub(crate) struct WrongCodes(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    wrong: BTreeMap<String, VecDeque<Timestamp>>,
+    served: VecDeque<(RetailerId, String, Timestamp)>,
+}
+
+impl WrongCodes {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().expect("no holder of this lock panics")
+    }
+
+    /// Refuses whoever has used up their tries.
+    pub(crate) fn check(&self, tries: &Tries, now: Timestamp) -> Result<(), Failure> {
+        let known = self.known();
+        let wrong = known.wrong.get(&tries.of).filter(|times| times.len() >= WRONG_CODES_MAX);
+        let first = wrong.and_then(|times| times.get(times.len() - WRONG_CODES_MAX));
+        match first.map(|first| *first + WRONG_CODES_WITHIN) {
+            Some(at) if now < at => {
+                let message = format!("{WRONG_CODES_MAX} wrong codes; the next try is possible at {at}");
+                let mut refusal = Refusal::new(Code::ClaimLocked, message);
+                refusal.retry_after_seconds = u32::try_from((at - now).0 / 1000 + 1).ok();
+                Err(refusal.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a wrong code; one that has just served this shop was pressed twice, and is no guess.
+    pub(crate) fn count(&self, tries: &Tries, code: &str, now: Timestamp) {
+        let mut known = self.known();
+        let just_served = |(retailer, served, at): &(RetailerId, String, Timestamp)| {
+            *retailer == tries.retailer && served == code && now < *at + WRONG_CODES_WITHIN
+        };
+        if known.served.iter().any(just_served) {
+            return;
+        }
+        let times = known.wrong.entry(tries.of.clone()).or_default();
+        times.push_back(now);
+        if times.len() > WRONG_CODES_MAX {
+            times.pop_front();
+        }
+        if known.wrong.len() > WATCHED_MAX {
+            known.wrong.retain(|_, times| times.back().is_some_and(|last| now < *last + WRONG_CODES_WITHIN));
+        }
+        while known.wrong.len() > WATCHED_MAX {
+            let oldest = known.wrong.iter().min_by_key(|(_, times)| times.back().copied()).map(|(who, _)| who.clone());
+            oldest.map(|who| known.wrong.remove(&who));
+        }
+    }
+
+    /// A code was right, and served: what was mistyped before it is forgiven.
+    pub(crate) fn served(&self, tries: &Tries, code: &str, now: Timestamp) {
+        let mut known = self.known();
+        known.wrong.remove(&tries.of);
+        while known.served.front().is_some_and(|(.., at)| *at + WRONG_CODES_WITHIN <= now) {
+            known.served.pop_front();
+        }
+        if known.served.len() >= SERVED_MAX {
+            known.served.pop_front();
+        }
+        known.served.push_back((tries.retailer.clone(), code.to_owned(), now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn shop() -> RetailerId {
+        RetailerId::new("shop-a").unwrap()
+    }
+
+    fn person(name: &str) -> Tries {
+        Tries::of_person(&shop(), &ProfileId::new(name).unwrap())
+    }
+
+    #[test]
+    fn five_wrong_codes_lock_one_customer_for_ten_minutes_from_the_first() {
+        let wrong = WrongCodes::default();
+        for minute in 0..5 {
+            let now = Timestamp(0) + Span::minutes(minute);
+            assert!(wrong.check(&person("p1"), now).is_ok());
+            wrong.count(&person("p1"), "WRONGWRO", now);
+        }
+        let at_nine = Timestamp(0) + Span::minutes(9);
+        let Err(Failure::Refused(refusal)) = wrong.check(&person("p1"), at_nine) else { panic!() };
+        assert_eq!((refusal.code, refusal.retry_after_seconds), (Code::ClaimLocked, Some(61)));
+        assert!(wrong.check(&person("p2"), at_nine).is_ok(), "the shop's other customers go on");
+        assert!(wrong.check(&Tries::of_token(&shop(), "tk"), at_nine).is_ok());
+        assert!(wrong.check(&person("p1"), Timestamp(0) + Span::minutes(10)).is_ok());
+    }
+
+    #[test]
+    fn a_code_that_served_forgives_and_is_no_guess_when_it_comes_again() {
+        let (wrong, now) = (WrongCodes::default(), Timestamp(0));
+        (0..4).for_each(|_| wrong.count(&person("p1"), "WRONGWRO", now));
+        wrong.served(&person("p1"), "7K4Q9XMP", now);
+        (0..9).for_each(|_| wrong.count(&person("p1"), "7K4Q9XMP", now));
+        (0..4).for_each(|_| wrong.count(&person("p1"), "WRONGWRO", now));
+        assert!(wrong.check(&person("p1"), now).is_ok());
+        wrong.count(&person("p1"), "WRONGWRO", now);
+        assert!(wrong.check(&person("p1"), now).is_err());
+        // What served one shop says nothing about another's guesses.
+        let other = Tries::of_token(&RetailerId::new("shop-b").unwrap(), "tk");
+        (0..5).for_each(|_| wrong.count(&other, "7K4Q9XMP", now));
+        assert!(wrong.check(&other, now).is_err());
+    }
+
+    #[test]
+    fn the_memory_of_codes_is_bounded() {
+        let wrong = WrongCodes::default();
+        for n in 0..WATCHED_MAX + 10 {
+            wrong.count(&Tries::of_token(&shop(), &format!("{n}")), "WRONGWRO", Timestamp(0));
+            wrong.served(&person("p1"), "7K4Q9XMP", Timestamp(0));
+        }
+        assert!(wrong.known().wrong.len() <= WATCHED_MAX && wrong.known().served.len() <= SERVED_MAX);
+    }
+}
