@@ -30,6 +30,7 @@ mod mqtt_rules;
 mod protection_flood;
 mod protection_house;
 mod protection_limits;
+mod races;
 #[path = "../sim/recount.rs"]
 mod recount;
 mod replenish;
