@@ -135,6 +135,8 @@ schemas! {
     KeptOrder = 36, version 1;
     /// Which file holds the customers' keys.
     KeysFile = 37, version 1;
+    /// When a reservation ends by itself.
+    ReservationEnd = 38, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.

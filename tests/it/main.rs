@@ -14,6 +14,7 @@ mod customers;
 mod documents;
 mod erasure;
 mod every_client;
+mod every_event;
 mod frozen_disk;
 mod full_disk;
 mod fuzz_corpus;
