@@ -439,7 +439,8 @@ mod tests {
         let kinds: Vec<_> = Schema::ALL.iter().map(|schema| (*schema as u8, format!("{schema:?}"))).collect();
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
             Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate \
-            Webhook Event Audit ProductPack Stock Reservation Identity Merge ConsentSaid Erasure KeptOrder KeysFile";
+            Webhook Event Audit ProductPack Stock Reservation Identity Merge ConsentSaid Erasure KeptOrder KeysFile \
+            ReservationEnd";
         let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {

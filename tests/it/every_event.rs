@@ -64,8 +64,11 @@ impl Story {
     }
     /// The path of the offer that the device was told of last.
     async fn offered(&mut self, heard: Vec<(String, Value)>) -> String {
-        let put = self.device.hears("down/offer", heard).await;
-        assert_eq!(put["op"], "put", "{put}");
+        let mut put = self.device.hears("down/offer", heard).await;
+        // What is accepted or taken back elsewhere is told as well.
+        while put["op"] != "put" {
+            put = self.device.hears("down/offer", Vec::new()).await;
+        }
         format!("/v1/offers/{}", put["offer"]["id"].as_str().unwrap())
     }
     async fn programme(&mut self, word: &str) -> String {
@@ -152,6 +155,15 @@ async fn every_type_of_event_is_told_by_something_that_happens() {
         let is_told = count(&to_shop, kind) + count(&to_maker, kind) > 0;
         assert_eq!(is_told, !NOT_TOLD.contains(&kind), "{kind}: {to_shop:?} {to_maker:?}");
     }
+    // It came back, and what becomes of it is the shop's to say.
+    let withdrawn = shop.data("order.withdrawn");
+    assert_eq!(
+        (&withdrawn["state"], &withdrawn["cause"]),
+        (&json!("shipped"), &json!("withdrawn: app")),
+        "{withdrawn}"
+    );
+    assert!(withdrawn["withdrawn_at"].is_string() && withdrawn["lines"][0]["product"] == "flt-20x25", "{withdrawn}");
+    assert_eq!(shop.data("profile.erased")["profile"], "p-2");
     let unknown = to_shop.keys().chain(to_maker.keys()).find(|kind| !TYPES.contains(&kind.as_str()));
     assert_eq!(unknown, None, "a type that the contract does not name");
     assert!(to_maker.keys().all(|kind| kind.starts_with("device.")), "{to_maker:?}");

@@ -66,6 +66,12 @@ impl Shop {
         heard.iter().map(|heard| heard.event["type"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// What it was told first by an event of a type.
+    pub fn data(&self, kind: &str) -> Value {
+        let heard = self.heard.lock().unwrap();
+        heard.iter().find(|heard| heard.event["type"] == kind).map_or(Value::Null, |heard| heard.event["data"].clone())
+    }
+
     /// Waits for so many requests with an event of a type, and gives them.
     async fn until(&self, number: usize, kind: &str) -> Vec<Heard> {
         let mut changed = self.number.clone();

@@ -258,7 +258,7 @@ async fn an_offer_that_the_shop_takes_back_is_gone_everywhere_and_an_order_stays
     let whole = house.get(&path(&recalled), &house.shop).await.json;
     assert_eq!(whole["history"].as_array().unwrap().last().unwrap()["cause"], "shop: sold out");
     let late = house.call("POST", &format!("{}/answer", path(&recalled)), &house.shop, accept.clone()).await;
-    assert_eq!((late.status, late.code()), (409, "offer.withdrawn"), "{}", late.text);
+    assert_eq!((late.status, late.code()), (410, "offer.withdrawn"), "{}", late.text);
     assert_eq!(house.get("/v1/orders", &house.shop).await.json["items"], json!([]));
 
     let taken = offered(&house, "d-43", "p2").await;

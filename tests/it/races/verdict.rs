@@ -10,7 +10,7 @@ use super::book::{Attempt, Book, Outcome, Quote, milliseconds};
 use super::door::Window;
 use super::home::Ending;
 use super::market::{DELIVERY, Ledger, OTHER, OWN};
-use super::script::{Act, Channel};
+use super::script::Act;
 
 /// What became of homes, so that a run shows that it was worth it.
 #[derive(Default, Debug)]
@@ -258,8 +258,8 @@ fn may_have_made(attempt: &Attempt, order: &Value) -> bool {
 
 /// Why this accept cannot have made this order: no quote that was told and held makes it so.
 fn unlawful(book: &Book, attempt: &Attempt, order: &Value, ledger: &Ledger) -> Option<String> {
-    let of_app = || book.in_app.get(&attempt.rev).filter(|_| attempt.channel == Channel::App);
-    let Some(quote) = book.on_device.get(&attempt.rev).or_else(of_app) else {
+    // The customer shows at the counter what the app showed, and answers on the device what both did.
+    let Some(quote) = book.on_device.get(&attempt.rev).or_else(|| book.in_app.get(&attempt.rev)) else {
         return Some(format!("revision {} was told to nobody", attempt.rev));
     };
     if attempt.rev != book.last_rev {
