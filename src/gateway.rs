@@ -139,6 +139,7 @@ impl Gateway {
             }),
             tokio::spawn(fold_metrics(metrics, closing.subscribe())),
             tokio::spawn(learn_chances(Arc::clone(&app), closing.subscribe())),
+            tokio::spawn(end_what_lapses(Arc::clone(&app), closing.subscribe())),
             tokio::spawn(keep_log(engine.clone(), config.log.age_days_max, closing.subscribe())),
             tokio::spawn(sweep(
                 Sweeper::new(engine.clone(), config.engine.activate_homes_per_second),
@@ -368,6 +369,14 @@ async fn learn_chances(app: Arc<App>, mut closing: watch::Receiver<bool>) {
             Ok(retailers) => tracing::info!(retailers, "Learned how likely offers are accepted"),
             Err(failure) => tracing::warn!("It was not learned how likely offers are accepted: {failure}"),
         }
+    }
+}
+
+/// Ends with the gateway, wherever it is: what is over stands on disk.
+async fn end_what_lapses(app: Arc<App>, mut closing: watch::Receiver<bool>) {
+    tokio::select! {
+        () = app.end_what_lapses() => {}
+        _ = closing.wait_for(|is_closing| *is_closing) => {}
     }
 }
 

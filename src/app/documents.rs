@@ -25,7 +25,7 @@ use tracing::warn;
 
 pub use sets::{Published, Wanted};
 
-use super::catalog::kept::Kept;
+use super::catalog::kept::{Kept, Sellers, Staged};
 use super::{Failure, Page, PageQuery, audiences, catalog, rows, triggers};
 use crate::engine::{Engine, RuleBook};
 use crate::store::codec::{self, Schema};
@@ -215,7 +215,8 @@ impl Rulebook {
     }
 
     /// Products as they are from the next version of the rules on, none of them gone; durable on return and read
-    /// by the next decision. What is so already changes nothing. `more` is written with them. How many changed.
+    /// by the next decision. What is so already changes nothing, and what other sellers ask is told by
+    /// themselves: it stays as it is. `more` is written with them. How many changed.
     pub async fn put_products(
         &self,
         engine: &Engine,
@@ -227,13 +228,40 @@ impl Rulebook {
         let _changing = self.changing.lock().await;
         condition(&self.catalog)?;
         let version = self.current.load().version + 1;
-        let Some(staged) = self.catalog.stage(retailer, wanted, version, engine.clock().now()) else {
+        let staged = self.catalog.stage(retailer, wanted, Sellers::Stay, version, engine.clock().now());
+        self.stand(engine, retailer, staged, more).await
+    }
+
+    /// The same for one product as it is by now: whoever changes a part of it loses nobody's change of another.
+    pub async fn change_product(
+        &self,
+        engine: &Engine,
+        retailer: &RetailerId,
+        id: &ProductId,
+        change: impl FnOnce(Option<Product>) -> Result<Product, Failure>,
+    ) -> Result<(), Failure> {
+        let _changing = self.changing.lock().await;
+        let known = self.catalog.latest(retailer, id).map(|(product, _)| product);
+        let wanted = vec![(id.clone(), Some(change(known)?))];
+        let version = self.current.load().version + 1;
+        let staged = self.catalog.stage(retailer, wanted, Sellers::AsTold, version, engine.clock().now());
+        self.stand(engine, retailer, staged, Vec::new()).await.map(drop)
+    }
+
+    async fn stand(
+        &self,
+        engine: &Engine,
+        retailer: &RetailerId,
+        staged: Option<Staged>,
+        more: Vec<Write>,
+    ) -> Result<usize, Failure> {
+        let Some(staged) = staged else {
             if !more.is_empty() {
                 rows::write(engine, more).await?;
             }
             return Ok(0);
         };
-        let changed = staged.len();
+        let (changed, version) = (staged.len(), staged.version);
         let writes = staged.writes().into_iter().chain(more).collect();
         let first = keys::product_pack(retailer, version, 0);
         rows::commit(engine, vec![Precondition::Absent(first)], writes).await?;

@@ -9,29 +9,36 @@
 //! 2. The home goes on under another key, its log begins anew with a snapshot; an empty one is not sealed.
 //! 3. Rows under the old keys are deleted, or, in a home where others live, sealed anew. Of orders that
 //!    stand, what the law wants is put apart.
-//! 4. The profile's row goes, and the erasure's row names the keys to be destroyed and nobody any more.
-//! 5. The keys are destroyed. Only then it is called done.
+//! 4. The profile's row goes, and the erasure's row names the keys to be destroyed and nobody any more. The shop's
+//!    systems are to act on it too, by the name that they know: that event waits for them under the key of a day
+//!    that is near, and is deleted when it is told.
+//! 5. The keys are destroyed. Only then it is called done, and the event goes out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hearthway_core::event_out::{EventOut, EventType};
 use hearthway_core::id::{DERIVED_BYTES, HouseholdId, LinkId, MandateId, OrderId, ProfileId, RetailerId, base32};
 use hearthway_core::input::Command;
-use hearthway_core::model::{Fulfil, Household, Order, OrderLine, OrderState};
+use hearthway_core::model::{Fulfil, Household, Order, OrderLine, OrderState, Tenant};
 use hearthway_core::money::Money;
 use hearthway_core::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::idempotency::day_until;
+use super::merges::MergeRow;
 use super::profiles::settled;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, links, rows};
 use crate::engine::Target;
+use crate::engine::events::{EventRow, Letter, Telling};
 use crate::engine::rows::{MoveRow, OrderRow, OutboxRow, unless_erased};
 use crate::store::codec::{self, KeyId, NOT_SEALED, Schema};
 use crate::store::keys::{self, Key, table};
 use crate::store::sealed::{Subject, Vault};
 use crate::store::{Commit, Outcome, Precondition, Store, Write};
+use crate::webhook::TRIED_FOR;
 
 /// Rows looked at between two pauses: below a millisecond of work.
 const PAGE_ROWS: usize = 256;
@@ -47,6 +54,8 @@ const ARRIVAL_LOOKS_MAX: usize = 100;
 const AT_WORK_MAX: usize = 64;
 /// Answers to repeated calls are kept so long.
 const ANSWERS_KEPT: Span = Span::hours(24);
+/// The word to the shop's systems can be read so long: as long as it is tried, with an hour for the last try.
+const WORD_WAITS: Span = Span(TRIED_FOR.0 + Span::hours(1).0);
 /// Counts for reports are kept so long: 25 months.
 const COUNTS_KEPT: Span = Span::days(25 * 31);
 
@@ -164,6 +173,8 @@ pub(crate) struct Job {
     retailer: RetailerId,
     id: [u8; DERIVED_BYTES],
     row: ErasureRow,
+    /// What the shop's systems are told at its end.
+    letters: Vec<Letter>,
 }
 
 impl Job {
@@ -264,7 +275,8 @@ impl App {
                     // Before anybody may come by the same name: they begin with a key of their own.
                     vault.destroy(keys)?;
                 }
-                unfinished.push(Job { retailer, id: *id, row });
+                // What they are told was found on disk by whoever takes it out.
+                unfinished.push(Job { retailer, id: *id, row, letters: Vec::new() });
             }
             Ok(())
         })?;
@@ -300,7 +312,8 @@ impl App {
             getrandom::fill(&mut id).map_err(|_| Failure::Conflict("the system gives no randomness".to_owned()))?;
             let display_name = person.profile.display_name.clone();
             let stage = Stage::AtWork { profile: profile.clone(), display_name, homes };
-            let job = Job { retailer: retailer.clone(), id, row: ErasureRow { begun_at: self.now(), stage, report } };
+            let row = ErasureRow { begun_at: self.now(), stage, report };
+            let job = Job { retailer: retailer.clone(), id, row, letters: Vec::new() };
             let mut bytes = codec::encode(Schema::Erasure, &job.row);
             codec::belong_to(vault.key_for(self.profile_row(retailer, &profile).subject)?, &mut bytes);
             rows::write(&self.engine, vec![Write::Put(job.key(), bytes)]).await?;
@@ -400,6 +413,7 @@ impl App {
                 if let Some(whom) = whom {
                     self.erasures.persons().remove(&whom);
                 }
+                self.engine.tell_standing(std::mem::take(&mut job.letters));
                 Ok(())
             }
             // The row is further than the list of steps: a list is made anew after each failure.
@@ -472,7 +486,8 @@ impl App {
             let Some((last, _)) = page.last() else { return Ok(found) };
             after = Some(last.clone());
             for (key, bytes) in page {
-                let Some(home) = left.old.get(&codec::key_of(&bytes)) else { continue };
+                let elsewhere = || left.is_named_beside(&job.retailer, &key, &bytes).then_some(&None);
+                let Some(home) = left.old.get(&codec::key_of(&bytes)).or_else(elsewhere) else { continue };
                 // These two go together at the end.
                 if key == own_row || key == job.key() {
                     continue;
@@ -578,19 +593,41 @@ impl App {
                 now + COUNTS_KEPT,
             ));
         }
+        let mut writes = vec![Write::Delete(self.profile_row(&job.retailer, profile).key)];
+        let telling = self.telling_erasure(job, profile, now, &mut writes)?;
+        if writes.len() > 1 {
+            job.row.report.kept.push(keep(
+                "the event that tells the shop's systems of it",
+                "it names the person and waits for their webhook; it goes when it is told, and its key ends by then",
+                day_until(now + WORD_WAITS).1,
+            ));
+        }
         let stage = Stage::Destroying { keys };
         let row = ErasureRow { stage, ..job.row.clone() };
-        let mut writes = vec![
-            rows::put(Schema::Erasure, job.key(), &row),
-            Write::Delete(self.profile_row(&job.retailer, profile).key),
-        ];
+        writes.push(rows::put(Schema::Erasure, job.key(), &row));
         for home in homes {
             writes.extend(home.links.iter().map(|link| Write::Delete(links::hint_key(&job.retailer, *link))));
             writes.extend(home.mandates.iter().map(|id| Write::Delete(self.mandate_row(&job.retailer, id))));
         }
         rows::write(&self.engine, writes).await?;
+        job.letters = telling.keep();
         job.row = row;
         Ok(())
+    }
+
+    /// The word to the shop's systems, for the commit that names the person last. The key that it waits under is that
+    /// of a day so near that it ends by itself, and so late that the event can be tried for all of its three days.
+    fn telling_erasure(
+        &self,
+        job: &Job,
+        profile: &ProfileId,
+        now: Timestamp,
+        writes: &mut Vec<Write>,
+    ) -> Result<Telling<'_>, Failure> {
+        let merged = self.stored_profile(&job.retailer, profile)?.map(|stored| stored.merged_from).unwrap_or_default();
+        let event = EventOut::profile_erased(&job.retailer, &job.name(), profile, &merged, now);
+        let key = self.vault()?.key_for(Subject::day(day_until(now + WORD_WAITS).0))?;
+        Ok(self.engine.telling(&[event], key, writes))
     }
 
     /// A claim that passed before the erasure began may have come after its plan: then its home joins the
@@ -665,6 +702,24 @@ impl LeftBehind {
             table::HOUSEHOLD | table::TOLD => Ok(None),
             // Whatever else a home has: what names the person goes.
             _ => Ok((!self.is_named_in(bytes)).then(|| bytes.to_vec())),
+        }
+    }
+
+    /// Whether a row that is another person's names this one: a merge of both that was taken back, and what waits to be
+    /// told of it.
+    fn is_named_beside(&self, retailer: &RetailerId, key: &Key, bytes: &[u8]) -> bool {
+        match key.0.first() {
+            Some(&table::MERGE) if keys::retailer_of(key).as_ref() == Some(retailer) => {
+                let row = codec::decode::<MergeRow>(Schema::Merge, key, bytes);
+                row.is_ok_and(|row| row.from == self.profile || row.into == self.profile)
+            }
+            Some(&table::EVENT)
+                if keys::webhook_of(key).is_some_and(|(of, _)| of == Tenant::Retailer(retailer.clone())) =>
+            {
+                let row = codec::decode::<EventRow>(Schema::Event, key, bytes);
+                row.is_ok_and(|row| row.kind == EventType::ProfileMerged.as_str() && self.is_named_in(&row.body))
+            }
+            _ => false,
         }
     }
 

@@ -133,7 +133,7 @@ impl Idempotency {
 
 impl Idempotency {
     /// Once a day the key ends under which no answer is left that is still given.
-    fn end_days(&self, engine: &Engine, now: Timestamp) -> Result<(), Failure> {
+    pub(crate) fn end_days(&self, engine: &Engine, now: Timestamp) -> Result<(), Failure> {
         let first = day_of(now - KEPT_FOR);
         let mut done = self.day.lock().expect("no holder of this lock panics");
         if let Some(vault) = engine.store().vault().filter(|_| *done < first) {
@@ -142,6 +142,13 @@ impl Idempotency {
         }
         Ok(())
     }
+}
+
+/// The day whose key opens what it sealed until an instant at least, and when that key ends.
+pub(super) fn day_until(at: Timestamp) -> (u64, Timestamp) {
+    let day = day_of(at - KEPT_FOR);
+    let end = Span::days(i64::try_from(day).unwrap_or(i64::MAX / Span::days(1).0 - 1) + 1);
+    (day, Timestamp(end.0) + KEPT_FOR)
 }
 
 /// Days since 1970.
@@ -198,6 +205,22 @@ impl App {
         self.forget_request(request);
         if let Err(error) = self.idempotency.sweep(&self.engine).await {
             warn!("Old answers kept for Idempotency-Key could not be swept away: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_days_key_opens_until_the_instant_that_was_asked_for_and_ends_a_day_later_at_most() {
+        for hours in 0..72 {
+            let at = Timestamp(1_774_000_000_000) + Span::hours(hours);
+            let (day, end) = day_until(at);
+            assert!(end > at && end <= at + Span::days(1), "{at}: {end}");
+            let is_over = |now: Timestamp| day_of(now - KEPT_FOR) > day;
+            assert!(!is_over(at) && !is_over(end - Span(1)) && is_over(end), "{at}: {end}");
         }
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use hearthway_core::event_out::{EventOut, ProfilesMerged};
 use hearthway_core::id::{HouseholdId, MergeId, ProfileId, RetailerId};
 use hearthway_core::input::Command;
 use hearthway_core::model::{Merge, Profile, Purpose, Role, Unmerge};
@@ -19,8 +20,9 @@ use super::profiles::{member_of, settled, writable};
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, rows};
 use crate::engine::Target;
+use crate::engine::events::Telling;
 use crate::engine::rows::unless_erased;
-use crate::store::codec::{self, Schema};
+use crate::store::codec::{self, NOT_SEALED, Schema};
 use crate::store::{Precondition, StoreError, Write, keys};
 
 /// How far a merge came.
@@ -192,7 +194,9 @@ impl App {
         });
         let mut writes: Vec<Write> = found_by.collect::<Result<_, StoreError>>()?;
         writes.push(self.merge_written(&retailer, &row)?);
+        let telling = self.telling_merge(&retailer, &row, now, &mut writes)?;
         self.write_both(&retailer, [(&from_now, &ended), (&into_now, &row.into_after)], writes).await?;
+        telling.stand();
         info!(token = who.token(), merge = %id, "Two profiles were merged");
         self.tell_merge(&retailer, row).await
     }
@@ -230,10 +234,13 @@ impl App {
         });
         let mut writes: Vec<Write> = found_by.collect::<Result<_, StoreError>>()?;
         row.state = MergeState::Undoing;
-        row.undone_at = Some(self.now());
+        let now = self.now();
+        row.undone_at = Some(now);
         row.homes.extend(&into_now.households);
         writes.push(self.merge_written(&retailer, &row)?);
+        let telling = self.telling_merge(&retailer, &row, now, &mut writes)?;
         self.write_both(&retailer, [(&from_now, &from_then), (&into_now, &into_then)], writes).await?;
+        telling.stand();
         info!(token = who.token(), merge = %row.id, "A merge of two profiles was taken back");
         self.tell_merge(&retailer, row).await
     }
@@ -248,6 +255,24 @@ impl App {
     fn merge_written(&self, retailer: &RetailerId, row: &MergeRow) -> Result<Write, StoreError> {
         let write = rows::put(Schema::Merge, keys::merge(retailer, row.id), row);
         self.profile_row(retailer, &row.into).own(&**self.engine.store(), write)
+    }
+
+    /// The shop's systems are told in the commit of the merge, or of its undoing. What waits for them names both, and
+    /// goes with the key of who stands for both.
+    fn telling_merge(
+        &self,
+        retailer: &RetailerId,
+        row: &MergeRow,
+        at: Timestamp,
+        writes: &mut Vec<Write>,
+    ) -> Result<Telling<'_>, Failure> {
+        let state = if row.undone_at.is_some() { MergeState::Undone } else { MergeState::Merged };
+        let told = ProfilesMerged { merge: row.id, from: &row.from, into: &row.into, state: state.as_str(), at };
+        let key = match self.engine.store().vault() {
+            Some(vault) => vault.key_for(self.profile_row(retailer, &row.into).subject)?,
+            None => NOT_SEALED,
+        };
+        Ok(self.engine.telling(&[EventOut::profile_merged(retailer, &told)], key, writes))
     }
 
     fn find_merge(&self, retailer: &RetailerId, id: &str) -> Result<MergeRow, Failure> {

@@ -122,6 +122,9 @@ pub struct Settings {
     pub order_retention: hearthway_core::time::Span,
 }
 
+/// The longest until it is looked again for what is over: also where a clock jumped, or the store failed.
+const LOOK_FOR_LAPSED: hearthway_core::time::Span = hearthway_core::time::Span::minutes(5);
+
 /// Everything that the edges can ask.
 pub struct App {
     pub(crate) engine: Engine,
@@ -145,6 +148,8 @@ pub struct App {
     importing_codes: tokio::sync::Mutex<()>,
     /// Held over a count of stock.
     counting_stock: tokio::sync::Mutex<()>,
+    /// Something ends by itself, perhaps before all else that does.
+    lapses: tokio::sync::Notify,
     /// Held while a mandate and the row that finds it change.
     mandates: tokio::sync::Mutex<()>,
     /// Held while a webhook changes.
@@ -204,6 +209,7 @@ impl App {
             calls_per_second: settings.calls_per_second,
             importing_codes: tokio::sync::Mutex::default(),
             counting_stock: tokio::sync::Mutex::default(),
+            lapses: tokio::sync::Notify::new(),
             mandates: tokio::sync::Mutex::default(),
             webhooks: tokio::sync::Mutex::default(),
             courier: std::sync::OnceLock::new(),
@@ -216,6 +222,28 @@ impl App {
         merges::resume(&app)?;
         app.resume_erasures()?;
         Ok(Started { app, fresh_operator_token })
+    }
+
+    /// Ends what ends by itself, for as long as it is let: reservations, and the keys of days that are over.
+    pub async fn end_what_lapses(&self) {
+        while !self.engine.is_closed() {
+            let next = match self.end_lapsed_reservations().await {
+                Ok(next) => next,
+                Err(failure) => {
+                    tracing::warn!("Reservations that are over could not be ended, and are tried again: {failure}");
+                    None
+                }
+            };
+            if let Err(failure) = self.idempotency.end_days(&self.engine, self.now()) {
+                tracing::warn!("The keys of days that are over could not be destroyed, and are tried again: {failure}");
+            }
+            let (now, clock) = (self.now(), self.engine.clock());
+            let latest = now + LOOK_FOR_LAPSED;
+            tokio::select! {
+                () = clock.sleep_until(next.unwrap_or(latest).min(latest)) => {}
+                () = self.lapses.notified() => {}
+            }
+        }
     }
 
     /// Tells where devices are to connect, once the listeners have their real ports.

@@ -20,6 +20,11 @@ pub(crate) const LOOKED_AT_MAX: usize = 10_000;
 /// Characters of a channel's name.
 const CHANNEL_CHARS_MAX: usize = 32;
 
+/// Characters of the shop's reason for taking an offer back.
+const REASON_CHARS_MAX: usize = 100;
+/// How such a reason begins in an offer's history and on the device.
+const BY_SHOP: &str = "shop";
+
 /// An answer from another channel.
 #[derive(Debug, Clone)]
 pub struct OfferAnswer {
@@ -91,6 +96,32 @@ impl App {
                 Err(Failure::AlreadyAccepted { refusal, order })
             }
             Err(failure) => Err(failure),
+        }
+    }
+
+    /// The shop takes an offer back on all channels; later accepts are told so. One that ended otherwise stays as
+    /// it is, and one that was accepted is an order by now.
+    pub async fn withdraw_offer(&self, who: &Caller, id: &str, reason: Option<&str>) -> Result<Answered, Failure> {
+        let retailer = who.retailer(Scope::OffersAnswer)?;
+        if reason.is_some_and(|reason| reason.trim().is_empty() || reason.chars().count() > REASON_CHARS_MAX) {
+            let message = format!("a reason takes 1 to {REASON_CHARS_MAX} characters; leave it out to say none");
+            return Err(Failure::invalid("/reason", message));
+        }
+        let (household, offer) = self.find_offer(retailer, id)?;
+        // Marked as the shop's word: other causes decide what a later accept is told.
+        let reason = reason.map_or_else(|| BY_SHOP.to_owned(), |reason| format!("{BY_SHOP}: {}", reason.trim()));
+        let what = Command::WithdrawOffer { offer: offer.id, reason };
+        let input = self.command(Some(&offer.device), "withdraw", offer.id.bytes(), what);
+        settled(self.engine.call(Target::Household(household), input).await)?;
+        let (_, offer) = self.find_offer(retailer, id)?;
+        let order = order_of(&offer);
+        match order {
+            Some(order) => {
+                let message = format!("it was accepted before, as order {order}; cancel that, or refuse it");
+                let refusal = Refusal::new(Code::OfferAlreadyAccepted, message);
+                Err(Failure::AlreadyAccepted { refusal, order: Some(order) })
+            }
+            None => Ok(Answered { state: offer.state.as_str().to_owned(), order: None }),
         }
     }
 

@@ -24,7 +24,7 @@ use super::house::House;
 use super::metrics as names;
 use super::prepared::Prepared;
 use super::{Engine, rows};
-use crate::store::codec::{self, Schema};
+use crate::store::codec::{self, KeyId, NOT_SEALED, Schema};
 use crate::store::{Commit, Store, StoreError, Write, keys};
 
 /// Events that wait for one webhook: three days of a shop with a hundred thousand homes. Some two hundred
@@ -395,19 +395,59 @@ impl Engine {
     /// Tells events that follow from no home's decision; durable on return.
     pub async fn tell(&self, events: &[EventOut]) -> Result<(), StoreError> {
         let mut writes = Vec::new();
-        let letters = self.house().events.stage(events, self.clock().now(), &mut writes);
+        let telling = self.telling(events, NOT_SEALED, &mut writes);
         if writes.is_empty() {
             return Ok(());
         }
-        match self.write(Commit { preconditions: Vec::new(), writes }).await {
-            Ok(_) => {
-                self.house().events.stand(letters);
-                Ok(())
+        self.write(Commit { preconditions: Vec::new(), writes }).await?;
+        telling.stand();
+        Ok(())
+    }
+
+    /// Rows of events for the commit of what they tell of, sealed with somebody's key.
+    pub fn telling(&self, events: &[EventOut], key: KeyId, writes: &mut Vec<Write>) -> Telling<'_> {
+        let mut rows = Vec::new();
+        let letters = self.house().events.stage(events, self.clock().now(), &mut rows);
+        for row in &mut rows {
+            if let Write::Put(_, bytes) = row {
+                codec::belong_to(key, bytes);
             }
-            Err(error) => {
-                self.house().events.failed(letters, &**self.store());
-                Err(error)
-            }
+        }
+        writes.extend(rows);
+        Telling { engine: self, letters }
+    }
+
+    /// Events that are on disk go out.
+    pub fn tell_standing(&self, letters: Vec<Letter>) {
+        self.house().events.stand(letters);
+    }
+}
+
+/// Events on their way to the disk, in a commit of somebody else's. Dropped, they are not told, unless the store
+/// kept them.
+#[must_use = "events that are not said to stand are taken back"]
+pub struct Telling<'e> {
+    engine: &'e Engine,
+    letters: Vec<Letter>,
+}
+
+impl Telling<'_> {
+    /// They are on disk, and go out.
+    pub fn stand(self) {
+        let engine = self.engine;
+        engine.tell_standing(self.keep());
+    }
+    /// They are on disk, and go out when it is said so; at the next start by themselves.
+    pub fn keep(mut self) -> Vec<Letter> {
+        std::mem::take(&mut self.letters)
+    }
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        let letters = std::mem::take(&mut self.letters);
+        if !letters.is_empty() {
+            self.engine.house().events.failed(letters, &**self.engine.store());
         }
     }
 }

@@ -211,10 +211,11 @@ impl Engine {
         Ok(held.stock.level(retailer, product, place))
     }
 
-    /// Puts goods aside for somebody who is no order. Whether there were enough.
-    pub async fn reserve_stock(&self, wanted: &Reserve<'_>) -> Result<bool, StoreError> {
+    /// Puts goods aside for somebody who is no order, with the row that ends it. Whether there were enough.
+    pub async fn reserve_stock(&self, wanted: &Reserve<'_>, ends: Write) -> Result<bool, StoreError> {
         let Some(mut taken) = Budgets::reserve(&self.house().budgets, wanted) else { return Ok(false) };
-        let commit = Commit { preconditions: vec![Precondition::Absent(taken.key())], writes: vec![taken.write()] };
+        let writes = vec![taken.write(), ends];
+        let commit = Commit { preconditions: vec![Precondition::Absent(taken.key())], writes };
         match self.write(commit).await {
             Ok(outcome) => {
                 taken.is_kept = outcome == Outcome::Committed;
@@ -227,23 +228,18 @@ impl Engine {
         }
     }
 
-    /// Ends such a reservation. Whether there was one.
-    pub async fn free_stock(
-        &self,
-        retailer: &RetailerId,
-        product: &ProductId,
-        place: &Place,
-        order: OrderId,
-    ) -> Result<bool, StoreError> {
+    /// Ends such a reservation, by the key of its row; `more` is written with it. Whether there was one.
+    pub async fn free_stock(&self, reservation: &keys::Key, more: Vec<Write>) -> Result<bool, StoreError> {
         let house = self.house();
-        let key = keys::reservation(retailer, product, place, order);
-        let Some(bytes) = house.store.get(&key)? else { return Ok(false) };
-        let row: ReservationRow = codec::decode(Schema::Reservation, &key, &bytes)?;
-        let preconditions = vec![Precondition::Equals(key.clone(), bytes)];
-        let outcome = self.write(Commit { preconditions, writes: vec![Write::Delete(key)] }).await?;
+        let Some((retailer, product, place, _)) = keys::reservation_of(reservation) else { return Ok(false) };
+        let Some(bytes) = house.store.get(reservation)? else { return Ok(false) };
+        let row: ReservationRow = codec::decode(Schema::Reservation, reservation, &bytes)?;
+        let preconditions = vec![Precondition::Equals(reservation.clone(), bytes)];
+        let writes = std::iter::once(Write::Delete(reservation.clone())).chain(more).collect();
+        let outcome = self.write(Commit { preconditions, writes }).await?;
         let is_freed = outcome == Outcome::Committed;
         if is_freed {
-            lock(&house.budgets.held).stock.give_back(retailer, product, place, row.qty);
+            lock(&house.budgets.held).stock.give_back(&retailer, &product, &place, row.qty);
         }
         Ok(is_freed)
     }

@@ -112,3 +112,20 @@ pub(super) async fn answer(
 pub(super) fn answered(answered: &Answered) -> Response {
     Json(json!({"state": answered.state, "order": answered.order})).into_response()
 }
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WithdrawBody {
+    reason: Option<String>,
+}
+
+pub(super) async fn withdraw(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    Path(id): Path<String>,
+    body: Option<Body<WithdrawBody>>,
+) -> ApiResult {
+    let reason = body.and_then(|Body(body)| body.reason);
+    let ended = shared.app.withdraw_offer(&who, &id, reason.as_deref()).await?;
+    Ok(Json(json!({"state": ended.state, "order": ended.order})).into_response())
+}

@@ -165,9 +165,9 @@ pub(super) fn all() -> Vec<Entry> {
             .body(r#"{"on_hand":12}"#)
             .answer(200, r#"{"store":"st-12","product":"flt-20x25","on_hand":12,"reserved":2,"free":10}"#),
         get("/v1/stock/{store}/{product}", stores::get_stock, "How a product stands in a store"),
-        post("/v1/reservations", stores::reserve, "Put goods aside for somebody who is no order")
-            .body(r#"{"store":"st-12","product":"flt-20x25","qty":1}"#)
-            .answer(201, r#"{"reservation":"rv_…","store":"st-12","product":"flt-20x25","qty":1}"#),
+        post("/v1/reservations", stores::reserve, "Put goods aside for somebody who is no order; after `expires_in` seconds, a day where not said, they are free by themselves")
+            .body(r#"{"store":"st-12","product":"flt-20x25","qty":1,"expires_in":7200}"#)
+            .answer(201, r#"{"reservation":"rv_…","store":"st-12","product":"flt-20x25","qty":1,"expires_at":"2026-11-10T19:04:00Z"}"#),
         delete("/v1/reservations/{reservation}", stores::end_reservation, "End a reservation").empty_answer(),
         post("/v1/products:import", import::import_products, "Many products, one per line (or `text/csv`): a word on each line that is wrong, then a summary; `import` names it so that it can go on")
             .query(&["import", "from_line"])
@@ -378,6 +378,9 @@ pub(super) fn all() -> Vec<Entry> {
         post("/v1/offers/{offer}/answer", offers::answer, "Answer an offer from another channel")
             .body(r#"{"rev":1,"answer":"accept","channel":"app","profile":"p1"}"#)
             .answer(200, r#"{"state":"accepted","order":"or_…"}"#),
+        post("/v1/offers/{offer}/withdraw", offers::withdraw, "The shop takes an offer back on all channels; one that was accepted is told with its order")
+            .body(r#"{"reason":"the supplier recalls it"}"#)
+            .answer(200, r#"{"state":"withdrawn","order":null}"#),
         put("/v1/mandates/{mandate}", mandates::put_mandate, "Give or replace a customer's permission to order for a device without asking; it orders only with the consent `auto_order`")
             .body(r#"{"profile":"p1","device":"d-42","slot":"air_filter","products":["flt-20x25"],"max_price":{"minor":2500,"currency":"EUR"},"max_per_30d":1,"expires_at":"2027-06-30T00:00:00Z"}"#),
         get("/v1/mandates/{mandate}", mandates::get_mandate, "A mandate, with the orders of the last 30 days that were made under it"),

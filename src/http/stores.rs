@@ -14,8 +14,9 @@ use super::request::{Body, IfMatch, Params, Who, page, path_name};
 use super::{Shared, views};
 use crate::app::catalog::document_json;
 use crate::app::catalog::quote::QuoteAsked;
+use crate::app::catalog::reservations::ReservationBody;
 use crate::app::catalog::sellers::SellerBody;
-use crate::app::catalog::stores::{ReservationBody, StoreBody};
+use crate::app::catalog::stores::StoreBody;
 
 pub(super) async fn put_store(
     State(shared): State<Arc<Shared>>,

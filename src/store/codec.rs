@@ -135,8 +135,10 @@ schemas! {
     KeptOrder = 36, version 1;
     /// Which file holds the customers' keys.
     KeysFile = 37, version 1;
+    /// When a reservation ends by itself.
+    ReservationEnd = 38, version 1;
     /// A token with which a customer acts for themselves.
-    CustomerToken = 40, version 1;
+    CustomerToken = 39, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -439,9 +441,9 @@ mod tests {
         let kinds: Vec<_> = Schema::ALL.iter().map(|schema| (*schema as u8, format!("{schema:?}"))).collect();
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
             Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate \
-            Webhook Event Audit ProductPack Stock Reservation Identity Merge ConsentSaid Erasure KeptOrder KeysFile";
-        let numbered = (1..).zip(names.split_whitespace().map(str::to_owned));
-        let expected: Vec<_> = numbered.chain([(40, "CustomerToken".to_owned())]).collect();
+            Webhook Event Audit ProductPack Stock Reservation Identity Merge ConsentSaid Erasure KeptOrder KeysFile \
+            ReservationEnd CustomerToken";
+        let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {
             assert_eq!(Schema::of_kind(*schema as u8), Some(*schema));

@@ -92,6 +92,8 @@ pub mod table {
     pub const STOCK: u8 = b'x';
     /// Goods that are put aside, and those that left since they were counted.
     pub const RESERVATION: u8 = b'y';
+    /// Reservations that end by themselves, by when.
+    pub const RESERVATION_END: u8 = b'g';
     /// Whose an identity is, by retailer and keyed hash.
     pub const IDENTITY: u8 = b'i';
     /// Merges of profiles.
@@ -360,6 +362,21 @@ pub fn reservation_of(key: &Key) -> Option<(RetailerId, ProductId, Place, OrderI
     let mut parts = rest.get(1..)?.split(|byte| *byte == 0).map(std::str::from_utf8);
     let (retailer, product, place) = goods_of(&mut parts)?;
     Some((retailer, product, place, OrderId(*order)))
+}
+/// When a reservation ends by itself: the first to end stands first.
+pub fn reservation_end(at: Timestamp, reservation: &Key) -> Key {
+    let of = reservation.0.get(1..).unwrap_or_default();
+    KeyBuilder::table(table::RESERVATION_END).number(u64::try_from(at.0).unwrap_or(0)).fixed(of).key()
+}
+/// All of them, in order of their ends.
+pub fn reservation_ends() -> Vec<u8> {
+    KeyBuilder::table(table::RESERVATION_END).prefix()
+}
+/// The end that such a key names, and the reservation.
+pub fn reservation_end_of(key: &Key) -> Option<(Timestamp, Key)> {
+    let (at, of) = key.0.get(1..)?.split_first_chunk::<8>()?;
+    let at = i64::try_from(u64::from_be_bytes(*at)).ok()?;
+    Some((Timestamp(at), KeyBuilder::table(table::RESERVATION).fixed(of).key()))
 }
 /// How far an import of products came.
 pub fn product_import(retailer: &RetailerId, import: &str) -> Key {

@@ -357,7 +357,12 @@ impl Inner {
             Turned::Again(_) | Turned::Gone => self.meters.failed.increment(1),
         }
         row.last = Some(attempt);
-        writes.push(Write::Put(at.clone(), written_over(&stored, &row)));
+        // The last word about a person is kept no longer than it has to be tried.
+        let is_over = matches!(turned, Turned::Delivered | Turned::Dead);
+        writes.push(match is_over && row.kind == EventType::ProfileErased.as_str() {
+            true => Write::Delete(at.clone()),
+            false => Write::Put(at.clone(), written_over(&stored, &row)),
+        });
         // A webhook that was deleted meanwhile took its rows with it: none comes back.
         let preconditions = vec![Precondition::Equals(at, stored)];
         match self.engine.write(Commit { preconditions, writes }).await? {

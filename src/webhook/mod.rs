@@ -21,7 +21,7 @@ mod queue;
 pub(crate) mod receiver;
 pub mod sign;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wire;
 
 pub use courier::{Courier, Secrets, Standing, TRIED_FOR};

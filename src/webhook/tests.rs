@@ -31,7 +31,7 @@ const START: Timestamp = Timestamp(1_774_000_000_000);
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// A clock that the test turns; who sleeps is woken by it.
-struct TurnedClock(watch::Sender<Timestamp>);
+pub(crate) struct TurnedClock(pub(crate) watch::Sender<Timestamp>);
 
 impl Clock for TurnedClock {
     fn now(&self) -> Timestamp {

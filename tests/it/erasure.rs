@@ -70,7 +70,7 @@ async fn no_file_holds_a_customer_in_clear_and_no_backup_brings_an_erased_one_ba
     let gateway = Gateway::serve(data.path());
     let shop = load_the_sample_shop(&gateway).await;
     // Nobody answers there: events wait.
-    let webhook = json!({"url": "https://hooks.invalid/hearthway", "types": ["offer.*", "order.*", "device.*", "consent.changed"]});
+    let webhook = json!({"url": "https://hooks.invalid/hearthway", "types": ["offer.*", "order.*", "device.*", "consent.changed", "profile.*"]});
     gateway.ask(&shop, "PUT", "/v1/webhooks/all", Some(&webhook)).await;
     let devices = new_homes(&gateway, &shop, 0, HOMES, READINGS).await;
     for device in &devices {

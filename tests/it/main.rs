@@ -15,6 +15,7 @@ mod customers;
 mod documents;
 mod erasure;
 mod every_client;
+mod every_event;
 mod former_owner;
 mod frozen_disk;
 mod full_disk;
@@ -33,6 +34,7 @@ mod pasted;
 mod protection_flood;
 mod protection_house;
 mod protection_limits;
+mod races;
 #[path = "../sim/recount.rs"]
 mod recount;
 mod replenish;

@@ -14,14 +14,14 @@ use crate::stock_clients::load_the_sample_shop;
 const DAY_MS: i64 = 86_400_000;
 
 /// A thermostat with a session of its own.
-struct Thermostat {
+pub struct Thermostat {
     client: AsyncClient,
     events: EventLoop,
     said: u32,
 }
 
 impl Thermostat {
-    async fn connect(gateway: &Gateway, secret: &str) -> Thermostat {
+    pub async fn connect(gateway: &Gateway, secret: &str) -> Thermostat {
         let (host, port) = gateway.mqtt.clone();
         let mut options = MqttOptions::new("d-1", host, port);
         options.set_credentials("acme/d-1", secret);
@@ -32,10 +32,18 @@ impl Thermostat {
         it
     }
     /// Says something and waits until it is acknowledged; what it hears meanwhile.
-    async fn says(&mut self, topic: &str, body: Value) -> Vec<(String, Value)> {
+    pub async fn says(&mut self, topic: &str, body: Value) -> Vec<(String, Value)> {
+        self.publishes(topic, json!({"body": body})).await
+    }
+    /// The same from a device that has just started.
+    pub async fn says_after_a_start(&mut self, topic: &str, body: Value) -> Vec<(String, Value)> {
+        self.publishes(topic, json!({"body": body, "up_ms": 0})).await
+    }
+    async fn publishes(&mut self, topic: &str, mut envelope: Value) -> Vec<(String, Value)> {
         self.said += 1;
-        let id = format!("m-{}-{}", std::process::id(), self.said);
-        let payload = json!({"v": "1.0", "id": id, "body": body}).to_string();
+        envelope["v"] = "1.0".into();
+        envelope["id"] = format!("m-{}-{}", std::process::id(), self.said).into();
+        let payload = envelope.to_string();
         self.client.publish(format!("chan/v1/acme/d-1/{topic}"), QoS::AtLeastOnce, false, payload).await.unwrap();
         let mut heard = Vec::new();
         loop {
@@ -47,7 +55,7 @@ impl Thermostat {
         }
     }
     /// The next message on a topic.
-    async fn hears(&mut self, wanted: &str, mut heard: Vec<(String, Value)>) -> Value {
+    pub async fn hears(&mut self, wanted: &str, mut heard: Vec<(String, Value)>) -> Value {
         loop {
             if let Some(at) = heard.iter().position(|(topic, _)| topic == wanted) {
                 return heard.swap_remove(at).1;

@@ -27,7 +27,7 @@ struct Heard {
 }
 
 /// A shop's order system: up or down.
-struct Shop {
+pub struct Shop {
     url: String,
     is_up: Arc<AtomicBool>,
     heard: Arc<Mutex<Vec<Heard>>>,
@@ -35,7 +35,7 @@ struct Shop {
 }
 
 impl Shop {
-    async fn open() -> Shop {
+    pub async fn open() -> Shop {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/orders", listener.local_addr().unwrap());
         let (is_up, heard): (Arc<AtomicBool>, Arc<Mutex<Vec<Heard>>>) = Default::default();
@@ -51,6 +51,25 @@ impl Shop {
             }
         });
         Shop { url, is_up, heard, number }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+    /// From here on it takes what it hears.
+    pub fn is_up(&self) {
+        self.is_up.store(true, Ordering::Relaxed);
+    }
+    /// The types of all that it heard.
+    pub fn kinds(&self) -> Vec<String> {
+        let heard = self.heard.lock().unwrap();
+        heard.iter().map(|heard| heard.event["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// What it was told first by an event of a type.
+    pub fn data(&self, kind: &str) -> Value {
+        let heard = self.heard.lock().unwrap();
+        heard.iter().find(|heard| heard.event["type"] == kind).map_or(Value::Null, |heard| heard.event["data"].clone())
     }
 
     /// Waits for so many requests with an event of a type, and gives them.
@@ -107,7 +126,7 @@ fn is_signed(heard: &Heard, secret: &str) -> bool {
     heard.headers["webhook-signature"].split(' ').any(|signature| signature == wanted)
 }
 
-fn serve(folder: &Path) -> Gateway {
+pub fn serve(folder: &Path) -> Gateway {
     let config = folder.join("gateway.toml");
     std::fs::write(&config, "[webhooks]\nallow_loopback = true\n").unwrap();
     Gateway::serve_with(&folder.join("data"), &config, &[])
@@ -128,7 +147,7 @@ async fn an_order_from_the_device_reaches_its_shop_though_the_shop_was_down_and_
     let tried = shop.until(2, "order.requested").await;
     // It was told that the shop is down, and dies before it can try again.
     drop(gateway);
-    shop.is_up.store(true, Ordering::Relaxed);
+    shop.is_up();
     let before = shop.heard.lock().unwrap().len();
     let gateway = serve(folder.path());
     shop.until(before + 2, "order.requested").await;

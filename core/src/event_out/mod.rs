@@ -10,10 +10,14 @@ mod sale;
 
 pub use kind::{EventType, EventTypes};
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::decision::{Change, Decision};
-use crate::id::{DeviceKey, EventId, HouseholdId, MakerId, OfferId, OrderId, RetailerId, TriggerId};
+use crate::id::{
+    DeviceKey, EventId, HouseholdId, MakerId, MergeId, OfferId, OrderId, ProfileId, RetailerId, TriggerId,
+};
 use crate::input::Input;
 use crate::model::{Household, Offer, Order, Tenant};
 use crate::rules::RuleSet;
@@ -76,6 +80,28 @@ impl EventOut {
         EventOut::of_tenant(&to, EventType::BudgetThreshold, trigger.as_str(), &cause, at, data)
     }
 
+    /// Two profiles became one, or are two again: `state` says which.
+    pub fn profile_merged(retailer: &RetailerId, merged: &ProfilesMerged<'_>) -> EventOut {
+        let ProfilesMerged { merge, from, into, state, at } = *merged;
+        let data = json!({"merge": merge, "from": from, "into": into, "state": state});
+        let cause: [&[u8]; 2] = [merge.bytes(), state.as_bytes()];
+        let to = Tenant::Retailer(retailer.clone());
+        EventOut::of_tenant(&to, EventType::ProfileMerged, into.as_str(), &cause, at, data)
+    }
+
+    /// A person was erased, with whoever was merged into them: the last word with their name in it.
+    pub fn profile_erased(
+        retailer: &RetailerId,
+        erasure: &str,
+        profile: &ProfileId,
+        merged: &BTreeSet<ProfileId>,
+        at: Timestamp,
+    ) -> EventOut {
+        let data = json!({"erase": erasure, "profile": profile, "merged": merged});
+        let to = Tenant::Retailer(retailer.clone());
+        EventOut::of_tenant(&to, EventType::ProfileErased, profile.as_str(), &[erasure.as_bytes()], at, data)
+    }
+
     /// The event in the structured mode of CloudEvents: what is sent and signed, byte for byte.
     pub fn body(&self) -> Vec<u8> {
         let envelope = json!({
@@ -90,6 +116,21 @@ impl EventOut {
         });
         envelope.to_string().into_bytes()
     }
+}
+
+/// What is told of a merge.
+#[derive(Debug, Clone, Copy)]
+pub struct ProfilesMerged<'m> {
+    /// Which.
+    pub merge: MergeId,
+    /// Who ended.
+    pub from: &'m ProfileId,
+    /// Who stayed.
+    pub into: &'m ProfileId,
+    /// `merged`, or `undone`.
+    pub state: &'static str,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// The part of this gateway that speaks to a tenant, as CloudEvents' `source`.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{EventType, Teller, join};
 use crate::id::{HouseholdId, RetailerId};
-use crate::model::{Offer, OfferState, Order, OrderState, StateChange};
+use crate::model::{Offer, OfferState, Order, OrderLine, OrderState, StateChange};
 use crate::money::Money;
 
 /// The kind of an offer that proposes to fill up.
@@ -40,6 +40,9 @@ impl Teller<'_> {
 
     /// An order as it is, beside what it was.
     pub(super) fn order(&mut self, order: &Order, before: Option<&Order>, offers: &[&Offer]) {
+        if before.is_some_and(|before| before.withdrawn_at.is_none()) && order.withdrawn_at.is_some() {
+            self.withdrawn(order, offers);
+        }
         // One more piece that is sent or paid back is news too.
         if before.is_some_and(|before| before.state == order.state && before.lines == order.lines) {
             return;
@@ -72,6 +75,20 @@ impl Teller<'_> {
         }
     }
 
+    /// The customer withdrew: the goods come back, or need not be sent. Where the order stands is the shop's to say.
+    fn withdrawn(&mut self, order: &Order, offers: &[&Offer]) {
+        let offer = self.offer_of(order.offer, offers).cloned();
+        let more = || {
+            json!({
+                "cause": cause(&order.history),
+                "withdrawn_at": order.withdrawn_at.map(|at| at.to_string()),
+                "lines": lines(order),
+                "total": money(order.total),
+            })
+        };
+        self.about_order(EventType::OrderWithdrawn, order, offer.as_ref(), more);
+    }
+
     fn about_order(&mut self, kind: EventType, order: &Order, offer: Option<&Offer>, more: impl FnOnce() -> Value) {
         let retailer: &RetailerId = &order.retailer;
         self.about_home(retailer, kind, |household| {
@@ -95,10 +112,8 @@ impl Teller<'_> {
 
 /// All that a shop needs to fulfil an order without asking back.
 fn requested(order: &Order, offer: Option<&Offer>) -> Value {
-    let lines =
-        order.lines.iter().map(|line| json!({"product": line.product, "qty": line.qty, "price": money(line.price)}));
     json!({
-        "lines": lines.collect::<Vec<_>>(),
+        "lines": lines(order),
         "total": money(order.total),
         "fulfil": order.fulfil,
         "seller": order.seller,
@@ -108,6 +123,11 @@ fn requested(order: &Order, offer: Option<&Offer>) -> Value {
         "slot": offer.and_then(|offer| offer.slot.as_ref()),
         "created_at": order.created_at.to_string(),
     })
+}
+
+fn lines(order: &Order) -> Vec<Value> {
+    let told = |line: &OrderLine| json!({"product": line.product, "qty": line.qty, "price": money(line.price)});
+    order.lines.iter().map(told).collect()
 }
 
 fn told_of_offer(household: HouseholdId, offer: &Offer) -> Value {

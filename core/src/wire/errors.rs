@@ -123,7 +123,7 @@ pub fn cause_and_cure(code: Code) -> (&'static str, &'static str) {
             "Take the card down; a new offer comes if it is still wanted.",
         ),
         Code::OfferWithdrawn => (
-            "The offer was taken back: consent ended, stock ran out, or a newer one replaced it.",
+            "The offer was taken back: consent ended, the shop recalled it, stock ran out, or a newer one replaced it.",
             "Take the card down.",
         ),
         Code::OfferAlreadyAccepted => (

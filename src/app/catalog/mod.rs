@@ -8,6 +8,7 @@
 //! | `check` | what is wrong with one |
 //! | `gtin` | the world's article numbers |
 //! | `sellers`, `stores` | who else sells it; where it can be collected, and how many there are |
+//! | `reservations` | what is put aside there for a while |
 //! | `quote` | what it costs now |
 //! | `import` | many at once, line by line; `csv` is their other form |
 
@@ -19,6 +20,7 @@ pub mod import;
 pub mod kept;
 mod products;
 pub mod quote;
+pub mod reservations;
 pub mod sellers;
 pub mod stores;
 

@@ -1,17 +1,16 @@
 //! What other sellers ask for a product.
 
 use hearthway_core::id::{ProductId, SellerId};
-use hearthway_core::model::{Condition, LeadDays, Place, SellerOffer};
+use hearthway_core::model::{Condition, LeadDays, Place, Product, SellerOffer};
 use hearthway_core::money::Money;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::documents;
 use super::super::tokens::{Caller, Scope};
 use super::super::{App, Failure};
 use super::check::{SELLERS_MAX, check_lead_days, check_terms};
 use super::form::seller_json;
-use super::products::missing;
+use super::products::{check_size, missing};
 
 /// Characters of a seller's name: it stands on small screens.
 const NAME_CHARS_MAX: usize = 60;
@@ -52,28 +51,20 @@ impl App {
         if body.name.as_ref().is_some_and(|name| name.trim().is_empty() || name.chars().count() > NAME_CHARS_MAX) {
             return Err(Failure::invalid("/name", format!("a name takes 1 to {NAME_CHARS_MAX} characters")));
         }
-        // One at a time: two sellers of one product must not write each other over.
-        let _telling = self.counting_stock.lock().await;
-        let (mut known, _) = self.rulebook.catalog().latest(retailer, &id).ok_or_else(|| missing(id.as_str()))?;
-        if known.price.currency != body.price.currency {
-            let message = format!("the product's price is in {}", known.price.currency);
-            return Err(Failure::invalid("/price/currency", message));
-        }
+        // One count at a time: what left before belongs to one of them.
+        let _counting = self.counting_stock.lock().await;
         let SellerBody { name, price, lead_days, condition, stock, .. } = body;
         let offer = SellerOffer { seller: seller.clone(), name, price, delivery, lead_days, condition };
+        // Before anything is counted; what is told of it meanwhile is looked at again where it is written.
+        let known = self.rulebook.catalog().latest(retailer, &id).map(|(product, _)| product);
+        sold_by_too(known, &id, &offer)?;
         let place = Place::Seller(seller.clone());
-        let has_count = self.engine.stock_level(retailer, &id, &place).on_hand.is_some();
-        known.sellers.retain(|other| other.seller != *seller);
-        if known.sellers.len() >= SELLERS_MAX {
-            return Err(Failure::Conflict(format!("a product has at most {SELLERS_MAX} sellers; end one first")));
-        }
-        let mut shown = seller_json(&offer);
-        known.sellers.push(offer);
-        known.sellers.sort_by(|a, b| a.seller.cmp(&b.seller));
-        if stock.is_some() || has_count {
+        if stock.is_some() || self.engine.stock_level(retailer, &id, &place).on_hand.is_some() {
             self.engine.count_stock(retailer, &id, &place, stock).await?;
         }
-        self.keep_product(retailer, known, &documents::Condition::Any).await?;
+        let change = |known| sold_by_too(known, &id, &offer);
+        self.rulebook.change_product(&self.engine, retailer, &id, change).await?;
+        let mut shown = seller_json(&offer);
         shown["product"] = json!(id);
         shown["stock"] = json!(self.engine.stock_level(retailer, &id, &place).free());
         Ok(shown)
@@ -83,17 +74,33 @@ impl App {
     pub async fn delete_seller_offer(&self, who: &Caller, product: &str, seller: &str) -> Result<(), Failure> {
         let retailer = who.retailer(Scope::ProductsWrite)?;
         let id = ProductId::new(product).map_err(|_| missing(product))?;
-        let _telling = self.counting_stock.lock().await;
-        let (mut known, _) = self.rulebook.catalog().latest(retailer, &id).ok_or_else(|| missing(id.as_str()))?;
-        let before = known.sellers.len();
-        known.sellers.retain(|other| other.seller.as_str() != seller);
-        if known.sellers.len() == before {
-            return Err(Failure::not_found("seller", seller.chars().take(80).collect::<String>()));
-        }
-        if let Ok(seller) = SellerId::new(seller) {
-            self.engine.count_stock(retailer, &id, &Place::Seller(seller), None).await?;
-        }
-        self.keep_product(retailer, known, &documents::Condition::Any).await?;
-        Ok(())
+        let _counting = self.counting_stock.lock().await;
+        let (known, _) = self.rulebook.catalog().latest(retailer, &id).ok_or_else(|| missing(id.as_str()))?;
+        let gone = || Failure::not_found("seller", seller.chars().take(80).collect::<String>());
+        let named = known.sellers.iter().find(|other| other.seller.as_str() == seller).ok_or_else(gone)?.seller.clone();
+        self.engine.count_stock(retailer, &id, &Place::Seller(named.clone()), None).await?;
+        let change = |known: Option<Product>| {
+            let mut known = known.ok_or_else(|| missing(id.as_str()))?;
+            known.sellers.retain(|other| other.seller != named);
+            Ok(known)
+        };
+        self.rulebook.change_product(&self.engine, retailer, &id, change).await
     }
+}
+
+/// The product, sold by somebody on these terms beside whoever else does.
+fn sold_by_too(known: Option<Product>, id: &ProductId, offer: &SellerOffer) -> Result<Product, Failure> {
+    let mut known = known.ok_or_else(|| missing(id.as_str()))?;
+    if known.price.currency != offer.price.currency {
+        let message = format!("the product's price is in {}", known.price.currency);
+        return Err(Failure::invalid("/price/currency", message));
+    }
+    known.sellers.retain(|other| other.seller != offer.seller);
+    if known.sellers.len() >= SELLERS_MAX {
+        return Err(Failure::Conflict(format!("a product has at most {SELLERS_MAX} sellers; end one first")));
+    }
+    known.sellers.push(offer.clone());
+    known.sellers.sort_by(|a, b| a.seller.cmp(&b.seller));
+    check_size(&known)?;
+    Ok(known)
 }

@@ -1,11 +1,9 @@
-//! Stores, what stands in them, and what is put aside there.
+//! Stores, and what stands in them.
 
 use std::sync::Arc;
 
-use hearthway_core::budget::{Level, Reserve};
-use hearthway_core::code::{Code, Refusal};
-use hearthway_core::id::{OrderId, ProductId, RetailerId, StoreId};
-use hearthway_core::limits::ORDER_QTY_MAX;
+use hearthway_core::budget::Level;
+use hearthway_core::id::{ProductId, RetailerId, StoreId};
 use hearthway_core::model::{Place, Store};
 use hearthway_core::time::Zone;
 use serde::Deserialize;
@@ -14,10 +12,8 @@ use serde_json::{Value, json};
 use super::super::documents::{Condition, Document, Kind, Name};
 use super::super::tenants::{check_name, to_text};
 use super::super::tokens::{Caller, Scope};
-use super::super::{App, Failure, Page, PageQuery, rows};
+use super::super::{App, Failure, Page, PageQuery};
 use super::products::missing;
-use crate::engine::entropy;
-use crate::store::keys;
 
 /// Stores of one retailer: all of a country's largest chains.
 const STORES_PER_RETAILER_MAX: usize = 10_000;
@@ -50,16 +46,7 @@ fn three_days() -> u32 {
     72
 }
 
-/// A reservation as clients ask for it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReservationBody {
-    store: StoreId,
-    product: ProductId,
-    qty: u32,
-}
-
-fn no_store(id: &str) -> Failure {
+pub(super) fn no_store(id: &str) -> Failure {
     Failure::not_found("store", id.chars().take(80).collect::<String>())
 }
 
@@ -151,63 +138,4 @@ impl App {
         let id = ProductId::new(product).ok().filter(|id| rules.product(retailer, id).is_some());
         Ok((store, id.ok_or_else(|| missing(product))?))
     }
-
-    /// Puts goods aside for somebody who is no order: at the till, on the phone.
-    pub async fn reserve(&self, who: &Caller, body: &ReservationBody) -> Result<Value, Failure> {
-        let retailer = who.retailer(Scope::OrdersStatus)?;
-        let ReservationBody { store, product, qty } = body;
-        let invalid = |pointer: &'static str| move |failure: Failure| Failure::invalid(pointer, failure.to_string());
-        let rules = self.engine.rules();
-        rules.store(retailer, store).ok_or_else(|| no_store(store.as_str())).map_err(invalid("/store"))?;
-        rules.product(retailer, product).ok_or_else(|| missing(product.as_str())).map_err(invalid("/product"))?;
-        if !(1..=ORDER_QTY_MAX).contains(qty) {
-            return Err(Failure::invalid("/qty", format!("1 to {ORDER_QTY_MAX}")));
-        }
-        let place = Place::Store(store.clone());
-        if self.engine.stock_level(retailer, product, &place).on_hand.is_none() {
-            return Err(Failure::Conflict(format!("nobody counts `{product}` in `{store}`; PUT its stock first")));
-        }
-        let drawn = (entropy::draw(), entropy::draw());
-        let id = OrderId::derived(&[b"reservation", &drawn.0.to_be_bytes(), &drawn.1.to_be_bytes()]);
-        let wanted = Reserve { retailer, place: &place, product, qty: *qty, order: id };
-        if !self.engine.reserve_stock(&wanted).await? {
-            let free = self.engine.stock_level(retailer, product, &place).free().unwrap_or(0);
-            let message = format!("{free} of `{product}` are free in `{store}`");
-            return Err(Refusal::new(Code::OfferOutOfStock, message).at("/qty").into());
-        }
-        Ok(json!({"reservation": shown(id), "store": store, "product": product, "qty": qty}))
-    }
-
-    /// Ends a reservation: the goods are there for others. An order frees its own by its states.
-    pub async fn end_reservation(&self, who: &Caller, id: &str) -> Result<(), Failure> {
-        let retailer = who.retailer(Scope::OrdersStatus)?;
-        let gone = || Failure::not_found("reservation", id.chars().take(80).collect::<String>());
-        let order = id.strip_prefix(RESERVATION).and_then(|hash| format!("or_{hash}").parse::<OrderId>().ok());
-        let order = order.ok_or_else(gone)?;
-        let mut found = None;
-        rows::each(&**self.engine.store(), &keys::reservations_of(retailer), |key, _| {
-            if let Some((_, product, place, _)) = keys::reservation_of(key).filter(|(.., of)| *of == order) {
-                found = Some((product, place));
-            }
-            Ok(())
-        })?;
-        let (product, place) = found.ok_or_else(gone)?;
-        // An order's id is no reservation's: nobody frees an order's goods under it.
-        let is_order = rows::get::<crate::engine::rows::OrderRow>(
-            &**self.engine.store(),
-            crate::store::codec::Schema::Order,
-            &keys::order(retailer, order),
-        )?;
-        if is_order.is_some() || !self.engine.free_stock(retailer, &product, &place, order).await? {
-            return Err(gone());
-        }
-        Ok(())
-    }
-}
-
-/// How a reservation's id begins.
-const RESERVATION: &str = "rv_";
-
-fn shown(id: OrderId) -> String {
-    format!("{RESERVATION}{}", id.to_string().trim_start_matches(OrderId::PREFIX))
 }

@@ -1,8 +1,13 @@
 //! Sellers, stores, stock and orders over HTTP.
 
-use serde_json::{Value, json};
+use std::sync::Arc;
 
-use super::{House, house, product, trigger};
+use hearthway_core::time::{Span, Timestamp};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::{Disk, House, furnished, house, house_by, product, trigger};
+use crate::webhook::tests::TurnedClock;
 
 const BOTH: &[&str] = &["deliver", "collect"];
 
@@ -17,7 +22,10 @@ async fn offered(house: &House, device: &str, profile: &str) -> Value {
 }
 
 async fn shop() -> House {
-    let house = house().await;
+    with_stores(house().await).await
+}
+
+async fn with_stores(house: House) -> House {
     house.ok("PUT", "/v1/products/flt-20x25", &house.shop, product()).await;
     for (id, region) in [("st-1", "Europe/Berlin"), ("st-2", "Europe/Paris")] {
         let body = json!({"name": format!("Store {id}"), "region": region, "ready": "today"});
@@ -186,4 +194,107 @@ async fn another_shops_goods_look_like_none_at_all() {
     assert_eq!(house.get("/v1/products:export", &house.other_shop).await.text, "");
     assert_eq!(house.get("/v1/stores", &house.other_shop).await.json["items"], json!([]));
     assert_eq!(house.get("/v1/stock/st-2/flt-20x25", &house.shop).await.json["on_hand"], 2, "nothing was changed");
+}
+
+#[tokio::test]
+async fn a_reservation_ends_by_itself_once_and_over_a_restart() {
+    let (clock, disk) = (Arc::new(TurnedClock(watch::Sender::new(Timestamp(1_774_000_000_000)))), Disk::new());
+    let pass = |span: Span| clock.0.send_modify(|now| *now = *now + span);
+    let house = with_stores(furnished(house_by(disk.clone(), clock.clone()).await).await).await;
+    let stock = "/v1/stock/st-2/flt-20x25";
+    house.ok("PUT", stock, &house.shop, json!({"on_hand": 5})).await;
+    let reserve = |qty: u32, expires_in: Value| {
+        let (house, body) =
+            (&house, json!({"store": "st-2", "product": "flt-20x25", "qty": qty, "expires_in": expires_in}));
+        async move { house.call("POST", "/v1/reservations", &house.shop, body).await }
+    };
+    for wrong in [0, 9, 31 * 86_400 + 1] {
+        let refused = reserve(1, json!(wrong)).await;
+        assert_eq!((refused.status, &refused.json["pointer"]), (422, &json!("/expires_in")), "{}", refused.text);
+    }
+    let short = reserve(1, json!(60)).await.json;
+    assert_eq!(short["expires_at"], Timestamp(1_774_000_060_000).to_string());
+    let a_day = reserve(2, Value::Null).await.json;
+    assert_eq!(a_day["expires_at"], Timestamp(1_774_086_400_000).to_string());
+    let by_hand = reserve(1, json!(60)).await.json["reservation"].as_str().unwrap().to_owned();
+    assert_eq!(house.get(stock, &house.shop).await.json["free"], 1);
+    pass(Span::seconds(59));
+    house.app.end_lapsed_reservations().await.unwrap();
+    assert_eq!(house.get(stock, &house.shop).await.json["free"], 1, "a second is left");
+    let ended = house.send("DELETE", &format!("/v1/reservations/{by_hand}"), &house.shop, &[], None).await;
+    assert_eq!((ended.status, &house.get(stock, &house.shop).await.json["free"]), (204, &json!(2)));
+
+    // It is not ended by whoever was there when it began.
+    let (shop, house) = (house.shop.clone(), house_by(disk, clock.clone()).await);
+    pass(Span::seconds(1));
+    let next = house.app.end_lapsed_reservations().await.unwrap();
+    assert_eq!(
+        house.get(stock, &shop).await.json["free"],
+        3,
+        "its piece, and not again the one that was freed by hand"
+    );
+    assert_eq!(next.map(|at| at.to_string()).as_deref(), a_day["expires_at"].as_str());
+    pass(Span::days(1));
+    assert_eq!(house.app.end_lapsed_reservations().await.unwrap(), None);
+    let told = house.get(stock, &shop).await.json;
+    assert_eq!((&told["free"], &told["reserved"]), (&json!(5), &json!(0)));
+}
+
+#[tokio::test]
+async fn an_offer_that_the_shop_takes_back_is_gone_everywhere_and_an_order_stays_one() {
+    let house = shop().await;
+    let path = |offer: &Value| format!("/v1/offers/{}", offer["offer"].as_str().unwrap());
+    let accept = json!({"rev": 1, "answer": "accept", "channel": "app"});
+    let recalled = offered(&house, "d-42", "p1").await;
+    let withdraw = format!("{}/withdraw", path(&recalled));
+    for wrong in ["", " ", &"x".repeat(101)] {
+        let refused = house.call("POST", &withdraw, &house.shop, json!({"reason": wrong})).await;
+        assert_eq!((refused.status, &refused.json["pointer"]), (422, &json!("/reason")), "{}", refused.text);
+    }
+    for _ in 0..2 {
+        let told = house.ok("POST", &withdraw, &house.shop, json!({"reason": "sold out"})).await;
+        assert_eq!(told, json!({"state": "withdrawn", "order": null}), "and again the same");
+    }
+    let whole = house.get(&path(&recalled), &house.shop).await.json;
+    assert_eq!(whole["history"].as_array().unwrap().last().unwrap()["cause"], "shop: sold out");
+    let late = house.call("POST", &format!("{}/answer", path(&recalled)), &house.shop, accept.clone()).await;
+    assert_eq!((late.status, late.code()), (410, "offer.withdrawn"), "{}", late.text);
+    assert_eq!(house.get("/v1/orders", &house.shop).await.json["items"], json!([]));
+
+    let taken = offered(&house, "d-43", "p2").await;
+    let order = house.ok("POST", &format!("{}/answer", path(&taken)), &house.shop, accept).await["order"].clone();
+    let refused = house.call("POST", &format!("{}/withdraw", path(&taken)), &house.shop, json!({})).await;
+    assert_eq!((refused.status, refused.code(), &refused.json["order"]), (409, "offer.already_accepted", &order));
+    let strange = house.call("POST", &withdraw, &house.other_shop, json!({})).await;
+    assert_eq!((strange.status, strange.code()), (404, "offer.unknown"), "{}", strange.text);
+}
+
+#[tokio::test]
+async fn a_price_and_a_seller_that_are_told_at_once_both_stand() {
+    let house = Arc::new(shop().await);
+    let seller = "/v1/products/flt-20x25/sellers/s-1/offer";
+    for round in 0..40 {
+        let minor = 1_000 + round;
+        let mut priced = product();
+        priced["price"]["minor"] = json!(minor);
+        let sells = json!({"price": {"minor": 2_000 + round, "currency": "EUR"}});
+        let ends = round % 2 == 1;
+        let (of_shop, of_seller) = (house.clone(), house.clone());
+        let price = tokio::spawn(async move {
+            of_shop.ok("PUT", "/v1/products/flt-20x25", &of_shop.shop, priced).await;
+        });
+        let other = tokio::spawn(async move {
+            match ends {
+                true => assert_eq!(of_seller.send("DELETE", seller, &of_seller.shop, &[], None).await.status, 204),
+                false => drop(of_seller.ok("PUT", seller, &of_seller.shop, sells).await),
+            }
+        });
+        price.await.unwrap();
+        other.await.unwrap();
+        let now = house.get("/v1/products/flt-20x25", &house.shop).await.json;
+        assert_eq!(now["price"]["minor"], minor, "round {round}: {now}");
+        let sellers: Vec<_> =
+            now["sellers"].as_array().unwrap().iter().map(|other| other["price"]["minor"].clone()).collect();
+        assert_eq!(sellers, if ends { vec![] } else { vec![json!(2_000 + round)] }, "round {round}: {now}");
+    }
 }

@@ -59,7 +59,7 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    fn new() -> Disk {
+    pub(super) fn new() -> Disk {
         Disk { rows: Arc::new(MemoryStore::new()), dir: Arc::new(tempfile::tempdir().unwrap()) }
     }
     pub(super) fn keys_file(&self) -> std::path::PathBuf {
@@ -90,7 +90,11 @@ impl Answer {
 
 /// Two shops, one maker, one model; no product yet.
 pub(super) async fn house() -> House {
-    let mut house = house_on(Disk::new()).await;
+    furnished(house_on(Disk::new()).await).await
+}
+
+/// The same in a house that is there.
+pub(super) async fn furnished(mut house: House) -> House {
     house.ok("PUT", "/v1/makers/acme", OPERATOR, json!({"name": "Acme"})).await;
     for shop in ["shop-a", "shop-b"] {
         let body = json!({"name": "Enseigne X", "default_locale": "fr-FR", "zone": "Europe/Paris"});
@@ -105,8 +109,12 @@ pub(super) async fn house() -> House {
 
 /// A gateway on what another left, or on nothing; nobody has a token of it yet but the operator.
 pub(super) async fn house_on(disk: Disk) -> House {
+    house_by(disk, Arc::new(SystemClock)).await
+}
+
+/// The same by a clock of the test's.
+pub(super) async fn house_by(disk: Disk, clock: Arc<dyn Clock>) -> House {
     let store = disk.open();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let rulebook = Rulebook::open(store.clone()).unwrap();
     let settings = engine::Settings { shards: 2, ..engine::Settings::default() };
     let engine = Engine::start(settings, clock, store, rulebook.clone()).unwrap();

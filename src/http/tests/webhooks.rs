@@ -1,9 +1,18 @@
 //! Webhooks from the call that makes one to the event that arrives.
 
-use serde_json::{Value, json};
+use std::sync::Arc;
 
-use super::{House, OPERATOR, house, product, trigger};
+use hearthway_core::time::{Span, Timestamp};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::{Disk, House, OPERATOR, furnished, house, house_by, product, trigger};
+use crate::engine::events::EventRow;
+use crate::store::codec::{self, Schema};
+use crate::store::keys::{Key, table};
+use crate::store::{SCAN_ROWS_MAX, Store};
 use crate::webhook::receiver::{Receiver, Say};
+use crate::webhook::tests::TurnedClock;
 
 async fn hook(house: &House, token: &str, name: &str, body: Value) -> Value {
     house.ok("PUT", &format!("/v1/webhooks/{name}"), token, body).await
@@ -247,4 +256,72 @@ async fn a_budget_is_told_when_an_order_brings_it_to_its_thresholds() {
     let reached = |percent: u32| json!({"trigger": "filter-worn", "percent": percent, "orders": 1});
     assert_eq!(told, [reached(90), reached(100)]);
     assert_eq!(heard[0].subject(), "filter-worn");
+}
+
+#[tokio::test]
+async fn two_who_are_one_are_told_and_who_is_erased_is_told_last_and_kept_nowhere() {
+    let house = house().await;
+    let receiver = Receiver::start(|_, _| Say::Status(204)).await;
+    hook(&house, &house.shop, "persons", json!({"url": receiver.url(), "types": ["profile.*"]})).await;
+    for profile in ["p1", "p2"] {
+        house.ok("PUT", &format!("/v1/profiles/{profile}"), &house.shop, json!({"display_name": "Maison"})).await;
+    }
+    let merge = json!({"from": "p2", "into": "p1"});
+    let merge = house.ok("POST", "/v1/profiles/merge", &house.shop, merge).await["merge"].as_str().unwrap().to_owned();
+    house.ok("POST", &format!("/v1/profiles/merges/{merge}/undo"), &house.shop, json!({})).await;
+    let heard = receiver.until(2, |heard| heard.kind() == "profile.merged").await;
+    for (heard, state) in heard.iter().zip(["merged", "undone"]) {
+        let data = json!({"merge": merge, "from": "p2", "into": "p1", "state": state});
+        assert_eq!((heard.subject(), &heard.event["data"]), ("p1", &data));
+    }
+    assert_ne!(heard[0].id(), heard[1].id());
+
+    let begun = house.send("DELETE", "/v1/profiles/p2", &house.shop, &[], None).await.json;
+    let heard = receiver.until(1, |heard| heard.kind() == "profile.erased").await.remove(0);
+    let data = json!({"erase": begun["erase"], "profile": "p2", "merged": []});
+    assert_eq!((heard.subject(), &heard.event["data"]), ("p2", &data));
+    let done = house.get(&format!("/v1/erase/{}", begun["erase"].as_str().unwrap()), &house.shop).await.json;
+    assert_eq!(done["state"], "done", "it is told after the keys are destroyed: {done}");
+    let kept = done["report"]["kept"].as_array().unwrap();
+    assert!(kept.iter().any(|kept| kept["what"].as_str().unwrap().contains("the event")), "{done}");
+    // Told, it is gone, and so is what told of a merge that was taken back.
+    let mut left = house.get("/v1/webhooks/persons/deliveries", &house.shop).await.json;
+    for _ in 0..2_000 {
+        if left["items"] == json!([]) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        left = house.get("/v1/webhooks/persons/deliveries", &house.shop).await.json;
+    }
+    assert_eq!(left["items"], json!([]), "{left}");
+    assert_eq!(house.get(&format!("/v1/profiles/merges/{merge}"), &house.shop).await.status, 404);
+}
+
+#[tokio::test]
+async fn the_last_word_about_who_was_erased_is_tried_for_three_days_and_then_nobody_can_read_it() {
+    let clock = Arc::new(TurnedClock(watch::Sender::new(Timestamp(1_774_000_000_000))));
+    let pass = |span: Span| clock.0.send_modify(|now| *now = *now + span);
+    let house = furnished(house_by(Disk::new(), clock.clone()).await).await;
+    let receiver = Receiver::start(|_, _| Say::Status(500)).await;
+    hook(&house, &house.shop, "persons", json!({"url": receiver.url(), "types": ["profile.erased"]})).await;
+    house.ok("PUT", "/v1/profiles/p-marker-0451", &house.shop, json!({"display_name": "Maison"})).await;
+    house.send("DELETE", "/v1/profiles/p-marker-0451", &house.shop, &[], None).await;
+    receiver.until(1, |heard| heard.kind() == "profile.erased").await;
+    let is_in_clear = || {
+        let rows = house.disk.rows.scan(&[], None, SCAN_ROWS_MAX).unwrap();
+        rows.iter().any(|(_, bytes)| bytes.windows(13).any(|part| part == b"p-marker-0451"))
+    };
+    let events = || house.app.engine.store().scan(&[table::EVENT], None, SCAN_ROWS_MAX).unwrap();
+    let can_be_read = || {
+        let read = |(key, bytes): &(Key, Vec<u8>)| codec::decode::<EventRow>(Schema::Event, key, bytes).is_ok();
+        events().iter().filter(|row| read(row)).count()
+    };
+    let end_days = || house.app.idempotency.end_days(&house.app.engine, house.app.now()).unwrap();
+    pass(Span::days(3));
+    end_days();
+    assert_eq!((events().len(), can_be_read()), (1, 1), "it is still tried");
+    pass(Span::hours(26));
+    end_days();
+    assert_eq!(can_be_read(), 0, "its key is gone");
+    assert!(!is_in_clear());
 }

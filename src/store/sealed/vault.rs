@@ -29,7 +29,8 @@ impl Subject {
     pub fn profile(blind: &[u8; BLIND_BYTES]) -> Subject {
         Subject::new(b'p', blind)
     }
-    /// All answers to calls of a day, counted from 1970: whoever they are about, they end with it.
+    /// What ends with a day, counted from 1970, whoever it is about: all answers to calls of that day, and the last
+    /// words about who is erased.
     pub fn day(day: u64) -> Subject {
         let mut name = [0; BLIND_BYTES];
         name[BLIND_BYTES - 8..].copy_from_slice(&day.to_be_bytes());
