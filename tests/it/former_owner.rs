@@ -190,6 +190,18 @@ async fn whoever_has_a_device_next_hears_nothing_of_its_former_owner() {
     assert!(gateway.end());
 }
 
+/// The device is told to forget, and says that it has.
+async fn wiped(device: &mut Device, ear: &mut Ear) {
+    // It may have come before the new link did.
+    let is_wipe =
+        |(topic, payload): &(String, String)| topic.ends_with("/down/lifecycle") && payload.contains(r#""op":"wipe""#);
+    while !ear.heard.iter().any(is_wipe) {
+        ear.turn("a wipe").await;
+    }
+    device.says(ear, "up/lifecycle", json!({"op": "wiped"})).await;
+    ear.hears("down/lifecycle", |body| body["op"] == "released").await;
+}
+
 /// One device from one owner to the next. Gives how many messages were searched.
 async fn pass_on(gateway: &Gateway, shop: &str, bridge_secret: &str, leaving: Leaving) -> usize {
     let name = format!("d-{leaving}");
@@ -258,6 +270,9 @@ async fn pass_on(gateway: &Gateway, shop: &str, bridge_secret: &str, leaving: Le
         own.hears("down/order", |body| body["eta"] == ETA).await;
         own.hears("down/offer", |body| body["offer"]["id"] == json!(open)).await;
     }
+    if leaving == Leaving::Released {
+        wiped(&mut device, &mut own).await;
+    }
     let next = person(&format!("jean-{leaving}"), "Chez Jean", "Europe/Paris", "fr-FR");
     let taken = device.claimed(gateway, shop, &mut own, &next).await;
     assert_ne!(taken["household"], link["household"]);
@@ -267,10 +282,8 @@ async fn pass_on(gateway: &Gateway, shop: &str, bridge_secret: &str, leaving: Le
         None => listening().await,
     };
     let mut beside = device.connect(gateway, &format!("{name}-beside")).await;
-    if matches!(leaving, Leaving::Released | Leaving::TakenOver) {
-        own.hears("down/lifecycle", |body| body["op"] == "wipe").await;
-        device.says(&mut own, "up/lifecycle", json!({"op": "wiped"})).await;
-        own.hears("down/lifecycle", |body| body["op"] == "released").await;
+    if leaving == Leaving::TakenOver {
+        wiped(&mut device, &mut own).await;
     }
 
     // The former owner's life goes on.
