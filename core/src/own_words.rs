@@ -1,7 +1,8 @@
 //! A decision in the words of the customer whom it reached: what of its reasons is theirs to know. What a shop
 //! keeps for itself (budgets, rankings, margins, comparison groups, other people) has no words here.
 
-use crate::trace::{StepTrace, StepVerdict};
+use crate::time::Zone;
+use crate::trace::{Fact, StepTrace, StepVerdict};
 use crate::words::{Reason, Tongue, filled};
 
 const OWN_WORDS: &[(Reason, &str, &str)] = &[
@@ -56,8 +57,8 @@ const OWN_WORDS: &[(Reason, &str, &str)] = &[
 ];
 
 impl StepTrace {
-    /// What the step means for the customer, in their words; none where it is not about them.
-    pub fn to_customer(&self, tongue: Tongue) -> Option<String> {
+    /// What the step means for the customer, in their words and their home's time; none where it is not about them.
+    pub fn to_customer(&self, tongue: Tongue, zone: Option<&Zone>) -> Option<String> {
         if self.verdict == StepVerdict::Block {
             return None;
         }
@@ -67,7 +68,9 @@ impl StepTrace {
             Tongue::En => en,
             Tongue::Fr => fr,
         };
-        filled(template, self, tongue)
+        let mut step = self.clone();
+        step.numbers.extend(zone.map(|zone| ("zone".into(), Fact::Text(zone.to_string().into()))));
+        filled(template, &step, tongue)
     }
 }
 
@@ -75,7 +78,7 @@ impl StepTrace {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::trace::{Fact, Step};
+    use crate::trace::Step;
 
     fn step(reason: &'static str, verdict: StepVerdict) -> StepTrace {
         let numbers = vec![("made".into(), Fact::Int(1)), ("max".into(), Fact::Int(2))];
@@ -84,13 +87,13 @@ mod tests {
 
     #[test]
     fn a_customer_is_told_what_is_theirs_and_nothing_of_the_shops_own() {
-        let told = step("room_under_caps", StepVerdict::Pass).to_customer(Tongue::Fr).unwrap();
+        let told = step("room_under_caps", StepVerdict::Pass).to_customer(Tongue::Fr, None).unwrap();
         assert_eq!(told, "Vous n'aviez pas été sollicité trop souvent : 1 fois sur 2 au plus.");
         for inner in ["lost_ranking", "budget_room", "held_out", "not_held_out", "product_found"] {
-            assert_eq!(step(inner, StepVerdict::Pass).to_customer(Tongue::En), None, "{inner}");
+            assert_eq!(step(inner, StepVerdict::Pass).to_customer(Tongue::En, None), None, "{inner}");
         }
         assert_eq!(
-            step("room_under_caps", StepVerdict::Block).to_customer(Tongue::En),
+            step("room_under_caps", StepVerdict::Block).to_customer(Tongue::En, None),
             None,
             "it was said all the same"
         );

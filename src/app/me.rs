@@ -197,7 +197,9 @@ impl App {
         let decided = self.engine.decisions(household, trigger, DECISIONS_LOOKED_AT_MAX)?;
         let its = decided.into_iter().find(|(_, _, candidate)| candidate.decision == offer.decision);
         let steps = its.map(|(_, _, candidate)| candidate.steps).unwrap_or_default();
-        let because = steps.iter().filter_map(|step| step.to_customer(tongue)).collect();
+        let home = me.person.homes.iter().find(|home| home.id == household);
+        let zone = home.and_then(|home| home.zone.as_ref());
+        let because = steps.iter().filter_map(|step| step.to_customer(tongue, zone)).collect();
         Ok(Why { household, offer, because, person: me.person })
     }
 
