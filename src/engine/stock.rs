@@ -134,6 +134,25 @@ impl Prepared {
                     let row = ReservationRow { qty: held.qty, gone: true };
                     self.writes.push(rows::put(Schema::Reservation, key, &row));
                 }
+                Effect::StockParted { retailer, order, rev, rest, gone, free } => {
+                    let Held { place, product, qty } = rest;
+                    let row = |order, qty, gone| {
+                        let key = keys::reservation(retailer, product, place, order);
+                        rows::put(Schema::Reservation, key, &ReservationRow { qty, gone })
+                    };
+                    self.writes.push(match qty {
+                        0 => Write::Delete(keys::reservation(retailer, product, place, *order)),
+                        _ => row(*order, *qty, false),
+                    });
+                    if *gone > 0 {
+                        // A row of its own: a count takes it away and leaves what still waits alone.
+                        let part = OrderId::derived(&[b"part that left", order.bytes(), &rev.to_be_bytes()]);
+                        self.writes.push(row(part, *gone, true));
+                    }
+                    if *free > 0 {
+                        self.put_aside.freed.push((retailer.clone(), Held { qty: *free, ..rest.clone() }));
+                    }
+                }
                 _ => {}
             }
         }
@@ -239,6 +258,9 @@ impl Engine {
         let key = keys::reservation(retailer, product, place, order);
         let Some(bytes) = house.store.get(&key)? else { return Ok(false) };
         let row: ReservationRow = codec::decode(Schema::Reservation, &key, &bytes)?;
+        if row.gone {
+            return Ok(false);
+        }
         let preconditions = vec![Precondition::Equals(key.clone(), bytes)];
         let outcome = self.write(Commit { preconditions, writes: vec![Write::Delete(key)] }).await?;
         let is_freed = outcome == Outcome::Committed;

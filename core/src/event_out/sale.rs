@@ -40,7 +40,9 @@ impl Teller<'_> {
 
     /// An order as it is, beside what it was.
     pub(super) fn order(&mut self, order: &Order, before: Option<&Order>, offers: &[&Offer]) {
-        if before.is_some_and(|before| before.state == order.state) {
+        let refunded = |order: &Order| order.lines.iter().map(|line| line.refunded).sum::<u32>();
+        // A part that is refunded on the way leaves the state as it is.
+        if before.is_some_and(|before| before.state == order.state && refunded(before) == refunded(order)) {
             return;
         }
         let was_the_shops = before.is_some_and(|before| before.state != OrderState::Confirmed);

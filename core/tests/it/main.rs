@@ -13,6 +13,7 @@ mod forecast_laws;
 mod interleavings;
 mod laws;
 mod mandates;
+mod order_life;
 mod orders;
 mod ownership;
 mod people;
