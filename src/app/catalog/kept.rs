@@ -147,6 +147,13 @@ impl Kept {
         Some((decoded(&entry.bytes)?, entry.number))
     }
 
+    /// How often a product changed; none where there is none.
+    pub fn number(&self, retailer: &RetailerId, id: &ProductId) -> Option<u32> {
+        let shelves = self.read();
+        let entry = shelves.of.get(retailer)?.products.get(id)?;
+        (!entry.bytes.is_empty()).then_some(entry.number)
+    }
+
     /// How many products a retailer has.
     pub fn count(&self, retailer: &RetailerId) -> usize {
         self.read().of.get(retailer).map_or(0, |shop| shop.live)

@@ -1,15 +1,14 @@
 //! What other sellers ask for a product.
 
 use hearthway_core::id::{ProductId, SellerId};
-use hearthway_core::model::{Condition, LeadDays, Place, SellerOffer};
+use hearthway_core::model::{Condition, LeadDays, Place, Product, SellerOffer};
 use hearthway_core::money::Money;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::documents;
 use super::super::tokens::{Caller, Scope};
 use super::super::{App, Failure};
-use super::check::{SELLERS_MAX, check_lead_days, check_terms};
+use super::check::{SELLERS_MAX, check_lead_days, check_size, check_terms};
 use super::form::seller_json;
 use super::products::missing;
 
@@ -54,26 +53,20 @@ impl App {
         }
         // One at a time: two sellers of one product must not write each other over.
         let _telling = self.counting_stock.lock().await;
-        let (mut known, _) = self.rulebook.catalog().latest(retailer, &id).ok_or_else(|| missing(id.as_str()))?;
-        if known.price.currency != body.price.currency {
-            let message = format!("the product's price is in {}", known.price.currency);
-            return Err(Failure::invalid("/price/currency", message));
-        }
         let SellerBody { name, price, lead_days, condition, stock, .. } = body;
         let offer = SellerOffer { seller: seller.clone(), name, price, delivery, lead_days, condition };
         let place = Place::Seller(seller.clone());
         let has_count = self.engine.stock_level(retailer, &id, &place).on_hand.is_some();
-        known.sellers.retain(|other| other.seller != *seller);
-        if known.sellers.len() >= SELLERS_MAX {
-            return Err(Failure::Conflict(format!("a product has at most {SELLERS_MAX} sellers; end one first")));
-        }
         let mut shown = seller_json(&offer);
-        known.sellers.push(offer);
-        known.sellers.sort_by(|a, b| a.seller.cmp(&b.seller));
+        let (known, _) = self.rulebook.catalog().latest(retailer, &id).ok_or_else(|| missing(id.as_str()))?;
+        with_seller(known, &offer)?;
         if stock.is_some() || has_count {
             self.engine.count_stock(retailer, &id, &place, stock).await?;
         }
-        self.keep_product(retailer, known, &documents::Condition::Any).await?;
+        self.change_product(retailer, &id, |before| {
+            with_seller(before.ok_or_else(|| missing(id.as_str()))?.clone(), &offer)
+        })
+        .await?;
         shown["product"] = json!(id);
         shown["stock"] = json!(self.engine.stock_level(retailer, &id, &place).free());
         Ok(shown)
@@ -84,16 +77,36 @@ impl App {
         let retailer = who.retailer(Scope::ProductsWrite)?;
         let id = ProductId::new(product).map_err(|_| missing(product))?;
         let _telling = self.counting_stock.lock().await;
-        let (mut known, _) = self.rulebook.catalog().latest(retailer, &id).ok_or_else(|| missing(id.as_str()))?;
-        let before = known.sellers.len();
-        known.sellers.retain(|other| other.seller.as_str() != seller);
-        if known.sellers.len() == before {
-            return Err(Failure::not_found("seller", seller.chars().take(80).collect::<String>()));
-        }
+        let without = |before: Option<&Product>| {
+            let mut known = before.ok_or_else(|| missing(id.as_str()))?.clone();
+            let had = known.sellers.len();
+            known.sellers.retain(|other| other.seller.as_str() != seller);
+            match known.sellers.len() == had {
+                true => Err(Failure::not_found("seller", seller.chars().take(80).collect::<String>())),
+                false => Ok(known),
+            }
+        };
+        without(self.rulebook.catalog().latest(retailer, &id).map(|(product, _)| product).as_ref())?;
         if let Ok(seller) = SellerId::new(seller) {
             self.engine.count_stock(retailer, &id, &Place::Seller(seller), None).await?;
         }
-        self.keep_product(retailer, known, &documents::Condition::Any).await?;
+        self.change_product(retailer, &id, without).await?;
         Ok(())
     }
+}
+
+/// A product with what a seller asks for it, whatever it asked before.
+fn with_seller(mut product: Product, offer: &SellerOffer) -> Result<Product, Failure> {
+    if product.price.currency != offer.price.currency {
+        let message = format!("the product's price is in {}", product.price.currency);
+        return Err(Failure::invalid("/price/currency", message));
+    }
+    product.sellers.retain(|other| other.seller != offer.seller);
+    if product.sellers.len() >= SELLERS_MAX {
+        return Err(Failure::Conflict(format!("a product has at most {SELLERS_MAX} sellers; end one first")));
+    }
+    product.sellers.push(offer.clone());
+    product.sellers.sort_by(|a, b| a.seller.cmp(&b.seller));
+    check_size(&product)?;
+    Ok(product)
 }

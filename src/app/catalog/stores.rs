@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::super::documents::{Condition, Document, Kind, Name};
 use super::super::tenants::{check_name, to_text};
 use super::super::tokens::{Caller, Scope};
-use super::super::{App, Failure, Page, PageQuery, rows};
+use super::super::{App, Failure, Page, PageQuery, idempotency, rows};
 use super::products::missing;
 use crate::engine::entropy;
 use crate::store::keys;
@@ -168,14 +168,22 @@ impl App {
             return Err(Failure::Conflict(format!("nobody counts `{product}` in `{store}`; PUT its stock first")));
         }
         let drawn = (entropy::draw(), entropy::draw());
-        let id = OrderId::derived(&[b"reservation", &drawn.0.to_be_bytes(), &drawn.1.to_be_bytes()]);
+        let id = match idempotency::call() {
+            // The same call again is the same reservation.
+            Some(call) => OrderId::derived(&[b"reservation", call.as_str().as_bytes()]),
+            None => OrderId::derived(&[b"reservation", &drawn.0.to_be_bytes(), &drawn.1.to_be_bytes()]),
+        };
+        let told = json!({"reservation": shown(id), "store": store, "product": product, "qty": qty});
+        if self.engine.store().get(&keys::reservation(retailer, product, &place, id))?.is_some() {
+            return Ok(told);
+        }
         let wanted = Reserve { retailer, place: &place, product, qty: *qty, order: id };
         if !self.engine.reserve_stock(&wanted).await? {
             let free = self.engine.stock_level(retailer, product, &place).free().unwrap_or(0);
             let message = format!("{free} of `{product}` are free in `{store}`");
             return Err(Refusal::new(Code::OfferOutOfStock, message).at("/qty").into());
         }
-        Ok(json!({"reservation": shown(id), "store": store, "product": product, "qty": qty}))
+        Ok(told)
     }
 
     /// Ends a reservation: the goods are there for others. An order frees its own by its states.
