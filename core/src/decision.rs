@@ -263,4 +263,19 @@ pub enum Effect {
         /// The goods.
         held: Held,
     },
+    /// A part of what was put aside for an order has left, or is there for another one.
+    StockParted {
+        /// Whose goods.
+        retailer: RetailerId,
+        /// The order.
+        order: OrderId,
+        /// In which revision of it: each part that leaves is written down once.
+        rev: u32,
+        /// What stays put aside; may be none.
+        rest: Held,
+        /// How many have left.
+        gone: u32,
+        /// How many are free again.
+        free: u32,
+    },
 }

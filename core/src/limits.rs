@@ -40,6 +40,12 @@ pub const CLAIM_TTL: Span = Span::minutes(10);
 pub const LIVE_OFFERS_PER_DEVICE_MAX: usize = 4;
 /// Ended offers and orders kept in the household's record, for repeats and suppression.
 pub const ENDED_KEPT_MAX: usize = 8;
+/// Ended orders kept beside these because something may still follow: a withdrawal, a refund, a silence. Each takes
+/// some 400 bytes, and two dozen within two weeks are more than homes order.
+pub const ORDERS_NEEDED_MAX: usize = 24;
+/// Refusals kept beside these because they still silence something: the newest of each trigger and product. An offer
+/// takes up to 1 KB, and the home is not spoken to by more triggers than this.
+pub const REFUSALS_NEEDED_MAX: usize = 16;
 /// Contacts remembered per household for caps.
 pub const CONTACTS_MAX: usize = 64;
 /// Triggers that may be armed on one device.
@@ -64,7 +70,8 @@ pub const SHELVES_MAX: usize = 32;
 /// Evidence of a slot older than this is too old to order by without asking: a device that reports
 /// at all does so daily, and a week covers a holiday of its network.
 pub const SLOT_STALE_AFTER: Span = Span::days(7);
-/// Purchases from elsewhere that are remembered by a home as told, against repeats.
+/// Purchases from elsewhere, and calls about orders that their callers named, that are remembered by a home as told,
+/// against repeats.
 pub const PURCHASES_HEARD_MAX: usize = 128;
 /// A purchase older than this is no spare any more: it says only how often the home buys.
 pub const SPARE_AGE_MAX: Span = Span::days(35);
@@ -77,8 +84,13 @@ pub const MANDATES_MAX: usize = 32;
 /// Purchases of one product that are remembered: with a forgetting of 7 % a purchase, what is older
 /// weighs less than a third.
 pub const BOUGHT_KEPT_MAX: usize = 16;
-/// Entries kept in the history of one offer or order.
+/// Entries kept in the history of one offer.
 pub const HISTORY_ENTRIES_MAX: usize = 32;
+/// Times that a shop may say that an order is late: who would say it again gives up or sends.
+pub const DELAYS_MAX: usize = 8;
+/// Entries kept in the history of one order: its pieces sent and refunded one by one, the delays, the parts said
+/// without pieces between them, and the ten stations of the road. None of it is ever cut.
+pub const ORDER_ENTRIES_MAX: usize = 2 * ORDER_QTY_MAX as usize + 2 * DELAYS_MAX + 12;
 /// Devices of one household.
 pub const DEVICES_PER_HOUSEHOLD_MAX: usize = 64;
 /// Profiles of one household.

@@ -25,7 +25,7 @@ use tracing::warn;
 
 pub use sets::{Published, Wanted};
 
-use super::catalog::kept::{Kept, Sellers, Staged};
+use super::catalog::kept::Kept;
 use super::{Failure, Page, PageQuery, audiences, catalog, rows, triggers};
 use crate::engine::{Engine, RuleBook};
 use crate::store::codec::{self, Schema};
@@ -188,7 +188,41 @@ pub struct Rulebook {
     catalog: Arc<Kept>,
     past: Mutex<VecDeque<Arc<RuleSet>>>,
     /// Held over a change, so that versions are given one by one.
-    changing: tokio::sync::Mutex<()>,
+    changing: tokio::sync::Mutex<Unsure>,
+}
+
+/// Rows of a change of which nobody was told that it is on disk, because the store failed or the caller left. They
+/// may be there all the same, under a version that is still to be given: so they go before the next change.
+#[derive(Default)]
+struct Unsure(Vec<keys::Key>);
+
+impl Unsure {
+    /// Nothing of a change that failed is left.
+    async fn settle(&mut self, engine: &Engine) -> Result<(), Failure> {
+        if !self.0.is_empty() {
+            // Behind the doubtful write in the writer's queue, whatever became of that.
+            rows::write(engine, self.0.iter().cloned().map(Write::Delete).collect()).await?;
+            self.0.clear();
+        }
+        Ok(())
+    }
+
+    /// Writes a change that adds these rows.
+    async fn commit(
+        &mut self,
+        engine: &Engine,
+        adds: Vec<keys::Key>,
+        preconditions: Vec<Precondition>,
+        writes: Vec<Write>,
+    ) -> Result<(), Failure> {
+        self.settle(engine).await?;
+        self.0 = adds;
+        let outcome = rows::commit(engine, preconditions, writes).await;
+        if !matches!(outcome, Err(Failure::Store(_))) {
+            self.0.clear();
+        }
+        outcome
+    }
 }
 
 impl Rulebook {
@@ -215,62 +249,46 @@ impl Rulebook {
     }
 
     /// Products as they are from the next version of the rules on, none of them gone; durable on return and read
-    /// by the next decision. What is so already changes nothing, and what other sellers ask is told by
-    /// themselves: it stays as it is. `more` is written with them. How many changed.
+    /// by the next decision. What is so already changes nothing. What is wanted is asked while nobody else changes
+    /// any; `more` is written with it. How many changed.
     pub async fn put_products(
         &self,
         engine: &Engine,
         retailer: &RetailerId,
-        wanted: Vec<(ProductId, Option<Product>)>,
         more: Vec<Write>,
-        condition: impl FnOnce(&Kept) -> Result<(), Failure>,
+        wanted: impl FnOnce(&Kept) -> Result<Vec<(ProductId, Option<Product>)>, Failure>,
     ) -> Result<usize, Failure> {
-        let _changing = self.changing.lock().await;
-        condition(&self.catalog)?;
+        let mut unsure = self.changing.lock().await;
+        let wanted = wanted(&self.catalog)?;
         let version = self.current.load().version + 1;
-        let staged = self.catalog.stage(retailer, wanted, Sellers::Stay, version, engine.clock().now());
-        self.stand(engine, retailer, staged, more).await
-    }
-
-    /// The same for one product as it is by now: whoever changes a part of it loses nobody's change of another.
-    pub async fn change_product(
-        &self,
-        engine: &Engine,
-        retailer: &RetailerId,
-        id: &ProductId,
-        change: impl FnOnce(Option<Product>) -> Result<Product, Failure>,
-    ) -> Result<(), Failure> {
-        let _changing = self.changing.lock().await;
-        let known = self.catalog.latest(retailer, id).map(|(product, _)| product);
-        let wanted = vec![(id.clone(), Some(change(known)?))];
-        let version = self.current.load().version + 1;
-        let staged = self.catalog.stage(retailer, wanted, Sellers::AsTold, version, engine.clock().now());
-        self.stand(engine, retailer, staged, Vec::new()).await.map(drop)
-    }
-
-    async fn stand(
-        &self,
-        engine: &Engine,
-        retailer: &RetailerId,
-        staged: Option<Staged>,
-        more: Vec<Write>,
-    ) -> Result<usize, Failure> {
-        let Some(staged) = staged else {
+        let Some(staged) = self.catalog.stage(retailer, wanted, version, engine.clock().now()) else {
             if !more.is_empty() {
+                unsure.settle(engine).await?;
                 rows::write(engine, more).await?;
             }
             return Ok(0);
         };
-        let (changed, version) = (staged.len(), staged.version);
-        let writes = staged.writes().into_iter().chain(more).collect();
+        let changed = staged.len();
+        let writes: Vec<Write> = staged.writes().into_iter().chain(more).collect();
+        // What is written with them goes with them: an import that is not as far as it says would lose lines.
+        let adds = writes.iter().filter_map(|write| match write {
+            Write::Put(key, _) => Some(key.clone()),
+            Write::Delete(_) | Write::Append(..) => None,
+        });
+        let adds = adds.collect();
         let first = keys::product_pack(retailer, version, 0);
-        rows::commit(engine, vec![Precondition::Absent(first)], writes).await?;
+        unsure.commit(engine, adds, vec![Precondition::Absent(first)], writes).await?;
         // In this order: who asks as of the version before is answered as of it, whatever stands there.
         self.catalog.take(staged);
         let rules = self.current.load_full();
         let products = rules.products.at(version);
         self.current.store(Arc::new(RuleSet { version, products, ..(*rules).clone() }));
         Ok(changed)
+    }
+
+    /// Nothing is left of changes that failed: what the store says from here on was acknowledged.
+    pub async fn settle(&self, engine: &Engine) -> Result<(), Failure> {
+        self.changing.lock().await.settle(engine).await
     }
 
     /// The latest version of a document.
@@ -332,7 +350,7 @@ impl Rulebook {
         paused: bool,
         condition: &Condition,
     ) -> Result<Arc<Document>, Failure> {
-        let _changing = self.changing.lock().await;
+        let mut unsure = self.changing.lock().await;
         let before = self.get(&name);
         condition.check(name.kind.as_str(), before.as_ref().map(|document| document.etag()).as_deref())?;
         if let Some(same) = before.as_ref().filter(|document| document.body == body && document.paused == paused) {
@@ -346,8 +364,13 @@ impl Rulebook {
         let document = Arc::new(Document { version, number, at: engine.clock().now(), body, paused });
 
         let key = name.key(version);
-        let preconditions = if is_rule { vec![Precondition::Absent(key.clone())] } else { Vec::new() };
-        rows::commit(engine, preconditions, vec![rows::put(Schema::Document, key, &*document)]).await?;
+        let write = vec![rows::put(Schema::Document, key.clone(), &*document)];
+        // A draft has no version, and is written over.
+        let (adds, preconditions) = match is_rule {
+            true => (vec![key.clone()], vec![Precondition::Absent(key)]),
+            false => (Vec::new(), Vec::new()),
+        };
+        unsure.commit(engine, adds, preconditions, write).await?;
 
         if is_rule {
             let mut next = RuleSet { version, products: rules.products.at(version), ..(*rules).clone() };

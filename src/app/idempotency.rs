@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use hearthway_core::id::derive_bytes;
+use hearthway_core::id::{MessageId, base32, derive_bytes};
 use hearthway_core::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -88,6 +88,25 @@ pub(crate) struct Idempotency {
 pub struct RequestKey {
     key: Key,
     request_hash: [u8; 32],
+}
+
+tokio::task_local! {
+    /// The call that the running work is part of, where its caller named it.
+    static CALL: MessageId;
+}
+
+/// Does the work of a call that its caller may repeat: what it asks of a home is known by the call.
+pub async fn within<T>(request: &RequestKey, work: impl Future<Output = T>) -> T {
+    let hash = derive_bytes("call", &[request.key.0.as_slice(), &request.request_hash]);
+    match MessageId::new(base32(&hash)) {
+        Ok(call) => CALL.scope(call, work).await,
+        Err(_) => work.await,
+    }
+}
+
+/// By what the running call is known; none where its caller did not name it.
+pub(crate) fn call() -> Option<MessageId> {
+    CALL.try_with(MessageId::clone).ok()
 }
 
 impl RequestKey {

@@ -262,12 +262,13 @@ impl App {
     }
 
     /// A command as an input of its own. People may ask for the same thing twice and mean it
-    /// twice, so the time and a drawn number are part of its cause.
+    /// twice, so the time and a drawn number are part of its cause. Where the caller named the call,
+    /// the home knows it by that.
     pub(crate) fn command(&self, device: Option<&DeviceKey>, word: &str, about: &[u8], what: Command) -> Input {
         let named = device.map(ToString::to_string).unwrap_or_default();
         let (at, drawn) = (self.now().0.to_be_bytes(), entropy::draw().to_be_bytes());
         let cause: [&[u8]; 5] = [word.as_bytes(), about, named.as_bytes(), &at, &drawn];
-        self.engine.command(device.cloned(), &cause, what)
+        Input { message: idempotency::call(), ..self.engine.command(device.cloned(), &cause, what) }
     }
 
     /// Lets the health page speak of a part.

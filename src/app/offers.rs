@@ -73,7 +73,7 @@ impl App {
     /// Answers an offer from another channel than the device.
     pub async fn answer_offer(&self, who: &Caller, id: &str, answer: OfferAnswer) -> Result<Answered, Failure> {
         let retailer = who.retailer(Scope::OffersAnswer)?;
-        check_channel(&answer.channel)?;
+        check_own_channel(&answer.channel)?;
         let (household, offer) = self.find_offer(retailer, id)?;
         let what = Command::AnswerOffer {
             offer: offer.id,
@@ -155,6 +155,20 @@ pub(crate) fn check_channel(channel: &str) -> Result<(), Failure> {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     if channel.is_empty() || channel.len() > CHANNEL_CHARS_MAX || !channel.bytes().all(is_word) {
         let message = format!("a channel is a word of 1 to {CHANNEL_CHARS_MAX} characters such as `app`");
+        return Err(Failure::invalid("/channel", message));
+    }
+    Ok(())
+}
+
+/// Names that the rules give themselves, and that mean more than a place: what the device says, what nobody was asked.
+const CHANNELS_RESERVED: [&str; 2] = ["device", "mandate"];
+
+/// The channel that somebody answers on over HTTP.
+pub(crate) fn check_own_channel(channel: &str) -> Result<(), Failure> {
+    check_channel(channel)?;
+    if CHANNELS_RESERVED.iter().any(|reserved| channel.eq_ignore_ascii_case(reserved)) {
+        let message =
+            format!("`{channel}` is the gateway's own word; name the channel where it was said, such as `app`");
         return Err(Failure::invalid("/channel", message));
     }
     Ok(())

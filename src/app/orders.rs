@@ -4,7 +4,7 @@ use hearthway_core::id::{HouseholdId, OrderId, ProductId, RetailerId};
 use hearthway_core::input::Command;
 use hearthway_core::model::{Order, OrderState};
 
-use super::offers::{check_channel, cursor, page_of};
+use super::offers::{check_own_channel, cursor, page_of};
 use super::profiles::settled;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, Page, PageQuery, rows};
@@ -62,7 +62,7 @@ impl App {
     /// The shop or the customer's app cancels an order.
     pub async fn cancel_order(&self, who: &Caller, id: &str, channel: &str) -> Result<(HouseholdId, Order), Failure> {
         let retailer = who.retailer(Scope::OrdersCancel)?;
-        check_channel(channel)?;
+        check_own_channel(channel)?;
         let (household, order) = self.find_order(retailer, id)?;
         let what = Command::CancelOrder { order: order.id, channel: channel.to_owned() };
         let input = self.command(Some(&order.device), "cancel", order.id.bytes(), what);
@@ -73,7 +73,7 @@ impl App {
     /// The customer withdraws from an order, by another channel than the device.
     pub async fn withdraw_order(&self, who: &Caller, id: &str, channel: &str) -> Result<(HouseholdId, Order), Failure> {
         let retailer = who.retailer(Scope::OrdersCancel)?;
-        check_channel(channel)?;
+        check_own_channel(channel)?;
         let (household, order) = self.find_order(retailer, id)?;
         let what = Command::WithdrawOrder { order: order.id, channel: channel.to_owned() };
         self.move_order(retailer, household, &order, "withdraw", what).await

@@ -224,6 +224,7 @@ impl Prepared {
                 | Effect::GivePartBack { .. }
                 | Effect::FreeStock { .. }
                 | Effect::StockLeft { .. }
+                | Effect::StockParted { .. }
                 | Effect::Unsent { .. } => {}
             }
         }

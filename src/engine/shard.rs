@@ -617,6 +617,7 @@ fn moves(decision: &Decision, from: HouseholdId) -> Vec<(MoveRow, Route)> {
         | Effect::GivePartBack { .. }
         | Effect::FreeStock { .. }
         | Effect::StockLeft { .. }
+        | Effect::StockParted { .. }
         | Effect::Unsent { .. } => None,
     });
     moves.collect()

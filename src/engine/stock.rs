@@ -134,6 +134,25 @@ impl Prepared {
                     let row = ReservationRow { qty: held.qty, gone: true };
                     self.writes.push(rows::put(Schema::Reservation, key, &row));
                 }
+                Effect::StockParted { retailer, order, rev, rest, gone, free } => {
+                    let Held { place, product, qty } = rest;
+                    let row = |order, qty, gone| {
+                        let key = keys::reservation(retailer, product, place, order);
+                        rows::put(Schema::Reservation, key, &ReservationRow { qty, gone })
+                    };
+                    self.writes.push(match qty {
+                        0 => Write::Delete(keys::reservation(retailer, product, place, *order)),
+                        _ => row(*order, *qty, false),
+                    });
+                    if *gone > 0 {
+                        // A row of its own: a count takes it away and leaves what still waits alone.
+                        let part = OrderId::derived(&[b"part that left", order.bytes(), &rev.to_be_bytes()]);
+                        self.writes.push(row(part, *gone, true));
+                    }
+                    if *free > 0 {
+                        self.put_aside.freed.push((retailer.clone(), Held { qty: *free, ..rest.clone() }));
+                    }
+                }
                 _ => {}
             }
         }
@@ -234,6 +253,9 @@ impl Engine {
         let Some((retailer, product, place, _)) = keys::reservation_of(reservation) else { return Ok(false) };
         let Some(bytes) = house.store.get(reservation)? else { return Ok(false) };
         let row: ReservationRow = codec::decode(Schema::Reservation, reservation, &bytes)?;
+        if row.gone {
+            return Ok(false);
+        }
         let preconditions = vec![Precondition::Equals(reservation.clone(), bytes)];
         let writes = std::iter::once(Write::Delete(reservation.clone())).chain(more).collect();
         let outcome = self.write(Commit { preconditions, writes }).await?;

@@ -12,7 +12,7 @@ use super::error::{ApiError, ApiResult, HttpCode};
 use super::request::caller;
 use super::{BODY_BYTES_MAX, Shared};
 use crate::app::App;
-use crate::app::idempotency::{Answer, Known, RequestKey};
+use crate::app::idempotency::{Answer, Known, RequestKey, within};
 
 /// The header.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -62,7 +62,7 @@ pub(super) async fn once(State(shared): State<Arc<Shared>>, request: Request, ne
         }
     }
     let running = Running(&shared.app, &key);
-    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    let response = within(&key, next.run(Request::from_parts(parts, Body::from(body)))).await;
     if !response.status().is_success() {
         return Ok(response);
     }

@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, body::Body};
 use hearthway_core::id::RetailerId;
+use hearthway_core::rules::RuleSet;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -28,14 +29,14 @@ use super::steady::STALL_MAX;
 use crate::app::Failure;
 use crate::app::catalog::csv;
 use crate::app::catalog::form::{Form, product_json};
-use crate::app::catalog::import::Import;
+use crate::app::catalog::import::{Import, LINE_BYTES_MAX, Taken};
 use crate::app::tokens::Scope;
 use crate::observe::limits::{Limit, hit};
 
 /// Lines of one import: all products that a retailer may have, several times over.
 const LINES_MAX: u64 = 10_000_000;
-/// Bytes of one line: as many as the largest product that is kept has in JSON.
-const LINE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of the end of a line.
+const LINE_END_BYTES_MAX: usize = 2;
 /// Lines taken in one commit: some packs of products, written in a few milliseconds.
 const BATCH_LINES_MAX: usize = 1_000;
 /// Bytes of them, so that long lines make a batch as well.
@@ -65,7 +66,7 @@ pub(super) async fn import_products(
 ) -> ApiResult {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let form = if kind.trim_start().starts_with("text/csv") { Form::Csv } else { Form::Json };
-    let import = shared.app.begin_import(&who, form, params.import, params.from_line)?;
+    let import = shared.app.begin_import(&who, form, params.import, params.from_line).await?;
     let room = FAULTS_TOLD_MAX + usize::try_from(LINES_MAX / PROGRESS_LINES).unwrap_or(FAULTS_TOLD_MAX) + 2;
     let (out, told) = mpsc::channel(room);
     let stream = Stream { shared, import, out, told: Told::default(), writing: None };
@@ -78,7 +79,7 @@ pub(super) async fn get_import(
     Who(who): Who,
     Path(import): Path<String>,
 ) -> ApiResult {
-    let (lines, wrong) = shared.app.import_lines(&who, &import)?;
+    let (lines, wrong) = shared.app.import_lines(&who, &import).await?;
     let mut told = json!({"import": import, "lines": lines});
     if wrong.lines > 0 {
         told["faults"] = wrong.lines.into();
@@ -104,7 +105,7 @@ struct Told {
 }
 
 /// A batch on its way to the disk: what it changed, and its last line.
-type Writing = JoinHandle<(Result<usize, Failure>, u64)>;
+type Writing = JoinHandle<(Result<Taken, Failure>, u64)>;
 
 struct Stream {
     shared: Arc<Shared>,
@@ -157,9 +158,9 @@ impl Stream {
             };
             let Ok(data) = frame.into_data() else { continue };
             for part in data.split_inclusive(|byte| *byte == b'\n') {
-                if line.len() <= LINE_BYTES_MAX {
-                    line.extend_from_slice(part);
-                }
+                // What is longer is told by its length; none of it is kept beyond that.
+                let room = (LINE_BYTES_MAX + LINE_END_BYTES_MAX + 1).saturating_sub(line.len());
+                line.extend_from_slice(&part[..part.len().min(room)]);
                 if part.ends_with(b"\n") {
                     bytes += line.len();
                     batch.push(std::mem::take(&mut line));
@@ -194,14 +195,7 @@ impl Stream {
         self.told.lines = read.last.max(self.told.lines);
         self.told.products += read.count - read.faults.len() - read.skipped;
         self.told.skipped += read.skipped;
-        for (line, failure) in std::mem::take(&mut read.faults) {
-            self.told.faults += 1;
-            if self.told.faults <= FAULTS_TOLD_MAX {
-                let mut told = ApiError::from(failure).to_line();
-                told["line"] = line.into();
-                self.say(&told);
-            }
-        }
+        self.tell(std::mem::take(&mut read.faults));
         self.written().await?;
         let (app, import, last) = (Arc::clone(&self.shared.app), self.import.clone(), read.last);
         self.writing = Some(tokio::spawn(async move { (app.take_lines(&import, read).await, last) }));
@@ -212,13 +206,27 @@ impl Stream {
     async fn written(&mut self) -> Result<(), ApiError> {
         let Some(writing) = self.writing.take() else { return Ok(()) };
         let (changed, last) = writing.await.map_err(|_| ApiError::new(HttpCode::Timeout, "the gateway is stopping"))?;
-        self.told.changed += changed?;
+        let Taken { changed, faults } = changed?;
+        self.told.changed += changed;
+        self.told.products -= faults.len();
+        self.tell(faults);
         self.told.reached = self.told.reached.max(last);
         if self.told.reached >= self.told.progress + PROGRESS_LINES {
             self.told.progress = self.told.reached;
             self.say(&json!({"progress": {"lines": self.told.reached}}));
         }
         Ok(())
+    }
+
+    fn tell(&mut self, faults: Vec<(u64, Failure)>) {
+        for (line, failure) in faults {
+            self.told.faults += 1;
+            if self.told.faults <= FAULTS_TOLD_MAX {
+                let mut told = ApiError::from(failure).to_line();
+                told["line"] = line.into();
+                self.say(&told);
+            }
+        }
     }
 
     fn say(&self, line: &Value) {
@@ -255,27 +263,33 @@ pub(super) async fn export_products(
 fn export(shared: &Shared, retailer: &RetailerId, form: Form, out: &mpsc::Sender<Bytes>) {
     let rules = shared.app.rules();
     let mut after = None;
-    let mut languages: Option<Vec<String>> = None;
+    // A table says in its first line what its columns are: all products are looked at twice.
+    let wide = (form == Form::Csv).then(|| columns_of(&rules, retailer));
+    let mut page = wide.as_ref().map(csv::head_line).unwrap_or_default();
     loop {
         let ids = rules.products.ids(retailer, after.as_ref(), EXPORT_PAGE);
         let products: Vec<_> = ids.iter().filter_map(|id| rules.product(retailer, id)).collect();
-        let mut page = String::new();
-        if form == Form::Csv && languages.is_none() {
-            let mut of_first_page: Vec<String> =
-                products.iter().flat_map(|product| product.name.keys().cloned()).collect();
-            of_first_page.sort();
-            of_first_page.dedup();
-            page.push_str(&csv::head_line(&of_first_page));
-            languages = Some(of_first_page);
-        }
         for product in &products {
-            match &languages {
-                Some(languages) => page.push_str(&csv::line_of(product, languages)),
+            match &wide {
+                Some(wide) => page.push_str(&csv::line_of(product, wide)),
                 None => page.push_str(&format!("{}\n", product_json(product))),
             }
         }
-        if out.blocking_send(Bytes::from(page)).is_err() || ids.len() < EXPORT_PAGE {
+        if out.blocking_send(Bytes::from(std::mem::take(&mut page))).is_err() || ids.len() < EXPORT_PAGE {
             return;
+        }
+        after = ids.last().cloned();
+    }
+}
+
+/// The columns that a table of all products needs.
+fn columns_of(rules: &RuleSet, retailer: &RetailerId) -> csv::Wide {
+    let (mut wide, mut after) = (csv::Wide::default(), None);
+    loop {
+        let ids = rules.products.ids(retailer, after.as_ref(), EXPORT_PAGE);
+        ids.iter().filter_map(|id| rules.product(retailer, id)).for_each(|product| wide.add(&product));
+        if ids.len() < EXPORT_PAGE {
+            return wide;
         }
         after = ids.last().cloned();
     }

@@ -51,10 +51,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::Method;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use hearthway_core::code::{Code, Refusal};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use error::errors_page;
@@ -78,6 +80,10 @@ const CUSTOMER_CALLS_PER_SECOND: u32 = 10;
 const PACES_MAX: usize = 150_000;
 /// How long one call may take; bulk calls take as long as their lines.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Changes at work at once, also those that nobody waits for any more: four times the connections that are let in
+/// where nobody says otherwise, a few kilobytes each.
+const CALLS_AT_WORK_MAX: usize = 4_096;
 
 /// Renders the metrics.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -132,8 +138,8 @@ pub fn router(app: Arc<App>, metrics: RenderMetrics) -> Router {
     let calls = calls
         .layer(from_fn_with_state(shared.clone(), idempotent::once))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn(in_time))
-        .layer(from_fn_with_state(audited.clone(), audit::audited));
+        .layer(from_fn_with_state(audited.clone(), audit::audited))
+        .layer(from_fn_with_state(Arc::new(Semaphore::new(CALLS_AT_WORK_MAX)), in_time));
     let bulk = bulk.layer(from_fn_with_state(audited, audit::audited_bulk));
     // Bulk bodies are counted as they stream, in `lines`.
     calls
@@ -143,10 +149,30 @@ pub fn router(app: Arc<App>, metrics: RenderMetrics) -> Router {
         .with_state(shared)
 }
 
-/// Ends a call that takes too long. What it had begun may still be committed: a repeat with the
+/// Does a call to its end, whether or not anybody waits for it: a change that is half made when its caller leaves
+/// would be on disk, and neither counted, audited nor answered at its repeat.
+async fn whole(at_work: Arc<Semaphore>, request: Request, next: Next) -> Response {
+    if request.method() == Method::GET {
+        return next.run(request).await;
+    }
+    let Ok(at_work) = at_work.try_acquire_owned() else {
+        let refusal = Refusal::new(Code::RateLimited, "too many calls are at work; repeat it in a moment");
+        return ApiError::from(Refusal { retry_after_seconds: Some(1), ..refusal }).into_response();
+    };
+    let work = tokio::spawn(async move {
+        let _at_work = at_work;
+        next.run(request).await
+    });
+    match work.await {
+        Ok(response) => response,
+        Err(_) => ApiError::new(HttpCode::Timeout, "the gateway is stopping; repeat the call").into_response(),
+    }
+}
+
+/// Ends the wait for a call that takes too long. What it had begun may still be committed: a repeat with the
 /// same `Idempotency-Key`, or simply the same call, is safe.
-async fn in_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(CALL_TIMEOUT, next.run(request)).await {
+async fn in_time(State(at_work): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(CALL_TIMEOUT, whole(at_work, request, next)).await {
         Ok(response) => response,
         Err(_) => {
             hit(Limit::HttpTime);

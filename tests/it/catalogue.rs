@@ -83,7 +83,7 @@ async fn a_catalogue_comes_in_by_the_command_line_and_out_as_it_went_in() {
     let read = gateway.ask(&token, "GET", "/v1/products/cat-00001", None).await;
     assert_eq!(read["price"]["minor"], 50, "{read}");
     let fits = gateway.ask(&token, "GET", "/v1/products?fits=th-200:air_filter&limit=1", None).await;
-    assert_eq!(fits["items"][0]["id"], "cat-00002", "the table says that the first fits nothing: {fits}");
+    assert_eq!(fits["items"][0]["id"], "cat-00001", "the table has no column for what it fits: {fits}");
     let (_, said, _) = products(&gateway, &token, &["import", name]);
     assert!(said.contains("going on behind line 22000"), "{said}");
 }

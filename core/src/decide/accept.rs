@@ -18,7 +18,8 @@ use crate::decision::{Change, Reply};
 use crate::id::{OrderId, SellerId, StoreId};
 use crate::input::{Answer, Choice};
 use crate::limits::ORDER_QTY_MAX;
-use crate::model::{Fulfil, Held, Offer, OfferItem, OfferPrice, OfferState, Pickup, Place, Product};
+use crate::model::{Alternative, Fulfil, Held, Offer, OfferItem, OfferPrice, OfferState, Pickup, Place, Product};
+use crate::money::Money;
 use crate::time::Span;
 use crate::trigger::{Moment, Trigger};
 use crate::wire::{DownMessage, alternative_id, pickup_code};
@@ -36,6 +37,8 @@ struct Wanted<'o> {
     seller: SellerId,
     sold_by: Option<String>,
     quoted: OfferPrice,
+    /// The most that another seller may ask instead: as much as the customer was ready to pay, or was asked.
+    most: Money,
 }
 
 pub(super) fn accept(draft: &mut Draft<'_>, offer: &Offer, choice: &Choice, who: &Answerer<'_>) -> Answered {
@@ -136,32 +139,50 @@ fn wanted<'o>(offer: &'o Offer, product: &Product, choice: &Choice) -> Result<Wa
     let (Some(item), Some(quoted)) = (&offer.item, &offer.price) else {
         return Err(Refusal::new(Code::OfferNotAllowed, "there is nothing to buy in this offer"));
     };
+    let own = quote::own_seller(&offer.retailer, product);
     let qty = choice.qty.unwrap_or(item.qty);
     if !(1..=ORDER_QTY_MAX).contains(&qty) {
         let message = format!("`qty` must be 1 to {ORDER_QTY_MAX}; it is {qty}");
         return Err(Refusal::new(Code::PayloadInvalid, message).at("/body/choice/qty"));
     }
     let fulfil = choice.fulfil.or_else(|| offer.fulfil.first().copied()).unwrap_or(Fulfil::Deliver);
-    if !offer.fulfil.is_empty() && !offer.fulfil.contains(&fulfil) {
+    if !ways(offer).contains(&fulfil) {
         let message = "this way of delivery is not offered";
         return Err(Refusal::new(Code::OfferNotAllowed, message).at("/body/choice/fulfil"));
     }
-    let Some(named) = &choice.alternative else {
-        let seller = offer.seller.clone().unwrap_or_else(|| quote::own_seller(&offer.retailer, product));
-        return Ok(Wanted { item, qty, fulfil, seller, sold_by: offer.sold_by.clone(), quoted: quoted.clone() });
+    let (seller, sold_by, quoted, most) = match alternative(offer, choice)? {
+        None => {
+            let seller = offer.seller.clone().unwrap_or_else(|| own.clone());
+            (seller, offer.sold_by.clone(), quoted.clone(), quoted.total)
+        }
+        Some(other) => {
+            let (total, asked) = (other.price.total, quoted.total);
+            let most = if asked.currency == total.currency && asked.minor > total.minor { asked } else { total };
+            (other.seller.clone(), Some(other.sold_by.clone()), other.price.clone(), most)
+        }
     };
-    let others = offer.alternatives.iter().enumerate();
-    let Some((_, other)) = others.into_iter().find(|(n, _)| alternative_id(*n) == *named) else {
-        let known: Vec<String> = (0..offer.alternatives.len()).map(alternative_id).collect();
-        let message = format!("this offer has no such alternative; it has: {}", known.join(", "));
-        return Err(Refusal::new(Code::PayloadInvalid, message).at("/body/choice/alternative"));
-    };
-    if fulfil == Fulfil::Collect {
+    if fulfil == Fulfil::Collect && seller != own {
         let message = "what another seller sells is delivered";
         return Err(Refusal::new(Code::OfferNotAllowed, message).at("/body/choice/fulfil"));
     }
-    let sold_by = Some(other.sold_by.clone());
-    Ok(Wanted { item, qty, fulfil, seller: other.seller.clone(), sold_by, quoted: other.price.clone() })
+    Ok(Wanted { item, qty, fulfil, seller, sold_by, quoted, most })
+}
+
+/// How an offer may be had: where it does not say, it is delivered.
+fn ways(offer: &Offer) -> &[Fulfil] {
+    if offer.fulfil.is_empty() { &[Fulfil::Deliver] } else { &offer.fulfil }
+}
+
+/// The other seller that a choice names; none where it names none.
+pub(super) fn alternative<'o>(offer: &'o Offer, choice: &Choice) -> Result<Option<&'o Alternative>, Refusal> {
+    let Some(named) = &choice.alternative else { return Ok(None) };
+    let mut others = offer.alternatives.iter().enumerate();
+    if let Some((_, other)) = others.find(|(n, _)| alternative_id(*n) == *named) {
+        return Ok(Some(other));
+    }
+    let known: Vec<String> = (0..offer.alternatives.len()).map(alternative_id).collect();
+    let message = format!("this offer has no such alternative; it has: {}", known.join(", "));
+    Err(Refusal::new(Code::PayloadInvalid, message).at("/body/choice/alternative"))
 }
 
 /// For how long a price is promised: as the trigger says, or where it is not live any more, as it was when the offer
@@ -237,9 +258,11 @@ fn resell(
     sellers: &[SellerQuote],
     why: String,
 ) -> Refusal {
-    let most = wanted.quoted.total;
+    let most = wanted.most;
+    let delivers = ways(offer).contains(&Fulfil::Deliver);
     let costs_no_more = |quote: &&SellerQuote| {
         quote.passed_over.is_none()
+            && (delivers || quote.is_own)
             && quote.seller != wanted.seller
             && quote.price.total.currency == most.currency
             && quote.price.total.minor <= most.minor
@@ -289,6 +312,11 @@ fn again(
     next.seller = Some(by.seller.clone());
     next.sold_by = Some(by.sold_by.clone());
     next.ships_by = by.ships_by(now);
+    if !by.is_own {
+        // Only the shop itself has stores.
+        next.fulfil.retain(|way| *way == Fulfil::Deliver);
+        next.stores.clear();
+    }
     let others = sellers.iter().filter(|quote| quote.passed_over.is_none() && quote.seller != by.seller);
     let shown = offer.alternatives.len();
     next.alternatives = others.take(shown).map(|quote| quote.alternative(now)).collect();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::decision::Change;
 use crate::id::DeviceKey;
-use crate::limits::{CONTACTS_MAX, HISTORY_ENTRIES_MAX, MERGES_KEPT_MAX, PURCHASES_HEARD_MAX};
+use crate::limits::{CONTACTS_MAX, HISTORY_ENTRIES_MAX, MERGES_KEPT_MAX, ORDER_ENTRIES_MAX, PURCHASES_HEARD_MAX};
 use crate::model::{Contact, Device, Household, SlotKey, TrendKey};
 
 /// Moves remembered as applied. A move is delivered again only until its row is gone.
@@ -115,7 +115,7 @@ impl Household {
             Change::OfferSet(offer) => {
                 let mut offer = Arc::clone(offer);
                 if offer.history.len() > HISTORY_ENTRIES_MAX {
-                    bound(&mut Arc::make_mut(&mut offer).history);
+                    bound(&mut Arc::make_mut(&mut offer).history, HISTORY_ENTRIES_MAX);
                 }
                 self.offers.insert(offer.id, offer);
             }
@@ -124,8 +124,8 @@ impl Household {
             }
             Change::OrderSet(order) => {
                 let mut order = Arc::clone(order);
-                if order.history.len() > HISTORY_ENTRIES_MAX {
-                    bound(&mut Arc::make_mut(&mut order).history);
+                if order.history.len() > ORDER_ENTRIES_MAX {
+                    bound(&mut Arc::make_mut(&mut order).history, ORDER_ENTRIES_MAX);
                 }
                 self.orders.insert(order.id, order);
             }
@@ -197,8 +197,8 @@ impl Household {
 }
 
 /// Keeps the first entry, which says where it began, and the latest ones.
-fn bound<T>(history: &mut Vec<T>) {
-    while history.len() > HISTORY_ENTRIES_MAX {
+fn bound<T>(history: &mut Vec<T>, entries_max: usize) {
+    while history.len() > entries_max {
         history.remove(1);
     }
 }

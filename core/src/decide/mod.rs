@@ -18,6 +18,7 @@ mod deadline;
 mod device;
 mod draft;
 mod edge;
+mod ended;
 mod erase;
 mod event_time;
 mod forecast;
@@ -60,6 +61,7 @@ use crate::trace::CandidateTrace;
 use crate::trigger::Trigger;
 use crate::wire::{DeviceMessage, EventUp, OrderOp};
 use draft::Draft;
+use ended::drop_ended;
 
 pub use foreseen::{Basis, Foreseen, Unforeseen, foreseen};
 pub use quote::{ALTERNATIVES_MAX, Ask, PassedOver, SellerQuote, compare, own_seller, stores};
@@ -179,12 +181,16 @@ fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
             offer::answered_elsewhere(draft, *offer, *rev, answer, channel, profile.as_ref())
         }
         Command::SetOrderStatus { order, rev, state, eta } => {
-            order::moved_by_shop(draft, *order, *rev, *state, eta.as_deref())
+            order::once(draft, *order, |draft| order::moved_by_shop(draft, *order, *rev, *state, eta.as_deref()))
         }
         Command::CancelOrder { order, channel } => order::cancelled_elsewhere(draft, *order, channel),
         Command::WithdrawOrder { order, channel } => order::withdraw(draft, *order, channel),
-        Command::RefundOrder { order, rev, lines } => order::refund(draft, *order, *rev, lines),
-        Command::ShipLines { order, rev, lines, eta } => order::ship_lines(draft, *order, *rev, lines, eta.as_deref()),
+        Command::RefundOrder { order, rev, lines } => {
+            order::once(draft, *order, |draft| order::refund(draft, *order, *rev, lines))
+        }
+        Command::ShipLines { order, rev, lines, eta } => {
+            order::once(draft, *order, |draft| order::ship_lines(draft, *order, *rev, lines, eta.as_deref()))
+        }
         Command::WithdrawOffer { offer, reason } => offer::taken_back(draft, *offer, reason),
         Command::SetContext { name, value, until } => context::of_home(draft, name, value, *until),
         Command::Purchased { product, bought } => supply::bought_elsewhere(draft, product, *bought),
@@ -219,32 +225,6 @@ fn known_device(draft: &Draft<'_>) -> Result<DeviceKey, Refusal> {
 fn with_device(draft: &mut Draft<'_>, act: impl FnOnce(&mut Draft<'_>, DeviceKey) -> Answered) -> Answered {
     let device = known_device(draft)?;
     act(draft, device)
-}
-
-/// Ended offers and orders beyond the number kept leave the record, oldest first.
-fn drop_ended(draft: &mut Draft<'_>) {
-    use crate::limits::ENDED_KEPT_MAX;
-    let home = draft.home();
-    let mut offers: Vec<_> = home.offers.values().filter(|offer| !offer.state.is_live()).collect();
-    offers.sort_by_key(|offer| {
-        (
-            !matches!(offer.state, crate::model::OfferState::Expired | crate::model::OfferState::Withdrawn),
-            offer.valid_from,
-            offer.id,
-        )
-    });
-    let surplus = offers.len().saturating_sub(ENDED_KEPT_MAX);
-    let offers: Vec<_> = offers.into_iter().take(surplus).map(|offer| offer.id).collect();
-    let mut orders: Vec<_> = home.orders.values().filter(|order| !order.state.is_open()).collect();
-    orders.sort_by_key(|order| (order.created_at, order.id));
-    let surplus = orders.len().saturating_sub(ENDED_KEPT_MAX);
-    let orders: Vec<_> = orders.into_iter().take(surplus).map(|order| order.id).collect();
-    for id in offers {
-        draft.change(Change::OfferDropped(id));
-    }
-    for id in orders {
-        draft.change(Change::OrderDropped(id));
-    }
 }
 
 /// Something that a person did on another channel, taken once.

@@ -263,7 +263,7 @@ fn allowed(draft: &Draft<'_>, offer: &Offer, said: &Answer, who: &Answerer<'_>) 
         }
     }
     if let (Some(choice), None) = (said.choice(), who.profile)
-        && !unattended(home, offer, choice.qty)
+        && !unattended(home, offer, &choice)?
     {
         return Err(not_allowed("it is more than may be ordered here without the app; accept it there".to_owned()));
     }
@@ -275,13 +275,19 @@ fn allowed(draft: &Draft<'_>, offer: &Offer, said: &Answer, who: &Answerer<'_>) 
 
 /// Whether it may be ordered where nobody knows who says yes: everybody who may buy at the device and set a limit
 /// to that must permit it.
-fn unattended(home: &Household, offer: &Offer, qty: Option<u32>) -> bool {
+fn unattended(home: &Household, offer: &Offer, choice: &Choice) -> Result<bool, Refusal> {
     let people = home.standings_at(&offer.device).filter(|(link, _)| link.role.may_order());
     let mut limits = people.filter_map(|(_, standing)| standing.preferences.unattended_max);
-    let Some(price) = &offer.price else { return true };
-    let pieces = qty.or(offer.item.as_ref().map(|item| item.qty)).unwrap_or(1);
+    let price = match accept::alternative(offer, choice)? {
+        Some(other) => &other.price,
+        None => match &offer.price {
+            Some(price) => price,
+            None => return Ok(true),
+        },
+    };
+    let pieces = choice.qty.or(offer.item.as_ref().map(|item| item.qty)).unwrap_or(1);
     let total = price.item.times(pieces).and_then(|items| items.plus(price.delivery));
-    limits.all(|max| total.is_some_and(|total| total.currency == max.currency && total.minor <= max.minor))
+    Ok(limits.all(|max| total.is_some_and(|total| total.currency == max.currency && total.minor <= max.minor)))
 }
 
 /// Accepts an offer that nobody was shown, in the name of somebody who permitted it. None where it

@@ -7,7 +7,8 @@ use super::{Answered, Refusal, mandate, supply, wake};
 use crate::code::Code;
 use crate::decision::{Change, Effect, Reply};
 use crate::id::{DeviceKey, OrderId, ProductId, ProfileId};
-use crate::model::{Fulfil, Offer, Order, OrderLine, OrderState, Role, StateChange};
+use crate::limits::DELAYS_MAX;
+use crate::model::{Fulfil, Held, Offer, Order, OrderLine, OrderState, Role, StateChange};
 use crate::money::Money;
 use crate::time::Span;
 use crate::trigger::Moment;
@@ -88,7 +89,7 @@ fn advance(draft: &mut Draft<'_>, order: &Order, state: OrderState, cause: &str,
     }
     match state {
         OrderState::Shipped | OrderState::Delivered | OrderState::PickedUp => {
-            next.lines.iter_mut().for_each(|line| line.shipped = line.qty);
+            next.lines.iter_mut().for_each(|line| line.shipped += line.owed());
         }
         OrderState::Refunded => next.lines.iter_mut().for_each(|line| line.refunded = line.qty),
         OrderState::ReadyForPickup => {
@@ -102,25 +103,20 @@ fn advance(draft: &mut Draft<'_>, order: &Order, state: OrderState, cause: &str,
     enter(draft, order, next, state, cause)
 }
 
-/// The order as it is next, in its next state, with all that follows.
-fn enter(draft: &mut Draft<'_>, before: &Order, mut next: Order, state: OrderState, cause: &str) -> Answered {
+/// The order as it is next, with what is said of it and all that follows.
+fn enter(draft: &mut Draft<'_>, before: &Order, mut next: Order, said: OrderState, cause: &str) -> Answered {
+    // What is refunded before it arrives leaves the rest on its way: the lines say how much it is.
+    let goes_on = said == OrderState::PartiallyRefunded && !before.state.has_arrived();
+    let state = if goes_on { before.state } else { said };
     next.rev += 1;
     next.state = state;
-    next.history.push(entry(state, draft, cause));
-    let (retailer, id) = (next.retailer.clone(), next.id);
+    next.history.push(entry(said, draft, cause));
     if state.is_undone()
         && let Some(drawn) = next.drawn.take()
     {
-        draft.effect(Effect::GiveBack { retailer: retailer.clone(), order: id, drawn });
+        draft.effect(Effect::GiveBack { retailer: next.retailer.clone(), order: next.id, drawn });
     }
-    let has_left = matches!(state, OrderState::Shipped | OrderState::Delivered | OrderState::PickedUp);
-    if state.is_undone()
-        && let Some(held) = next.held.take()
-    {
-        draft.effect(Effect::FreeStock { retailer, order: id, held });
-    } else if has_left && let Some(held) = next.held.take() {
-        draft.effect(Effect::StockLeft { retailer, order: id, held });
-    }
+    settle_goods(draft, before, &mut next);
     let reply = Reply::OrderMoved { order: next.id, rev: next.rev, state };
     draft.change(Change::OrderSet(Arc::new(next.clone())));
     supply::order_moved(draft, before, &next);
@@ -129,8 +125,34 @@ fn enter(draft: &mut Draft<'_>, before: &Order, mut next: Order, state: OrderSta
     }
     tell(draft, &next);
     super::drop_ended(draft);
-    wake::by_moment(draft, &next.device, Moment::Order(state));
+    wake::by_moment(draft, &next.device, Moment::Order(said));
     Ok(reply)
+}
+
+/// What becomes of the goods that are put aside: what left is gone, what nobody gets any more is free, and the rest
+/// waits.
+fn settle_goods(draft: &mut Draft<'_>, before: &Order, next: &mut Order) {
+    let Some(held) = next.held.take() else { return };
+    let (retailer, order) = (next.retailer.clone(), next.id);
+    if next.state.is_undone() {
+        return draft.effect(Effect::FreeStock { retailer, order, held });
+    }
+    // What came back has left, whoever forgot to say so: the next count has it, if it can be sold.
+    if next.state == OrderState::Shipped || next.state.has_arrived() {
+        return draft.effect(Effect::StockLeft { retailer, order, held });
+    }
+    let of_held = |order: &Order| order.lines.iter().find(|line| line.product == held.product).cloned();
+    let (Some(was), Some(is)) = (of_held(before), of_held(next)) else {
+        next.held = Some(held);
+        return;
+    };
+    let rest = Held { qty: is.owed().min(held.qty), ..held.clone() };
+    let gone = (is.shipped - was.shipped).min(held.qty - rest.qty);
+    let free = held.qty - rest.qty - gone;
+    next.held = Some(rest.clone()).filter(|rest| rest.qty > 0);
+    if gone + free > 0 {
+        draft.effect(Effect::StockParted { retailer, order, rev: next.rev, rest, gone, free });
+    }
 }
 
 fn find(draft: &Draft<'_>, id: OrderId) -> Result<Order, Refusal> {
@@ -203,8 +225,7 @@ pub(super) fn withdraw(draft: &mut Draft<'_>, id: OrderId, channel: &str) -> Ans
     if !order.may_be_withdrawn() {
         return refused(format!("the order is {}; there is nothing to withdraw from", order.state.as_str()));
     }
-    let days = Span::days(order.withdraw_days.unwrap_or(0).into());
-    if let Some(ended) = order.arrived_at().map(|at| at + days).filter(|ended| *ended <= draft.now) {
+    if let Some(ended) = order.withdrawn_from_until().filter(|ended| *ended <= draft.now) {
         return refused(format!("the right to withdraw ended at {ended}; ask the shop"));
     }
     let mut next = order.clone();
@@ -217,8 +238,23 @@ pub(super) fn withdraw(draft: &mut Draft<'_>, id: OrderId, channel: &str) -> Ans
     Ok(Reply::OrderMoved { order: id, rev: next.rev, state: next.state })
 }
 
+/// What a caller may ask again without meaning it twice, as it names its calls: then it is told how the order
+/// stands.
+pub(super) fn once(draft: &mut Draft<'_>, id: OrderId, act: impl FnOnce(&mut Draft<'_>) -> Answered) -> Answered {
+    let Some(call) = &draft.input.message else { return act(draft) };
+    let cause = supply::cause(&[b"call", call.as_str().as_bytes()]);
+    if draft.before().supply.heard.contains(&cause) {
+        let order = find(draft, id)?;
+        draft.note("this was asked before");
+        return Ok(Reply::OrderMoved { order: id, rev: order.rev, state: order.state });
+    }
+    let reply = act(draft)?;
+    draft.change(Change::PurchaseHeard(cause));
+    Ok(reply)
+}
+
 /// The shop gives money back for some of the goods: what they drew of the budget is there again, they are no spares
-/// any more, and the product is not proposed for a while.
+/// any more, and the product is not proposed for a while. What was not sent yet is not sent any more.
 pub(super) fn refund(draft: &mut Draft<'_>, id: OrderId, rev: Option<u32>, lines: &[(ProductId, u32)]) -> Answered {
     let order = find(draft, id)?;
     of_rev(&order, rev)?;
@@ -267,19 +303,28 @@ pub(super) fn ship_lines(
     eta: Option<&str>,
 ) -> Answered {
     let order = find(draft, id)?;
-    may_move(&order, rev, OrderState::PartiallyShipped)?;
+    let another_part = order.state == OrderState::PartiallyShipped;
+    if another_part {
+        of_rev(&order, Some(rev))?
+    } else {
+        may_move(&order, rev, OrderState::PartiallyShipped)?
+    };
     let mut next = order.clone();
     next.eta = eta.map(str::to_owned).or(next.eta);
     for (n, (product, qty)) in lines.iter().enumerate() {
         let line = line_of(&mut next, product, n)?;
-        let left = line.qty - line.shipped;
+        let left = line.owed();
         if *qty == 0 || *qty > left {
-            let message = format!("{left} of `{product}` are not sent yet; say 1 to {left}");
+            let message = match (left, line.refunded) {
+                (0, _) => format!("nothing of `{product}` is left to be sent: {} are refunded", line.refunded),
+                (_, 0) => format!("{left} of `{product}` are not sent yet; say 1 to {left}"),
+                (_, back) => format!("{left} of `{product}` are not sent yet and {back} refunded; say 1 to {left}"),
+            };
             return Err(Refusal::new(Code::PayloadInvalid, message).at(format!("/lines/{n}/qty")));
         }
         line.shipped += qty;
     }
-    let is_all = next.lines.iter().all(|line| line.shipped == line.qty);
+    let is_all = next.lines.iter().all(|line| line.owed() == 0);
     let state = if is_all { OrderState::Shipped } else { OrderState::PartiallyShipped };
     enter(draft, &order, next, state, "shop")
 }
@@ -337,17 +382,42 @@ fn may_move(order: &Order, rev: u32, state: OrderState) -> Result<(), Refusal> {
         return Err(Refusal::new(Code::OrderInCancelWindow, message));
     }
     of_rev(order, Some(rev))?;
-    let again = order.state == state && state == OrderState::PartiallyShipped;
-    let sideways = order.state.rank() == state.rank() && order.state != state && !order.state.is_final();
-    let forward = state.rank() > order.state.rank() && !order.state.is_final();
-    if !(forward || sideways || again) || matches!(state, OrderState::Confirmed | OrderState::Submitted) {
-        let message = format!("an order cannot go from {} to {}", order.state.as_str(), state.as_str());
-        return Err(Refusal::new(Code::StateVersionConflict, message).at("/state"));
+    let refused = |message: String| Err(Refusal::new(Code::StateVersionConflict, message).at("/state"));
+    if let Some(cure) = blocked(order, state) {
+        return refused(format!("an order cannot go from {} to {}{cure}", order.state.as_str(), state.as_str()));
     }
     let is_of_store = matches!(state, OrderState::ReadyForPickup | OrderState::PickedUp | OrderState::PickupExpired);
     if is_of_store && order.fulfil == Fulfil::Deliver {
-        let message = format!("the order is delivered; it cannot be {}", state.as_str());
-        return Err(Refusal::new(Code::StateVersionConflict, message).at("/state"));
+        return refused(format!("the order is delivered; it cannot be {}", state.as_str()));
+    }
+    let delays = order.history.iter().filter(|change| *change.state == *OrderState::Delayed.as_str()).count();
+    if state == OrderState::Delayed && delays >= DELAYS_MAX {
+        return refused(format!("it was delayed {delays} times; send it, or refuse it"));
     }
     Ok(())
+}
+
+/// Whether a state cannot follow, with what to do instead. Forward jumps are allowed; to the side only where both
+/// make sense of the same goods, and never back and forth without an end.
+fn blocked(order: &Order, state: OrderState) -> Option<&'static str> {
+    use OrderState::{
+        Confirmed, Delayed, PartiallyRefunded, PartiallyShipped, PickupExpired, ReadyForPickup, Returned, Shipped,
+        Submitted,
+    };
+    let from = order.state;
+    match (from, state) {
+        _ if from.is_final() => Some(""),
+        (_, Confirmed | Submitted) => Some(""),
+        (PickupExpired, _) if !state.is_final() => {
+            Some(": nobody came for it, and its goods are free for others; refund it, and let it be ordered anew")
+        }
+        (_, PickupExpired) if from.has_arrived() => Some(": it was fetched; say `returned` when it comes back"),
+        (_, PartiallyRefunded) if !from.has_arrived() => {
+            Some(": refund lines instead; what is left goes on from where it stands")
+        }
+        (PartiallyShipped, Delayed) | (Delayed, PartiallyShipped) | (Shipped, ReadyForPickup) => None,
+        (PartiallyRefunded, Returned) if !order.has_been(Returned) => None,
+        _ if state.rank() > from.rank() => None,
+        _ => Some(""),
+    }
 }

@@ -13,6 +13,7 @@ use super::supply;
 use crate::id::{DecisionId, DeviceKey, OfferId, PlacementId, SlotId, TriggerId};
 use crate::limits::LIVE_OFFERS_PER_DEVICE_MAX;
 use crate::model::{Household, Offer, OfferState, Product};
+use crate::money::Currency;
 use crate::rules::RuleSet;
 use crate::time::Timestamp;
 use crate::trace::{Fact, StepVerdict};
@@ -31,14 +32,28 @@ struct Rank<'r> {
 }
 
 /// What an offer is expected to earn, in millionths of the currency's smallest unit: margin times the chance that it is
-/// accepted. Nothing where no margin is known.
+/// accepted. Nothing where no margin is known, and beside one in another currency.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Expected(i64);
 
+/// The same with its currency; none where no margin is known.
+type Hoped = Option<(Currency, Expected)>;
+
+/// Whether what is hoped for can be compared: the rate between two currencies is nobody's knowledge here.
+fn in_one_currency(hoped: impl IntoIterator<Item = Hoped>) -> bool {
+    let mut currencies = hoped.into_iter().flatten().map(|(currency, _)| currency);
+    let first = currencies.next();
+    currencies.all(|other| Some(other) == first)
+}
+
 impl Expected {
-    fn of(product: &Product, qty: u32, chance: f64) -> Expected {
-        let margin = product.margin.and_then(|margin| margin.times(qty)).map_or(0, |margin| margin.minor);
-        Expected((margin as f64 * chance * 1e6) as i64)
+    fn of(product: &Product, qty: u32, chance: f64) -> Hoped {
+        let margin = product.margin?.times(qty)?;
+        Some((margin.currency, Expected((margin.minor as f64 * chance * 1e6) as i64)))
+    }
+    /// What counts of what is hoped for.
+    fn counted(hoped: Hoped, is_comparable: bool) -> Expected {
+        hoped.filter(|_| is_comparable).map(|(_, expected)| expected).unwrap_or_default()
     }
     /// In the currency's smallest unit, to a hundredth.
     fn minor(self) -> f64 {
@@ -65,10 +80,14 @@ pub(super) fn best_first<'t, T>(
     let mut woken: Vec<T> = woken.collect();
     if woken.len() > 1 {
         let now = draft.now;
+        let hoped = |trigger: &Trigger| {
+            let decision = decision_id(home, draft.input, trigger, Some(key));
+            expected(home, draft.rules, trigger, key, trigger.on.slot(), decision)
+        };
+        let is_comparable = in_one_currency(woken.iter().filter_map(&trigger).map(|trigger| hoped(trigger)));
         let rank = |item: &T| {
             let trigger = trigger(item)?;
-            let decision = decision_id(home, draft.input, trigger, Some(key));
-            let expected = expected(home, draft.rules, trigger, key, trigger.on.slot(), decision);
+            let expected = Expected::counted(hoped(trigger), is_comparable);
             Some(Rank::of(home, trigger.priority, expected, &trigger.id, now))
         };
         woken.sort_by_cached_key(|item| Reverse(rank(item)));
@@ -84,22 +103,18 @@ fn expected(
     key: &DeviceKey,
     slot: Option<&SlotId>,
     decision: DecisionId,
-) -> Expected {
-    let Some(device) = home.devices.get(key).filter(|_| trigger.offer.product.is_some()) else {
-        return Expected::default();
-    };
+) -> Hoped {
+    let device = home.devices.get(key).filter(|_| trigger.offer.product.is_some())?;
     let product = render::product(rules, trigger, slot, device).and_then(Result::ok);
-    let Some(product) = product.filter(|product| product.margin.is_some()) else { return Expected::default() };
+    let product = product.filter(|product| product.margin.is_some())?;
     let chance = rules.chances(&trigger.retailer).chance(&trigger.id, &device.model, decision);
     Expected::of(&product, supply::quantity(home, rules, trigger, &product), chance)
 }
 
 /// What a live offer is expected to earn still.
-fn expected_of(home: &Household, rules: &RuleSet, offer: &Offer) -> Expected {
-    let (Some(device), Some(item)) = (home.devices.get(&offer.device), &offer.item) else {
-        return Expected::default();
-    };
-    let Some(product) = rules.product(&offer.retailer, &item.product) else { return Expected::default() };
+fn expected_of(home: &Household, rules: &RuleSet, offer: &Offer) -> Hoped {
+    let (device, item) = (home.devices.get(&offer.device)?, offer.item.as_ref()?);
+    let product = rules.product(&offer.retailer, &item.product)?;
     let chance = rules.chances(&offer.retailer).chance(&offer.trigger, &device.model, offer.decision);
     Expected::of(&product, item.qty, chance)
 }
@@ -119,10 +134,16 @@ pub(super) fn lost(look: &Look<'_>, placement: &PlacementId) -> Option<Said> {
     }
     let decision = decision_id(home, look.input, trigger, Some(look.wake.device));
     let own = expected(home, rules, trigger, look.wake.device, look.wake.slot, decision);
-    let mine = Rank::of(home, trigger.priority, own, &trigger.id, now);
-    let rank = |offer: &'_ Offer| expected_of(home, rules, offer);
-    let beside =
-        beside.into_iter().find(|offer| Rank::of(home, offer.priority, rank(offer), &offer.trigger, now) > mine);
+    let both = |offer: &Offer| {
+        let its = expected_of(home, rules, offer);
+        let is_comparable = in_one_currency([its, own]);
+        (Expected::counted(its, is_comparable), Expected::counted(own, is_comparable))
+    };
+    let beside = beside.into_iter().find(|offer| {
+        let (its, own) = both(offer);
+        Rank::of(home, offer.priority, its, &offer.trigger, now)
+            > Rank::of(home, trigger.priority, own, &trigger.id, now)
+    });
     let winner = beside.or(weakest.filter(|_| is_full))?;
     let mut numbers = vec![
         text("placement", placement.to_string()),
@@ -130,7 +151,7 @@ pub(super) fn lost(look: &Look<'_>, placement: &PlacementId) -> Option<Said> {
         fact("its_priority", Fact::Int(winner.priority.into())),
         fact("priority", Fact::Int(trigger.priority.into())),
     ];
-    let its = rank(winner);
+    let (its, own) = both(winner);
     if (its, own) != (Expected::default(), Expected::default()) {
         numbers.push(fact("its_expected_minor", Fact::Real(its.minor())));
         numbers.push(fact("expected_minor", Fact::Real(own.minor())));

@@ -126,19 +126,28 @@ pub(super) fn priced(
     if sellers.is_empty() {
         return (said(StepVerdict::Block, Reason::NoPrice, numbers), None);
     }
-    let mut sells = sellers.into_iter().filter(|quote| quote.passed_over.is_none());
-    let stores = match plan.fulfil.contains(&Fulfil::Collect) {
+    let mut stores = match plan.fulfil.contains(&Fulfil::Collect) {
         true => stores(rules, &trigger.retailer, &product.id, qty, look.home.zone.as_ref(), purse),
         false => Vec::new(),
     };
-    let Some(chosen) = sells.next() else {
-        return (said(StepVerdict::Block, Reason::SoldOut, numbers), None);
+    // Only the shop itself has stores, at its own price: also where it has none left to be delivered.
+    let own = sellers.iter().find(|quote| quote.is_own).filter(|_| !stores.is_empty()).cloned();
+    let delivers = plan.fulfil.is_empty() || plan.fulfil.contains(&Fulfil::Deliver);
+    let mut sells = sellers.into_iter().filter(|quote| quote.passed_over.is_none() && delivers);
+    let (chosen, delivered) = match (sells.next(), own) {
+        (Some(chosen), _) => (chosen, true),
+        (None, Some(own)) => (own, false),
+        (None, None) if delivers => return (said(StepVerdict::Block, Reason::SoldOut, numbers), None),
+        (None, None) => return (said(StepVerdict::Block, Reason::NoStore, numbers), None),
     };
-    let fulfil: Vec<Fulfil> =
-        plan.fulfil.iter().copied().filter(|way| *way != Fulfil::Collect || !stores.is_empty()).collect();
-    if fulfil.is_empty() && !plan.fulfil.is_empty() {
-        return (said(StepVerdict::Block, Reason::NoStore, numbers), None);
+    if !chosen.is_own {
+        stores.clear();
     }
+    let is_had = |way: &Fulfil| match way {
+        Fulfil::Deliver => delivered,
+        Fulfil::Collect => !stores.is_empty(),
+    };
+    let fulfil: Vec<Fulfil> = plan.fulfil.iter().copied().filter(is_had).collect();
     let others = sells.take(plan.alternatives_max).map(|quote| quote.alternative(now)).collect();
     let found = Priced { product, qty, chosen, others, fulfil, stores };
     (said(StepVerdict::Pass, Reason::ProductFound, numbers), Some(found))

@@ -24,10 +24,10 @@ use crate::words::Reason;
 /// Why an offer ended whose customer uses another brand.
 pub(super) const OTHER_BRAND: &str = "other brand";
 /// How long a product is not proposed to who uses another brand.
-const OTHER_BRAND_SILENCE: Span = Span::days(90);
+pub(super) const OTHER_BRAND_SILENCE: Span = Span::days(90);
 /// How long a product is not proposed after its money came back: long enough that who gave it back is not asked about
 /// the same thing in the same season.
-const REFUND_SILENCE: Span = Span::days(90);
+pub(super) const REFUND_SILENCE: Span = Span::days(90);
 
 /// What the steps look at.
 pub(super) struct Look<'l> {

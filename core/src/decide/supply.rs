@@ -105,7 +105,11 @@ pub(super) fn order_moved(draft: &mut Draft<'_>, before: &Order, order: &Order) 
             shelf.give_back(line.qty - line.refunded);
         } else if line.refunded > told && was_home && !went_back {
             shelf.give_back(line.refunded - told);
-        } else if order.state.is_undone() && !was_home {
+        } else if line.refunded > told && !was_home && !order.state.is_undone() {
+            let cause = cause_of(order, &line.product);
+            let bought = shelf.bought.iter_mut().filter(|bought| bought.cause == cause);
+            bought.for_each(|bought| bought.qty = line.qty - line.refunded);
+        } else if order.state.is_undone() && !was_home && !from.is_undone() {
             let cause = cause_of(order, &line.product);
             shelf.bought.retain(|bought| bought.cause != cause);
             shelf.inserted_ahead = 0;
@@ -216,7 +220,7 @@ pub(super) fn inserted(draft: &mut Draft<'_>, key: &DeviceKey, slot: &SlotId) ->
     let Some(product) = fitting.iter().find(has_spares).or(fitting.first()).cloned() else { return true };
     let shipped = draft.home().orders.values().filter(|order| is_under_way(order.state));
     let lines = shipped.flat_map(|order| order.lines.iter()).filter(|line| line.product == product);
-    let under_way = lines.map(|line| line.qty).sum();
+    let under_way = lines.map(|line| line.qty.saturating_sub(line.refunded)).sum();
     let mut shelf = shelf(draft, &product);
     let is_ours = shelf.insert(under_way);
     if is_ours {

@@ -82,6 +82,13 @@ impl OrderState {
     pub fn is_open(self) -> bool {
         self.rank() < 5
     }
+    /// Whether the goods reached the customer, wherever they are by now.
+    pub fn has_arrived(self) -> bool {
+        matches!(
+            self,
+            OrderState::Delivered | OrderState::PickedUp | OrderState::Returned | OrderState::PartiallyRefunded
+        )
+    }
 }
 
 /// One line of an order.
@@ -99,6 +106,13 @@ pub struct OrderLine {
     pub shipped: u32,
     /// Of how many the money is back.
     pub refunded: u32,
+}
+
+impl OrderLine {
+    /// How many are still to be sent. What is refunded counts as what was not sent yet, as far as there is such.
+    pub fn owed(&self) -> u32 {
+        self.qty.saturating_sub(self.shipped.saturating_add(self.refunded))
+    }
 }
 
 /// A commitment to buy.
@@ -197,11 +211,19 @@ pub struct Pickup {
 impl Order {
     /// Whether the customer may still withdraw from it, as far as its state tells.
     pub fn may_be_withdrawn(&self) -> bool {
-        let is_going_back = matches!(self.state, OrderState::Returned | OrderState::PartiallyRefunded);
         self.withdraw_days.is_some_and(|days| days > 0)
             && self.withdrawn_at.is_none()
-            && !is_going_back
+            && !self.has_been(OrderState::Returned)
             && !self.state.is_undone()
+    }
+    /// Whether it was ever said to be so.
+    pub fn has_been(&self, state: OrderState) -> bool {
+        self.history.iter().any(|change| *change.state == *state.as_str())
+    }
+    /// Until when the customer may withdraw from what arrived.
+    pub fn withdrawn_from_until(&self) -> Option<Timestamp> {
+        let days = Span::days(self.withdraw_days.unwrap_or(0).into());
+        self.arrived_at().map(|at| at + days)
     }
     /// Until when what is ready waits in the store.
     pub fn waits_until(&self) -> Option<Timestamp> {

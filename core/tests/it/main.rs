@@ -14,6 +14,7 @@ mod habits;
 mod interleavings;
 mod laws;
 mod mandates;
+mod order_life;
 mod orders;
 mod ownership;
 mod people;

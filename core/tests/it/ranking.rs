@@ -210,3 +210,14 @@ fn who_explores_tries_now_and_then_what_is_not_known_well() {
     assert!((1..60).contains(&won(true)), "a draw tries the other: {}", won(true));
     assert_eq!(won(true), won(true), "and the same each time it is decided");
 }
+
+#[test]
+fn margins_in_two_currencies_say_nothing_beside_each_other() {
+    let mut world = rivals();
+    let dear = world.rules.products.listed.get_mut(&(shop(), ProductId::new("dear").unwrap())).unwrap();
+    let dear = Arc::make_mut(dear);
+    dear.margin = Some(Money::parse("90000 JPY").unwrap());
+    (dear.price, dear.delivery) = (Money::parse("100000 JPY").unwrap(), Money::parse("0 JPY").unwrap());
+    each_ten_minutes(&mut world, &[19.0, 16.0]);
+    assert_eq!(spoke(&mut world), ["a"], "of equal ones the first id: a yen is no cent");
+}

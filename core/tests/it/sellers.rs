@@ -8,8 +8,8 @@ use hearthway_core::event_out::EventType;
 use hearthway_core::id::{OfferId, ProductId, SellerId, StoreId};
 use hearthway_core::input::{Answer, Choice, Command};
 use hearthway_core::model::{
-    Category, Condition, LeadDays, Offer, OfferState, Order, OrderState, Place, PriceWindow, Product, Promotion,
-    RankBy, Ranking, Reduction, Retailer, SellerOffer, Store,
+    Category, Condition, Fulfil, LeadDays, Offer, OfferState, Order, OrderState, Place, PriceWindow, Product,
+    Promotion, RankBy, Ranking, Reduction, Retailer, SellerOffer, Store,
 };
 use hearthway_core::money::Money;
 use hearthway_core::time::Span;
@@ -19,39 +19,39 @@ use hearthway_core::wire::{DownMessage, offer_json, order_json};
 use crate::transcript::{FILTER_WORN, used};
 use crate::world::{World, shop, thermostat};
 
-fn eur(text: &str) -> Money {
+pub(crate) fn eur(text: &str) -> Money {
     Money::parse(&format!("{text} EUR")).unwrap()
 }
-fn product_id() -> ProductId {
+pub(crate) fn product_id() -> ProductId {
     ProductId::new("flt-20x25").unwrap()
 }
-fn seller(id: &str) -> SellerId {
+pub(crate) fn seller(id: &str) -> SellerId {
     SellerId::new(id).unwrap()
 }
-fn at_seller(id: &str) -> Place {
+pub(crate) fn at_seller(id: &str) -> Place {
     Place::Seller(seller(id))
 }
-fn in_store(id: &str) -> Place {
+pub(crate) fn in_store(id: &str) -> Place {
     Place::Store(StoreId::new(id).unwrap())
 }
 
 /// A home whose shop's product somebody changes.
-fn change(world: &mut World, change: impl FnOnce(&mut Product)) {
+pub(crate) fn change(world: &mut World, change: impl FnOnce(&mut Product)) {
     let product = world.rules.products.listed.get_mut(&(shop(), product_id()));
     change(Arc::make_mut(product.unwrap()));
 }
-fn rank(world: &mut World, policy: &[RankBy], sellers: Option<&[&str]>) {
+pub(crate) fn rank(world: &mut World, policy: &[RankBy], sellers: Option<&[&str]>) {
     let sellers = sellers.map(|sellers| sellers.iter().map(|id| seller(id)).collect());
     let retailer: &mut Retailer = Arc::make_mut(world.rules.retailers.get_mut(&shop()).unwrap());
     retailer.ranking = Ranking { policy: policy.to_vec(), sellers };
 }
-fn count(world: &World, place: Place, on_hand: u32) {
+pub(crate) fn count(world: &World, place: Place, on_hand: u32) {
     world.draws.borrow_mut().stock.count(&shop(), &product_id(), &place, Some(on_hand), 0);
 }
-fn free(world: &World, place: &Place) -> Option<u32> {
+pub(crate) fn free(world: &World, place: &Place) -> Option<u32> {
     world.draws.borrow().stock.level(&shop(), &product_id(), place).free()
 }
-fn sold_by(id: &str, price: &str, delivery: &str, days: u16) -> SellerOffer {
+pub(crate) fn sold_by(id: &str, price: &str, delivery: &str, days: u16) -> SellerOffer {
     let lead_days = Some(LeadDays { p10: days, p50: days, p90: days });
     let (price, delivery) = (eur(price), eur(delivery));
     SellerOffer {
@@ -64,7 +64,7 @@ fn sold_by(id: &str, price: &str, delivery: &str, days: u16) -> SellerOffer {
     }
 }
 
-fn world(more: &str) -> World {
+pub(crate) fn world(more: &str) -> World {
     let trigger = FILTER_WORN.replace("actions =", &format!("price_lock = \"24h\"\n{more}\nactions ="));
     let mut world = World::at_home(&trigger);
     for id in ["st-1", "st-2"] {
@@ -81,7 +81,7 @@ fn world(more: &str) -> World {
     world
 }
 /// Three sellers: the shop itself for 19.90, one for 18.00 in all, one for 17.00 that takes long.
-fn three(more: &str) -> World {
+pub(crate) fn three(more: &str) -> World {
     let mut world = world(more);
     change(&mut world, |product| {
         product.lead_days = Some(LeadDays { p10: 1, p50: 2, p90: 3 });
@@ -90,44 +90,44 @@ fn three(more: &str) -> World {
     world
 }
 
-fn try_offer(world: &mut World) -> Option<Offer> {
+pub(crate) fn try_offer(world: &mut World) -> Option<Offer> {
     for hours in [590, 612] {
         world.up(&thermostat(), "up/slot", &used(hours)).unwrap();
     }
     world.offers_put(&thermostat()).pop()
 }
-fn offered(world: &mut World) -> Offer {
+pub(crate) fn offered(world: &mut World) -> Offer {
     try_offer(world).expect("an offer")
 }
 
-fn accept_rev(world: &mut World, offer: OfferId, rev: u32, choice: Choice) -> Result<Reply, Code> {
+pub(crate) fn accept_rev(world: &mut World, offer: OfferId, rev: u32, choice: Choice) -> Result<Reply, Code> {
     let answer = Answer::accept(choice);
     world.command(&thermostat(), Command::AnswerOffer { offer, rev, answer, channel: "app".into(), profile: None })
 }
-fn accept(world: &mut World, offer: &Offer) -> Result<Reply, Code> {
+pub(crate) fn accept(world: &mut World, offer: &Offer) -> Result<Reply, Code> {
     accept_rev(world, offer.id, offer.rev, Choice::default())
 }
-fn status(world: &mut World, state: OrderState) -> Result<Reply, Code> {
+pub(crate) fn status(world: &mut World, state: OrderState) -> Result<Reply, Code> {
     let (order, rev) = (order(world).id, order(world).rev + 1);
     world.command(&thermostat(), Command::SetOrderStatus { order, rev, state, eta: None })
 }
-fn order(world: &World) -> Order {
+pub(crate) fn order(world: &World) -> Order {
     let orders = world.orders();
     assert_eq!(orders.len(), 1);
     orders[0].clone()
 }
-fn first_block(world: &World) -> String {
+pub(crate) fn first_block(world: &World) -> String {
     let trace = world.last_trace();
     trace.steps.iter().find(|step| Some(step.step) == trace.first_block).map_or("", |step| step.code()).to_owned()
 }
-fn collect(store: &str) -> Choice {
+pub(crate) fn collect(store: &str) -> Choice {
     Choice {
         fulfil: Some(hearthway_core::model::Fulfil::Collect),
         store: Some(StoreId::new(store).unwrap()),
         ..Choice::default()
     }
 }
-const BOTH: &str = "fulfil = [\"deliver\", \"collect\"]";
+pub(crate) const BOTH: &str = "fulfil = [\"deliver\", \"collect\"]";
 
 #[test]
 fn the_policy_says_who_sells_and_the_trace_shows_every_seller_with_its_figures() {
@@ -473,4 +473,60 @@ fn an_order_that_would_not_be_lawful_goes_on_in_the_app() {
         assert!(offer.confirm.is_none());
         assert_eq!(accept(&mut world, &offer), Err(Code::OfferNotAllowed));
     }
+}
+
+#[test]
+fn another_sellers_goods_are_delivered_and_only_the_shops_own_are_collected() {
+    let mut world = three(BOTH);
+    rank(&mut world, &[RankBy::TotalPrice], None);
+    count(&world, in_store("st-1"), 5);
+    let offer = offered(&mut world);
+    assert_eq!(offer.sold_by.as_deref(), Some("Shop s-2"));
+    assert_eq!((offer.fulfil.as_slice(), offer.stores.len()), ([Fulfil::Deliver].as_slice(), 0));
+    assert_eq!(accept_rev(&mut world, offer.id, 1, collect("st-1")), Err(Code::OfferNotAllowed));
+
+    // Nobody can have it delivered any more: it is fetched, from the shop and at its price.
+    let mut world = self::world(BOTH);
+    count(&world, at_seller("shop-a"), 0);
+    count(&world, in_store("st-1"), 1);
+    let offer = offered(&mut world);
+    assert_eq!((offer.fulfil.as_slice(), offer.stores.len()), ([Fulfil::Collect].as_slice(), 1));
+    accept_rev(&mut world, offer.id, 1, Choice::default()).unwrap();
+    assert_eq!((order(&world).total, free(&world, &in_store("st-1"))), (eur("19.90"), Some(0)));
+
+    // The shop has none left to send: who takes over delivers.
+    let mut world = three(BOTH);
+    count(&world, in_store("st-1"), 1);
+    let offer = offered(&mut world);
+    assert_eq!(offer.fulfil.len(), 2);
+    count(&world, at_seller("shop-a"), 0);
+    assert_eq!(accept(&mut world, &offer), Err(Code::OfferPriceChanged));
+    let again = world.offers_put(&thermostat()).remove(0);
+    assert_eq!((again.sold_by.as_deref(), again.stores.len()), (Some("Shop s-2"), 0));
+    assert_eq!(accept_rev(&mut world, again.id, 2, collect("st-1")), Err(Code::OfferNotAllowed));
+    accept(&mut world, &again).unwrap();
+}
+
+#[test]
+fn what_can_only_be_collected_is_the_shops_own_whoever_is_cheaper() {
+    let mut world = three("fulfil = [\"collect\"]");
+    rank(&mut world, &[RankBy::TotalPrice], None);
+    count(&world, in_store("st-1"), 1);
+    let offer = offered(&mut world);
+    assert_eq!((offer.sold_by.as_deref(), offer.alternatives.len()), (Some("Enseigne X"), 0));
+    accept(&mut world, &offer).unwrap();
+    assert_eq!(order(&world).seller, Some(seller("shop-a")));
+}
+
+#[test]
+fn a_cheaper_alternative_that_is_gone_leaves_the_offer_as_it_was_asked() {
+    let mut world = three("");
+    let offer = offered(&mut world);
+    count(&world, at_seller("s-2"), 0);
+    let cheaper = Choice { alternative: Some("a1".into()), ..Choice::default() };
+    assert_eq!(accept_rev(&mut world, offer.id, 1, cheaper), Err(Code::OfferPriceChanged));
+    let again = world.offers_put(&thermostat()).remove(0);
+    assert_eq!((again.rev, again.price.as_ref().unwrap().total), (2, eur("19.90")));
+    accept(&mut world, &again).unwrap();
+    assert_eq!(order(&world).total, eur("19.90"));
 }

@@ -236,6 +236,9 @@ impl World {
                     self.draws.get_mut().stock.give_back(&retailer, &held.product, &held.place, held.qty);
                 }
                 Effect::StockLeft { .. } => {}
+                Effect::StockParted { retailer, rest, free, .. } => {
+                    self.draws.get_mut().stock.give_back(&retailer, &rest.product, &rest.place, free);
+                }
                 Effect::Unsent { retailer, trigger, offer, at } => {
                     let sent = hearthway_core::budget::Sent { at, offer };
                     self.draws.get_mut().sends.give_back(&retailer, &trigger, &sent);

@@ -1,10 +1,12 @@
 //! What is wrong with a product, and where.
 
+use hearthway_core::code::{Code, Refusal};
 use hearthway_core::model::{LeadDays, PriceWindow, Product, Promotion, Reduction};
 use hearthway_core::money::{Currency, Money};
 use hearthway_core::time::Timestamp;
 
 use super::super::Failure;
+use super::kept::PRODUCT_BYTES_MAX;
 use super::{check_locale, gtin};
 
 /// Days that a delivery may take.
@@ -58,6 +60,7 @@ pub(super) fn check(product: &Product) -> Result<(), Failure> {
             return Err(Failure::invalid(pointer, "a product is not its own; name another one, or leave it out"));
         }
     }
+    check_sellers(product)?;
     check_attributes(product)?;
     check_prices(&product.prices, product.price.currency)?;
     check_promotions(product)
@@ -114,6 +117,29 @@ pub(super) fn check_lead_days(pointer: &str, lead_days: Option<LeadDays>) -> Res
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// What is compared is in one currency.
+fn check_sellers(product: &Product) -> Result<(), Failure> {
+    let currency = product.price.currency;
+    let others = product.sellers.iter().filter(|offer| offer.price.currency != currency);
+    let others: Vec<String> = others.map(|offer| format!("{} ({})", offer.seller, offer.price.currency)).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    let message =
+        format!("its sellers ask for another currency than {currency}, end these first: {}", others.join(", "));
+    Err(Failure::invalid("/price/currency", message))
+}
+
+/// A product that would not fit in a row.
+pub(super) fn check_size(product: &Product) -> Result<(), Failure> {
+    let bytes = postcard::to_allocvec(product).map_or(usize::MAX, |bytes| bytes.len());
+    if bytes > PRODUCT_BYTES_MAX {
+        let message = format!("the product has {bytes} bytes, at most {PRODUCT_BYTES_MAX} are kept");
+        return Err(Refusal::new(Code::PayloadTooLarge, message).into());
+    }
+    Ok(())
 }
 
 fn check_attributes(product: &Product) -> Result<(), Failure> {

@@ -1,9 +1,12 @@
 //! Products as a table: a head that names the columns, and a product on each line (RFC 4180).
 //!
-//! A cell says what its column is about; an empty one says nothing. A quoted cell ends on its line.
-//! What a table has no column for stays as it was: price windows, promotions, sellers.
+//! A cell says what its column is about; an empty one says that there is none of it. A quoted cell ends on its
+//! line. What a table has no column for stays as it was: whatever columns it leaves out, and what no column is
+//! for, as price windows, promotions, margins, sellers and the flags of a category.
 
-use hearthway_core::model::Product;
+use std::collections::BTreeSet;
+
+use hearthway_core::model::{Category, Product};
 use hearthway_core::money::Money;
 use serde_json::{Map, Value, json};
 
@@ -105,6 +108,61 @@ impl Head {
         json.insert("attributes".into(), attributes.into());
         Ok(json.into())
     }
+
+    /// What the table has no column for stays as it was before.
+    pub fn keep(&self, product: &mut Product, before: &Product) {
+        let has = |column: &str| self.0.iter().any(|known| known == column);
+        let has_of = |of: &str, name: &str| {
+            self.0.iter().any(|known| known.strip_prefix(of).and_then(|rest| rest.strip_prefix(':')) == Some(name))
+        };
+        let Product {
+            id: _,
+            name,
+            gtin,
+            price: _,
+            delivery,
+            tax_incl,
+            seller,
+            withdraw_days,
+            fits,
+            lead_days,
+            margin,
+            variant_of,
+            attributes,
+            category,
+            prices,
+            promotions,
+            successor,
+            sellers: _,
+        } = product;
+        let unnamed = before.name.iter().filter(|(language, _)| !has_of("name", language));
+        name.extend(unnamed.map(|(language, text)| (language.clone(), text.clone())));
+        let unsaid = before.attributes.iter().filter(|(attribute, _)| !has_of("attribute", attribute));
+        attributes.extend(unsaid.map(|(attribute, value)| (attribute.clone(), value.clone())));
+        match (category.as_mut(), &before.category) {
+            _ if !has("category") => category.clone_from(&before.category),
+            // A word in a cell takes nobody's protection away.
+            (Some(category), Some(was)) => *category = Category { id: category.id.clone(), ..was.clone() },
+            (None, _) | (_, None) => {}
+        }
+        fn stays<T: Clone>(is_said: bool, part: &mut T, before: &T) {
+            if !is_said {
+                part.clone_from(before);
+            }
+        }
+        stays(has("gtin"), gtin, &before.gtin);
+        stays(has("delivery"), delivery, &before.delivery);
+        stays(has("tax_incl"), tax_incl, &before.tax_incl);
+        stays(has("seller"), seller, &before.seller);
+        stays(has("withdraw_days"), withdraw_days, &before.withdraw_days);
+        stays(has("fits"), fits, &before.fits);
+        stays(has("lead_days"), lead_days, &before.lead_days);
+        stays(has("variant_of"), variant_of, &before.variant_of);
+        stays(has("successor"), successor, &before.successor);
+        stays(false, margin, &before.margin);
+        stays(false, prices, &before.prices);
+        stays(false, promotions, &before.promotions);
+    }
 }
 
 /// `19.90`, as on a price tag. A number without decimals is taken for none where the currency has some: minor units that
@@ -137,10 +195,10 @@ fn fits(cell: &str) -> Result<Value, String> {
 
 /// `1/2/4`: in one of ten, in one of two, in nine of ten deliveries.
 fn lead_days(cell: &str) -> Result<Value, String> {
-    let days: Vec<u16> = cell.split('/').filter_map(|part| part.trim().parse().ok()).collect();
-    match days[..] {
-        [p10, p50, p90] => Ok(json!({"p10": p10, "p50": p50, "p90": p90})),
-        _ => Err("write days as `1/2/4`: p10, p50 and p90".to_owned()),
+    let days: Result<Vec<u16>, _> = cell.split('/').map(|part| part.trim().parse()).collect();
+    match days.as_deref() {
+        Ok([p10, p50, p90]) => Ok(json!({"p10": p10, "p50": p50, "p90": p90})),
+        Ok(_) | Err(_) => Err("write days as `1/2/4`: p10, p50 and p90".to_owned()),
     }
 }
 
@@ -183,15 +241,47 @@ fn quoted_cell(quoted: &str) -> Result<(String, Option<&str>), String> {
     }
 }
 
-/// The head of an export whose names are in these languages.
-pub fn head_line(languages: &[String]) -> String {
-    let names = languages.iter().map(|language| format!("name:{language}"));
-    let columns: Vec<String> = COLUMNS.iter().map(|column| (*column).to_owned()).chain(names).collect();
+/// The columns of an export beside the fixed ones: as many languages and attributes as a table has room for. What
+/// finds none stays at an import as it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wide {
+    languages: BTreeSet<String>,
+    attributes: BTreeSet<String>,
+}
+
+impl Wide {
+    /// Takes in what a product needs.
+    pub fn add(&mut self, product: &Product) {
+        let room = COLUMNS_MAX - COLUMNS.len();
+        for language in product.name.keys() {
+            if self.languages.len() + self.attributes.len() < room && !self.languages.contains(language) {
+                self.languages.insert(language.clone());
+            }
+        }
+        for attribute in product.attributes.keys().filter(|name| is_plain(name)) {
+            if self.languages.len() + self.attributes.len() < room && !self.attributes.contains(attribute) {
+                self.attributes.insert(attribute.clone());
+            }
+        }
+    }
+}
+
+/// Whether a name survives as that of a column.
+fn is_plain(name: &str) -> bool {
+    name.trim() == name && !name.contains(['\r', '\n'])
+}
+
+/// The head of an export.
+pub fn head_line(wide: &Wide) -> String {
+    let names = wide.languages.iter().map(|language| format!("name:{language}"));
+    let attributes = wide.attributes.iter().map(|attribute| quoted(&format!("attribute:{attribute}")));
+    let columns: Vec<String> =
+        COLUMNS.iter().map(|column| (*column).to_owned()).chain(names).chain(attributes).collect();
     format!("{}\n", columns.join(","))
 }
 
 /// A product as a line of an export.
-pub fn line_of(product: &Product, languages: &[String]) -> String {
+pub fn line_of(product: &Product, wide: &Wide) -> String {
     let fits = product.fits.iter().map(|fit| format!("{}:{}", fit.model, fit.slot)).collect::<Vec<_>>().join(" ");
     let lead_days = product.lead_days.map(|days| format!("{}/{}/{}", days.p10, days.p50, days.p90));
     let id = |id: &Option<hearthway_core::id::ProductId>| id.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -210,8 +300,9 @@ pub fn line_of(product: &Product, languages: &[String]) -> String {
         id(&product.successor),
         product.category.as_ref().map(|category| category.id.clone()).unwrap_or_default(),
     ];
-    let names = languages.iter().map(|language| product.name.get(language).cloned().unwrap_or_default());
-    let cells: Vec<String> = fixed.into_iter().chain(names).map(|cell| quoted(&cell)).collect();
+    let names = wide.languages.iter().map(|language| product.name.get(language).cloned().unwrap_or_default());
+    let attributes = wide.attributes.iter().map(|name| product.attributes.get(name).cloned().unwrap_or_default());
+    let cells: Vec<String> = fixed.into_iter().chain(names).chain(attributes).map(|cell| quoted(&cell)).collect();
     format!("{}\n", cells.join(","))
 }
 
@@ -245,6 +336,8 @@ mod tests {
             ("f-1,a,1.00,EUR,th-200,,", "`model:slot`"),
             ("f-1,a,1990,EUR,,,", "`1990` may mean 1990.00 EUR or 19.90 EUR"),
             ("f-1,a,1.00,EUR,,1/2,", "`1/2/4`"),
+            ("f-1,a,1.00,EUR,,1/x/2/4,", "`1/2/4`"),
+            ("f-1,a,1.00,EUR,,1/2/4/,", "`1/2/4`"),
         ] {
             let told = head.product(line).unwrap_err();
             assert!(told.contains(part), "{line}: {told}");

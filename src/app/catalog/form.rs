@@ -1,6 +1,7 @@
 //! A product as JSON: as clients write it, and as it is shown.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hearthway_core::id::{ProductId, RetailerId};
 use hearthway_core::model::{
@@ -12,6 +13,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::super::Failure;
+use super::check::{check, check_size};
+use super::csv::Head;
 
 /// A product as clients write it.
 #[derive(Debug, Deserialize)]
@@ -87,26 +90,11 @@ fn legal_withdraw_days() -> u32 {
 }
 
 impl ProductBody {
-    /// The product that it describes. What a form has no place for stays as it was `before`.
-    pub fn into_product(
-        self,
-        id: ProductId,
-        own: &RetailerId,
-        before: Option<&Product>,
-        form: Form,
-    ) -> Result<Product, Failure> {
-        let keeps = |had: fn(&Product) -> Vec<PriceWindow>| before.filter(|_| form == Form::Csv).map(had);
-        let prices = match self.prices {
-            Some(windows) => windows.into_iter().map(WindowBody::into_window).collect(),
-            None => keeps(|before| before.prices.clone()).unwrap_or_default(),
-        };
-        let promotions = match self.promotions {
-            Some(promotions) => {
-                let numbered = promotions.into_iter().enumerate();
-                numbered.map(|(n, promotion)| promotion.into_promotion(n)).collect::<Result<_, _>>()?
-            }
-            None => before.filter(|_| form == Form::Csv).map(|before| before.promotions.clone()).unwrap_or_default(),
-        };
+    /// The product that it describes, as it would be if there were none before.
+    fn into_product(self, id: ProductId, own: &RetailerId) -> Result<Product, Failure> {
+        let prices = self.prices.unwrap_or_default().into_iter().map(WindowBody::into_window).collect();
+        let promotions = self.promotions.unwrap_or_default().into_iter().enumerate();
+        let promotions = promotions.map(|(n, promotion)| promotion.into_promotion(n)).collect::<Result<_, _>>()?;
         Ok(Product {
             id,
             name: self.name,
@@ -118,15 +106,52 @@ impl ProductBody {
             withdraw_days: self.withdraw_days,
             fits: self.fits,
             lead_days: self.lead_days,
-            margin: self.margin.or_else(|| before.filter(|_| form == Form::Csv).and_then(|before| before.margin)),
+            margin: self.margin,
             variant_of: self.variant_of,
             attributes: self.attributes,
             category: self.category,
             prices,
             promotions,
             successor: self.successor,
-            sellers: before.map(|before| before.sellers.clone()).unwrap_or_default(),
+            sellers: Vec::new(),
         })
+    }
+}
+
+/// A product as somebody wrote it, and what of it stays as it was.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    product: Product,
+    /// The columns of its table; JSON says all of a product.
+    table: Option<Arc<Head>>,
+}
+
+impl Written {
+    /// A product as it was written.
+    pub(super) fn new(
+        id: ProductId,
+        own: &RetailerId,
+        body: ProductBody,
+        table: Option<Arc<Head>>,
+    ) -> Result<Written, Failure> {
+        Ok(Written { product: body.into_product(id, own)?, table })
+    }
+    /// Which one.
+    pub(super) fn id(&self) -> &ProductId {
+        &self.product.id
+    }
+    /// The product that comes of it where this one was before, checked as a whole. What clients tell by itself, and
+    /// what the form has no place for, stays.
+    pub(super) fn onto(mut self, before: Option<&Product>) -> Result<Product, Failure> {
+        if let Some(before) = before {
+            if let Some(table) = &self.table {
+                table.keep(&mut self.product, before);
+            }
+            self.product.sellers.clone_from(&before.sellers);
+        }
+        check(&self.product)?;
+        check_size(&self.product)?;
+        Ok(self.product)
     }
 }
 
@@ -135,7 +160,7 @@ impl ProductBody {
 pub enum Form {
     /// JSON, which says all of it.
     Json,
-    /// A row of a table, which has no place for price windows, promotions and margins.
+    /// A row of a table.
     Csv,
 }
 

@@ -1,8 +1,10 @@
 //! Many products at once, line by line: each line is taken or told, and none stops the others.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hearthway_core::id::{ProductId, RetailerId};
+use hearthway_core::code::{Code, Refusal};
+use hearthway_core::id::RetailerId;
 use hearthway_core::model::Product;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,14 +13,17 @@ use super::super::plain_words::in_plain_words;
 use super::super::tokens::{Caller, Scope};
 use super::super::{App, Failure, rows};
 use super::csv::Head;
-use super::form::{Form, ProductBody};
-use super::products::{check_room, check_size, read};
+use super::form::{Form, ProductBody, Written};
+use super::kept::Kept;
+use super::products::check_room;
 use crate::store::Write;
 use crate::store::codec::Schema;
 use crate::store::keys::{self, Key, KeyBuilder, table};
 
 /// Wrong lines of an import that are remembered with what is wrong; more are counted.
 const WRONG_KEPT_MAX: usize = 100;
+/// Bytes of one line: as many as the largest product that is kept has in JSON.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Characters of the name by which an import can go on.
 const IMPORT_CHARS_MAX: usize = 64;
 
@@ -35,9 +40,18 @@ pub struct Import {
     line: u64,
 }
 
+/// A line that was read: the product that comes of it, if nobody else changes that meanwhile.
+struct Line {
+    number: u64,
+    written: Written,
+    product: Product,
+    /// How often the product had changed when it was looked at.
+    before: Option<u32>,
+}
+
 /// Lines of an import that follow each other, read and not yet taken.
 pub struct Lines {
-    products: Vec<(ProductId, Option<Product>)>,
+    products: Vec<Line>,
     /// What is wrong with which line.
     pub faults: Vec<(u64, Failure)>,
     /// The last of the lines.
@@ -84,10 +98,19 @@ fn wrong_key(retailer: &RetailerId, name: &str) -> Key {
     KeyBuilder::table(table::DOCUMENT).name("import-wrong").name(retailer.as_str()).name(name).key()
 }
 
+/// What came of lines.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Products that changed.
+    pub changed: usize,
+    /// What is wrong with which line, since somebody else changed its product.
+    pub faults: Vec<(u64, Failure)>,
+}
+
 impl App {
     /// Begins an import, or goes on with one. With a name, lines that it took before are passed over; `from_line`
     /// says that the body begins with that line of the file.
-    pub fn begin_import(
+    pub async fn begin_import(
         &self,
         who: &Caller,
         form: Form,
@@ -110,15 +133,24 @@ impl App {
             return Err(Failure::invalid("", "the parameter `from_line`: the first line is line 1"));
         }
         let skip = match &name {
-            Some(name) => self.import_reached(&retailer, name)?,
+            Some(name) => {
+                // Lines that a failed batch left behind must not be passed over.
+                self.rulebook.settle(&self.engine).await?;
+                self.import_reached(&retailer, name)?
+            }
             None => 0,
         };
+        if let Some(from) = from_line.filter(|from| name.is_some() && *from > skip + 1) {
+            let message = format!("{skip} lines of this import are taken; go on from line {}, not {from}", skip + 1);
+            return Err(Failure::Conflict(message));
+        }
         Ok(Import { retailer, name, form, head: None, skip, line: from_line.unwrap_or(1) })
     }
 
     /// How many lines of a named import are taken, and what was wrong with some of them.
-    pub fn import_lines(&self, who: &Caller, name: &str) -> Result<(u64, Wrong), Failure> {
+    pub async fn import_lines(&self, who: &Caller, name: &str) -> Result<(u64, Wrong), Failure> {
         let retailer = who.retailer(Scope::ProductsWrite)?;
+        self.rulebook.settle(&self.engine).await?;
         Ok((self.import_reached(retailer, name)?, self.import_wrong(retailer, name)?))
     }
 
@@ -143,9 +175,10 @@ impl App {
         let mut read =
             Lines { products: Vec::new(), faults: Vec::new(), last: 0, count: 0, skipped: 0, wrong: Wrong::default() };
         for line in lines {
+            let line = whole(line);
             // The head is repeated at the begin of every part of a table, and is line 1 of the first.
             if import.form == Form::Csv && import.head.is_none() {
-                let text = text_of(line).map_err(|fault| Failure::invalid("", fault))?;
+                let text = text_of(line?).map_err(|fault| Failure::invalid("", fault))?;
                 import.head = Some(Arc::new(Head::read(text).map_err(|fault| Failure::invalid("", fault))?));
                 import.line += u64::from(import.line == 1);
                 read.last = import.line - 1;
@@ -154,7 +187,7 @@ impl App {
             let number = import.line;
             import.line += 1;
             read.last = number;
-            if line.iter().all(u8::is_ascii_whitespace) {
+            if line.as_ref().is_ok_and(|line| line.iter().all(u8::is_ascii_whitespace)) {
                 continue;
             }
             read.count += 1;
@@ -162,8 +195,8 @@ impl App {
                 read.skipped += 1;
                 continue;
             }
-            match self.read_line(import, line.trim_ascii_end()) {
-                Ok(product) => read.products.push((product.id.clone(), Some(product))),
+            match line.and_then(|line| self.read_line(import, number, line)) {
+                Ok(line) => read.products.push(line),
                 Err(failure) => {
                     read.wrong.add(number, &failure);
                     read.faults.push((number, failure));
@@ -173,7 +206,8 @@ impl App {
         Ok(read)
     }
 
-    fn read_line(&self, import: &Import, line: &[u8]) -> Result<Product, Failure> {
+    fn read_line(&self, import: &Import, number: u64, line: &[u8]) -> Result<Line, Failure> {
+        let line = line.trim_ascii_end();
         let body = match &import.head {
             None => parse(line)?,
             Some(head) => {
@@ -183,29 +217,65 @@ impl App {
             }
         };
         let id = body.id.clone().ok_or_else(|| Failure::invalid("/id", "a line names its product by `id`"))?;
-        let product = read(self.rulebook.catalog(), &import.retailer, id, body, import.form)?;
-        check_size(&product)?;
-        Ok(product)
+        let (kept, retailer) = (self.rulebook.catalog(), &import.retailer);
+        let before = kept.latest(retailer, &id);
+        let written = Written::new(id, retailer, body, import.head.clone())?;
+        let (known, before) = before.map_or((None, None), |(product, number)| (Some(product), Some(number)));
+        let product = written.clone().onto(known.as_ref())?;
+        Ok(Line { number, written, product, before })
     }
 
-    /// Takes what was read, together with how far the import came: both are on disk or neither. How many products
-    /// changed by it.
-    pub async fn take_lines(&self, import: &Import, lines: Lines) -> Result<usize, Failure> {
+    /// Takes what was read, together with how far the import came: both are on disk or neither. A product that
+    /// somebody else changed since is looked at again. How many products changed by it, and what is wrong by now.
+    pub async fn take_lines(&self, import: &Import, lines: Lines) -> Result<Taken, Failure> {
         let Lines { products, last, wrong, .. } = lines;
         let reached = import
             .name
             .as_ref()
             .filter(|_| last > import.skip)
             .map(|name| rows::put(Schema::Counter, keys::product_import(&import.retailer, name), &last));
-        let mut told: Vec<Write> = reached.into_iter().collect();
+        let retailer = &import.retailer;
+        let mut faults = Vec::new();
+        let wanted = |kept: &Kept| {
+            let mut wanted = Vec::with_capacity(products.len());
+            let mut unknown = BTreeSet::new();
+            for Line { number, written, product, before } in products {
+                let id = written.id().clone();
+                let is = kept.number(retailer, &id);
+                if is.is_none() {
+                    unknown.insert(id.clone());
+                }
+                let product = match is == before {
+                    true => Ok(product),
+                    false => written.onto(kept.latest(retailer, &id).map(|(product, _)| product).as_ref()),
+                };
+                match product {
+                    Ok(product) => wanted.push((id, Some(product))),
+                    Err(failure) => faults.push((number, failure)),
+                }
+            }
+            check_room(kept, retailer, unknown.len())?;
+            Ok(wanted)
+        };
+        let mut more: Vec<Write> = reached.into_iter().collect();
         if let Some(name) = import.name.as_ref().filter(|_| wrong.lines > 0) {
-            let wrong = self.import_wrong(&import.retailer, name)?.and(&wrong);
-            told.push(rows::put(Schema::Document, wrong_key(&import.retailer, name), &wrong));
+            let wrong = self.import_wrong(retailer, name)?.and(&wrong);
+            more.push(rows::put(Schema::Document, wrong_key(retailer, name), &wrong));
         }
-        let more = products.len();
-        let holds = |kept: &super::kept::Kept| check_room(kept, &import.retailer, more);
-        self.rulebook.put_products(&self.engine, &import.retailer, products, told, holds).await
+        let changed = self.rulebook.put_products(&self.engine, retailer, more, wanted).await?;
+        Ok(Taken { changed, faults })
     }
+}
+
+/// A line without its end, where it is not too long: one that is may be cut, and is not looked at.
+fn whole(line: &[u8]) -> Result<&[u8], Failure> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.len() > LINE_BYTES_MAX {
+        let message = format!("a line has at most {LINE_BYTES_MAX} bytes");
+        return Err(Refusal::new(Code::PayloadTooLarge, message).into());
+    }
+    Ok(line)
 }
 
 fn text_of(line: &[u8]) -> Result<&str, String> {

@@ -92,20 +92,10 @@ struct Changed {
     bytes: Vec<u8>,
 }
 
-/// What becomes of other sellers' terms where a product is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sellers {
-    /// They are as they stand by now, whatever the product says: they are told by themselves.
-    Stay,
-    /// They are as the product says.
-    AsTold,
-}
-
 /// Products on their way to the disk.
 pub struct Staged {
     retailer: RetailerId,
-    /// The version of the rules that they begin with.
-    pub version: u64,
+    version: u64,
     packs: Vec<Vec<Changed>>,
     at: Timestamp,
 }
@@ -157,6 +147,13 @@ impl Kept {
         Some((decoded(&entry.bytes)?, entry.number))
     }
 
+    /// How often a product changed; none where there is none.
+    pub fn number(&self, retailer: &RetailerId, id: &ProductId) -> Option<u32> {
+        let shelves = self.read();
+        let entry = shelves.of.get(retailer)?.products.get(id)?;
+        (!entry.bytes.is_empty()).then_some(entry.number)
+    }
+
     /// How many products a retailer has.
     pub fn count(&self, retailer: &RetailerId) -> usize {
         self.read().of.get(retailer).map_or(0, |shop| shop.live)
@@ -175,7 +172,6 @@ impl Kept {
         &self,
         retailer: &RetailerId,
         wanted: impl IntoIterator<Item = (ProductId, Option<Product>)>,
-        sellers: Sellers,
         version: u64,
         at: Timestamp,
     ) -> Option<Staged> {
@@ -185,21 +181,9 @@ impl Kept {
         let (mut packs, mut bytes) = (Vec::new(), PACK_BYTES_MAX);
         for (id, product) in wanted {
             let entry = known.and_then(|known| known.get(&id));
-            let mut body = product.as_ref().map(encoded).unwrap_or_default();
-            let is_so = |body: &[u8]| entry.map_or(&[][..], |entry| &*entry.bytes) == body;
-            if is_so(&body) {
+            let body = product.as_ref().map(encoded).unwrap_or_default();
+            if entry.map_or(&[][..], |entry| &*entry.bytes) == &*body {
                 continue;
-            }
-            // Read when the product was, they may have changed since.
-            if let (Sellers::Stay, Some(product)) = (sellers, product) {
-                let known =
-                    entry.and_then(|entry| decoded(&entry.bytes)).map(|known| known.sellers).unwrap_or_default();
-                if known != product.sellers {
-                    body = encoded(&Product { sellers: known, ..product });
-                    if is_so(&body) {
-                        continue;
-                    }
-                }
             }
             let number = entry.map_or(0, |entry| entry.number) + 1;
             let before = entry.map(|entry| entry.place);
@@ -421,7 +405,7 @@ mod tests {
                     .iter()
                     .map(|(n, price, slots)| (id(*n), (*slots < 8).then(|| product(*n, *price, *slots))))
                     .collect();
-                let Some(staged) = kept.stage(&shop(), wanted.clone(), Sellers::AsTold, versions.len() as u64, Timestamp(0)) else {
+                let Some(staged) = kept.stage(&shop(), wanted.clone(), versions.len() as u64, Timestamp(0)) else {
                     continue;
                 };
                 store.commit(&[Commit { preconditions: vec![], writes: staged.writes() }]).unwrap();
@@ -443,10 +427,10 @@ mod tests {
     fn what_is_so_already_changes_nothing() {
         let kept = Kept::open(Arc::new(MemoryStore::new())).unwrap();
         let wanted = || vec![(id(1), Some(product(1, 1, 1))), (id(2), None)];
-        let staged = kept.stage(&shop(), wanted(), Sellers::AsTold, 1, Timestamp(0)).unwrap();
+        let staged = kept.stage(&shop(), wanted(), 1, Timestamp(0)).unwrap();
         assert_eq!(staged.len(), 1, "what was never there cannot go");
         kept.take(staged);
-        assert!(kept.stage(&shop(), wanted(), Sellers::AsTold, 2, Timestamp(0)).is_none());
+        assert!(kept.stage(&shop(), wanted(), 2, Timestamp(0)).is_none());
     }
 
     #[test]
@@ -457,7 +441,7 @@ mod tests {
             Product { name, ..product(n, 1, 1) }
         };
         let wanted = (0..50).map(|n| (id(n), Some(long(n))));
-        let writes = kept.stage(&shop(), wanted, Sellers::AsTold, 1, Timestamp(0)).unwrap().writes();
+        let writes = kept.stage(&shop(), wanted, 1, Timestamp(0)).unwrap().writes();
         assert!(writes.len() > 10, "{}", writes.len());
         Commit { preconditions: vec![], writes }.check().unwrap();
     }

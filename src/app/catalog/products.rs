@@ -1,7 +1,6 @@
 //! What can be asked about one product.
 
 use hearthway_core::catalog::FITTING_MAX;
-use hearthway_core::code::{Code, Refusal};
 use hearthway_core::id::{ModelId, ProductId, RetailerId, SlotId};
 use hearthway_core::model::Product;
 use hearthway_core::trigger::nearest;
@@ -10,12 +9,15 @@ use serde_json::Value;
 use super::super::documents::{Condition, etag};
 use super::super::tokens::{Caller, Scope};
 use super::super::{App, Failure, Page, PageQuery};
-use super::check::check;
-use super::form::{Form, ProductBody, product_json};
-use super::kept::{Kept, PRODUCT_BYTES_MAX, Size};
+use super::form::{ProductBody, Written, product_json};
+use super::kept::{Kept, Size};
 
 /// Products of one retailer: twice a large shop's, at some 350 bytes of memory each.
+#[cfg(not(test))]
 pub(super) const PRODUCTS_PER_RETAILER_MAX: usize = 2_000_000;
+/// So that a test can reach it.
+#[cfg(test)]
+pub(super) const PRODUCTS_PER_RETAILER_MAX: usize = 3_500;
 
 /// Warnings of one answer: the first slip is as good as the tenth.
 const WARNINGS_MAX: usize = 10;
@@ -44,30 +46,6 @@ pub(super) fn missing(id: &str) -> Failure {
     Failure::not_found("product", id.chars().take(80).collect::<String>())
 }
 
-/// A product as a client wrote it, checked; what clients tell by itself is as it was.
-pub(super) fn read(
-    kept: &Kept,
-    retailer: &RetailerId,
-    id: ProductId,
-    body: ProductBody,
-    form: Form,
-) -> Result<Product, Failure> {
-    let before = kept.latest(retailer, &id).map(|(product, _)| product);
-    let product = body.into_product(id, retailer, before.as_ref(), form)?;
-    check(&product)?;
-    Ok(product)
-}
-
-/// A product that would not fit in a row.
-pub(super) fn check_size(product: &Product) -> Result<(), Failure> {
-    let bytes = postcard::to_allocvec(product).map_or(usize::MAX, |bytes| bytes.len());
-    if bytes > PRODUCT_BYTES_MAX {
-        let message = format!("the product has {bytes} bytes, at most {PRODUCT_BYTES_MAX} are kept");
-        return Err(Refusal::new(Code::PayloadTooLarge, message).into());
-    }
-    Ok(())
-}
-
 impl App {
     /// Makes or replaces a product of the caller's. What its other sellers ask for it stays.
     pub async fn put_product(
@@ -78,9 +56,17 @@ impl App {
         condition: &Condition,
     ) -> Result<TaggedProduct, Failure> {
         let retailer = who.retailer(Scope::ProductsWrite)?;
-        let product = read(self.rulebook.catalog(), retailer, id.clone(), body, Form::Json)?;
-        let warnings = self.fits_nothing_known(&product);
-        Ok(TaggedProduct { warnings, ..self.keep_product(retailer, product, condition).await? })
+        let written = Written::new(id.clone(), retailer, body, None)?;
+        let mut warnings = Vec::new();
+        let kept = self.change_product(retailer, id, |before| {
+            let current = before.map(|before| TaggedProduct::of(before).etag);
+            condition.check("product", current.as_deref())?;
+            let product = written.onto(before)?;
+            warnings = self.fits_nothing_known(&product);
+            Ok(product)
+        });
+        let kept = kept.await?;
+        Ok(TaggedProduct { warnings, ..kept })
     }
 
     /// Models and slots among a product's `fits` that nobody has declared. They are taken, since a catalogue may come before
@@ -110,24 +96,24 @@ impl App {
         warnings
     }
 
-    /// Writes one product.
-    pub(super) async fn keep_product(
+    /// Writes what becomes of one product. Looked at while nobody else changes it: two who change different parts
+    /// of it at once both have their will.
+    pub(super) async fn change_product(
         &self,
         retailer: &RetailerId,
-        product: Product,
-        condition: &Condition,
+        id: &ProductId,
+        change: impl FnOnce(Option<&Product>) -> Result<Product, Failure>,
     ) -> Result<TaggedProduct, Failure> {
-        check_size(&product)?;
-        let (id, tagged) = (product.id.clone(), TaggedProduct::of(&product));
-        let holds = |kept: &Kept| {
-            let current = kept.latest(retailer, &id).map(|(product, _)| TaggedProduct::of(&product).etag);
-            check_room(kept, retailer, usize::from(current.is_none()))?;
-            condition.check("product", current.as_deref())
+        let mut tagged = None;
+        let wanted = |kept: &Kept| {
+            let before = kept.latest(retailer, id).map(|(product, _)| product);
+            check_room(kept, retailer, usize::from(before.is_none()))?;
+            let product = change(before.as_ref())?;
+            tagged = Some(TaggedProduct::of(&product));
+            Ok(vec![(id.clone(), Some(product))])
         };
-        self.rulebook
-            .put_products(&self.engine, retailer, vec![(id.clone(), Some(product))], Vec::new(), holds)
-            .await?;
-        Ok(tagged)
+        self.rulebook.put_products(&self.engine, retailer, Vec::new(), wanted).await?;
+        Ok(tagged.expect("what was written was looked at"))
     }
 
     /// A product of the caller's.
@@ -147,11 +133,12 @@ impl App {
     pub async fn delete_product(&self, who: &Caller, id: &str, condition: &Condition) -> Result<(), Failure> {
         let retailer = who.retailer(Scope::ProductsWrite)?;
         let id = ProductId::new(id).map_err(|_| missing(id))?;
-        let holds = |kept: &Kept| {
+        let gone = |kept: &Kept| {
             let (product, _) = kept.latest(retailer, &id).ok_or_else(|| missing(id.as_str()))?;
-            condition.check("product", Some(&TaggedProduct::of(&product).etag))
+            condition.check("product", Some(&TaggedProduct::of(&product).etag))?;
+            Ok(vec![(id.clone(), None)])
         };
-        self.rulebook.put_products(&self.engine, retailer, vec![(id.clone(), None)], Vec::new(), holds).await?;
+        self.rulebook.put_products(&self.engine, retailer, Vec::new(), gone).await?;
         Ok(())
     }
 

@@ -78,8 +78,12 @@ impl App {
         let purse = Looking(&self.engine);
         let sellers = compare(&ask, &purse);
         let stores = stores(&rules, retailer, &product.id, qty, zone.as_ref(), &purse);
-        let chosen = sellers.first().filter(|quote| quote.passed_over.is_none());
         let fulfil = asked.fulfil.unwrap_or(Fulfil::Deliver);
+        let chosen = match fulfil {
+            Fulfil::Deliver => sellers.first().filter(|quote| quote.passed_over.is_none()),
+            // Only the shop itself has stores, also where it has none left to be delivered.
+            Fulfil::Collect => sellers.iter().find(|quote| quote.is_own),
+        };
         let price = chosen.map(|quote| match fulfil {
             Fulfil::Deliver => quote.price.clone(),
             Fulfil::Collect => {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::tokens::{Caller, Scope};
-use super::super::{App, Failure, rows};
+use super::super::{App, Failure, idempotency, rows};
 use super::products::missing;
 use super::stores::no_store;
 use crate::engine::entropy;
@@ -66,9 +66,23 @@ impl App {
             return Err(Failure::Conflict(format!("nobody counts `{product}` in `{store}`; PUT its stock first")));
         }
         let drawn = (entropy::draw(), entropy::draw());
-        let id = OrderId::derived(&[b"reservation", &drawn.0.to_be_bytes(), &drawn.1.to_be_bytes()]);
+        let id = match idempotency::call() {
+            // The same call again is the same reservation.
+            Some(call) => OrderId::derived(&[b"reservation", call.as_str().as_bytes()]),
+            None => OrderId::derived(&[b"reservation", &drawn.0.to_be_bytes(), &drawn.1.to_be_bytes()]),
+        };
+        let told = |expires_at: Timestamp| {
+            json!({
+                "reservation": shown(id), "store": store, "product": product, "qty": qty,
+                "expires_at": expires_at.to_string(),
+            })
+        };
+        let own = keys::reservation(retailer, product, &place, id);
+        if self.engine.store().get(&own)?.is_some() {
+            return Ok(told(self.end_of(&own)?.unwrap_or_else(|| self.now())));
+        }
         let expires_at = self.now() + lasts;
-        let end = keys::reservation_end(expires_at, &keys::reservation(retailer, product, &place, id));
+        let end = keys::reservation_end(expires_at, &own);
         let wanted = Reserve { retailer, place: &place, product, qty: *qty, order: id };
         let ends = rows::put(Schema::ReservationEnd, end, &ReservationEnd);
         if !self.engine.reserve_stock(&wanted, ends).await? {
@@ -77,10 +91,17 @@ impl App {
             return Err(Refusal::new(Code::OfferOutOfStock, message).at("/qty").into());
         }
         self.lapses.notify_one();
-        Ok(json!({
-            "reservation": shown(id), "store": store, "product": product, "qty": qty,
-            "expires_at": expires_at.to_string(),
-        }))
+        Ok(told(expires_at))
+    }
+
+    /// When a reservation ends by itself.
+    fn end_of(&self, reservation: &Key) -> Result<Option<Timestamp>, Failure> {
+        let mut found = None;
+        rows::each(&**self.engine.store(), &keys::reservation_ends(), |key, _| {
+            found = keys::reservation_end_of(key).filter(|(_, of)| of == reservation).map(|(at, _)| at).or(found);
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Ends a reservation: the goods are there for others. An order frees its own by its states.

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::super::tokens::{Caller, Scope};
 use super::super::{App, Failure};
-use super::check::{SELLERS_MAX, check_lead_days, check_terms};
+use super::check::{SELLERS_MAX, check_lead_days, check_size, check_terms};
 use super::form::seller_json;
-use super::products::{check_size, missing};
+use super::products::missing;
 
 /// Characters of a seller's name: it stands on small screens.
 const NAME_CHARS_MAX: usize = 60;
@@ -51,20 +51,22 @@ impl App {
         if body.name.as_ref().is_some_and(|name| name.trim().is_empty() || name.chars().count() > NAME_CHARS_MAX) {
             return Err(Failure::invalid("/name", format!("a name takes 1 to {NAME_CHARS_MAX} characters")));
         }
-        // One count at a time: what left before belongs to one of them.
-        let _counting = self.counting_stock.lock().await;
+        // One at a time: two sellers of one product must not write each other over.
+        let _telling = self.counting_stock.lock().await;
         let SellerBody { name, price, lead_days, condition, stock, .. } = body;
         let offer = SellerOffer { seller: seller.clone(), name, price, delivery, lead_days, condition };
-        // Before anything is counted; what is told of it meanwhile is looked at again where it is written.
-        let known = self.rulebook.catalog().latest(retailer, &id).map(|(product, _)| product);
-        sold_by_too(known, &id, &offer)?;
         let place = Place::Seller(seller.clone());
-        if stock.is_some() || self.engine.stock_level(retailer, &id, &place).on_hand.is_some() {
+        let has_count = self.engine.stock_level(retailer, &id, &place).on_hand.is_some();
+        let mut shown = seller_json(&offer);
+        let (known, _) = self.rulebook.catalog().latest(retailer, &id).ok_or_else(|| missing(id.as_str()))?;
+        with_seller(known, &offer)?;
+        if stock.is_some() || has_count {
             self.engine.count_stock(retailer, &id, &place, stock).await?;
         }
-        let change = |known| sold_by_too(known, &id, &offer);
-        self.rulebook.change_product(&self.engine, retailer, &id, change).await?;
-        let mut shown = seller_json(&offer);
+        self.change_product(retailer, &id, |before| {
+            with_seller(before.ok_or_else(|| missing(id.as_str()))?.clone(), &offer)
+        })
+        .await?;
         shown["product"] = json!(id);
         shown["stock"] = json!(self.engine.stock_level(retailer, &id, &place).free());
         Ok(shown)
@@ -74,33 +76,37 @@ impl App {
     pub async fn delete_seller_offer(&self, who: &Caller, product: &str, seller: &str) -> Result<(), Failure> {
         let retailer = who.retailer(Scope::ProductsWrite)?;
         let id = ProductId::new(product).map_err(|_| missing(product))?;
-        let _counting = self.counting_stock.lock().await;
-        let (known, _) = self.rulebook.catalog().latest(retailer, &id).ok_or_else(|| missing(id.as_str()))?;
-        let gone = || Failure::not_found("seller", seller.chars().take(80).collect::<String>());
-        let named = known.sellers.iter().find(|other| other.seller.as_str() == seller).ok_or_else(gone)?.seller.clone();
-        self.engine.count_stock(retailer, &id, &Place::Seller(named.clone()), None).await?;
-        let change = |known: Option<Product>| {
-            let mut known = known.ok_or_else(|| missing(id.as_str()))?;
-            known.sellers.retain(|other| other.seller != named);
-            Ok(known)
+        let _telling = self.counting_stock.lock().await;
+        let without = |before: Option<&Product>| {
+            let mut known = before.ok_or_else(|| missing(id.as_str()))?.clone();
+            let had = known.sellers.len();
+            known.sellers.retain(|other| other.seller.as_str() != seller);
+            match known.sellers.len() == had {
+                true => Err(Failure::not_found("seller", seller.chars().take(80).collect::<String>())),
+                false => Ok(known),
+            }
         };
-        self.rulebook.change_product(&self.engine, retailer, &id, change).await
+        without(self.rulebook.catalog().latest(retailer, &id).map(|(product, _)| product).as_ref())?;
+        if let Ok(seller) = SellerId::new(seller) {
+            self.engine.count_stock(retailer, &id, &Place::Seller(seller), None).await?;
+        }
+        self.change_product(retailer, &id, without).await?;
+        Ok(())
     }
 }
 
-/// The product, sold by somebody on these terms beside whoever else does.
-fn sold_by_too(known: Option<Product>, id: &ProductId, offer: &SellerOffer) -> Result<Product, Failure> {
-    let mut known = known.ok_or_else(|| missing(id.as_str()))?;
-    if known.price.currency != offer.price.currency {
-        let message = format!("the product's price is in {}", known.price.currency);
+/// A product with what a seller asks for it, whatever it asked before.
+fn with_seller(mut product: Product, offer: &SellerOffer) -> Result<Product, Failure> {
+    if product.price.currency != offer.price.currency {
+        let message = format!("the product's price is in {}", product.price.currency);
         return Err(Failure::invalid("/price/currency", message));
     }
-    known.sellers.retain(|other| other.seller != offer.seller);
-    if known.sellers.len() >= SELLERS_MAX {
+    product.sellers.retain(|other| other.seller != offer.seller);
+    if product.sellers.len() >= SELLERS_MAX {
         return Err(Failure::Conflict(format!("a product has at most {SELLERS_MAX} sellers; end one first")));
     }
-    known.sellers.push(offer.clone());
-    known.sellers.sort_by(|a, b| a.seller.cmp(&b.seller));
-    check_size(&known)?;
-    Ok(known)
+    product.sellers.push(offer.clone());
+    product.sellers.sort_by(|a, b| a.seller.cmp(&b.seller));
+    check_size(&product)?;
+    Ok(product)
 }

@@ -46,7 +46,7 @@ impl Rulebook {
         pause_others: bool,
         live_max: usize,
     ) -> Result<Published, Failure> {
-        let _changing = self.changing.lock().await;
+        let mut unsure = self.changing.lock().await;
         let now = engine.clock().now();
         let rules = self.current.load_full();
         let (mut version, mut told) = (rules.version, Published::default());
@@ -95,7 +95,9 @@ impl Rulebook {
             return Ok(told);
         }
         let documents: Vec<_> = documents.into_iter().map(|(name, document)| (name, Arc::new(document))).collect();
-        rows::write(engine, documents.iter().map(row).collect()).await?;
+        let adds = documents.iter().filter(|(name, _)| name.kind != Kind::Draft);
+        let adds = adds.map(|(name, document)| name.key(document.version)).collect();
+        unsure.commit(engine, adds, Vec::new(), documents.iter().map(row).collect()).await?;
         let triggers = TriggerSet::build(stay.into_iter().chain(live));
         let products = rules.products.at(version);
         self.current.store(Arc::new(RuleSet { version, triggers, products, ..(*rules).clone() }));
@@ -116,7 +118,7 @@ impl Rulebook {
     /// once: when a later part fails, no version that was given is given again, and what was stopped
     /// is silent.
     pub async fn pause_all(&self, engine: &Engine, retailer: &RetailerId) -> Result<usize, Failure> {
-        let _changing = self.changing.lock().await;
+        let mut unsure = self.changing.lock().await;
         let (mut version, at) = (self.current.load().version, engine.clock().now());
         let paused = self.speaking(retailer).into_iter().map(|(name, document)| {
             version += 1;
@@ -125,7 +127,9 @@ impl Rulebook {
         let paused: Vec<_> = paused.collect();
         let mut stopped = 0;
         for part in paused.chunks(PAUSED_IN_ONE_COMMIT_MAX) {
-            rows::write(engine, part.iter().map(row).collect()).await.map_err(|error| {
+            let adds = part.iter().map(|(name, document)| name.key(document.version)).collect();
+            let written = unsure.commit(engine, adds, Vec::new(), part.iter().map(row).collect()).await;
+            written.map_err(|error| {
                 let all = paused.len();
                 let message =
                     format!("{stopped} of {all} triggers were stopped, then: {error}; ask again for the rest");
@@ -201,6 +205,88 @@ mod tests {
         }
         fn health(&self) -> Result<(), StoreError> {
             Ok(())
+        }
+    }
+
+    /// A store that writes once and says that it could not.
+    struct LiesOnce(MemoryStore, std::sync::atomic::AtomicBool);
+
+    impl Store for LiesOnce {
+        fn commit(&self, group: &[Commit]) -> Result<Vec<Outcome>, StoreError> {
+            let outcomes = self.0.commit(group);
+            if self.1.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                return Err(StoreError::Failed { doing: "committing", cause: "the answer was lost".into() });
+            }
+            outcomes
+        }
+        fn get(&self, key: &keys::Key) -> Result<Option<Vec<u8>>, StoreError> {
+            self.0.get(key)
+        }
+        fn scan(&self, prefix: &[u8], after: Option<&keys::Key>, limit: usize) -> Result<Rows, StoreError> {
+            self.0.scan(prefix, after, limit)
+        }
+        fn scan_back(&self, prefix: &[u8], before: Option<&keys::Key>, limit: usize) -> Result<Rows, StoreError> {
+            self.0.scan_back(prefix, before, limit)
+        }
+        fn back(&self, log: &keys::Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
+            self.0.back(log, before, limit)
+        }
+        fn items(&self, after: Option<Mark>, limit: usize) -> Result<crate::store::AllItems, StoreError> {
+            self.0.items(after, limit)
+        }
+        fn divide_logs(&self, keep_from: Option<Mark>) -> Result<Mark, StoreError> {
+            self.0.divide_logs(keep_from)
+        }
+        fn health(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_that_failed_and_is_on_disk_all_the_same_shares_its_version_with_none() {
+        use hearthway_core::id::ProductId;
+        use hearthway_core::model::Product;
+        use hearthway_core::money::Money;
+
+        use super::super::Condition;
+
+        let shop = |name: &str| RetailerId::new(name).unwrap();
+        let price = Money::parse("1.00 EUR").unwrap();
+        let id = ProductId::new("p-1").unwrap();
+        for is_product in [true, false] {
+            let store = Arc::new(LiesOnce(MemoryStore::new(), false.into()));
+            let rulebook = Rulebook::open(store.clone()).unwrap();
+            let settings = engine::Settings { shards: 1, ..engine::Settings::default() };
+            let engine = Engine::start(settings, Arc::new(SystemClock), store.clone(), rulebook.clone()).unwrap();
+            let put = |shop: RetailerId, words: &'static str| {
+                let product = Product::plain(id.clone(), [("en".to_owned(), words.to_owned())].into(), price, "s");
+                let wanted = vec![(id.clone(), Some(product))];
+                let (rulebook, engine) = (&rulebook, &engine);
+                async move {
+                    if is_product {
+                        return rulebook.put_products(engine, &shop, Vec::new(), |_| Ok(wanted)).await.map(drop);
+                    }
+                    let name = Name::of_retailer(Kind::Store, &shop, "st-1");
+                    rulebook.put(engine, name, format!("\"{words}\""), false, &Condition::Any).await.map(drop)
+                }
+            };
+            store.1.store(true, std::sync::atomic::Ordering::Relaxed);
+            put(shop("a"), "lost").await.unwrap_err();
+            let version = rulebook.current().version;
+            // The writer looks after the disk before it takes more.
+            while put(shop("b"), "next").await.is_err() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(rulebook.current().version, version + 1);
+            put(shop("a"), "again").await.unwrap();
+            let reopened = Rulebook::open(store.clone()).unwrap();
+            assert_eq!(rulebook.current().version, reopened.current().version);
+            assert_eq!(*rulebook.latest.read().unwrap(), *reopened.latest.read().unwrap());
+            for shop in [shop("a"), shop("b")] {
+                assert_eq!(rulebook.catalog().latest(&shop, &id), reopened.catalog().latest(&shop, &id));
+            }
+            let past = reopened.at(version + 1).unwrap();
+            assert!(past.product(&shop("a"), &id).is_none(), "at the version of another change it was not there");
         }
     }
 

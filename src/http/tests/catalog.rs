@@ -150,6 +150,12 @@ async fn a_line_that_is_wrong_is_told_by_its_number_and_the_others_stand() {
     lines[1_499] = line(1_500, 1990);
     let told = import(&house, "", LINES, lines[..1_600].join("\n")).await;
     assert_eq!(told[0]["summary"]["changed"], 1, "what is so already is not written again: {told:?}");
+    // There is room for 3 500 here: 2 998 are known, and take none.
+    let more: Vec<String> = (2_900..=3_600).map(|n| line(n, 1_990)).collect();
+    let told = import(&house, "", LINES, more[..601].join("\n")).await;
+    assert_eq!(told[0]["summary"]["complete"], true, "{told:?}");
+    let told = import(&house, "", LINES, more[601..].join("\n")).await;
+    assert_eq!((&told[0]["error"]["code"], &told[1]["summary"]["complete"]), (&json!("conflict"), &json!(false)));
     let page = house.get("/v1/products?limit=2&cursor=p-02996", &house.shop).await;
     let ids: Vec<_> = page.json["items"].as_array().unwrap().iter().map(|item| item["id"].clone()).collect();
     assert_eq!(ids, ["p-02997", "p-02998"]);
@@ -166,6 +172,10 @@ async fn a_named_import_goes_on_where_it_ended() {
     assert_eq!(reached.json, json!({"import": "night-7", "lines": 30}));
     let all = import(&house, "?import=night-7", LINES, lines.join("\n")).await;
     assert_eq!((&all[0]["summary"]["skipped"], &all[0]["summary"]["products"]), (&json!(30), &json!(20)));
+    let path = "/v1/products:import?import=other&from_line=41";
+    let gap = house.send("POST", path, &house.shop, &[], Some(lines[40..].join("\n"))).await;
+    assert!(gap.status == 409 && gap.text.contains("go on from line 1, not 41"), "{}", gap.text);
+    import(&house, "?import=other", LINES, lines[..40].join("\n")).await;
     let rest = import(&house, "?import=other&from_line=41", LINES, format!("{}\nbroken", lines[40..].join("\n"))).await;
     assert_eq!((&rest[0]["line"], &rest[1]["summary"]["lines"]), (&json!(51), &json!(51)), "{rest:?}");
     assert_eq!(count(&house).await, 50);
@@ -203,4 +213,104 @@ async fn a_table_comes_in_and_goes_out_and_leaves_what_it_has_no_column_for() {
     let bad = import(&house, "", "text/csv", "id,price\nx,1\n".into()).await;
     assert_eq!(bad[0]["error"]["message"], "the column `currency` is missing", "{bad:?}");
     assert_eq!(bad[1]["summary"]["complete"], false);
+}
+
+#[tokio::test]
+async fn a_table_that_goes_out_and_in_again_loses_nothing_of_a_product_that_has_everything() {
+    let house = house().await;
+    let whole = with(|p| {
+        p["gtin"] = json!("4006381333931");
+        p["lead_days"] = json!({"p10": 1, "p50": 2, "p90": 4});
+        p["margin"] = json!({"minor": 400, "currency": "EUR"});
+        p["variant_of"] = json!("wine");
+        p["successor"] = json!("wine-b");
+        p["attributes"] = json!({"size": "75 cl", "made in": "Alsace, \"ici\""});
+        p["category"] = json!({"id": "wine", "never_auto": true, "age_limited": true, "shared_ok": false});
+        p["prices"] = json!([window("2026-12-01T00:00:00Z", None, 1500)]);
+        p["promotions"] = json!([{"from": "2026-11-27T00:00:00Z", "until": null, "percent": 12.5}]);
+    });
+    house.ok("PUT", "/v1/products/wine-a", &house.shop, whole).await;
+    let seller = json!({"price": {"minor": 1500, "currency": "EUR"}});
+    house.ok("PUT", "/v1/products/wine-a/sellers/s-1/offer", &house.shop, seller).await;
+    // Its language stands on no product of the export's first page.
+    let many: Vec<String> = (1..=600).map(|n| line(n, 1990)).collect();
+    import(&house, "", LINES, many.join("\n")).await;
+    let late = with(|p| p["name"] = json!({"pt-BR": "Vinho", "en": "Wine"}));
+    house.ok("PUT", "/v1/products/z-1", &house.shop, late).await;
+    let before: Vec<Value> = lines_of(&house).await;
+    let out = house.get("/v1/products:export?format=csv", &house.shop).await.text;
+    assert!(out.lines().next().unwrap().contains("name:pt-BR"), "{out:.300}");
+    let again = import(&house, "", "text/csv", out.clone()).await;
+    assert_eq!(again[0]["summary"]["changed"], 0, "{again:?}");
+    assert_eq!(lines_of(&house).await, before);
+    // Who changes a price in it changes that price alone.
+    import(&house, "", "text/csv", out.replace("19.90,EUR", "21.90,EUR")).await;
+    let after = lines_of(&house).await;
+    for (mut before, after) in before.into_iter().zip(after) {
+        before["price"]["minor"] = json!(2190);
+        assert_eq!(before, after);
+    }
+    import(&house, "", "text/csv", "id,price,currency\nwine-a,9.90,EUR\n".into()).await;
+    let read = house.get("/v1/products/wine-a", &house.shop).await.json;
+    assert_eq!((&read["name"]["fr"], &read["fits"][0]["slot"]), (&json!("Filtre 20×25"), &json!("air_filter")));
+    assert_eq!((&read["category"]["age_limited"], &read["gtin"]), (&json!(true), &json!("4006381333931")));
+    import(&house, "", "text/csv", "id,price,currency,category,attribute:size\nwine-a,9.90,EUR,spirits,\n".into())
+        .await;
+    let read = house.get("/v1/products/wine-a", &house.shop).await.json;
+    assert_eq!((&read["category"]["id"], &read["category"]["never_auto"]), (&json!("spirits"), &json!(true)));
+    assert_eq!(read["attributes"], json!({"made in": "Alsace, \"ici\""}), "an empty cell says that there is none");
+}
+
+async fn lines_of(house: &House) -> Vec<Value> {
+    let text = house.get("/v1/products:export", &house.shop).await.text;
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_line_that_is_too_long_is_told_as_such_and_not_read_in_part() {
+    let house = house().await;
+    // Cut at the bound it would be a whole product with spaces behind it.
+    let padded = format!("{}{}x", line(1, 1990), " ".repeat(64 * 1024));
+    let lines = [padded, line(2, 1990), format!("{}{}", line(3, 1990), " ".repeat(1_000))];
+    let told = import(&house, "", LINES, lines.join("\r\n")).await;
+    assert_eq!((&told[0]["line"], &told[0]["error"]["code"]), (&json!(1), &json!("payload.too_large")), "{told:?}");
+    assert_eq!((&told[1]["summary"]["products"], &told[1]["summary"]["faults"]), (&json!(2), &json!(1)));
+}
+
+#[tokio::test]
+async fn two_who_change_different_parts_of_a_product_at_once_both_have_their_will() {
+    let house = house().await;
+    house.ok("PUT", "/v1/products/flt-1", &house.shop, product()).await;
+    for round in 1..=10 {
+        let offer = json!({"price": {"minor": 1000 + round, "currency": "EUR"}, "stock": 3});
+        let seller = house.ok("PUT", "/v1/products/flt-1/sellers/s-1/offer", &house.shop, offer);
+        let own =
+            house.ok("PUT", "/v1/products/flt-1", &house.shop, with(|p| p["price"]["minor"] = json!(2000 + round)));
+        let table = format!("id,price,currency,attribute:round\nflt-1,{},EUR,{round}\n", 20.0 + round as f64 / 100.0);
+        let (_, _) = tokio::join!(seller, own);
+        let (_, _) = tokio::join!(
+            house.send("DELETE", "/v1/products/flt-1/sellers/s-2/offer", &house.shop, &[], None),
+            import(&house, "", "text/csv", table)
+        );
+        let read = house.get("/v1/products/flt-1", &house.shop).await.json;
+        let is = (&read["price"]["minor"], &read["sellers"][0]["price"]["minor"], &read["attributes"]["round"]);
+        assert_eq!(is, (&json!(2000 + round), &json!(1000 + round), &json!(round.to_string())), "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_product_keeps_the_currency_of_its_sellers() {
+    let house = house().await;
+    house.ok("PUT", "/v1/products/flt-1", &house.shop, product()).await;
+    let offer = json!({"price": {"minor": 1500, "currency": "EUR"}});
+    house.ok("PUT", "/v1/products/flt-1/sellers/s-1/offer", &house.shop, offer).await;
+    let in_francs = with(|p| {
+        p["price"]["currency"] = json!("CHF");
+        p["delivery"]["currency"] = json!("CHF");
+    });
+    let told = house.call("PUT", "/v1/products/flt-1", &house.shop, in_francs.clone()).await;
+    assert_eq!((told.status, &told.json["pointer"]), (422, &json!("/price/currency")), "{}", told.text);
+    assert!(told.text.contains("s-1 (EUR)"), "{}", told.text);
+    house.send("DELETE", "/v1/products/flt-1/sellers/s-1/offer", &house.shop, &[], None).await;
+    house.ok("PUT", "/v1/products/flt-1", &house.shop, in_francs).await;
 }

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{Disk, House, furnished, house, house_by, product, trigger};
+use crate::store::keys::{KeyBuilder, table};
+use crate::store::{Commit, Store, Write};
 use crate::webhook::tests::TurnedClock;
 
 const BOTH: &[&str] = &["deliver", "collect"];
@@ -297,4 +299,138 @@ async fn a_price_and_a_seller_that_are_told_at_once_both_stand() {
             now["sellers"].as_array().unwrap().iter().map(|other| other["price"]["minor"].clone()).collect();
         assert_eq!(sellers, if ends { vec![] } else { vec![json!(2_000 + round)] }, "round {round}: {now}");
     }
+}
+
+/// An order of three, to be collected in a store that has three.
+async fn three_ordered(house: &House) -> String {
+    house.ok("PUT", STOCK, &house.shop, json!({"on_hand": 3})).await;
+    let offer = offered(house, "d-42", "p1").await;
+    let path = format!("/v1/offers/{}/answer", offer["offer"].as_str().unwrap());
+    let choice = json!({"fulfil": "collect", "store": "st-2", "qty": 3});
+    let accept = json!({"rev": 1, "answer": "accept", "channel": "app", "profile": "p1", "choice": choice});
+    let order = house.ok("POST", &path, &house.shop, accept).await["order"].clone();
+    format!("/v1/orders/{}", order.as_str().unwrap())
+}
+
+const STOCK: &str = "/v1/stock/st-2/flt-20x25";
+
+fn lines(qty: u32) -> Value {
+    json!([{"product": "flt-20x25", "qty": qty}])
+}
+
+#[tokio::test]
+async fn a_part_that_left_is_never_free_whatever_is_counted_restarted_or_refused_after_it() {
+    for counts_between in [false, true] {
+        let house = shop().await;
+        let order = three_ordered(&house).await;
+        let part = json!({"rev": 2, "state": "partially_shipped", "lines": lines(1)});
+        house.ok("POST", &format!("{order}/status"), &house.shop, part).await;
+        assert_eq!(house.get(STOCK, &house.shop).await.json["free"], 0);
+        if counts_between {
+            let counted = house.ok("PUT", STOCK, &house.shop, json!({"on_hand": 2})).await;
+            assert_eq!((&counted["reserved"], &counted["free"]), (&json!(2), &json!(0)), "two wait, one is gone");
+        }
+        house.ok("POST", &format!("{order}/refund"), &house.shop, json!({"lines": lines(1)})).await;
+        assert_eq!(house.get(STOCK, &house.shop).await.json["free"], 1, "one is not sent any more");
+        let again = super::house_on(house.disk.clone()).await;
+        let shop = again.token("shop-a", "retailer_admin").await;
+        assert_eq!(again.get(STOCK, &shop).await.json["free"], 1, "and after a restart");
+        again.ok("POST", &format!("{order}/status"), &shop, json!({"rev": 4, "state": "refused"})).await;
+        assert_eq!(again.get(STOCK, &shop).await.json["free"], 2, "the one that left is not there");
+        let counted = again.ok("PUT", STOCK, &shop, json!({"on_hand": 2})).await;
+        assert_eq!((&counted["reserved"], &counted["free"]), (&json!(0), &json!(2)));
+    }
+}
+
+/// The gateway is killed between what a call did and its answer: nothing is kept to answer its repeat from.
+fn lose_answers(house: &House) {
+    let prefix = KeyBuilder::table(table::IDEMPOTENCY).prefix();
+    let kept = house.disk.rows.scan(&prefix, None, 100).unwrap();
+    assert!(!kept.is_empty(), "an answer was kept");
+    let writes = kept.into_iter().map(|(key, _)| Write::Delete(key)).collect();
+    house.disk.rows.commit(&[Commit { preconditions: Vec::new(), writes }]).unwrap();
+}
+
+#[tokio::test]
+async fn what_was_done_and_not_answered_is_not_done_again_at_its_repeat() {
+    let house = shop().await;
+    let order = three_ordered(&house).await;
+    let twice = |path: String, key: &'static str, body: Value| {
+        let house = &house;
+        async move {
+            let headers = [("idempotency-key", key)];
+            let first = house.send("POST", &path, &house.shop, &headers, Some(body.to_string())).await;
+            assert!(first.status < 300, "{}", first.text);
+            lose_answers(house);
+            let second = house.send("POST", &path, &house.shop, &headers, Some(body.to_string())).await;
+            assert_eq!((second.status, second.header("idempotent-replayed")), (first.status, ""), "{}", second.text);
+            assert_eq!(second.json, first.json);
+            second.json
+        }
+    };
+    let refunded = twice(format!("{order}/refund"), "k-1", json!({"lines": lines(1)})).await;
+    assert_eq!(refunded["lines"][0]["refunded"], 1);
+    let refunded = house.ok("POST", &format!("{order}/refund"), &house.shop, json!({"lines": lines(1)})).await;
+    assert_eq!(refunded["lines"][0]["refunded"], 2, "who asks without a key means it");
+    let sent = json!({"rev": 4, "state": "partially_shipped", "lines": lines(1)});
+    assert_eq!(twice(format!("{order}/status"), "k-2", sent).await["rev"], 4);
+    assert_eq!(twice(format!("{order}/status"), "k-3", json!({"rev": 5, "state": "delivered"})).await["rev"], 5);
+    house.ok("PUT", STOCK, &house.shop, json!({"on_hand": 3})).await;
+    let one = json!({"store": "st-2", "product": "flt-20x25", "qty": 2});
+    twice("/v1/reservations".into(), "k-4", one).await;
+    assert_eq!(house.get(STOCK, &house.shop).await.json["free"], 1, "one reservation of two");
+}
+
+#[tokio::test]
+async fn the_gateways_own_words_are_no_channels_of_a_shop() {
+    let house = shop().await;
+    let order = three_ordered(&house).await;
+    for channel in ["mandate", "device", "Device"] {
+        for call in ["cancel", "withdraw"] {
+            let told = house.call("POST", &format!("{order}/{call}"), &house.shop, json!({"channel": channel})).await;
+            assert_eq!((told.status, &told.json["pointer"]), (422, &json!("/channel")), "{}", told.text);
+        }
+        let offers = house.get("/v1/offers", &house.shop).await.json;
+        let path = format!("/v1/offers/{}/answer", offers["items"][0]["offer"].as_str().unwrap());
+        let told =
+            house.call("POST", &path, &house.shop, json!({"rev": 1, "answer": "decline", "channel": channel})).await;
+        assert_eq!((told.status, &told.json["pointer"]), (422, &json!("/channel")), "{}", told.text);
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_made_to_its_end_when_its_caller_leaves() {
+    use tokio::io::AsyncWriteExt;
+    use tokio::sync::Semaphore;
+
+    let (begun, goes_on, done) =
+        (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let steps = (begun.clone(), goes_on.clone(), done.clone());
+    let handler = move || {
+        let (begun, goes_on, done) = steps.clone();
+        async move {
+            begun.add_permits(1);
+            goes_on.acquire().await.unwrap().forget();
+            done.add_permits(1);
+        }
+    };
+    let at_work = Arc::new(Semaphore::new(1));
+    let router = axum::Router::new()
+        .route("/", axum::routing::post(handler))
+        .layer(axum::middleware::from_fn_with_state(at_work.clone(), super::super::in_time));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(super::super::serve(listener, router, 10, std::future::pending()));
+    let ask = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
+    let mut caller = tokio::net::TcpStream::connect(address).await.unwrap();
+    caller.write_all(ask).await.unwrap();
+    begun.acquire().await.unwrap().forget();
+    drop(caller);
+    let base = format!("http://{address}/");
+    let busy = reqwest::Client::new().post(&base).send().await.unwrap();
+    assert_eq!(busy.status().as_u16(), 429, "it is at work, and there is room for one");
+    goes_on.add_permits(1);
+    done.acquire().await.unwrap().forget();
+    // Its place is free when it has ended.
+    at_work.acquire().await.unwrap().forget();
 }
