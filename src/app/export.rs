@@ -15,7 +15,7 @@ use super::timeline::{self, Happened};
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, rows};
 use crate::engine::Engine;
-use crate::engine::rows::{ConsentSaid, OfferRow, OrderRow};
+use crate::engine::rows::{ConsentSaid, OfferRow, OrderRow, unless_erased};
 use crate::store::StoreError;
 use crate::store::codec::{self, Schema};
 use crate::store::keys::{KeyBuilder, table};
@@ -74,7 +74,7 @@ fn gathered(
     let (mut offers, mut orders) = (Vec::new(), Vec::new());
     let of = |table| KeyBuilder::table(table).name(retailer.as_str()).prefix();
     rows::each(store, &of(table::OFFER), |key, bytes| {
-        let row: OfferRow = codec::decode(Schema::Offer, key, bytes)?;
+        let Some(row) = unless_erased(codec::decode::<OfferRow>(Schema::Offer, key, bytes))? else { return Ok(()) };
         let made_at = row.offer.history.first().map_or(row.offer.valid_from, |first| first.at);
         if was_theirs(&row.household, &row.offer.device, made_at) {
             offers.push((row.household, row.offer));
@@ -82,7 +82,7 @@ fn gathered(
         Ok(())
     })?;
     rows::each(store, &of(table::ORDER), |key, bytes| {
-        let row: OrderRow = codec::decode(Schema::Order, key, bytes)?;
+        let Some(row) = unless_erased(codec::decode::<OrderRow>(Schema::Order, key, bytes))? else { return Ok(()) };
         let is_theirs = row
             .order
             .profile

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hearthway_core::id::{MessageId, base32, derive_bytes};
 use hearthway_core::time::{Span, Timestamp};
@@ -75,10 +76,15 @@ pub struct Answer {
     pub body: Option<Vec<u8>>,
 }
 
+/// Answers between two sweeps, each of which looks at several times as many.
+const ANSWERS_PER_SWEEP: u64 = 64;
+
 #[derive(Default)]
 pub(crate) struct Idempotency {
     running: Mutex<BTreeSet<Key>>,
     swept_to: Mutex<Option<Key>>,
+    /// Answers that were kept since the start.
+    kept: AtomicU64,
     /// The day whose predecessors' keys are destroyed.
     day: Mutex<u64>,
 }
@@ -222,7 +228,9 @@ impl App {
             warn!("An answer could not be kept for its Idempotency-Key: {error}");
         }
         self.forget_request(request);
-        if let Err(error) = self.idempotency.sweep(&self.engine).await {
+        // Each sweep reads what several answers take: now and then is enough to remove more than come.
+        let is_time = self.idempotency.kept.fetch_add(1, Ordering::Relaxed).is_multiple_of(ANSWERS_PER_SWEEP);
+        if is_time && let Err(error) = self.idempotency.sweep(&self.engine).await {
             warn!("Old answers kept for Idempotency-Key could not be swept away: {error}");
         }
     }

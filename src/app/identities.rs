@@ -129,7 +129,11 @@ impl App {
                     return Err(Failure::Conflict(message));
                 }
                 Some(_) => {}
-                None => only_if.push(Precondition::Absent(key.clone())),
+                // What stands there of somebody who was erased, as after a restore, is written over.
+                None => only_if.push(match store.get(&key)? {
+                    Some(erased) => Precondition::Equals(key.clone(), erased),
+                    None => Precondition::Absent(key.clone()),
+                }),
             }
             let row = self.profile_row(retailer, &profile.id);
             more.push(row.own(store, rows::put(Schema::Identity, key, &profile.id))?);
