@@ -135,6 +135,7 @@ pub fn order(household: HouseholdId, order: &Order) -> Value {
         "rev": order.rev,
         "state": order.state.as_str(),
         "total": order.total,
+        "refunded": order.refunded(),
         "cancel_until": time_or_null(order.cancel_until),
         "fulfil": order.fulfil,
         "seller": order.seller,

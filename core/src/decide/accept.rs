@@ -19,7 +19,6 @@ use crate::id::{OrderId, SellerId, StoreId};
 use crate::input::{Answer, Choice};
 use crate::limits::ORDER_QTY_MAX;
 use crate::model::{Fulfil, Held, Offer, OfferItem, OfferPrice, OfferState, Pickup, Place, Product};
-use crate::money::Money;
 use crate::time::Span;
 use crate::trigger::Moment;
 use crate::wire::{DownMessage, alternative_id, pickup_code};
@@ -90,8 +89,7 @@ pub(super) fn accept(draft: &mut Draft<'_>, offer: &Offer, choice: &Choice, who:
         }
     };
     if pickup.is_some() {
-        // Nothing is brought.
-        price = OfferPrice { delivery: Money { minor: 0, ..price.delivery }, ..price };
+        price = price.without_delivery();
     }
     let total = quote::total(price.item, price.delivery, wanted.qty)
         .ok_or_else(|| Refusal::new(Code::PayloadInvalid, "the total is out of range").at("/body/choice/qty"))?;

@@ -40,7 +40,8 @@ impl Teller<'_> {
 
     /// An order as it is, beside what it was.
     pub(super) fn order(&mut self, order: &Order, before: Option<&Order>, offers: &[&Offer]) {
-        if before.is_some_and(|before| before.state == order.state) {
+        // One more piece that is sent or paid back is news too.
+        if before.is_some_and(|before| before.state == order.state && before.lines == order.lines) {
             return;
         }
         let was_the_shops = before.is_some_and(|before| before.state != OrderState::Confirmed);
@@ -63,6 +64,7 @@ impl Teller<'_> {
                         "cause": cause(&order.history),
                         "eta": order.eta,
                         "cancel_until": order.cancel_until.map(|at| at.to_string()),
+                        "refunded": money(order.refunded()),
                     })
                 };
                 self.about_order(EventType::OrderStatus, order, offer, more);
@@ -99,6 +101,8 @@ fn requested(order: &Order, offer: Option<&Offer>) -> Value {
         "lines": lines.collect::<Vec<_>>(),
         "total": money(order.total),
         "fulfil": order.fulfil,
+        "seller": order.seller,
+        "pickup": order.pickup.as_ref().map(|pickup| json!({"store": pickup.store, "code": pickup.code})),
         "channel": order.history.first().map(|first| &*first.cause),
         "code": offer.and_then(|offer| offer.code.as_ref()).map(|code| code.code.as_str()),
         "slot": offer.and_then(|offer| offer.slot.as_ref()),

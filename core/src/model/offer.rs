@@ -107,6 +107,16 @@ impl OfferPrice {
         let off = self.reduced?.minor.checked_div(of.into())?;
         Money::new(off, self.total.currency).times(qty)
     }
+    /// The same where it is collected: nothing is brought, so nothing of it is paid for.
+    pub fn without_delivery(self) -> OfferPrice {
+        let less = |all: Money| Money { minor: all.minor - self.delivery.minor, ..all };
+        OfferPrice {
+            total: less(self.total),
+            was: self.was.map(less),
+            delivery: Money { minor: 0, ..self.delivery },
+            ..self
+        }
+    }
 }
 
 /// Where an offer stands.

@@ -214,6 +214,15 @@ impl Order {
             |state: &str| matches!(OrderState::parse(state), Some(OrderState::Delivered | OrderState::PickedUp));
         self.history.iter().find(|change| is_home(&change.state)).map(|change| change.at)
     }
+    /// How much money is back by now: of every piece its price, and with the last one what was paid for delivery.
+    pub fn refunded(&self) -> Money {
+        if self.state == OrderState::Refunded {
+            return self.total;
+        }
+        let pieces = |line: &OrderLine| line.price.minor.saturating_mul(line.refunded.into());
+        let back = self.lines.iter().map(pieces).fold(0, i64::saturating_add);
+        Money { minor: back.min(self.total.minor), ..self.total }
+    }
     /// When money for a product came back last.
     pub fn refunded_at(&self, product: &ProductId) -> Option<Timestamp> {
         let is_back = |state: &str| {

@@ -271,6 +271,8 @@ pub(super) struct OrderShown<'o> {
     pickup: Option<PickupShown<'o>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     withdrawn_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refunded: Option<Money>,
 }
 
 /// Where an order waits, or will.
@@ -300,6 +302,7 @@ impl<'o> OrderShown<'o> {
                 until: pickup.until.map(|t| t.0),
             }),
             withdrawn_at: order.withdrawn_at.map(|t| t.0),
+            refunded: Some(order.refunded()).filter(|back| back.minor > 0),
         }
     }
 }

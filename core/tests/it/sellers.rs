@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hearthway_core::code::Code;
 use hearthway_core::decision::Reply;
+use hearthway_core::event_out::EventType;
 use hearthway_core::id::{OfferId, ProductId, SellerId, StoreId};
 use hearthway_core::input::{Answer, Choice, Command};
 use hearthway_core::model::{
@@ -261,6 +262,11 @@ fn what_is_collected_is_put_aside_has_a_code_and_waits_until_its_deadline() {
     let pickup = made.pickup.clone().unwrap();
     assert_eq!((made.total, pickup.code.len(), free(&world, &in_store("st-2"))), (eur("19.90"), 8, Some(1)));
     assert_eq!(order_json(&made)["pickup"]["store"], "st-2");
+    let price = world.home_of(&thermostat()).offers[&offer.id].price.clone().unwrap();
+    assert_eq!((price.total, price.delivery), (eur("19.90"), eur("0.00")), "what is told of the offer adds up");
+    let told = &world.told.iter().rfind(|event| event.kind == EventType::OrderRequested).unwrap().data;
+    assert_eq!(told["pickup"], serde_json::json!({"store": "st-2", "code": pickup.code}), "the shop need not ask back");
+    assert_eq!(told["seller"], "shop-a");
     status(&mut world, OrderState::ReadyForPickup).unwrap();
     let until = order(&world).pickup.unwrap().until.unwrap();
     assert_eq!(until, world.now + Span::hours(72));
@@ -364,6 +370,26 @@ fn a_refunded_piece_gives_its_share_back_is_no_spare_and_is_not_proposed_for_a_s
     refund(&mut world, 2).unwrap();
     assert_eq!((order(&world).state, spent(&world).count, spent(&world).minor), (OrderState::Refunded, 0, 0));
     assert_eq!(refund(&mut world, 1), Err(Code::StateVersionConflict));
+}
+
+#[test]
+fn a_refund_says_how_much_money_is_back_and_the_delivery_comes_with_the_last_piece() {
+    let mut world = world("");
+    change(&mut world, |product| product.delivery = eur("4.90"));
+    let offer = offered(&mut world);
+    accept_rev(&mut world, offer.id, 1, Choice { qty: Some(3), ..Choice::default() }).unwrap();
+    assert_eq!(order_json(&order(&world)).get("refunded"), None, "nothing is back");
+    status(&mut world, OrderState::Delivered).unwrap();
+    for (total, back) in [("64.60", "19.90"), ("64.60", "39.80"), ("64.60", "64.60")] {
+        let lines = vec![(product_id(), 1)];
+        let refund = Command::RefundOrder { order: order(&world).id, rev: None, lines };
+        world.command(&thermostat(), refund).unwrap();
+        let made = order(&world);
+        assert_eq!((made.total, made.refunded()), (eur(total), eur(back)));
+        let told = serde_json::json!({"minor": eur(back).minor, "currency": "EUR"});
+        assert_eq!(order_json(&made)["refunded"], told, "on the device");
+        assert_eq!(world.told.last().unwrap().data["refunded"], told, "in the shop's system");
+    }
 }
 
 #[test]
