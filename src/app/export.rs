@@ -1,6 +1,6 @@
 //! Everything that is known of one person, for that person.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use hearthway_core::id::{DeviceKey, HouseholdId, InputId, ProfileId, RetailerId};
 use hearthway_core::input::What;
@@ -10,6 +10,7 @@ use hearthway_core::trace::CandidateTrace;
 use hearthway_core::wire::DeviceMessage;
 
 use super::profiles::Person;
+use super::tenure::Tenure;
 use super::timeline::{self, Happened};
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, rows};
@@ -64,16 +65,18 @@ fn gathered(
     said: Vec<(ProfileId, ConsentSaid)>,
 ) -> Result<PersonExport, StoreError> {
     let store = &**engine.store();
-    let homes: BTreeSet<HouseholdId> = person.homes.iter().map(|home| home.id).collect();
-    let links = person.homes.iter().flat_map(|home| home.links.values());
-    let own: BTreeSet<&DeviceKey> =
-        links.filter(|link| link.profile == person.profile.id).map(|link| &link.device).collect();
+    let tenures = person.homes.iter().map(|home| Ok((home.id, Tenure::read(engine, home, &person)?)));
+    let tenures = tenures.collect::<Result<BTreeMap<HouseholdId, Tenure>, StoreError>>()?;
+    let was_theirs = |home: &HouseholdId, device: &DeviceKey, at: Timestamp| {
+        tenures.get(home).is_some_and(|tenure| tenure.covers(device, at))
+    };
     let names = |profile: &ProfileId| *profile == person.profile.id || person.profile.merged_from.contains(profile);
     let (mut offers, mut orders) = (Vec::new(), Vec::new());
     let of = |table| KeyBuilder::table(table).name(retailer.as_str()).prefix();
     rows::each(store, &of(table::OFFER), |key, bytes| {
         let row: OfferRow = codec::decode(Schema::Offer, key, bytes)?;
-        if homes.contains(&row.household) && own.contains(&row.offer.device) {
+        let made_at = row.offer.history.first().map_or(row.offer.valid_from, |first| first.at);
+        if was_theirs(&row.household, &row.offer.device, made_at) {
             offers.push((row.household, row.offer));
         }
         Ok(())
@@ -84,7 +87,7 @@ fn gathered(
             .order
             .profile
             .as_ref()
-            .map_or_else(|| homes.contains(&row.household) && own.contains(&row.order.device), names);
+            .map_or_else(|| was_theirs(&row.household, &row.order.device, row.order.created_at), names);
         if is_theirs {
             orders.push((row.household, row.order));
         }
@@ -92,12 +95,13 @@ fn gathered(
     })?;
     let (mut decisions, mut messages) = (Vec::new(), Vec::new());
     for home in &person.homes {
-        let theirs = home.links.values().filter(|link| link.profile == person.profile.id);
-        let Some(since) = theirs.map(|link| link.since).min() else { continue };
+        let Some(tenure) = tenures.get(&home.id) else { continue };
+        let Some(since) = tenure.since() else { continue };
         engine.inputs_back(home.id, |row| {
-            let is_own = row.input.device.as_ref().is_none_or(|device| own.contains(device));
-            if row.input.received_at < since || !is_own {
-                return row.input.received_at >= since;
+            let at = row.input.received_at;
+            let is_own = row.input.device.as_ref().is_none_or(|device| tenure.covers(device, at));
+            if at < since || !is_own {
+                return at >= since;
             }
             let (when, input, device) = (row.input.received_at, row.input.id, row.input.device);
             decisions.extend(row.candidates.into_iter().map(|candidate| (home.id, when, input, candidate)));

@@ -141,7 +141,7 @@ impl App {
     /// The person behind an identity.
     pub async fn look_up(&self, who: &Caller, given: &IdentityGiven) -> Result<Person, Failure> {
         let retailer = who.retailer(Scope::ProfilesRead)?.clone();
-        let missing = || Failure::not_found("profile", format!("with this {}", given.kind));
+        let missing = || Failure::not_found("profile with this", &given.kind);
         let found = match IdentityKind::parse(&given.kind) {
             Some(kind) => {
                 let value = normalised(kind, &given.value).map_err(|message| Failure::invalid("/value", message))?;

@@ -45,6 +45,7 @@ pub mod roles;
 pub mod rows;
 /// Retailers and makers.
 pub mod tenants;
+mod tenure;
 pub mod timeline;
 pub mod tokens;
 pub mod tries;

@@ -7,6 +7,7 @@ use hearthway_core::trace::Verdict;
 use hearthway_core::wire::{DeviceMessage, LifecycleUp};
 
 use super::profiles::Person;
+use super::tenure::Tenure;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, Page, PageQuery};
 use crate::engine::rows::{LogRow, LogVerdict};
@@ -87,8 +88,8 @@ pub(super) fn happened(
 ) -> Result<Vec<Happened>, StoreError> {
     let mut all = Vec::new();
     for home in &person.homes {
-        let own = home.links.values().filter(|link| link.profile == person.profile.id);
-        let since = own.map(|link| link.since).min().unwrap_or(Timestamp(0));
+        // Where the log does not show how they came, all of it is later.
+        let since = Tenure::read(engine, home, person)?.since().unwrap_or(Timestamp(0));
         let mut of_home = Vec::new();
         engine.inputs_back(home.id, |row| {
             if row.input.received_at < since {

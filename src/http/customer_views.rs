@@ -3,7 +3,7 @@
 use hearthway_core::id::ProfileId;
 use hearthway_core::model::{ConsentRecord, Device, Household, Preferences, Purpose};
 use hearthway_core::time::DailyWindow;
-use hearthway_core::wire::DeviceMessage;
+use hearthway_core::wire::body_json;
 use serde_json::{Value, json};
 
 use super::request::Language;
@@ -240,7 +240,7 @@ pub fn export(all: &PersonExport, language: Language) -> String {
         add(
             "message",
             json!({
-                "device": device.device.as_str(), "at": time(*at), "topic": message.topic(), "body": message_body(message),
+                "device": device.device.as_str(), "at": time(*at), "topic": message.topic(), "body": body_json(message),
             }),
         );
     }
@@ -265,13 +265,4 @@ fn device_data(device: &Device) -> Value {
         "reported": reported.collect::<serde_json::Map<_, _>>(),
         "slots": device.slots.iter().map(|(id, state)| slot(id.as_str(), state)).collect::<Vec<_>>(),
     })
-}
-
-/// What a device said, without the name of its kind: the topic says that.
-fn message_body(message: &DeviceMessage) -> Value {
-    match serde_json::to_value(message) {
-        Ok(Value::Object(one)) => one.into_iter().next().map_or(Value::Null, |(_, body)| body),
-        Ok(other) => other,
-        Err(_) => Value::Null,
-    }
 }

@@ -111,11 +111,11 @@ pub fn cause_and_cure(code: Code) -> (&'static str, &'static str) {
             "Send the value in the declared unit, or leave `unit` out.",
         ),
         Code::StateVersionConflict => (
-            "The desired state has moved on since the version that the message names.",
-            "Fetch the current state with `up/sync` and answer that version.",
+            "The desired state, or the order, has moved on since the version or `rev` that is named; or an order cannot get to the state that is asked for.",
+            "Fetch what stands now, with `up/sync` or over HTTP, and change that version.",
         ),
         Code::OfferUnknown => (
-            "The device has no offer with this id: it ended long ago, or the id is wrong.",
+            "The device has no offer or order with this id: it ended long ago, it was a former owner's, or the id is wrong.",
             "Drop the card, and fetch the current set with `up/sync`.",
         ),
         Code::OfferExpired => (

@@ -18,6 +18,7 @@ mod sold;
 #[cfg(test)]
 mod tests;
 pub mod topic;
+mod written;
 
 pub use decode::{UP_TOPICS, decode};
 pub use description::{description_to_json, read_description};
@@ -33,6 +34,7 @@ pub use topic::{
     ProvisioningLeg, Topic, Who, covers, covers_all_down, device_topic, is_filter, is_nonce, is_topic, matches,
     may_publish, may_subscribe, provisioning_response_topic,
 };
+pub use written::body_json;
 
 use crate::code::Refusal;
 use crate::id::{DeviceKey, MessageId};

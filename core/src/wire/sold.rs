@@ -17,19 +17,21 @@ fn offer(body: Fields<'_>) -> Result<OfferId, Refusal> {
     })
 }
 
+/// What a device does with an offer, by its words.
+pub(super) const RECEIPTS: [(&str, ReceiptWord); 5] = [
+    ("delivered", ReceiptWord::Delivered),
+    ("shown", ReceiptWord::Shown),
+    ("hidden", ReceiptWord::Hidden),
+    ("suppressed_on_device", ReceiptWord::SuppressedOnDevice),
+    ("expired", ReceiptWord::Expired),
+];
+
 /// `up/offer/receipt`.
 pub(super) fn receipt(body: Fields<'_>) -> Result<ReceiptUp, Refusal> {
-    let words = [
-        ("delivered", ReceiptWord::Delivered),
-        ("shown", ReceiptWord::Shown),
-        ("hidden", ReceiptWord::Hidden),
-        ("suppressed_on_device", ReceiptWord::SuppressedOnDevice),
-        ("expired", ReceiptWord::Expired),
-    ];
     Ok(ReceiptUp {
         offer: offer(body)?,
         rev: body.need("rev", count, REVISION)?,
-        state: body.need_word("state", &words)?,
+        state: body.need_word("state", &RECEIPTS)?,
         t: body.may("t", instant, INSTANT)?,
     })
 }

@@ -263,3 +263,63 @@ async fn the_timeline_and_the_export_tell_a_person_everything_and_of_nobody_else
     assert_eq!(lines.last().unwrap(), &json!({"kind": "end", "lines": lines.len() - 1}));
     assert!(!export.text.contains("\"p2\"") && !export.text.contains("share.seller"), "{}", export.text);
 }
+
+/// What somebody's export holds of what devices said: which, and how long the filter had run.
+async fn readings(house: &House, profile: &str) -> Vec<(String, f64)> {
+    let export = house.get(&format!("/v1/profiles/{profile}/export"), &house.shop).await;
+    let lines = export.text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let slots = lines.filter(|line| line["kind"] == "message" && line["topic"] == "up/slot");
+    let reading = |line: Value| (line["device"].as_str().unwrap().to_owned(), line["body"]["used"].as_f64().unwrap());
+    let mut found: Vec<(String, f64)> = slots.map(reading).collect();
+    found.reverse();
+    found
+}
+
+#[tokio::test]
+async fn a_person_is_told_what_a_device_said_while_it_was_theirs_also_after_it_is_sold_or_replaced() {
+    let house = house().await;
+    let shop = house.shop.clone();
+    let household = home(&house).await;
+    let a_moment = || tokio::time::sleep(std::time::Duration::from_millis(2));
+    let claimed = async |device: &str, profile: &str| {
+        if house.get(&format!("/v1/devices/{device}"), OPERATOR).await.status == 404 {
+            house.register(device).await;
+        }
+        let body = json!({"code": house.claim_code(device).await, "profile": profile, "display_name": "Maison",
+            "tz": "Europe/Paris", "locale": "fr-FR", "household": household, "consents": []});
+        house.ok("POST", "/v1/claims/confirm", &shop, body).await;
+        a_moment().await;
+    };
+    let offer = worn(&house, "d-1").await;
+    a_moment().await;
+    house.ok("POST", "/v1/devices/d-1/release", &shop, json!({})).await;
+    a_moment().await;
+    // Somebody else of the same home has it next, and the person has another one, and one in its place.
+    claimed("d-1", "p2").await;
+    house.used("d-1", 3.0).await;
+    claimed("d-2", "p1").await;
+    house.used("d-2", 50.0).await;
+    a_moment().await;
+    claimed("d-3", "p1").await;
+    house.ok("POST", "/v1/devices/d-3/replace", &shop, json!({"old": "d-2"})).await;
+    a_moment().await;
+    house.used("d-3", 7.0).await;
+
+    let reading = |device: &str, used: f64| (device.to_owned(), used);
+    let of_p1 = [reading("d-1", 20.0), reading("d-1", 612.0), reading("d-2", 50.0), reading("d-3", 7.0)];
+    assert_eq!(readings(&house, "p1").await, of_p1);
+    assert_eq!(readings(&house, "p2").await, [reading("d-1", 3.0)]);
+    for (profile, wanted) in [("p1", 1), ("p2", 0)] {
+        let export = house.get(&format!("/v1/profiles/{profile}/export"), &shop).await;
+        let lines: Vec<Value> = export.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let offers = lines.iter().filter(|line| line["offer"] == offer && line["rev"].is_number()).count();
+        assert_eq!(offers, wanted, "{profile}: {}", export.text);
+    }
+    let told = house.get("/v1/profiles/p1/timeline", &shop).await.json;
+    let last = told["items"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(
+        (&last["what"], &last["device"]),
+        (&json!("device.linked"), &json!("d-1")),
+        "it begins with them: {told}"
+    );
+}

@@ -31,6 +31,41 @@ fn every_example_reads_the_same_in_the_envelope_and_in_the_short_form() {
     assert_eq!(topics, BTreeSet::from(UP_TOPICS), "an example for each topic");
 }
 
+/// Members of a JSON object have no order.
+fn in_order(mut said: DeviceMessage) -> DeviceMessage {
+    let lists: Vec<&mut Vec<(FieldName, Value)>> = match &mut said {
+        DeviceMessage::Telemetry(samples) => samples.iter_mut().map(|sample| &mut sample.fields).collect(),
+        DeviceMessage::State(said) => vec![&mut said.reported],
+        DeviceMessage::Event(said) => vec![&mut said.data],
+        DeviceMessage::Context(said) => vec![&mut said.entries],
+        _ => Vec::new(),
+    };
+    lists.into_iter().for_each(|fields| fields.sort_by(|(a, _), (b, _)| a.cmp(b)));
+    said
+}
+
+#[test]
+fn what_was_said_is_written_again_as_it_was_said() {
+    let extra = [
+        ("up/offer/answer", format!(r#"{{"offer":"{OFFER}","rev":1,"answer":"accept","choice":{{"fulfil":"collect","store":"st-1","alternative":"a1"}}}}"#)),
+        ("up/consent", r#"{"set":[{"purpose":"offers.device","granted":true,"t":5,"method":"button","text_id":"t1"}],"pause_until":7}"#.to_owned()),
+        ("presence", r#"{"state":"offline"}"#.to_owned()),
+        ("up/lifecycle", r#"{"op":"reset","level":"factory","presence":true}"#.to_owned()),
+    ];
+    for (below, body) in examples().into_iter().chain(extra) {
+        let said = message(below, &body);
+        let written = body_json(&said);
+        if !matches!(said, DeviceMessage::Doctor { .. }) {
+            let again = message(below, &enveloped(&written.to_string()));
+            assert_eq!(in_order(again), in_order(said), "{below} {body} as {written}");
+        }
+    }
+    let (_, slot) = examples().into_iter().find(|(below, _)| *below == "up/slot").unwrap();
+    let as_said: serde_json::Value =
+        serde_json::from_str(&slot.replace("612", "612.0").replace("720", "720.0")).unwrap();
+    assert_eq!(body_json(&message("up/slot", &slot)), as_said);
+}
+
 #[test]
 fn the_envelope_says_who_when_and_in_which_order() {
     let payload = r#"{"v":"1.3","id":"01JD9ZK3","seq":7,"epoch":17,"t":1774000000000,"up_ms":5000,"corr":"c-1","later":{"x":1},"body":{"op":"wiped"}}"#;
