@@ -441,4 +441,9 @@ async fn broker_carries_whole_homes_as_the_endpoint_does() {
     for word in ["linked", "offer_shown", "order_changed"] {
         assert!(summary.count(word) > 0, "no `{word}`, so it proves nothing: {summary}");
     }
+    // Whoever listens from now on, as the next owner's device, is told nothing that was said before.
+    let mut late = std::process::Command::new("mosquitto_sub");
+    late.args(["-h", "127.0.0.1", "-p", &open.port.to_string(), "-t", "#", "-v", "--retained-only", "-W", "2"]);
+    let told = late.output().unwrap().stdout;
+    assert_eq!(String::from_utf8_lossy(&told), "", "nothing is retained");
 }

@@ -87,7 +87,10 @@ pub(super) fn depart(
     let Some(device) = draft.device(key).cloned() else { return Ok(Reply::Unchanged) };
     // First, so that what waits is gone and what is said from here on is not.
     draft.effect(Effect::DropAll { device: key.clone() });
-    offer::withdraw_all_of(draft, key, "the device left");
+    match was_linked {
+        true => offer::forget_all_of(draft, key, "the device left"),
+        false => offer::withdraw_all_of(draft, key, "the device left"),
+    }
     mandate::end_all_of(draft, key);
     let device =
         if was_linked { without_history(&device, wipe) } else { Device { edges: Few::new(), claim: None, ..device } };

@@ -334,25 +334,27 @@ pub(super) fn taken_back(draft: &mut Draft<'_>, id: OfferId, reason: &str) -> An
 /// Takes a live offer back: from the record, from the outbox, and from the device if it may have
 /// it. A contact that nobody saw is given back.
 pub(super) fn withdraw(draft: &mut Draft<'_>, id: OfferId, reason: &str) {
-    end(draft, id, OfferState::Withdrawn, reason);
+    if let Some(offer) = end(draft, id, OfferState::Withdrawn, reason)
+        && !matches!(offer.state, OfferState::Queued { .. })
+    {
+        let message = DownMessage::OfferWithdraw { offer: id, reason: reason.to_owned() };
+        draft.say(&offer.device, message, Some(offer.expires_at));
+    }
 }
 
-fn end(draft: &mut Draft<'_>, id: OfferId, state: OfferState, reason: &str) {
+/// Ends a live offer without a word to the device. Gives it as it was.
+fn end(draft: &mut Draft<'_>, id: OfferId, state: OfferState, reason: &str) -> Option<Arc<Offer>> {
     let now = draft.now;
     let home = draft.home();
-    let Some(offer) = home.offers.get(&id).filter(|offer| offer.state.is_live()).cloned() else { return };
+    let offer = home.offers.get(&id).filter(|offer| offer.state.is_live()).cloned()?;
     let unseen = home.contacts.iter().any(|contact| contact.offer == id && contact.state == ContactState::Reserved);
-    let may_be_there = !matches!(offer.state, OfferState::Queued { .. });
     pipeline::drop_waiting(draft, &offer.device, id);
     if unseen {
         release(draft, id);
     }
-    if may_be_there && state == OfferState::Withdrawn {
-        let message = DownMessage::OfferWithdraw { offer: id, reason: reason.to_owned() };
-        draft.say(&offer.device, message, Some(offer.expires_at));
-    }
     draft.change(Change::OfferSet(Arc::new(moved(&offer, state, now, reason))));
     super::drop_ended(draft);
+    Some(offer)
 }
 
 /// Ends an offer whose time is up. The device checks the time itself and needs no word.
@@ -361,16 +363,22 @@ pub(super) fn expire(draft: &mut Draft<'_>, id: OfferId) {
 }
 
 pub(super) fn withdraw_all_of(draft: &mut Draft<'_>, key: &DeviceKey, reason: &str) {
-    let home = draft.home();
-    let live: Vec<OfferId> = home
-        .offers
-        .values()
-        .filter(|offer| offer.device == *key && offer.state.is_live())
-        .map(|offer| offer.id)
-        .collect();
-    for id in live {
+    for id in live_on(draft, key) {
         withdraw(draft, id, reason);
     }
+}
+
+/// The same without a word: the device forgets them with its people, and a word that waits for it would be
+/// heard by whoever has it next.
+pub(super) fn forget_all_of(draft: &mut Draft<'_>, key: &DeviceKey, reason: &str) {
+    for id in live_on(draft, key) {
+        end(draft, id, OfferState::Withdrawn, reason);
+    }
+}
+
+fn live_on(draft: &mut Draft<'_>, key: &DeviceKey) -> Vec<OfferId> {
+    let offers = draft.home().offers.values().filter(|offer| offer.device == *key && offer.state.is_live());
+    offers.map(|offer| offer.id).collect()
 }
 
 /// A slot was refilled: what was suggested for it is over.
