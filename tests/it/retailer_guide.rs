@@ -1,10 +1,11 @@
 //! The retailer's session of `docs/retailer-guide.md`, line by line, at the demo's gateway.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
+
+use crate::pasted;
 
 /// The demo's five days take some forty seconds, more on a busy machine.
 const STORY_SECONDS_MAX: Duration = Duration::from_secs(180);
@@ -48,35 +49,15 @@ fn demo() -> (Demo, String) {
     (demo, exports)
 }
 
-/// The lines of the guide that a shell runs.
-fn lines_of_the_guide() -> String {
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/retailer-guide.md");
-    let text = std::fs::read_to_string(guide).unwrap();
-    text.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap()).collect()
-}
-
-fn run(script: &str, exports: &str) -> Output {
-    let folder = tempfile::tempdir().unwrap();
-    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-    std::os::unix::fs::symlink(config, folder.path().join("config")).unwrap();
-    let programs = Path::new(env!("CARGO_BIN_EXE_hearthway")).parent().unwrap();
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
-    let mut command = Command::new("bash");
-    // Each line is shown before it runs, so that a failure has a place.
-    command.args(["-c", &format!("set -euxo pipefail\nexport {exports}\n{script}")]);
-    command.current_dir(folder.path()).env("PATH", path).env("NO_COLOR", "1").output().unwrap()
-}
-
 #[test]
 fn every_line_of_the_retailers_guide_works() {
-    for program in ["bash", "curl", "python3"] {
-        if Command::new(program).arg("--version").output().is_err() {
-            assert!(std::env::var_os("CI").is_none(), "`{program}` must be there in CI");
-            return eprintln!("SKIPPED: the retailer's guide needs `{program}`");
-        }
+    if !pasted::are_there(&["bash", "curl", "python3"]) {
+        return;
     }
     let (_demo, exports) = demo();
-    let output = run(&lines_of_the_guide(), &exports);
+    let guide: String = pasted::blocks("docs/retailer-guide.md").into_iter().map(|block| block.lines).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let output = pasted::run(&format!("export {exports}\n{guide}"), folder.path());
     let (said, shown) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}\n{shown}");
     for wanted in [
