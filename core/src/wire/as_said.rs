@@ -134,9 +134,8 @@ fn consent(said: &ConsentUp) -> Json {
         }))
     };
     let mut body = json!({"set": said.set.iter().map(word).collect::<Vec<_>>()});
-    match said.pause_until {
-        Some(until) => body["pause_until"] = json!(at(until)),
-        None => {}
+    if let Some(until) = said.pause_until {
+        body["pause_until"] = json!(at(until));
     }
     body
 }
