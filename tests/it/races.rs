@@ -126,7 +126,7 @@ async fn judge(door: &Door, market: &Market, endings: &[Ending], tally: &mut Tal
     let mut path = "/v1/orders?limit=100".to_owned();
     loop {
         let mut page = door.get(&path).await;
-        orders.extend(page["items"].as_array_mut().unwrap().drain(..));
+        orders.append(page["items"].as_array_mut().unwrap());
         let Some(next) = page["next"].as_str() else { break };
         path = format!("/v1/orders?limit=100&cursor={next}");
     }
