@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, OPERATOR, STEP_SECONDS_MAX};
-use crate::replenish::Thermostat;
+use crate::replenish::{Thermostat, now};
 use crate::webhooks::{Shop, serve};
 
 /// The contract's list.
@@ -176,7 +176,10 @@ async fn sold_and_withdrawn(story: &mut Story) {
         "delivery": {"minor": 0, "currency": "EUR"}, "tax_incl": true, "seller": "shop-a", "withdraw_days": 14,
         "fits": [{"model": "th-200", "slot": "air_filter"}],
     });
-    story.call("PUT", "/v1/products/flt-20x25", product).await;
+    // Two, since what is on its way is not suggested.
+    for id in ["flt-20x25", "flt-20x25-b"] {
+        story.call("PUT", &format!("/v1/products/{id}"), product.clone()).await;
+    }
     let on = |word: &str| json!({"event": "event", "type": word});
     let sells = json!({"product": "flt-20x25", "cancel_window": "0 s", "actions": ["order", "decline"]});
     story.publish("t-order", "offer", on("ordered"), sells, json!({"budget": {"count": 1}})).await;
@@ -197,18 +200,19 @@ async fn sold_and_withdrawn(story: &mut Story) {
 /// A filter that wears, is suggested, ordered and not wanted after all; then replaced, and its counter lost.
 async fn worn_and_replaced(story: &mut Story) {
     let on = json!({"event": "slot", "device": {"model": "th-200"}, "slot": "air_filter", "field": "used", "rises_above": "600 h"});
-    let sells = json!({"product": "flt-20x25", "cancel_window": "10 min", "actions": ["order", "decline"]});
+    let sells = json!({"product": "flt-20x25-b", "cancel_window": "10 min", "actions": ["order", "decline"]});
     story.publish("t-worn", "replenish", on, sells, json!({})).await;
-    let used = |hours: u32| json!({"slot": "air_filter", "kind": "usage", "used": hours, "unit": "h"});
-    story.device.says("up/slot", used(590)).await;
-    let heard = story.device.says("up/slot", used(612)).await;
+    // Some minutes apart: what comes within a moment tells nothing of use.
+    let used = |hours: u32, minutes_ago: i64| json!({"slot": "air_filter", "kind": "usage", "used": hours, "unit": "h", "t": now() - minutes_ago * 60_000});
+    story.device.says("up/slot", used(590, 100)).await;
+    let heard = story.device.says("up/slot", used(612, 95)).await;
     let offer = story.offered(heard).await;
     let order = story.accept(&offer).await;
     story.call("POST", &format!("{order}/cancel"), json!({"channel": "app"})).await;
-    story.device.says("up/slot", used(700)).await;
-    story.device.says("up/slot", used(3)).await;
-    story.device.says("up/slot", used(9)).await;
-    story.device.says_after_a_start("up/slot", used(1)).await;
+    for (hours, minutes_ago) in [(700, 90), (3, 80), (9, 40)] {
+        story.device.says("up/slot", used(hours, minutes_ago)).await;
+    }
+    story.device.says_after_a_start("up/slot", used(1, 0)).await;
     story.device.says("presence", json!({"state": "lost", "epoch": 1})).await;
 }
 

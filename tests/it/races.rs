@@ -59,7 +59,7 @@ async fn a_thousand_races_never_make_two_orders_or_one_without_a_live_quote() {
             let seed = draw.next();
             (seed, Story::of(seed))
         });
-        let homes = settle_in(&door, &operator, &market, stories.collect()).await;
+        let homes = settle_in(gateway.as_ref().unwrap(), &door, &market, stories.collect()).await;
         let (go, may_go) = watch::channel(false);
         let (over, is_over) = watch::channel(false);
         let selling = Arc::clone(&market);
@@ -103,21 +103,25 @@ async fn tenants(gateway: &Gateway) -> String {
     gateway.ask(OPERATOR, "POST", "/v1/tokens", Some(&asked)).await["token"].as_str().unwrap().to_owned()
 }
 
-/// Homes of this round with a linked device each.
-async fn settle_in(door: &Door, operator: &Door, market: &Market, stories: Vec<(u64, Story)>) -> Vec<Arc<Home>> {
-    let mut homes = Vec::new();
-    for (n, (seed, story)) in stories.into_iter().enumerate() {
-        let name = format!("r-{}-{n}", market.round);
-        let device = json!({"maker": "acme", "device": name, "model": market.model(story.pace), "serial": null});
-        let registered = operator.call("POST", "/v1/devices:bulk", Some(&device), "").await;
-        let link = json!({"device": name, "profile": format!("p-{name}"), "role": "owner", "tz": "Europe/Paris",
+/// Homes of this round with a linked device each, as a shop brings an existing fleet in.
+async fn settle_in(gateway: &Gateway, door: &Door, market: &Market, stories: Vec<(u64, Story)>) -> Vec<Arc<Home>> {
+    let name = |n: usize| format!("r-{}-{n}", market.round);
+    let (mut devices, mut links) = (String::new(), String::new());
+    for (n, (_, story)) in stories.iter().enumerate() {
+        let device = json!({"maker": "acme", "device": name(n), "model": market.model(story.pace)});
+        let link = json!({"device": name(n), "profile": format!("p-{}", name(n)), "role": "owner", "tz": "Europe/Paris",
                           "locale": "fr-FR", "consents": [{"purpose": "offers.device", "granted": true}]});
-        let linked = door.call("POST", "/v1/links:bulk", Some(&link), "").await;
-        assert!(linked.word("link").is_some(), "{}", linked.body);
-        let secret = registered.word("secret").unwrap();
-        homes.push(Arc::new(Home::new(seed, story, name, secret, door.clone())));
+        devices.push_str(&format!("{device}\n"));
+        links.push_str(&format!("{link}\n"));
     }
-    homes
+    let registered = gateway.bulk(OPERATOR, "/v1/devices:bulk", devices).await;
+    let linked = gateway.bulk(door.token(), "/v1/links:bulk", links).await;
+    assert!(linked.iter().all(|line| line["link"].is_string()), "{linked:?}");
+    let homes = stories.into_iter().zip(registered).enumerate().map(|(n, ((seed, story), line))| {
+        let secret = line["secret"].as_str().unwrap().to_owned();
+        Arc::new(Home::new(seed, story, name(n), secret, door.clone()))
+    });
+    homes.collect()
 }
 
 /// Reads how everything stands, and has it judged.

@@ -77,7 +77,7 @@ fn read(topic: &str, payload: &[u8]) -> (String, Value) {
     (topic.trim_start_matches("chan/v1/acme/d-1/").to_owned(), envelope["body"].clone())
 }
 
-fn now() -> i64 {
+pub fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 

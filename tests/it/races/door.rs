@@ -68,6 +68,11 @@ impl Door {
         self.begun.elapsed()
     }
 
+    /// Whose way in it is.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     pub fn mqtt(&self) -> (String, u16) {
         self.address.borrow().mqtt.clone()
     }

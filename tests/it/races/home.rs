@@ -14,10 +14,12 @@ use super::door::{Door, Told, Window};
 use super::script::{Act, Channel, Choice, Pace, Story};
 use crate::gateway::STEP_SECONDS_MAX;
 
-/// Messages of a client's own queue: one is in flight at a time.
-const CLIENT_QUEUE_MESSAGES: usize = 16;
+/// Messages of a client's own queue: one is in flight at a time, and a burst of what came is acknowledged.
+const CLIENT_QUEUE_MESSAGES: usize = 64;
 /// How long a device that left stays away, and waits for a gateway that was killed.
 const AWAY: Duration = Duration::from_millis(30);
+/// After which nothing is offered any more.
+const SILENCE: Duration = Duration::from_secs(6);
 /// Between two looks at something that comes by itself.
 const LOOK: Duration = Duration::from_millis(40);
 
@@ -71,7 +73,12 @@ impl Home {
         // The device has said all that it had to.
         let is_settled = tokio::time::timeout(STEP_SECONDS_MAX, settled.wait_for(|goal| goal.is_some())).await.is_ok();
         assert!(is_settled, "{}", self.told("the device is never through with its script"));
-        let path = format!("/v1/offers/{}", self.book.lock().unwrap().offer.clone().unwrap());
+        let Some(offer) = self.book.lock().unwrap().offer.clone() else {
+            self.goal.send_replace(Some(0));
+            device.await.unwrap();
+            return Ending { home: self, offer: Value::Null, order: None };
+        };
+        let path = format!("/v1/offers/{offer}");
         let is_open = |offer: &Value| {
             !matches!(offer["state"].as_str().unwrap(), "accepted" | "declined" | "expired" | "withdrawn")
         };
@@ -128,7 +135,7 @@ impl Home {
 
     async fn acts(&self, channel: Channel, act: Act, key: String) {
         let word = channel.word();
-        let offer = self.book.lock().unwrap().offer.clone().unwrap();
+        let Some(offer) = self.book.lock().unwrap().offer.clone() else { return };
         let path = format!("/v1/offers/{offer}");
         if channel == Channel::App {
             // The app shows what is true when it is opened; the counter sees what the customer shows.
@@ -220,6 +227,7 @@ impl Home {
         let begins = self.begin(go);
         tokio::pin!(begins);
         let mut next_at = None;
+        let mut silent_at = None;
         let mut goal = self.goal.subscribe();
         'connected: loop {
             let (client, mut events) = self.connect();
@@ -263,15 +271,29 @@ impl Home {
                         continue;
                     }
                     _ = goal.changed() => continue,
+                    () = sleep_until(silent_at), if silent_at.is_some() => {
+                        // On a busy machine an offer may end before it is delivered: then there is no story.
+                        silent_at = None;
+                        if self.book.lock().unwrap().offer.is_none() {
+                            script.clear();
+                            self.offered.send_replace(true);
+                        }
+                        continue;
+                    }
                 };
                 match event {
                     Ok(Event::Outgoing(Outgoing::Publish(packet))) => sent = Some(Some(packet)),
                     Ok(Event::Incoming(Packet::PubAck(ack))) if sent == Some(Some(ack.pkid)) => {
                         self.acknowledged(owes.pop_front().unwrap());
+                        if owes.is_empty() && self.book.lock().unwrap().offer.is_none() {
+                            silent_at = Some(tokio::time::Instant::now() + SILENCE);
+                        }
                         sent = None;
                     }
                     Ok(Event::Incoming(Packet::Publish(heard))) => {
                         self.hears(&heard.topic, &serde_json::from_slice(&heard.payload).unwrap());
+                        // Only now: a device that leaves with half of what came unread hears it again.
+                        client.try_ack(&heard).unwrap();
                     }
                     Ok(_) => {}
                     // The gateway died; what is not acknowledged is sent to the next one.
@@ -285,7 +307,7 @@ impl Home {
     fn connect(&self) -> (AsyncClient, rumqttc::EventLoop) {
         let (host, port) = self.door.mqtt();
         let mut options = MqttOptions::new(&self.device, host, port);
-        options.set_credentials(format!("acme/{}", self.device), &self.secret);
+        options.set_credentials(format!("acme/{}", self.device), &self.secret).set_manual_acks(true);
         let (client, events) = AsyncClient::new(options, CLIENT_QUEUE_MESSAGES);
         client.try_subscribe(format!("chan/v1/acme/{}/down/#", self.device), QoS::AtLeastOnce).unwrap();
         (client, events)
@@ -295,7 +317,7 @@ impl Home {
     fn says(&self, act: Act) -> Option<(&'static str, Value, Option<(u32, Choice, Option<String>)>)> {
         let (offer, order) = {
             let book = self.book.lock().unwrap();
-            (book.offer.clone().unwrap(), book.order())
+            (book.offer.clone()?, book.order())
         };
         match act {
             Act::Accept(choice) => {

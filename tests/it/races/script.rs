@@ -48,7 +48,7 @@ impl Pace {
         match self {
             Pace::Calm => ["24h", "48h", "10 min"],
             Pace::Brief => ["120ms", "48h", "0 s"],
-            Pace::Fleeting => ["300ms", "1200ms", "250ms"],
+            Pace::Fleeting => ["300ms", "1500ms", "250ms"],
         }
     }
     /// Over how long people take their time, milliseconds.

@@ -45,7 +45,8 @@ pub fn faults(
 ) -> Vec<String> {
     let mut faults = Vec::new();
     let mut holds: BTreeMap<&str, Vec<Hold>> = BTreeMap::new();
-    for ending in endings {
+    let endings: Vec<&Ending> = endings.iter().filter(|ending| !ending.offer.is_null()).collect();
+    for ending in &endings {
         let offer = ending.offer["offer"].as_str().unwrap();
         let of_offer: Vec<&Value> = orders.iter().filter(|order| order["offer"] == offer).collect();
         let book = ending.home.book.lock().unwrap();
