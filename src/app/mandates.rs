@@ -67,6 +67,7 @@ impl App {
             return Err(Failure::invalid("/products", format!("there is no product `{unknown}` in the catalogue")));
         }
         let (device, route) = self.find_device(who, Scope::ProfilesWrite, &given.device)?;
+        let _busy = self.erasures.check(retailer, &given.profile)?;
         // One at a time: a mandate and the row that finds it change together.
         let _turn = self.mandates.lock().await;
         let key = self.mandate_row(retailer, id);

@@ -147,6 +147,7 @@ pub struct App {
     merging: tokio::sync::Mutex<()>,
     trail: audit::Trail,
     erasures: erasures::Erasures,
+    invitations: members::Invitations,
 }
 
 /// A part of the gateway that can be in trouble without keeping it from its work.
@@ -197,9 +198,10 @@ impl App {
             merging: tokio::sync::Mutex::default(),
             trail,
             erasures: erasures::Erasures::new(settings.order_retention),
+            invitations: members::Invitations::default(),
         });
-        merges::resume(&app)?;
-        app.resume_erasures()?;
+        let merges = merges::resume(&app)?;
+        app.resume_erasures(merges)?;
         Ok(Started { app, fresh_operator_token })
     }
 

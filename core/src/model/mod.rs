@@ -8,6 +8,7 @@ mod device;
 mod few;
 pub mod former;
 mod household;
+mod leaving;
 mod mandate;
 mod merge;
 mod offer;
@@ -27,6 +28,7 @@ pub use device::{
 };
 pub use few::Few;
 pub use household::{Contact, ContactState, Household};
+pub use leaving::Leaving;
 pub use mandate::{MANDATE_WINDOW, Mandate};
 pub use merge::{Merge, Merged, Unmerge};
 pub use offer::{

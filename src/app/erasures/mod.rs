@@ -14,23 +14,27 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `persons` | who is being erased, and about whom something is at work |
 //! | `plan` | where the person is, looked up before anything is taken and once more at the end |
 //! | `sweep` | all rows under the keys that end; `left_behind` what of such a row others need |
 //! | `report` | what is told of it, and what is kept of orders |
 
 mod left_behind;
+mod persons;
 mod plan;
 mod report;
 mod sweep;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hearthway_core::id::{DERIVED_BYTES, HouseholdId, LinkId, MandateId, ProfileId, RetailerId, base32};
 use hearthway_core::input::Command;
+use hearthway_core::model::Leaving;
 use hearthway_core::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
 pub use report::{Erasure, ErasureReport, Kept, KeptOrder};
 
@@ -43,18 +47,14 @@ use crate::store::Write;
 use crate::store::codec::{self, KeyId, NOT_SEALED, Schema};
 use crate::store::keys::{self, Key};
 use crate::store::sealed::Vault;
-use left_behind::LeftBehind;
+pub(crate) use persons::Busy;
+use persons::Persons;
 
-/// How often rows are gone through until none is left under an old key. What was on its way when the key
-/// changed is there after the first time.
-const PASSES_MAX: usize = 8;
 /// The first pause after a step that failed, and the longest.
 const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked whether a device that was on its way has arrived.
 const ARRIVAL_LOOKS_MAX: usize = 100;
-/// Erasures at work at once: each goes through the whole store.
-const AT_WORK_MAX: usize = 64;
 /// Answers to repeated calls are kept so long.
 const ANSWERS_KEPT: Span = Span::hours(24);
 /// Counts for reports are kept so long: 25 months.
@@ -71,7 +71,7 @@ struct ErasureRow {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Stage {
     /// Whom it is about, and where they are. Sealed with their key.
-    AtWork { profile: ProfileId, display_name: String, homes: Vec<Home> },
+    AtWork { leaving: Leaving, homes: Vec<Home> },
     /// Nobody is named; these keys are to be destroyed.
     Destroying { keys: Vec<KeyId> },
     /// Nothing is left to do.
@@ -102,6 +102,9 @@ pub(crate) struct Job {
     retailer: RetailerId,
     id: [u8; DERIVED_BYTES],
     row: ErasureRow,
+    /// The keys under which nothing is left, each with the home that it was of: these are destroyed. After a
+    /// start it is found again.
+    swept: Option<BTreeMap<KeyId, Option<HouseholdId>>>,
 }
 
 impl Job {
@@ -127,41 +130,41 @@ impl Job {
 /// The erasures that are at work.
 pub(crate) struct Erasures {
     order_retention: Span,
-    /// Persons who are being erased: nothing about them is taken in.
-    persons: Mutex<BTreeSet<(RetailerId, ProfileId)>>,
+    persons: Persons,
+    /// Held by the erasure that goes through homes and rows: one at a time, so that none seals anew what
+    /// another one is looking for.
+    turn: tokio::sync::Mutex<()>,
     /// Why one does not get on.
     trouble: Mutex<BTreeMap<String, String>>,
 }
 
 impl Erasures {
     pub(crate) fn new(order_retention: Span) -> Erasures {
-        Erasures { order_retention, persons: Mutex::default(), trouble: Mutex::default() }
-    }
-    fn persons(&self) -> MutexGuard<'_, BTreeSet<(RetailerId, ProfileId)>> {
-        self.persons.lock().unwrap_or_else(PoisonError::into_inner)
+        let (persons, turn, trouble) = (Persons::default(), tokio::sync::Mutex::default(), Mutex::default());
+        Erasures { order_retention, persons, turn, trouble }
     }
     fn trouble(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// Refuses what is about a person who is being erased.
-    pub(crate) fn check(&self, retailer: &RetailerId, profile: &ProfileId) -> Result<(), Failure> {
-        // Looked for without a copy of the names: this stands before every change of a person.
-        let is_gone = self.persons().iter().any(|(whose, who)| whose == retailer && who == profile);
-        match is_gone {
-            true => Err(Failure::Conflict(format!("`{profile}` is being erased; come again when that is done"))),
-            false => Ok(()),
-        }
+    /// Refuses what is about a person who is being erased; else they are not until what begins is over, which is
+    /// when this goes.
+    pub(crate) fn check(&self, retailer: &RetailerId, profile: &ProfileId) -> Result<Busy<'_>, Failure> {
+        self.persons.busy(retailer, profile)
     }
 }
 
 impl App {
-    /// Begins the erasure of a person; its first step is on disk on return.
+    /// Begins the erasure of a person; its first step is on disk on return. It goes on whether or not the caller waits.
     pub async fn begin_erasure(self: &Arc<Self>, who: &Caller, profile: &str) -> Result<Erasure, Failure> {
-        let retailer = who.retailer(Scope::ProfilesErase)?;
-        let job = self.plan_erasure(retailer, profile).await?;
-        let told = erasure(&job.id, &job.row, None);
-        tokio::spawn(Arc::clone(self).erase(job));
-        Ok(told)
+        let retailer = who.retailer(Scope::ProfilesErase)?.clone();
+        let (app, profile) = (Arc::clone(self), profile.to_owned());
+        let begun = tokio::spawn(async move {
+            let job = app.plan_erasure(&retailer, &profile).await?;
+            let told = erasure(&job.id, &job.row, None);
+            tokio::spawn(app.erase(job));
+            Ok::<Erasure, Failure>(told)
+        });
+        begun.await.unwrap_or_else(|_| Err(Failure::Conflict("the gateway is stopping; come again".to_owned())))
     }
 
     /// How an erasure of the caller's stands.
@@ -174,11 +177,22 @@ impl App {
         Ok(erasure(&bytes, &row, self.erasures.trouble().get(id).cloned()))
     }
 
-    /// Goes on with what an end of the gateway cut short.
-    pub(crate) fn resume_erasures(self: &Arc<Self>) -> Result<(), Failure> {
-        for job in self.unfinished_erasures()? {
-            tokio::spawn(Arc::clone(self).erase(job));
+    /// Goes on with what an end of the gateway cut short, once merges of profiles have been finished.
+    pub(crate) fn resume_erasures(self: &Arc<Self>, merges: Option<JoinHandle<()>>) -> Result<(), Failure> {
+        let jobs = self.unfinished_erasures()?;
+        if jobs.is_empty() {
+            return Ok(());
         }
+        let app = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Some(merges) = merges {
+                // One that broke off is found again by its row.
+                let _ = merges.await;
+            }
+            for job in jobs {
+                tokio::spawn(Arc::clone(&app).erase(job));
+            }
+        });
         Ok(())
     }
 
@@ -192,14 +206,14 @@ impl App {
             if let (Stage::AtWork { .. } | Stage::Destroying { .. }, Some(retailer), Some(id)) =
                 (&row.stage, keys::retailer_of(key), key.0.last_chunk::<DERIVED_BYTES>())
             {
-                if let Stage::AtWork { profile, .. } = &row.stage {
-                    self.erasures.persons().insert((retailer.clone(), profile.clone()));
+                if let Stage::AtWork { leaving, .. } = &row.stage {
+                    self.erasures.persons.departs(&retailer, &leaving.names, *id);
                 }
                 if let (Stage::Destroying { keys }, Some(vault)) = (&row.stage, self.engine.store().vault()) {
                     // Before anybody may come by the same name: they begin with a key of their own.
                     vault.destroy(keys)?;
                 }
-                unfinished.push(Job { retailer, id: *id, row });
+                unfinished.push(Job { retailer, id: *id, row, swept: None });
             }
             Ok(())
         })?;
@@ -210,6 +224,8 @@ impl App {
     async fn erase(self: Arc<Self>, mut job: Job) {
         let mut pause = PAUSE;
         'again: loop {
+            // Not held over a pause: others go on meanwhile.
+            let turn = self.erasures.turn.lock().await;
             for step in job.steps() {
                 if self.engine.is_closed() {
                     return;
@@ -218,8 +234,13 @@ impl App {
                     if self.engine.is_closed() {
                         return;
                     }
-                    tracing::warn!("An erasure does not get on, and is tried again: {failure}");
+                    tracing::warn!(
+                        erasure = job.name(),
+                        reason = failure.kind(),
+                        "An erasure does not get on, and is tried again"
+                    );
                     self.erasures.trouble().insert(job.name(), failure.to_string());
+                    drop(turn);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                     continue 'again;
@@ -227,7 +248,7 @@ impl App {
             }
             self.erasures.trouble().remove(&job.name());
             if let Err(failure) = self.sweep_kept_orders().await {
-                tracing::warn!("Orders that need not be kept any longer could not be deleted: {failure}");
+                tracing::warn!(reason = failure.kind(), "Orders that need not be kept any longer could not be deleted");
             }
             return;
         }
@@ -236,26 +257,21 @@ impl App {
     /// One step. Doing it twice is doing it once.
     pub(crate) async fn erasure_step(&self, job: &mut Job, step: Step) -> Result<(), Failure> {
         match (step, job.row.stage.clone()) {
-            (Step::Forget(at), Stage::AtWork { profile, homes, .. }) => {
+            (Step::Forget(at), Stage::AtWork { leaving, homes }) => {
                 let household = homes[at].household;
-                self.wait_for_arrivals(household, &profile).await?;
-                let input = self.command(None, "erase", household.bytes(), Command::ForgetPerson(profile));
+                self.wait_for_arrivals(household).await?;
+                if self.engine.facts(household).await?.is_none() {
+                    return Ok(()); // they were to come and never did
+                }
+                let what = Command::ForgetPerson(Box::new(leaving));
+                let input = self.command(None, "erase", household.bytes(), what);
                 settled(self.engine.call(Target::Household(household), input).await).map(drop)
             }
             (Step::Reseal(at), Stage::AtWork { homes, .. }) => {
                 settled(self.engine.reseal(homes[at].household).await).map(drop)
             }
-            (Step::Sweep, Stage::AtWork { profile, display_name, homes }) => {
-                let old = self.old_keys(job, &profile, &homes)?;
-                let mut left_by = LeftBehind { profile, display_name, old };
-                for _ in 0..PASSES_MAX {
-                    if self.sweep_rows(job, &mut left_by).await? == 0 {
-                        return Ok(());
-                    }
-                }
-                Err(Failure::Conflict("rows of the person are still being written; it is tried again".to_owned()))
-            }
-            (Step::Close, Stage::AtWork { profile, homes, .. }) => self.close_erasure(job, &profile, &homes).await,
+            (Step::Sweep, Stage::AtWork { leaving, homes }) => self.sweep(job, leaving, &homes).await,
+            (Step::Close, Stage::AtWork { leaving, homes }) => self.close_erasure(job, &leaving, &homes).await,
             (Step::Destroy, Stage::Destroying { keys }) => {
                 self.vault()?.destroy(&keys)?;
                 Ok(())
@@ -263,12 +279,8 @@ impl App {
             (Step::End, Stage::Destroying { .. }) => {
                 job.row.stage = Stage::Done { at: self.now() };
                 rows::write(&self.engine, vec![rows::put(Schema::Erasure, job.key(), &job.row)]).await?;
-                // Whoever comes by this name from here on is somebody new.
-                let whom =
-                    self.erasures.persons().iter().find(|(retailer, profile)| self.is_gone(retailer, profile)).cloned();
-                if let Some(whom) = whom {
-                    self.erasures.persons().remove(&whom);
-                }
+                // Whoever comes by these names from here on is somebody new.
+                self.erasures.persons.over(&job.id);
                 Ok(())
             }
             // The row is further than the list of steps: a list is made anew after each failure.
@@ -278,29 +290,19 @@ impl App {
         }
     }
 
-    /// Whether a person has no row and no key: so is whoever is erased.
-    fn is_gone(&self, retailer: &RetailerId, profile: &ProfileId) -> bool {
-        let row = self.profile_row(retailer, profile);
-        let has_key = self.engine.store().vault().is_some_and(|vault| vault.current(row.subject).is_some());
-        !has_key && matches!(self.engine.store().get(&row.key), Ok(None))
-    }
-
     fn vault(&self) -> Result<&Vault, Failure> {
         let none =
             || Failure::Conflict("this gateway's store is not sealed, so nobody can be erased from it".to_owned());
         self.engine.store().vault().ok_or_else(none)
     }
 
-    /// A device that is on its way to the person arrives before they are forgotten.
-    async fn wait_for_arrivals(&self, household: HouseholdId, profile: &ProfileId) -> Result<(), Failure> {
+    /// A device that is on its way to a home arrives before anybody there is forgotten.
+    async fn wait_for_arrivals(&self, household: HouseholdId) -> Result<(), Failure> {
         for _ in 0..ARRIVAL_LOOKS_MAX {
             let mut on_their_way = 0;
             rows::each(&**self.engine.store(), &keys::moves(), |key, bytes| {
                 let moving = unless_erased(codec::decode::<MoveRow>(Schema::Move, key, bytes))?;
-                let is_theirs = moving.is_some_and(|moving| {
-                    moving.to == household && moving.join.is_some_and(|join| join.member.profile == *profile)
-                });
-                on_their_way += usize::from(is_theirs);
+                on_their_way += usize::from(moving.is_some_and(|moving| moving.to == household));
                 Ok(())
             })?;
             if on_their_way == 0 {
@@ -308,13 +310,17 @@ impl App {
             }
             tokio::time::sleep(PAUSE / 10).await;
         }
-        Err(Failure::Conflict("a device is on its way to the person; it is tried again".to_owned()))
+        Err(Failure::Conflict("a device is on its way to a home of the person; it is tried again".to_owned()))
     }
 
     /// The profile's row goes, and with it the last place that names the person.
-    async fn close_erasure(&self, job: &mut Job, profile: &ProfileId, homes: &[Home]) -> Result<(), Failure> {
-        let keys: Vec<KeyId> = self.old_keys(job, profile, homes)?.into_keys().filter(|id| *id != NOT_SEALED).collect();
-        self.look_again_for(job, profile, homes).await?;
+    async fn close_erasure(&self, job: &mut Job, leaving: &Leaving, homes: &[Home]) -> Result<(), Failure> {
+        let _merging = self.merging.lock().await;
+        self.look_again(job, leaving, homes).await?;
+        let Some(swept) = &job.swept else {
+            return Err(Failure::Conflict("the rows of the person were not gone through".to_owned()));
+        };
+        let keys: Vec<KeyId> = swept.keys().copied().filter(|id| *id != NOT_SEALED).collect();
         let now = self.now();
         job.row.report.keys_destroyed = keys.len() as u64;
         *job.row.report.deleted.entry("profiles".to_owned()).or_default() = 1;
@@ -335,10 +341,8 @@ impl App {
         }
         let stage = Stage::Destroying { keys };
         let row = ErasureRow { stage, ..job.row.clone() };
-        let mut writes = vec![
-            rows::put(Schema::Erasure, job.key(), &row),
-            Write::Delete(self.profile_row(&job.retailer, profile).key),
-        ];
+        let mut writes = vec![rows::put(Schema::Erasure, job.key(), &row)];
+        writes.extend(leaving.names.iter().map(|name| Write::Delete(self.profile_row(&job.retailer, name).key)));
         for home in homes {
             writes.extend(home.links.iter().map(|link| Write::Delete(links::hint_key(&job.retailer, *link))));
             writes.extend(home.mandates.iter().map(|id| Write::Delete(self.mandate_row(&job.retailer, id))));

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hearthway_core::id::{HouseholdId, ProfileId};
-use hearthway_core::model::{Household, Order};
+use hearthway_core::id::{HouseholdId, RetailerId};
+use hearthway_core::model::{Leaving, Order};
 
 use super::left_behind::LeftBehind;
 use super::{Home, Job, Kept, KeptOrder};
@@ -17,13 +17,16 @@ use crate::store::{Commit, Outcome, Precondition, Store, Write};
 
 /// Rows looked at between two pauses: below a millisecond of work.
 const PAGE_ROWS: usize = 256;
+/// How often rows are gone through until none is left under an old key. What was on its way when the key
+/// changed is there after the first time.
+const PASSES_MAX: usize = 8;
 
 impl App {
     /// The keys that end, each with the home that it was of; none for the person's own.
-    pub(super) fn old_keys(
+    fn old_keys(
         &self,
-        job: &Job,
-        profile: &ProfileId,
+        retailer: &RetailerId,
+        leaving: &Leaving,
         homes: &[Home],
     ) -> Result<BTreeMap<KeyId, Option<HouseholdId>>, Failure> {
         let vault = self.vault()?;
@@ -31,18 +34,35 @@ impl App {
             let retired = vault.retired(Subject::household(home.household));
             retired.into_iter().map(|id| (id, Some(home.household)))
         });
-        // Profiles that were merged into this one are the same person.
-        let merged = self.stored_profile(&job.retailer, profile)?.map(|stored| stored.merged_from).unwrap_or_default();
-        let subjects = std::iter::once(profile).chain(&merged).map(|id| self.profile_row(&job.retailer, id).subject);
+        let subjects = leaving.names.iter().map(|name| self.profile_row(retailer, name).subject);
         let own = subjects.flat_map(|subject| vault.retired(subject).into_iter().chain(vault.current(subject)));
-        let own: Vec<_> = own.map(|id| (id, None)).collect();
-        Ok(of_homes.chain(own).collect())
+        Ok(of_homes.chain(own.map(|id| (id, None))).collect())
+    }
+
+    /// Goes through all rows until none is left under an old key. These keys, and no others, end with this
+    /// erasure: one that another erasure retires meanwhile is still to be swept by that one.
+    pub(super) async fn sweep(&self, job: &mut Job, leaving: Leaving, homes: &[Home]) -> Result<(), Failure> {
+        let left = LeftBehind { old: self.old_keys(&job.retailer, &leaving, homes)?, leaving };
+        for _ in 0..PASSES_MAX {
+            if self.sweep_rows(job, &left).await? > 0 {
+                continue;
+            }
+            let merges = self.merges_of(&job.retailer, &left.leaving.names)?;
+            if !merges.is_empty() {
+                *job.row.report.deleted.entry("merges".to_owned()).or_default() += merges.len() as u64;
+                let gone = merges.iter().map(|merge| Write::Delete(keys::merge(&job.retailer, merge.id)));
+                rows::write(&self.engine, gone.collect()).await?;
+            }
+            job.swept = Some(left.old);
+            return Ok(());
+        }
+        Err(Failure::Conflict("rows of the person are still being written; it is tried again".to_owned()))
     }
 
     /// Goes once through all rows; gives how many stood under an old key.
-    pub(super) async fn sweep_rows(&self, job: &mut Job, left: &mut LeftBehind) -> Result<u64, Failure> {
+    async fn sweep_rows(&self, job: &mut Job, left: &LeftBehind) -> Result<u64, Failure> {
         let store = Arc::clone(self.engine.store());
-        let own_row = self.profile_row(&job.retailer, &left.profile).key;
+        let own_row = left.leaving.names.first().map(|name| self.profile_row(&job.retailer, name).key);
         let (mut after, mut found): (Option<Key>, u64) = (None, 0);
         loop {
             let page = store.scan(&[], after.as_ref(), PAGE_ROWS)?;
@@ -51,45 +71,47 @@ impl App {
             for (key, bytes) in page {
                 let Some(home) = left.old.get(&codec::key_of(&bytes)) else { continue };
                 // These two go together at the end.
-                if key == own_row || key == job.key() {
+                if Some(&key) == own_row.as_ref() || key == job.key() {
                     continue;
                 }
                 found += 1;
-                let home = match home {
-                    Some(home) => self.engine.facts(*home).await?.filter(|home| !home.members.is_empty()),
-                    None => None,
-                };
-                self.sweep_row(job, left, home.as_deref(), key, bytes).await?;
+                self.sweep_row(job, left, *home, key, bytes).await?;
             }
             tokio::task::yield_now().await;
         }
     }
 
-    /// One row under an old key: sealed anew where others live in its home, else gone. What of it the law
-    /// wants is kept.
+    /// One row under an old key: sealed anew where its home is still others', or where somebody outside still
+    /// waits for it; else gone. What of it the law wants is kept.
     async fn sweep_row(
         &self,
         job: &mut Job,
         left: &LeftBehind,
-        home: Option<&Household>,
+        home: Option<HouseholdId>,
         key: Key,
         bytes: Vec<u8>,
     ) -> Result<(), Failure> {
         let what = word_of(&key);
+        let table = key.0.first().copied().unwrap_or_default();
+        let is_somebodys = match home {
+            Some(home) => self.engine.facts(home).await?.is_some_and(|home| !home.is_nobodys()),
+            None => false,
+        };
         let anew = match home {
-            Some(home) => left.without_person(&key, &bytes)?.map(|bytes| (home.id, bytes)),
-            None => None,
+            Some(_) if is_somebodys => left.without_person(&key, &bytes)?,
+            Some(_) if table == table::EVENT => left.waiting_event(&key, &bytes)?,
+            Some(_) | None => None,
         };
         let mut writes = Vec::new();
         let (mut kept, mut is_sealed_anew) = (None, false);
-        match anew {
-            Some((household, mut bytes)) => {
-                codec::belong_to(self.vault()?.key_for(Subject::household(household))?, &mut bytes);
+        match (home, anew) {
+            (Some(home), Some(mut bytes)) => {
+                codec::belong_to(self.vault()?.key_for(Subject::household(home))?, &mut bytes);
                 writes.push(Write::Put(key.clone(), bytes));
                 is_sealed_anew = true;
             }
-            None => {
-                if home.is_none() && key.0.first() == Some(&table::ORDER) {
+            _ => {
+                if !is_somebodys && table == table::ORDER {
                     kept = self.kept_order(job, &codec::decode::<OrderRow>(Schema::Order, &key, &bytes)?.order);
                 }
                 writes.push(Write::Delete(key.clone()));
@@ -158,6 +180,8 @@ fn word_of(key: &Key) -> &'static str {
         table::OFFER => "offers",
         table::ORDER => "orders",
         table::PROFILE => "profiles",
+        table::EVENT => "events",
+        table::MERGE => "merges",
         _ => "others",
     }
 }

@@ -8,6 +8,7 @@ mod context;
 mod conventions;
 mod customers;
 mod erasure;
+mod erasure_apart;
 mod goods;
 mod households;
 mod merges;
