@@ -9,8 +9,8 @@ use crate::id::{
     ProductId, ProfileId, RetailerId, StoreId, TriggerId,
 };
 use crate::model::{
-    Bought, ConsentRecord, Contact, Device, Fulfil, Link, Locale, Mandate, Member, Merge, OrderState, Purpose, Role,
-    Standing, Unmerge, Value,
+    Bought, ConsentRecord, Contact, Device, Fulfil, Leaving, Link, Locale, Mandate, Member, Merge, OrderState, Purpose,
+    Role, Standing, Unmerge, Value,
 };
 use crate::time::{Timestamp, Zone};
 use crate::wire::{DeviceMessage, EventUp};
@@ -280,7 +280,7 @@ pub enum Command {
         eta: Option<String>,
     },
     /// A person is erased: nothing of them is left in this home.
-    ForgetPerson(ProfileId),
+    ForgetPerson(Box<Leaving>),
 }
 
 /// Where a device goes when it is linked, and for whom.

@@ -98,6 +98,7 @@ impl App {
         let code = normalise_code(&claim.code);
         let tries = Tries::of_person(&retailer, &claim.profile);
         let (device, _) = self.claimed(&code, &tries).await?;
+        let _busy = self.erasures.check(&retailer, &claim.profile)?;
         let join = self.join(&retailer, &device, &claim).await?;
         let role = join.role();
         let what = Command::ConfirmClaim { code: code.clone(), join };
@@ -130,14 +131,14 @@ impl App {
     }
 
     /// Where the device goes. Writes the profile first, with the home that it will have: a claim
-    /// that is then refused leaves a home that nobody lives in, which no read shows.
+    /// that is then refused leaves a home that nobody lives in, which no read shows. Whoever calls this holds the
+    /// person busy until the claim is settled.
     pub(crate) async fn join(
         &self,
         retailer: &RetailerId,
         device: &DeviceKey,
         claim: &ClaimConfirm,
     ) -> Result<Join, Failure> {
-        self.erasures.check(retailer, &claim.profile)?;
         let now = self.now();
         let consents = self.records(retailer, &claim.consents, ConsentSource::Shop)?;
         let known = self.stored_profile(retailer, &claim.profile)?;
@@ -155,7 +156,7 @@ impl App {
         let link = LinkId::derived(&[
             retailer.as_str().as_bytes(),
             device.to_string().as_bytes(),
-            claim.profile.as_str().as_bytes(),
+            &self.hidden(retailer, &claim.profile),
             &now.0.to_be_bytes(),
         ]);
         let change = &claim.change;
@@ -200,17 +201,12 @@ impl App {
         }
         match homes {
             [only] => Ok(only.id),
-            [] => Ok(HouseholdId::of_profile(retailer, &claim.profile)),
+            [] => self.new_home(retailer, &claim.profile, None),
             many if many.len() >= HOUSEHOLDS_PER_PROFILE_MAX => Err(Failure::invalid(
                 "/household",
                 format!("the profile has {HOUSEHOLDS_PER_PROFILE_MAX} homes; say which of them the device joins"),
             )),
-            _ => Ok(HouseholdId::derived(&[
-                b"home",
-                retailer.as_str().as_bytes(),
-                claim.profile.as_str().as_bytes(),
-                device.to_string().as_bytes(),
-            ])),
+            _ => self.new_home(retailer, &claim.profile, Some(device)),
         }
     }
 

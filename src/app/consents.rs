@@ -102,6 +102,7 @@ impl App {
         source: ConsentSource,
     ) -> Result<Person, Failure> {
         let retailer = who.retailer(Scope::ProfilesWrite)?;
+        let _busy = self.erasures.check(retailer, id)?;
         writable(&self.known_profile(retailer, id.as_str())?)?;
         let person = self.person(retailer, id.as_str()).await?;
         let records = self.records(retailer, given, source)?;

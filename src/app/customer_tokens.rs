@@ -152,7 +152,7 @@ impl App {
         }
         let known = self.known_profile(retailer, profile)?;
         writable(&known)?;
-        self.erasures.check(retailer, &known.id)?;
+        let _busy = self.erasures.check(retailer, &known.id)?;
         let (id, secret, now) = (random_text(10)?, secret()?, self.now());
         let token = CustomerToken {
             retailer: retailer.clone(),

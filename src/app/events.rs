@@ -84,6 +84,7 @@ impl App {
             let message = format!("there is no product `{}` in the catalogue", event.product);
             return Err(Failure::invalid("/data/product", message));
         }
+        let _busy = self.erasures.check(retailer, &event.profile)?;
         let home = self.home_of_person(retailer, &event.profile, event.household).await?;
         let parts = [event.source.as_bytes(), event.id.as_bytes()];
         let bought = Bought { at, qty: event.qty, cause: purchase_cause(&parts) };
@@ -107,6 +108,7 @@ impl App {
     pub async fn happened_elsewhere(&self, who: &Caller, event: &ChannelEvent) -> Result<Heard, Failure> {
         let retailer = who.retailer(Scope::EventsWrite)?;
         let at = self.told_at(event.at, CHANNEL_EVENT_AGE_MAX)?;
+        let _busy = self.erasures.check(retailer, &event.profile)?;
         let home = self.home_of_person(retailer, &event.profile, event.household).await?;
         let said = EventUp { r#type: event.r#type.to_string(), t: Some(at), data: event.data.clone() };
         let cause = purchase_cause(&[event.source.as_bytes(), event.id.as_bytes()]);

@@ -65,6 +65,20 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What went wrong in one word, for logs: the rest may name somebody.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Failure::Refused(refusal) | Failure::AlreadyAccepted { refusal, .. } => refusal.code.as_str(),
+            Failure::NotFound { what, .. } => what,
+            Failure::NotYet(_) => "not yet",
+            Failure::Conflict(_) => "conflict",
+            Failure::Ambiguous { .. } => "ambiguous",
+            Failure::Stale { .. } => "stale",
+            Failure::Forbidden(_) => "forbidden",
+            Failure::Trigger { .. } => "trigger",
+            Failure::Store(_) => "store",
+        }
+    }
     /// Nothing there by this name.
     pub fn not_found(what: &'static str, id: impl ToString) -> Failure {
         Failure::NotFound { what, id: id.to_string() }

@@ -35,6 +35,7 @@ impl App {
     ) -> Result<Person, Failure> {
         let retailer = who.retailer(Scope::ProfilesWrite)?;
         let id = self.open_profile(retailer, id)?;
+        let _busy = self.erasures.check(retailer, &id)?;
         let is_set = note.is_some();
         let change = |before: Option<&Profile>| {
             let mut profile = before.cloned().unwrap_or_else(|| Profile::named(id.clone()));

@@ -71,6 +71,7 @@ impl App {
             role: new.role,
             consents: new.consents,
         };
+        let _busy = self.erasures.check(&retailer, &claim.profile)?;
         let join = self.join(&retailer, &device, &claim).await?;
         let role = join.role();
         let about = claim.profile.as_str().as_bytes();

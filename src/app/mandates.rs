@@ -69,6 +69,7 @@ impl App {
         }
         let (device, route) = self.find_device(who, Scope::ProfilesWrite, &given.device)?;
         self.can_order(retailer, &given, &device, &route).await?;
+        let _busy = self.erasures.check(retailer, &given.profile)?;
         // One at a time: a mandate and the row that finds it change together.
         let _turn = self.mandates.lock().await;
         let key = self.mandate_row(retailer, id);

@@ -1,6 +1,6 @@
 //! The people of a home: who is there, who is invited, who leaves; and a unit that takes the place of another.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hearthway_core::code::{Code, Refusal};
 use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, LinkId, ProfileId, RetailerId};
@@ -17,13 +17,17 @@ use super::profiles::{Changed, ProfileChange, check, member_of, settled};
 use super::tokens::{Caller, Scope};
 use super::wrong_codes::{Tries, check_typed};
 use super::{App, Failure, links, rows};
+use crate::engine::rows::unless_erased;
 use crate::engine::{Route, Target, entropy};
-use crate::store::codec::Schema;
+use crate::store::codec::{self, Schema};
 use crate::store::keys::{Key, KeyBuilder, table};
-use crate::store::{Precondition, Write};
+use crate::store::sealed::{Subject, blind};
+use crate::store::{Precondition, Store, Write};
 
 /// How long an invitation holds: over a weekend and a bit.
 const INVITATION_TTL: Span = Span::days(7);
+/// Invitations that are looked at with each new one, so that those that are over go: more than come.
+const SWEPT_AT_ONCE: usize = 64;
 /// How often a code is drawn until one is free.
 const CODE_TRIES_MAX: usize = 8;
 
@@ -57,8 +61,19 @@ pub struct Invitation {
     pub expires_at: Timestamp,
 }
 
-fn invitation_key(retailer: &RetailerId, code: &str) -> Key {
-    KeyBuilder::table(table::DOCUMENT).name("invitation").name(retailer.as_str()).name(code).key()
+fn invitations() -> KeyBuilder {
+    KeyBuilder::table(table::DOCUMENT).name("invitation")
+}
+
+/// Whether a row is an invitation.
+pub(crate) fn is_invitation(key: &Key) -> bool {
+    key.0.starts_with(&invitations().prefix())
+}
+
+/// Where invitations were looked through for those that are over.
+#[derive(Default)]
+pub(crate) struct Invitations {
+    swept_to: Mutex<Option<Key>>,
 }
 
 /// A claim alphabet's code from what the system draws.
@@ -92,6 +107,39 @@ impl App {
         home.map(|home| (key, route, home)).ok_or_else(|| Failure::device_not_found(name))
     }
 
+    /// Where an invitation stands: not at its code, which lets in whoever has it.
+    fn invitation_key(&self, retailer: &RetailerId, code: &str) -> Key {
+        let hidden = blind(&**self.engine.store(), &[b"invitation", retailer.as_str().as_bytes(), code.as_bytes()]);
+        invitations().name(retailer.as_str()).fixed(&hidden).key()
+    }
+
+    /// An invitation as it is kept: it names who invites, and goes with the home.
+    pub(crate) fn invitation_written(&self, retailer: &RetailerId, invitation: &Invitation) -> Result<Write, Failure> {
+        let mut bytes = codec::encode(Schema::Document, invitation);
+        if let Some(vault) = self.engine.store().vault() {
+            codec::belong_to(vault.key_for(Subject::household(invitation.household))?, &mut bytes);
+        }
+        Ok(Write::Put(self.invitation_key(retailer, &invitation.code), bytes))
+    }
+
+    /// Looks at the next few invitations and deletes those that are over.
+    async fn sweep_invitations(&self) -> Result<(), Failure> {
+        let after = self.invitations.swept_to.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (store, now) = (self.engine.store(), self.now());
+        let page = store.scan(&invitations().prefix(), after.as_ref(), SWEPT_AT_ONCE)?;
+        let last = page.last().map(|(key, _)| key.clone());
+        let mut over = Vec::new();
+        for (key, bytes) in page {
+            let found = unless_erased(codec::decode::<Invitation>(Schema::Document, &key, &bytes))?;
+            if found.is_none_or(|found| found.expires_at <= now) {
+                over.push(Write::Delete(key));
+            }
+        }
+        // At the end it begins anew with the next one.
+        *self.invitations.swept_to.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        if over.is_empty() { Ok(()) } else { rows::write(&self.engine, over).await }
+    }
+
     /// Links one more person to a device.
     pub async fn add_member(&self, who: &Caller, device: &str, new: NewMember) -> Result<Linked, Failure> {
         let retailer = who.retailer(Scope::LinksWrite)?.clone();
@@ -107,12 +155,13 @@ impl App {
         home: &Household,
         new: NewMember,
     ) -> Result<Linked, Failure> {
+        let _busy = self.erasures.check(retailer, &new.profile)?;
         let consents = self.records(retailer, &new.consents, ConsentSource::Shop)?;
         let link = LinkId::derived(&[
             b"member",
             retailer.as_str().as_bytes(),
             device.to_string().as_bytes(),
-            new.profile.as_str().as_bytes(),
+            &self.hidden(retailer, &new.profile),
             &self.now().0.to_be_bytes(),
         ]);
         let change = &new.change;
@@ -140,12 +189,14 @@ impl App {
     /// Invites somebody to a device, in the name of one of its owners.
     pub async fn invite(&self, who: &Caller, device: &str, by: &ProfileId, role: Role) -> Result<Invitation, Failure> {
         let retailer = who.retailer(Scope::LinksWrite)?.clone();
+        let _busy = self.erasures.check(&retailer, by)?;
         let (key, _, home) = self.linked_device(who, device).await?;
         let owns = |link: &&Link| link.device == key && link.profile == *by && link.role == Role::Owner;
         if !home.links.values().any(|link| owns(&link)) {
             let message = format!("`{by}` does not own this device; only an owner invites");
             return Err(Failure::invalid("/by", message));
         }
+        self.sweep_invitations().await?;
         for _ in 0..CODE_TRIES_MAX {
             let invitation = Invitation {
                 code: draw_code(),
@@ -155,9 +206,9 @@ impl App {
                 by: by.clone(),
                 expires_at: self.now() + INVITATION_TTL,
             };
-            let row = invitation_key(&retailer, &invitation.code);
-            let only_if = vec![Precondition::Absent(row.clone())];
-            match rows::commit(&self.engine, only_if, vec![rows::put(Schema::Document, row, &invitation)]).await {
+            let only_if = vec![Precondition::Absent(self.invitation_key(&retailer, &invitation.code))];
+            let written = self.invitation_written(&retailer, &invitation)?;
+            match rows::commit(&self.engine, only_if, vec![written]).await {
                 Err(Failure::Conflict(_)) => continue,
                 done => return done.map(|()| invitation),
             }
@@ -180,8 +231,12 @@ impl App {
         let tries = Tries::of_person(&retailer, &profile);
         self.wrong_codes.check(&tries, now)?;
         check_typed(&code)?;
-        let row = invitation_key(&retailer, &code);
-        let found: Option<Invitation> = rows::get(&**self.engine.store(), Schema::Document, &row)?;
+        let row = self.invitation_key(&retailer, &code);
+        let stored = self.engine.store().get(&row)?;
+        let found: Option<Invitation> = match &stored {
+            Some(bytes) => unless_erased(codec::decode(Schema::Document, &row, bytes))?,
+            None => None,
+        };
         let wrong = || -> Failure {
             self.wrong_codes.count(&tries, &code, now);
             let message = "no invitation has this code: it is mistyped, used or too old; ask for another one";
@@ -192,16 +247,28 @@ impl App {
         let still_there = |home: &Arc<Household>| home.link_of(&invitation.device).is_some();
         let home = home.filter(still_there).ok_or_else(wrong)?;
         let new = NewMember { profile, role: invitation.role, change, consents };
-        let linked = self.link_member(&retailer, &invitation.device, &home, new).await?;
-        rows::write(&self.engine, vec![Write::Delete(row)]).await?;
-        self.wrong_codes.served(&tries, &code, self.now());
-        Ok(linked)
+        // It is used up before anybody is linked, so that two who come with it at once are not both let in.
+        let only_if = stored.map(|bytes| Precondition::Equals(row.clone(), bytes));
+        match rows::commit(&self.engine, only_if.into_iter().collect(), vec![Write::Delete(row)]).await {
+            Err(Failure::Conflict(_)) => return Err(wrong()),
+            used => used?,
+        }
+        let linked = self.link_member(&retailer, &invitation.device, &home, new).await;
+        if linked.is_err() {
+            // Nobody was let in: it serves another time.
+            rows::write(&self.engine, vec![self.invitation_written(&retailer, &invitation)?]).await?;
+        }
+        if linked.is_ok() {
+            self.wrong_codes.served(&tries, &code, self.now());
+        }
+        linked
     }
 
     /// A person may do something else in the home of a device.
     pub async fn set_role(&self, who: &Caller, device: &str, profile: &str, role: Role) -> Result<DeviceView, Failure> {
         let (key, _, home) = self.linked_device(who, device).await?;
         let profile = linked_person(&home, &key, profile)?;
+        let _busy = self.erasures.check(who.retailer(Scope::LinksWrite)?, &profile)?;
         let what = Command::SetRole { profile: profile.clone(), role };
         let input = self.command(Some(&key), "role", profile.as_str().as_bytes(), what);
         settled(self.engine.call(Target::Device(key), input).await).map_err(of_the_home)?;
@@ -212,6 +279,7 @@ impl App {
     pub async fn remove_member(&self, who: &Caller, device: &str, profile: &str) -> Result<(), Failure> {
         let (key, _, home) = self.linked_device(who, device).await?;
         let profile = linked_person(&home, &key, profile)?;
+        let _busy = self.erasures.check(who.retailer(Scope::LinksWrite)?, &profile)?;
         let what = Command::RemoveMember { profile: profile.clone() };
         let input = self.command(Some(&key), "leave", profile.as_str().as_bytes(), what);
         settled(self.engine.call(Target::Device(key), input).await).map(|_| ()).map_err(of_the_home)
@@ -236,6 +304,9 @@ impl App {
         if old_key == new_key {
             return Err(Failure::invalid("/old", "a device does not replace itself"));
         }
+        let linked = home.links.values().filter(|link| link.device == old_key);
+        let _busy: Vec<_> =
+            linked.map(|link| self.erasures.check(&retailer, &link.profile)).collect::<Result<_, _>>()?;
         if new_route.household != home.id {
             let link = home.link_of(&old_key).ok_or_else(|| Failure::device_not_found(old))?;
             let member = home.members.get(&link.profile).ok_or_else(|| Failure::device_not_found(old))?;

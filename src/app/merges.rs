@@ -13,6 +13,7 @@ use hearthway_core::input::Command;
 use hearthway_core::model::{Merge, Profile, Purpose, Role, Unmerge};
 use hearthway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::consents::latest;
@@ -69,11 +70,29 @@ pub struct MergeRow {
     pub homes: BTreeSet<HouseholdId>,
     /// When it was taken back.
     pub undone_at: Option<Timestamp>,
+    /// What it takes to take it back; none once it was, since the row is sealed with the key of one of two people.
+    before: Option<Box<Before>>,
+}
+
+/// Two persons as they were, and what became of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Before {
     /// The purposes that one of the two had withdrawn somewhere.
     withdrawn: Vec<Purpose>,
-    from_before: Profile,
-    into_before: Profile,
+    from: Profile,
+    into: Profile,
     into_after: Profile,
+}
+
+impl MergeRow {
+    /// What those of these names were called before it.
+    pub(crate) fn called<'r>(&'r self, names: &'r [ProfileId]) -> impl Iterator<Item = &'r str> {
+        let both = self.before.iter().flat_map(|before| [&before.from, &before.into]);
+        both.filter(|profile| names.contains(&profile.id)).map(|profile| profile.display_name.as_str())
+    }
+    fn names_any_of(&self, names: &[ProfileId]) -> bool {
+        names.contains(&self.from) || names.contains(&self.into)
+    }
 }
 
 /// Both as one person: what either is known by and belongs to, and the stricter of their wishes.
@@ -120,12 +139,11 @@ fn set_back<T: Ord + Clone>(before: &BTreeSet<T>, after: &BTreeSet<T>, now: &BTr
 }
 
 /// Who stayed, without the other again.
-fn parted(row: &MergeRow, now: &Profile) -> Profile {
-    let (before, after) = (&row.into_before, &row.into_after);
+fn parted(row: &Before, now: &Profile) -> Profile {
+    let (before, after) = (&row.into, &row.into_after);
     let mut identities: BTreeMap<_, _> = now.identities.clone();
-    identities.retain(|identity, _| {
-        before.identities.contains_key(identity) || !row.from_before.identities.contains_key(identity)
-    });
+    identities
+        .retain(|identity, _| before.identities.contains_key(identity) || !row.from.identities.contains_key(identity));
     Profile {
         id: now.id.clone(),
         display_name: back(&before.display_name, &after.display_name, &now.display_name),
@@ -151,6 +169,7 @@ impl App {
         if from_now.id == into_now.id {
             return Err(Failure::invalid("/into", "a profile is not merged with itself"));
         }
+        let _busy = [self.erasures.check(&retailer, &from_now.id)?, self.erasures.check(&retailer, &into_now.id)?];
         for profile in [&from_now, &into_now] {
             writable(profile)?;
         }
@@ -161,12 +180,15 @@ impl App {
             words.any(|record| !record.granted)
         });
         let now = self.now();
-        let id = MergeId::derived(&[
-            retailer.as_str().as_bytes(),
-            from.profile.id.as_str().as_bytes(),
-            into.profile.id.as_str().as_bytes(),
-            &now.0.to_be_bytes(),
-        ]);
+        // Of their hidden names: it stands in a key of the store.
+        let (ended, stays) = (self.hidden(&retailer, &from.profile.id), self.hidden(&retailer, &into.profile.id));
+        let id = MergeId::derived(&[retailer.as_str().as_bytes(), &ended, &stays, &now.0.to_be_bytes()]);
+        let before = Before {
+            withdrawn: withdrawn.collect(),
+            into_after: joined(&from_now, &into_now),
+            from: from_now.clone(),
+            into: into_now.clone(),
+        };
         let row = MergeRow {
             id,
             from: from_now.id.clone(),
@@ -176,11 +198,9 @@ impl App {
             state: MergeState::Merging,
             homes: from.homes.iter().chain(&into.homes).map(|home| home.id).collect(),
             undone_at: None,
-            withdrawn: withdrawn.collect(),
-            into_after: joined(&from_now, &into_now),
-            from_before: from_now.clone(),
-            into_before: into_now.clone(),
+            before: Some(Box::new(before)),
         };
+        let into_then = joined(&from_now, &into_now);
         let ended = Profile {
             identities: BTreeMap::new(),
             households: BTreeSet::new(),
@@ -195,7 +215,7 @@ impl App {
         let mut writes: Vec<Write> = found_by.collect::<Result<_, StoreError>>()?;
         writes.push(self.merge_written(&retailer, &row)?);
         let telling = self.telling_merge(&retailer, &row, now, &mut writes)?;
-        self.write_both(&retailer, [(&from_now, &ended), (&into_now, &row.into_after)], writes).await?;
+        self.write_both(&retailer, [(&from_now, &ended), (&into_now, &into_then)], writes).await?;
         telling.stand();
         info!(token = who.token(), merge = %id, "Two profiles were merged");
         self.tell_merge(&retailer, row).await
@@ -207,6 +227,7 @@ impl App {
         let retailer = who.retailer(Scope::ProfilesWrite)?.clone();
         let _turn = self.merging.lock().await;
         let mut row = self.find_merge(&retailer, id)?;
+        let _busy = [self.erasures.check(&retailer, &row.from)?, self.erasures.check(&retailer, &row.into)?];
         if row.state == MergeState::Merging {
             row = self.tell_merge(&retailer, row).await?;
         }
@@ -222,8 +243,9 @@ impl App {
         let missing = |profile: &ProfileId| Failure::not_found("profile", profile);
         let from_now = self.stored_profile(&retailer, &row.from)?.ok_or_else(|| missing(&row.from))?;
         let into_now = self.stored_profile(&retailer, &row.into)?.ok_or_else(|| missing(&row.into))?;
-        let into_then = parted(&row, &into_now);
-        let mut from_then = row.from_before.clone();
+        let before = row.before.as_deref().ok_or_else(|| missing(&row.from))?;
+        let into_then = parted(before, &into_now);
+        let mut from_then = before.from.clone();
         // An identity that the shop took away since stays away.
         from_then.identities.retain(|identity, _| into_now.identities.contains_key(identity));
         let found_by = from_then.identities.keys().filter(|identity| !into_then.identities.contains_key(identity));
@@ -281,6 +303,26 @@ impl App {
         rows::get(&**self.engine.store(), Schema::Merge, &keys::merge(retailer, id))?.ok_or_else(missing)
     }
 
+    /// Every merge that is or was about one of these names.
+    pub(super) fn merges_of(&self, retailer: &RetailerId, names: &[ProfileId]) -> Result<Vec<MergeRow>, StoreError> {
+        let mut found = Vec::new();
+        let of_retailer = keys::KeyBuilder::table(keys::table::MERGE).name(retailer.as_str()).prefix();
+        rows::each(&**self.engine.store(), &of_retailer, |key, bytes| {
+            let row = unless_erased(codec::decode::<MergeRow>(Schema::Merge, key, bytes))?;
+            found.extend(row.filter(|row| row.names_any_of(names)));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Tells on what is half told of these names. Under the lock of merges.
+    pub(super) async fn finish_merges(&self, retailer: &RetailerId, names: &[ProfileId]) -> Result<(), Failure> {
+        for row in self.merges_of(retailer, names)? {
+            self.tell_merge(retailer, row).await?;
+        }
+        Ok(())
+    }
+
     /// A merge that came later and changed one of the same two profiles.
     fn merge_over(&self, retailer: &RetailerId, row: &MergeRow) -> Result<Option<MergeId>, Failure> {
         let mut over = None;
@@ -323,6 +365,9 @@ impl App {
 
     /// Tells every home that does not know yet, and notes when all do.
     async fn tell_merge(&self, retailer: &RetailerId, mut row: MergeRow) -> Result<MergeRow, Failure> {
+        if matches!(row.state, MergeState::Merged | MergeState::Undone) {
+            return Ok(row);
+        }
         let missing = |profile: &ProfileId| Failure::not_found("profile", profile);
         let from = self.stored_profile(retailer, &row.from)?.ok_or_else(|| missing(&row.from))?;
         let into = self.stored_profile(retailer, &row.into)?.ok_or_else(|| missing(&row.into))?;
@@ -333,7 +378,7 @@ impl App {
                     from: row.from.clone(),
                     into: member_of(&into, Role::Viewer),
                     standing: into.standing(),
-                    withdrawn: row.withdrawn.clone(),
+                    withdrawn: row.before.as_ref().map(|before| before.withdrawn.clone()).unwrap_or_default(),
                 };
                 (MergeState::Merged, Command::Merge(Box::new(merge)))
             }
@@ -354,13 +399,16 @@ impl App {
             settled(self.engine.call(Target::Household(*home), input).await)?;
         }
         row.state = next;
+        if next == MergeState::Undone {
+            row.before = None;
+        }
         rows::write(&self.engine, vec![self.merge_written(retailer, &row)?]).await?;
         Ok(row)
     }
 }
 
-/// Goes on with what an earlier run left half told.
-pub(crate) fn resume(app: &Arc<App>) -> Result<(), StoreError> {
+/// Goes on with what an earlier run left half told; with that work, where there is any.
+pub(crate) fn resume(app: &Arc<App>) -> Result<Option<JoinHandle<()>>, StoreError> {
     let mut unfinished: Vec<(RetailerId, MergeRow)> = Vec::new();
     rows::each(&**app.engine.store(), &keys::merges(), |key, bytes| {
         let Some(row) = unless_erased(codec::decode::<MergeRow>(Schema::Merge, key, bytes))? else { return Ok(()) };
@@ -370,22 +418,22 @@ pub(crate) fn resume(app: &Arc<App>) -> Result<(), StoreError> {
         Ok(())
     })?;
     if unfinished.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let app = Arc::clone(app);
-    tokio::spawn(async move {
+    let finishing = tokio::spawn(async move {
         let _turn = app.merging.lock().await;
         for (retailer, row) in unfinished {
             let id = row.id;
             match app.tell_merge(&retailer, row).await {
                 Ok(row) => info!(merge = %id, state = row.state.as_str(), "A merge was finished that a stop had cut"),
                 Err(failure) => {
-                    warn!(merge = %id, reason = %failure, "A merge could not be finished; its undoing or the next start tries again")
+                    warn!(merge = %id, reason = failure.kind(), "A merge could not be finished; its undoing or the next start tries again")
                 }
             }
         }
     });
-    Ok(())
+    Ok(Some(finishing))
 }
 
 /// What tests of a stop in the middle need.

@@ -163,6 +163,7 @@ pub struct App {
     own_exports: tokio::sync::Semaphore,
     trail: audit::Trail,
     erasures: erasures::Erasures,
+    invitations: members::Invitations,
 }
 
 /// A part of the gateway that can be in trouble without keeping it from its work.
@@ -218,9 +219,10 @@ impl App {
             own_exports: tokio::sync::Semaphore::new(me::OWN_EXPORTS_AT_ONCE),
             trail,
             erasures: erasures::Erasures::new(settings.order_retention),
+            invitations: members::Invitations::default(),
         });
-        merges::resume(&app)?;
-        app.resume_erasures()?;
+        let merges = merges::resume(&app)?;
+        app.resume_erasures(merges)?;
         Ok(Started { app, fresh_operator_token })
     }
 

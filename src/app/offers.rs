@@ -74,6 +74,7 @@ impl App {
     pub async fn answer_offer(&self, who: &Caller, id: &str, answer: OfferAnswer) -> Result<Answered, Failure> {
         let retailer = who.retailer(Scope::OffersAnswer)?;
         check_own_channel(&answer.channel)?;
+        let _busy = answer.profile.as_ref().map(|person| self.erasures.check(retailer, person)).transpose()?;
         let (household, offer) = self.find_offer(retailer, id)?;
         let what = Command::AnswerOffer {
             offer: offer.id,

@@ -56,6 +56,7 @@ impl App {
     ) -> Result<Preferences, Failure> {
         let retailer = who.retailer(Scope::ProfilesWrite)?;
         let id = self.known_profile(retailer, id)?.id;
+        let _busy = self.erasures.check(retailer, &id)?;
         let preferences = self.understood(who, given)?;
         let change = |before: Option<&Profile>| {
             let known = before.cloned().unwrap_or_else(|| Profile::named(id.clone()));

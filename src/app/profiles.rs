@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hearthway_core::id::{HouseholdId, ProfileId, RetailerId};
+use hearthway_core::id::{DeviceKey, HouseholdId, ProfileId, RetailerId};
 use hearthway_core::input::Command;
 use hearthway_core::model::{Household, Loyalty, Member, Profile, Purpose, Role, is_list_mark};
 use hearthway_core::time::Zone;
@@ -16,9 +16,9 @@ use super::tokens::{Caller, Scope};
 use super::{App, Failure, catalog, rows};
 use crate::engine::rows::unless_erased;
 use crate::engine::{Outcome, Target};
-use crate::store::codec::{self, Schema};
+use crate::store::codec::{self, NOT_SEALED, Schema};
 use crate::store::keys::{self, Key};
-use crate::store::sealed::{Subject, hidden_name};
+use crate::store::sealed::{BLIND_BYTES, Subject, blind, hidden_name};
 use crate::store::{Precondition, Store, StoreError, Write};
 
 /// Segments of one person.
@@ -164,6 +164,7 @@ impl App {
         condition: &Condition,
     ) -> Result<Person, Failure> {
         check_patch(&new)?;
+        let _busy = self.erasures.check(retailer, id)?;
         let marks = new.identities.as_deref().map(|given| self.marks(retailer, given)).transpose()?;
         let change = |before: Option<&Profile>| {
             let known = before.cloned().unwrap_or_else(|| Profile::named(id.clone()));
@@ -215,6 +216,30 @@ impl App {
         ProfileRow::of(&**self.engine.store(), retailer, id)
     }
 
+    /// A person's name as it may stand in keys of the store, and in ids that do.
+    pub(crate) fn hidden(&self, retailer: &RetailerId, id: &ProfileId) -> [u8; BLIND_BYTES] {
+        hidden_name(&**self.engine.store(), retailer, id)
+    }
+
+    /// A home that a person begins: its id tells nobody without the master key whose it is, and who comes by the
+    /// same name after an erasure has another key, and begins another home.
+    pub(crate) fn new_home(
+        &self,
+        retailer: &RetailerId,
+        id: &ProfileId,
+        device: Option<&DeviceKey>,
+    ) -> Result<HouseholdId, Failure> {
+        let store = &**self.engine.store();
+        let key = match store.vault() {
+            Some(vault) => vault.key_for(self.profile_row(retailer, id).subject)?,
+            None => NOT_SEALED,
+        };
+        let device = device.map(ToString::to_string).unwrap_or_default();
+        let parts: [&[u8]; 5] =
+            [b"home", retailer.as_str().as_bytes(), id.as_str().as_bytes(), &key.to_be_bytes(), device.as_bytes()];
+        Ok(HouseholdId(blind(store, &parts)))
+    }
+
     pub(crate) fn stored_profile(&self, retailer: &RetailerId, id: &ProfileId) -> Result<Option<Profile>, Failure> {
         let key = self.profile_row(retailer, id).key;
         Ok(rows::get(&**self.engine.store(), Schema::Profile, &key)?)
@@ -245,7 +270,7 @@ impl App {
         condition: &Condition,
         change: impl Fn(Option<&Profile>) -> Result<Changed, Failure>,
     ) -> Result<Profile, Failure> {
-        self.erasures.check(retailer, id)?;
+        let _busy = self.erasures.check(retailer, id)?;
         let row = self.profile_row(retailer, id);
         let key = row.key.clone();
         for _ in 0..TRIES_MAX {

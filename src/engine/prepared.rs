@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use hearthway_core::budget::Answer;
 use hearthway_core::code::Refusal;
 use hearthway_core::decision::{Change, Decision, Effect, Reply};
-use hearthway_core::id::{DeviceKey, HouseholdId, MoveId, OfferId, OrderId};
+use hearthway_core::id::{DeviceKey, HouseholdId, MoveId, OfferId, OrderId, ReceiptId};
 use hearthway_core::input::{Command, Input, Join, What};
 use hearthway_core::model::{Contact, Device, Household, Offer, Order};
 
@@ -26,7 +26,7 @@ use super::speak::{self, Cause};
 use super::stock::PutAside;
 use super::{Waiter, log};
 use crate::store::codec::{self, Schema};
-use crate::store::sealed::{Subject, hidden_name};
+use crate::store::sealed::{Subject, blind, hidden_name};
 use crate::store::{Write, keys};
 
 /// One decided input on its way to the disk, with what happens once it is there.
@@ -238,7 +238,9 @@ impl Prepared {
         for change in &decision.changes {
             let Change::ConsentSet { profile, purpose, record } = change else { continue };
             let name = hidden_name(store, retailer, profile);
-            let key = keys::consent_said(retailer, &name, record.at, record.receipt(profile, *purpose));
+            // A receipt is a hash over the person's id: hidden too, as it stands in a key.
+            let receipt = ReceiptId(blind(store, &[b"receipt", record.receipt(profile, *purpose).bytes()]));
+            let key = keys::consent_said(retailer, &name, record.at, receipt);
             let said = ConsentSaid { purpose: *purpose, record: record.clone(), heard_at: decision.trace.at };
             let mut write = rows::put(Schema::ConsentSaid, key, &said);
             // A key that cannot be made was refused before the decision was applied; then nothing comes here.

@@ -421,7 +421,7 @@ impl Shard {
         if known.record_bytes == 0 {
             return Step::answer(waiter, Outcome::Committed(Ok(Reply::Unchanged)));
         }
-        known.key = match facts.members.is_empty() {
+        known.key = match facts.is_nobodys() {
             true => NOT_SEALED,
             false => match vault.key_for(subject) {
                 Ok(key) => key,

@@ -304,7 +304,7 @@ impl Inner {
             }
         };
         let gone = self.lock().turned(&key, subject, n, turned, self.now(), entropy::draw());
-        if matches!(turned, Turned::Delivered | Turned::Dead) {
+        if matches!(turned, Turned::Delivered | Turned::Dead | Turned::Gone) {
             self.engine.settle_events(&key, 1);
         }
         if !gone.is_empty() {
@@ -367,7 +367,9 @@ impl Inner {
         let preconditions = vec![Precondition::Equals(at, stored)];
         match self.engine.write(Commit { preconditions, writes }).await? {
             crate::store::Outcome::Committed => Ok(turned),
-            crate::store::Outcome::Conflict { .. } => Ok(Turned::Gone),
+            // Sealed with another key meanwhile, as somebody of its home was erased: told once more, by the same id.
+            crate::store::Outcome::Conflict { current: Some(_), .. } => Ok(Turned::Again(now)),
+            crate::store::Outcome::Conflict { current: None, .. } => Ok(Turned::Gone),
         }
     }
 

@@ -1,62 +1,85 @@
 //! A person is erased: nothing of them is left in the home.
 
+use std::sync::Arc;
+
 use super::Answered;
 use super::draft::Draft;
-use super::leave;
+use super::{leave, offer};
 use crate::decision::{Change, Reply};
-use crate::id::{DeviceKey, HouseholdId, ProfileId};
-use crate::model::Household;
+use crate::id::{DeviceKey, HouseholdId, OfferId, ProfileId};
+use crate::model::{Household, Leaving, Offer, OfferText, Order};
+
+/// What a device is told of an offer that greeted the person.
+const GREETED: &str = "it named somebody who left";
 
 /// Devices that nobody else here is linked to go back to households of their own and owe a wipe; what the
-/// person gave ends; then they leave. A home where nobody is left forgets everything but how many inputs
-/// it had, so that nothing that follows from their numbers comes twice.
-pub(super) fn forgotten(draft: &mut Draft<'_>, profile: &ProfileId) -> Answered {
+/// person gave ends, and no offer greets them any more; then they leave. A home where nobody is left forgets
+/// everything but how many inputs it had, so that nothing that follows from their numbers comes twice.
+pub(super) fn forgotten(draft: &mut Draft<'_>, leaving: &Leaving) -> Answered {
     let home = draft.before();
-    if !is_known(home, profile) {
+    let is_left_empty = home.members.keys().all(|member| leaving.is(member));
+    // A home that the last one left before has nobody who lives there, and keeps what it had of them.
+    let is_deserted = home.members.is_empty() && home.retailer.is_some();
+    if !leaving.is_known_in(home) && !is_deserted {
         return Ok(Reply::Unchanged);
     }
-    let is_left_empty = home.members.keys().all(|member| member == profile);
     let is_theirs_alone = |device: &DeviceKey| {
         let mut links = home.links.values().filter(|link| link.device == *device).peekable();
-        links.peek().is_some() && links.all(|link| link.profile == *profile)
+        links.peek().is_some() && links.all(|link| leaving.is(&link.profile))
     };
     let prospect = |device: &DeviceKey| HouseholdId::prospect(device);
-    let leaving: Vec<DeviceKey> = home
+    let departing: Vec<DeviceKey> = home
         .devices
         .keys()
         .filter(|device| home.id != prospect(device) && (is_left_empty || is_theirs_alone(device)))
         .cloned()
         .collect();
-    for device in &leaving {
+    for device in &departing {
         leave::depart(draft, device, prospect(device), None, true)?;
     }
+    if !is_left_empty || is_deserted {
+        ungreet(draft, leaving);
+    }
     draft.note("a person of this home was erased");
-    draft.change(Change::PersonForgotten(profile.clone()));
+    for name in &leaving.names {
+        draft.change(Change::PersonForgotten(name.clone()));
+    }
     Ok(Reply::Done)
 }
 
-/// Whether anything here names a person.
-fn is_known(home: &Household, profile: &ProfileId) -> bool {
-    home.members.contains_key(profile)
-        || home.links.values().any(|link| link.profile == *profile)
-        || home.supply.mandates.values().any(|mandate| mandate.profile == *profile)
-        || home.orders.values().any(|order| order.profile.as_ref() == Some(profile))
-        || home.standings.contains_key(profile)
-        || home.merges.iter().any(|merged| merged.names(profile))
+/// An offer that calls the person by name is taken back where it is live, and loses its words: rules that look
+/// at what was offered before need none of them.
+fn ungreet(draft: &mut Draft<'_>, leaving: &Leaving) {
+    let greets = |offer: &&Arc<Offer>| leaving.is_called_in_offer(&offer.text);
+    let live = draft.home().offers.values().filter(|offer| offer.state.is_live()).filter(greets);
+    let live: Vec<OfferId> = live.map(|offer| offer.id).collect();
+    for id in live {
+        offer::withdraw(draft, id, GREETED);
+    }
+    let greeting: Vec<Arc<Offer>> = draft.home().offers.values().filter(greets).cloned().collect();
+    for offer in greeting {
+        let locale = offer.text.locale.clone();
+        let text = OfferText { locale, title: String::new(), body: String::new(), short: None, say: None, why: None };
+        draft.change(Change::OfferSet(Arc::new(Offer { text, ..(*offer).clone() })));
+    }
 }
 
 impl Household {
     /// Applies [`Change::PersonForgotten`].
     pub(super) fn forget_person(&mut self, profile: &ProfileId) {
+        let was_lived_in = !self.members.is_empty();
         self.members.remove(profile);
         self.standings.remove(profile);
         self.merges.retain(|merged| !merged.names(profile));
         self.links.retain(|_, link| link.profile != *profile);
         self.supply.mandates.retain(|_, mandate| mandate.profile != *profile);
         for order in self.orders.values_mut().filter(|order| order.profile.as_ref() == Some(profile)) {
-            std::sync::Arc::make_mut(order).profile = None;
+            Arc::make_mut(order).profile = None;
         }
-        if self.members.is_empty() {
+        // Where nobody lived any more, what others left stays theirs.
+        let is_others = |order: &Arc<Order>| order.profile.is_some();
+        let has_others = !self.standings.is_empty() || self.orders.values().any(is_others);
+        if self.members.is_empty() && (was_lived_in || !has_others) {
             // A device that is still here never left: it is nobody's, and goes on as such.
             let devices = std::mem::take(&mut self.devices);
             let arrived = std::mem::take(&mut self.arrived);

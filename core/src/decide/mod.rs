@@ -197,7 +197,7 @@ fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
         Command::ElsewhereSaid { profile, event, cause } => elsewhere(draft, profile, event, *cause),
         Command::GiveMandate(given) => mandate::given(draft, given),
         Command::EndMandate(id) => mandate::ended(draft, id),
-        Command::ForgetPerson(profile) => erase::forgotten(draft, profile),
+        Command::ForgetPerson(leaving) => erase::forgotten(draft, leaving),
         Command::Activated { trigger, version } => {
             with_device(draft, |draft, device| activate::activated(draft, &device, trigger, *version))
         }

@@ -96,6 +96,10 @@ impl Household {
             habits: Few::new(),
         }
     }
+    /// Whether nothing here is anybody's: nobody lives or lived here, and nobody is to come.
+    pub fn is_nobodys(&self) -> bool {
+        self.retailer.is_none() && self.members.is_empty() && self.standings.is_empty()
+    }
     /// The device's link with the strongest role.
     pub fn link_of(&self, device: &DeviceKey) -> Option<&Link> {
         self.links.values().filter(|link| link.device == *device).min_by_key(|link| link.role)

@@ -9,6 +9,7 @@ mod few;
 pub mod former;
 mod habit;
 mod household;
+mod leaving;
 mod mandate;
 mod marks;
 mod merge;
@@ -30,6 +31,7 @@ pub use device::{
 pub use few::Few;
 pub use habit::{HABIT_USES_MIN, Habit};
 pub use household::{Contact, ContactState, Household};
+pub use leaving::Leaving;
 pub use mandate::{MANDATE_WINDOW, Mandate};
 pub use marks::{LIST_MARK, is_list_mark, list_mark};
 pub use merge::{Merge, Merged, Unmerge};

@@ -3,8 +3,8 @@
 use hearthway_core::code::Code;
 use hearthway_core::decision::Reply;
 use hearthway_core::id::{DeviceKey, HouseholdId, LinkId, ProfileId};
-use hearthway_core::input::Command;
-use hearthway_core::model::{Household, OfferState, Purpose};
+use hearthway_core::input::{Command, What};
+use hearthway_core::model::{Few, Household, Leaving, OfferState, Purpose};
 use hearthway_core::time::Span;
 use hearthway_core::wire::DownMessage;
 
@@ -121,11 +121,15 @@ fn sold() -> (World, ProfileId, HouseholdId) {
     (world, profile, home)
 }
 
+fn forget(profile: &ProfileId) -> Command {
+    Command::ForgetPerson(Box::new(Leaving { names: vec![profile.clone()], called: vec!["Chez P1".to_owned()] }))
+}
+
 #[test]
 fn a_home_whose_last_person_is_erased_forgets_all_but_how_many_inputs_it_had() {
     let (mut world, profile, home) = sold();
     let seq = world.homes[&home].seq;
-    world.command(&thermostat(), Command::ForgetPerson(profile.clone())).unwrap();
+    world.command(&thermostat(), forget(&profile)).unwrap();
     // Moves that arrived stay known, so that none arrives twice.
     let arrived = world.homes[&home].arrived.clone();
     assert_eq!(world.homes[&home], Household { seq: seq + 1, arrived, ..Household::empty(home) });
@@ -149,7 +153,7 @@ fn who_is_erased_from_a_home_with_others_takes_only_what_was_theirs_alone() {
     let mut join = world.join("p2", &[Purpose::OffersDevice]);
     (join.household, join.link) = (home, LinkId::derived(&[b"p2"]));
     world.command(&other, Command::LinkDirectly { join }).unwrap();
-    world.command(&thermostat(), Command::ForgetPerson(profile.clone())).unwrap();
+    world.command(&thermostat(), forget(&profile)).unwrap();
     let left = &world.homes[&home];
     assert_eq!(left.members.keys().map(ProfileId::as_str).collect::<Vec<_>>(), ["p2"]);
     assert_eq!(left.devices.keys().collect::<Vec<_>>(), [&other]);
@@ -159,4 +163,83 @@ fn who_is_erased_from_a_home_with_others_takes_only_what_was_theirs_alone() {
     assert!(left.offers.values().all(|offer| !matches!(offer.state, OfferState::Sent | OfferState::Shown)));
     assert!(!format!("{left:?}").contains("p1"), "{left:?}");
     assert_eq!(world.home_of(&thermostat()).id, HouseholdId::prospect(&thermostat()));
+}
+
+#[test]
+fn a_person_with_several_names_leaves_by_all_of_them_at_once() {
+    let (mut world, profile, home) = sold();
+    let other: DeviceKey = "acme/d-43".parse().unwrap();
+    world.register(&other);
+    let mut join = world.join("p2", &[Purpose::OffersDevice]);
+    (join.household, join.link) = (home, LinkId::derived(&[b"p2"]));
+    world.command(&other, Command::LinkDirectly { join }).unwrap();
+    let names = vec![ProfileId::new("p2").unwrap(), profile];
+    world.command(&thermostat(), Command::ForgetPerson(Box::new(Leaving { names, called: Vec::new() }))).unwrap();
+    let (seq, arrived) = (world.homes[&home].seq, world.homes[&home].arrived.clone());
+    assert_eq!(world.homes[&home], Household { seq, arrived, ..Household::empty(home) });
+}
+
+#[test]
+fn a_home_that_its_last_person_left_before_is_emptied_all_the_same() {
+    let (mut world, profile, home) = sold();
+    world.command(&thermostat(), Command::Release).unwrap();
+    let left = world.homes.get_mut(&home).unwrap();
+    left.members = Few::new();
+    assert!(!left.orders.is_empty() && left.retailer.is_some());
+    for order in left.orders.values_mut() {
+        std::sync::Arc::make_mut(order).profile = None;
+    }
+    let input = world.make(&thermostat(), What::Command(forget(&profile)));
+    world.run_in(home, input).unwrap();
+    let (seq, arrived) = (world.homes[&home].seq, world.homes[&home].arrived.clone());
+    assert_eq!(world.homes[&home], Household { seq, arrived, ..Household::empty(home) });
+}
+
+#[test]
+fn no_offer_greets_who_is_erased_and_what_was_answered_keeps_its_silence() {
+    let mut world = World::at_home(&FILTER_WORN.replace("Filtre bientôt usé", "CHEZ P1: filtre usé"));
+    let (profile, other): (_, DeviceKey) = (ProfileId::new("p1").unwrap(), "acme/d-43".parse().unwrap());
+    let home = HouseholdId::of_profile(&shop(), &profile);
+    world.register(&other);
+    world.up(&other, "presence", r#"{"state":"online","epoch":1}"#).unwrap();
+    let mut join = world.join("p2", &[Purpose::OffersDevice]);
+    (join.household, join.link) = (home, LinkId::derived(&[b"p2"]));
+    world.command(&other, Command::LinkDirectly { join }).unwrap();
+    for hours in [590, 612] {
+        world.up(&other, "up/slot", &used(hours)).unwrap();
+    }
+    let offer = world.offers_put(&other).remove(0);
+    assert!(offer.text.title.contains("CHEZ P1"), "{offer:?}");
+    // Whoever is not called so leaves it alone.
+    let stranger = Leaving { names: vec![profile.clone()], called: vec!["Chez P".to_owned()] };
+    let mut spared = World::with(FILTER_WORN);
+    spared.homes = world.homes.clone();
+    let input = spared.make(&other, What::Command(Command::ForgetPerson(Box::new(stranger))));
+    spared.run_in(home, input).unwrap();
+    assert_eq!(spared.homes[&home].offers[&offer.id].state, OfferState::Sent);
+
+    world.command(&other, forget(&profile)).unwrap();
+    let left = &world.homes[&home].offers[&offer.id];
+    assert_eq!((left.state, left.text.title.as_str(), left.text.body.as_str()), (OfferState::Withdrawn, "", ""));
+    assert!(left.text.why.is_none());
+    let heard = world.heard(&other);
+    assert!(
+        matches!(&heard[..], [DownMessage::OfferWithdraw { offer: gone, .. }] if *gone == offer.id),
+        "the device takes it away: {heard:?}"
+    );
+}
+
+#[test]
+fn a_deserted_home_keeps_what_others_ordered_there() {
+    let (mut world, profile, home) = sold();
+    world.command(&thermostat(), Command::Release).unwrap();
+    let (before, stranger) = (world.homes.get_mut(&home).unwrap(), ProfileId::new("p9").unwrap());
+    before.members = Few::new();
+    let input = world.make(&thermostat(), What::Command(forget(&stranger)));
+    world.run_in(home, input).unwrap();
+    let left = &world.homes[&home];
+    assert!(!left.is_nobodys() && left.orders.values().all(|order| order.profile.as_ref() == Some(&profile)));
+    let input = world.make(&thermostat(), What::Command(forget(&profile)));
+    world.run_in(home, input).unwrap();
+    assert!(world.homes[&home].is_nobodys() && world.homes[&home].orders.is_empty());
 }

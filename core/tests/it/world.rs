@@ -172,7 +172,7 @@ impl World {
         self.run(input).map_err(|refusal| refusal.code)
     }
 
-    fn make(&mut self, device: &DeviceKey, what: What) -> Input {
+    pub fn make(&mut self, device: &DeviceKey, what: What) -> Input {
         self.count += 1;
         Input {
             id: InputId::derived(&[device.to_string().as_bytes(), &self.count.to_be_bytes()]),

@@ -15,30 +15,40 @@ use crate::store::sealed::{Subject, hidden_name, is_sealed};
 use crate::store::{SCAN_ROWS_MAX, Store};
 
 /// What is known of the person, each to be found wherever it stands in clear.
-const PROFILE: &str = "marie-marker-0451";
-const NAME: &str = "Chez Marker";
+pub(super) const PROFILE: &str = "marie-marker-0451";
+pub(super) const NAME: &str = "Chez Marker";
+/// What they were called when they were sold to.
+pub(super) const FORMER: &str = "Chez Autrefois";
 /// Longer than an erasure takes on a busy machine.
 const LOOKS_MAX: usize = 500;
 
 /// A shop that sells filters, and a person with a home, an offer and an order.
-async fn sold() -> (House, String, String) {
-    let house = house().await;
+pub(super) async fn sold() -> (House, String, String) {
+    sold_in(house().await).await
+}
+
+/// The same where something was set up before. Offers greet the home.
+pub(super) async fn sold_in(house: House) -> (House, String, String) {
     let shop = house.shop.clone();
+    let mut greeting = trigger();
+    greeting["offer"]["text"]["fr"]["title"] = "{{ household.name | upper }} : filtre".into();
     house.ok("PUT", "/v1/products/flt-20x25", &shop, product()).await;
-    house.ok("PUT", "/v1/triggers/filter-worn", &shop, trigger()).await;
+    house.ok("PUT", "/v1/triggers/filter-worn", &shop, greeting).await;
     house.ok("POST", "/v1/triggers/filter-worn/publish", &shop, json!({})).await;
-    let linked = linked(&house, "d-42", PROFILE, NAME, None).await;
+    let linked = linked(&house, "d-42", PROFILE, FORMER, None).await;
     let household = linked["household"].as_str().unwrap().to_owned();
     house.used("d-42", 590.0).await;
     house.used("d-42", 612.0).await;
     let offers = house.get("/v1/offers?state=sent", &shop).await;
     let offer = offers.json["items"][0]["offer"].as_str().unwrap().to_owned();
     let accept = json!({"rev": 1, "answer": "accept", "channel": "app", "profile": PROFILE});
+    assert!(!opened_with(&house, &["chez autrefois : filtre"]).is_empty(), "the offer greets them");
     let order = house.ok("POST", &format!("/v1/offers/{offer}/answer"), &shop, accept).await;
+    house.ok("PATCH", &format!("/v1/profiles/{PROFILE}"), &shop, json!({"display_name": NAME})).await;
     (house, household, order["order"].as_str().unwrap().to_owned())
 }
 
-async fn linked(house: &House, device: &str, profile: &str, name: &str, home: Option<&str>) -> Value {
+pub(super) async fn linked(house: &House, device: &str, profile: &str, name: &str, home: Option<&str>) -> Value {
     if house.get(&format!("/v1/devices/{device}"), OPERATOR).await.status == 404 {
         house.register(device).await;
     }
@@ -54,7 +64,7 @@ async fn linked(house: &House, device: &str, profile: &str, name: &str, home: Op
 }
 
 /// Waits for the end of an erasure; gives its answer.
-async fn done(house: &House, id: &str) -> Value {
+pub(super) async fn done(house: &House, id: &str) -> Value {
     for _ in 0..LOOKS_MAX {
         let answer = house.get(&format!("/v1/erase/{id}"), &house.shop).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
@@ -67,7 +77,7 @@ async fn done(house: &House, id: &str) -> Value {
 }
 
 /// All that stands on disk, under the seal: keys, values, items, the file of keys.
-fn on_disk(disk: &Disk) -> Vec<Vec<u8>> {
+pub(super) fn on_disk(disk: &Disk) -> Vec<Vec<u8>> {
     let mut all = vec![std::fs::read(disk.keys_file()).unwrap()];
     for (key, value) in disk.rows.scan(&[], None, SCAN_ROWS_MAX).unwrap() {
         all.extend([key.0, value]);
@@ -78,7 +88,7 @@ fn on_disk(disk: &Disk) -> Vec<Vec<u8>> {
     all
 }
 
-fn in_clear(disk: &Disk, texts: &[&str]) -> Vec<String> {
+pub(super) fn in_clear(disk: &Disk, texts: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for text in texts {
         let holds = |bytes: &Vec<u8>| bytes.windows(text.len()).any(|window| window == text.as_bytes());
@@ -92,12 +102,23 @@ fn in_clear(disk: &Disk, texts: &[&str]) -> Vec<String> {
     found
 }
 
+/// Every value that can be opened and names one of these texts, in whatever letters.
+pub(super) fn opened_with(house: &House, texts: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (key, value) in house.app.engine.store().scan(&[], None, SCAN_ROWS_MAX).unwrap() {
+        let said = String::from_utf8_lossy(&value).to_lowercase();
+        let named = texts.iter().filter(|text| said.contains(&text.to_lowercase()));
+        found.extend(named.map(|text| format!("`{text}` at {key}: {}", value.escape_ascii())));
+    }
+    found
+}
+
 /// Ids of the keys that something on disk is sealed with.
-fn sealed_with(disk: &Disk) -> BTreeSet<codec::KeyId> {
+pub(super) fn sealed_with(disk: &Disk) -> BTreeSet<codec::KeyId> {
     on_disk(disk).iter().filter(|bytes| is_sealed(bytes)).map(|bytes| codec::key_of(bytes)).collect()
 }
 
-fn id_of(home: &str) -> HouseholdId {
+pub(super) fn id_of(home: &str) -> HouseholdId {
     home.parse().unwrap()
 }
 
@@ -164,6 +185,7 @@ async fn a_person_is_erased_with_their_home_and_an_open_order_keeps_its_bare_lin
     assert_eq!(again.get(&format!("/v1/profiles/{PROFILE}"), &shop).await.status, 404);
     assert_eq!(again.get(&format!("/v1/erase/{id}"), &shop).await.json["state"], "done");
     let new = linked(&again, "d-42", PROFILE, NAME, None).await;
+    assert_ne!(new["household"], json!(home), "who comes by the same name inherits nothing, not even a number");
     assert_eq!(again.get("/v1/orders", &shop).await.json["items"], json!([]), "{new}");
     let person = again.get(&format!("/v1/profiles/{PROFILE}"), &shop).await.json;
     assert_eq!((&person["orders"], &person["links"][0]["device"]), (&json!([]), &json!("d-42")), "{person}");
@@ -187,13 +209,7 @@ async fn who_lives_with_others_leaves_and_the_home_goes_on_under_another_key() {
     assert_eq!(gone.len(), 2, "the home's former key and the person's own: {keys_before:?}");
     assert_eq!(in_clear(&house.disk, &[PROFILE, NAME]), [] as [&str; 0]);
     // Also through the seal: what the home's others can open does not name the person.
-    let store = house.app.engine.store();
-    for (key, value) in store.scan(&[], None, SCAN_ROWS_MAX).unwrap() {
-        for text in [PROFILE, NAME] {
-            let holds = value.windows(text.len()).any(|window| window == text.as_bytes());
-            assert!(!holds, "`{text}` at {key}: {}", value.escape_ascii());
-        }
-    }
+    assert_eq!(opened_with(&house, &[PROFILE, NAME, FORMER]), [] as [&str; 0]);
     // The order stays with the home, without its buyer; Jean's side is as it was.
     let kept = house.get(&format!("/v1/orders/{order}"), &shop).await.json;
     assert_eq!((&kept["order"], &kept["profile"]), (&json!(order), &Value::Null), "{kept}");
@@ -275,6 +291,40 @@ async fn an_erasure_is_its_retailers_alone_and_nobody_is_erased_twice_at_once() 
     let claim = json!({"code": code, "profile": PROFILE, "display_name": NAME, "tz": "Europe/Paris", "consents": []});
     let claimed = house.call("POST", "/v1/claims/confirm", &shop, claim).await;
     assert_eq!(claimed.status, 409, "{}", claimed.text);
+    // Nor by any other call that names them.
+    let profile = format!("/v1/profiles/{PROFILE}");
+    let order = house.get("/v1/orders", &shop).await.json["items"][0].clone();
+    let bought = json!({
+        "specversion": "1.0", "id": "e-1", "source": "/till", "type": "purchase",
+        "data": {"profile": PROFILE, "product": "flt-20x25", "qty": 1},
+    });
+    let mandate = json!({
+        "profile": PROFILE, "device": "d-42", "products": ["flt-20x25"], "max_price": {"minor": 5000, "currency": "EUR"},
+        "max_per_30d": 1, "expires_at": (house.app.now() + hearthway_core::time::Span::hours(24)).to_string(),
+    });
+    house.ok("PUT", "/v1/profiles/jean", &shop, json!({})).await;
+    for (method, path, body) in [
+        ("PUT", format!("{profile}/consents"), json!({"consents": [{"purpose": "offers.device", "granted": true}]})),
+        ("PUT", format!("{profile}/preferences"), json!({"frequency": {"per_week": 2}})),
+        ("PATCH", profile.clone(), json!({"display_name": "Anders"})),
+        ("POST", "/v1/profiles/merge".to_owned(), json!({"from": PROFILE, "into": "jean"})),
+        ("POST", "/v1/profiles/merge".to_owned(), json!({"from": "jean", "into": PROFILE})),
+        ("PUT", "/v1/mandates/m-1".to_owned(), mandate),
+        ("PUT", format!("/v1/devices/d-42/members/{PROFILE}"), json!({"role": "buyer"})),
+        ("DELETE", format!("/v1/devices/d-42/members/{PROFILE}"), json!({})),
+        ("POST", "/v1/devices/d-42/members".to_owned(), json!({"invite": true, "role": "viewer", "by": PROFILE})),
+        ("POST", "/v1/devices/d-42/members".to_owned(), json!({"profile": PROFILE, "role": "viewer"})),
+        (
+            "POST",
+            format!("/v1/offers/{}/answer", order["offer"].as_str().unwrap()),
+            json!({"rev": 1, "answer": "decline", "channel": "app", "profile": PROFILE}),
+        ),
+        ("POST", "/v1/events".to_owned(), bought),
+    ] {
+        let told = house.call(method, &path, &shop, body).await;
+        assert_eq!(told.status, 409, "{method} {path}: {}", told.text);
+        assert!(told.text.contains("is being erased"), "{method} {path}: {}", told.text);
+    }
     for step in job.steps() {
         house.app.erasure_step(&mut job, step).await.unwrap();
     }

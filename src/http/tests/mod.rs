@@ -9,6 +9,7 @@ mod context;
 mod conventions;
 mod customers;
 mod erasure;
+mod erasure_apart;
 mod first_steps;
 mod goods;
 mod households;

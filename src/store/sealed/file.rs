@@ -54,6 +54,10 @@ pub(super) struct KeysFile {
     /// Bytes of whole frames: what a failed write left behind them is written over.
     bytes: u64,
     wrapping: Cipher,
+    /// Whether it is not known which file has the name: then nothing is added before all is written anew.
+    is_unsure: bool,
+    /// Makes a new name durable.
+    sync_folder: fn(&Path) -> io::Result<()>,
 }
 
 /// What a file of keys says.
@@ -101,9 +105,10 @@ impl KeysFile {
             let mut id = FileId::default();
             getrandom::fill(&mut id).map_err(|error| io("drawing an id for")(io::Error::other(error)))?;
             let text = written(&wrapping, &id, 1, &[]).map_err(io("making"))?;
-            replace(path, &text).map_err(io("making"))?;
-            let file = append_to(path).map_err(io("opening"))?;
-            let keys = KeysFile { path: path.to_owned(), id, file, bytes: text.len() as u64, wrapping };
+            let file = written_beside(path, &text).map_err(io("making"))?;
+            fs::rename(beside(path), path).and_then(|()| sync_folder(path)).map_err(io("making"))?;
+            let (path, bytes) = (path.to_owned(), text.len() as u64);
+            let keys = KeysFile { path, id, file, bytes, wrapping, is_unsure: false, sync_folder };
             return Ok((keys, Known { entries: Vec::new(), next: 1 }));
         };
         let (id, next) = read_head(path, &bytes, &wrapping)?;
@@ -125,7 +130,8 @@ impl KeysFile {
         }
         let next = entries.iter().map(|entry| entry.id.saturating_add(1)).max().unwrap_or(1).max(next);
         let file = append_to(path).map_err(io("opening"))?;
-        let keys = KeysFile { path: path.to_owned(), id, file, bytes: whole, wrapping };
+        let path = path.to_owned();
+        let keys = KeysFile { path, id, file, bytes: whole, wrapping, is_unsure: false, sync_folder };
         Ok((keys, Known { entries, next }))
     }
 
@@ -133,8 +139,17 @@ impl KeysFile {
         self.id
     }
 
+    /// Whether it must be written anew before anything is added.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.is_unsure
+    }
+
     /// Adds keys; durable on return.
     pub(super) fn append(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        if self.is_unsure {
+            // What is open may have lost its name: a key in it would be gone with the next start.
+            return Err(failed(io::Error::other("the last writing of the file did not come to an end")));
+        }
         let mut added = Vec::new();
         for frame in entries.chunks(ENTRIES_PER_FRAME_MAX) {
             write_frame(&self.wrapping, &self.id, frame, &mut added).map_err(failed)?;
@@ -150,9 +165,14 @@ impl KeysFile {
     /// Leaves these keys and no others in the file; durable on return.
     pub(super) fn rewrite(&mut self, next: KeyId, entries: &[Entry]) -> Result<(), StoreError> {
         let text = written(&self.wrapping, &self.id, next, entries).map_err(failed)?;
-        replace(&self.path, &text).map_err(failed)?;
-        self.file = append_to(&self.path).map_err(failed)?;
+        let file = written_beside(&self.path, &text).map_err(failed)?;
+        // From here on the name may be the new file's, whatever the system says of it.
+        self.is_unsure = true;
+        fs::rename(beside(&self.path), &self.path).map_err(failed)?;
+        self.file = file;
         self.bytes = text.len() as u64;
+        (self.sync_folder)(&self.path).map_err(failed)?;
+        self.is_unsure = false;
         Ok(())
     }
 }
@@ -264,15 +284,23 @@ fn drawn() -> io::Result<[u8; NONCE_BYTES]> {
     Ok(nonce)
 }
 
-/// Puts a whole new file in the place of the old one; durable on return.
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+/// Where a new file stands until it takes the place of the one before.
+fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
-    let new = PathBuf::from(name);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    PathBuf::from(name)
+}
+
+/// A whole new file beside the one there is, on disk on return and open to be added to: it stays so under any name.
+fn written_beside(path: &Path, text: &[u8]) -> io::Result<File> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(beside(path))?;
     file.write_all(text)?;
     file.sync_all()?;
-    fs::rename(&new, path)?;
+    Ok(file)
+}
+
+/// Makes the name of a file durable.
+fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
         _ => sync_directory(Path::new(".")),
@@ -289,4 +317,41 @@ fn failed(error: io::Error) -> StoreError {
 
 fn unusable(path: &Path, cause: String, help: &str) -> StoreError {
     StoreError::KeysUnusable { path: path.to_owned(), cause, help: help.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn entry(id: KeyId) -> Entry {
+        Entry { id, subject: Subject([id as u8; 16]), key: [id as u8; KEY_BYTES] }
+    }
+
+    fn cipher() -> Cipher {
+        Cipher::new(&[1; KEY_BYTES])
+    }
+
+    fn ids(path: &Path, id: FileId) -> Vec<KeyId> {
+        let (_, known) = KeysFile::open(path, cipher(), Some(id)).unwrap();
+        known.entries.iter().map(|entry| entry.id).collect()
+    }
+
+    #[test]
+    fn no_key_is_added_to_a_file_that_may_have_lost_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("customers.keys");
+        let (mut file, _) = KeysFile::open(&path, cipher(), None).unwrap();
+        file.append(&[entry(1), entry(2)]).unwrap();
+        // The new file has the name, and that it is durable cannot be said.
+        file.sync_folder = |_| Err(io::Error::other("the disk is gone"));
+        file.rewrite(4, &[entry(2)]).unwrap_err();
+        let refused = file.append(&[entry(3)]).unwrap_err().to_string();
+        assert!(refused.contains("did not come to an end"), "{refused}");
+        assert_eq!(ids(&path, file.id()), [2]);
+        file.sync_folder = sync_folder;
+        file.rewrite(4, &[entry(2), entry(3)]).unwrap();
+        file.append(&[entry(4)]).unwrap();
+        assert_eq!(ids(&path, file.id()), [2, 3, 4], "what is added is in the file that has the name");
+    }
 }

@@ -204,6 +204,13 @@ impl Vault {
             return Ok(());
         }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.is_unsure() {
+            let mut keys = self.write();
+            let all = keys.entries(|_| true);
+            file.rewrite(keys.next, &all)?;
+            keys.unwritten.clear();
+            return Ok(());
+        }
         let (unwritten, entries) = {
             let keys = self.read();
             let entry =

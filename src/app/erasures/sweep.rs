@@ -1,0 +1,191 @@
+//! Rows under the keys that end: sealed anew where others live in their home, else gone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hearthway_core::id::{HouseholdId, RetailerId};
+use hearthway_core::model::{Leaving, Order};
+
+use super::left_behind::LeftBehind;
+use super::{Home, Job, Kept, KeptOrder};
+use crate::app::{App, Failure, rows};
+use crate::engine::rows::OrderRow;
+use crate::store::codec::{self, KeyId, Schema};
+use crate::store::keys::{self, Key, table};
+use crate::store::sealed::Subject;
+use crate::store::{Commit, Outcome, Precondition, Store, Write};
+
+/// Rows looked at between two pauses: below a millisecond of work.
+const PAGE_ROWS: usize = 256;
+/// How often rows are gone through until none is left under an old key. What was on its way when the key
+/// changed is there after the first time.
+const PASSES_MAX: usize = 8;
+
+impl App {
+    /// The keys that end, each with the home that it was of; none for the person's own.
+    fn old_keys(
+        &self,
+        retailer: &RetailerId,
+        leaving: &Leaving,
+        homes: &[Home],
+    ) -> Result<BTreeMap<KeyId, Option<HouseholdId>>, Failure> {
+        let vault = self.vault()?;
+        let of_homes = homes.iter().flat_map(|home| {
+            let retired = vault.retired(Subject::household(home.household));
+            retired.into_iter().map(|id| (id, Some(home.household)))
+        });
+        let subjects = leaving.names.iter().map(|name| self.profile_row(retailer, name).subject);
+        let own = subjects.flat_map(|subject| vault.retired(subject).into_iter().chain(vault.current(subject)));
+        Ok(of_homes.chain(own.map(|id| (id, None))).collect())
+    }
+
+    /// Goes through all rows until none is left under an old key. These keys, and no others, end with this
+    /// erasure: one that another erasure retires meanwhile is still to be swept by that one.
+    pub(super) async fn sweep(&self, job: &mut Job, leaving: Leaving, homes: &[Home]) -> Result<(), Failure> {
+        let left = LeftBehind { old: self.old_keys(&job.retailer, &leaving, homes)?, leaving };
+        for _ in 0..PASSES_MAX {
+            if self.sweep_rows(job, &left).await? > 0 {
+                continue;
+            }
+            let merges = self.merges_of(&job.retailer, &left.leaving.names)?;
+            if !merges.is_empty() {
+                *job.row.report.deleted.entry("merges".to_owned()).or_default() += merges.len() as u64;
+                let gone = merges.iter().map(|merge| Write::Delete(keys::merge(&job.retailer, merge.id)));
+                rows::write(&self.engine, gone.collect()).await?;
+            }
+            job.swept = Some(left.old);
+            return Ok(());
+        }
+        Err(Failure::Conflict("rows of the person are still being written; it is tried again".to_owned()))
+    }
+
+    /// Goes once through all rows; gives how many stood under an old key.
+    async fn sweep_rows(&self, job: &mut Job, left: &LeftBehind) -> Result<u64, Failure> {
+        let store = Arc::clone(self.engine.store());
+        let own_row = left.leaving.names.first().map(|name| self.profile_row(&job.retailer, name).key);
+        let (mut after, mut found): (Option<Key>, u64) = (None, 0);
+        loop {
+            let page = store.scan(&[], after.as_ref(), PAGE_ROWS)?;
+            let Some((last, _)) = page.last() else { return Ok(found) };
+            after = Some(last.clone());
+            for (key, bytes) in page {
+                let home = match left.old.get(&codec::key_of(&bytes)) {
+                    Some(home) => *home,
+                    None if left.is_told_of_a_merge(&job.retailer, &key, &bytes) => None,
+                    None => continue,
+                };
+                // These two go together at the end.
+                if Some(&key) == own_row.as_ref() || key == job.key() {
+                    continue;
+                }
+                found += 1;
+                self.sweep_row(job, left, home, key, bytes).await?;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// One row under an old key: sealed anew where its home is still others', or where somebody outside still
+    /// waits for it; else gone. What of it the law wants is kept.
+    async fn sweep_row(
+        &self,
+        job: &mut Job,
+        left: &LeftBehind,
+        home: Option<HouseholdId>,
+        key: Key,
+        bytes: Vec<u8>,
+    ) -> Result<(), Failure> {
+        let what = word_of(&key);
+        let table = key.0.first().copied().unwrap_or_default();
+        let is_somebodys = match home {
+            Some(home) => self.engine.facts(home).await?.is_some_and(|home| !home.is_nobodys()),
+            None => false,
+        };
+        let anew = match home {
+            Some(_) if is_somebodys => left.without_person(&key, &bytes)?,
+            Some(_) if table == table::EVENT => left.waiting_event(&key, &bytes)?,
+            Some(_) | None => None,
+        };
+        let mut writes = Vec::new();
+        let (mut kept, mut is_sealed_anew) = (None, false);
+        match (home, anew) {
+            (Some(home), Some(mut bytes)) => {
+                codec::belong_to(self.vault()?.key_for(Subject::household(home))?, &mut bytes);
+                writes.push(Write::Put(key.clone(), bytes));
+                is_sealed_anew = true;
+            }
+            _ => {
+                if !is_somebodys && table == table::ORDER {
+                    kept = self.kept_order(job, &codec::decode::<OrderRow>(Schema::Order, &key, &bytes)?.order);
+                }
+                writes.push(Write::Delete(key.clone()));
+            }
+        }
+        if let Some((kept_at, order, _)) = &kept {
+            writes.push(rows::put(Schema::KeptOrder, kept_at.clone(), order));
+        }
+        let preconditions = vec![Precondition::Equals(key, bytes)];
+        // A row that was written over meanwhile is looked at again in the next pass.
+        if self.engine.write(Commit { preconditions, writes }).await? == Outcome::Committed {
+            let counted = if is_sealed_anew { &mut job.row.report.sealed_anew } else { &mut job.row.report.deleted };
+            *counted.entry(what.to_owned()).or_default() += 1;
+            job.row.report.kept.extend(kept.map(|(_, _, told)| told));
+        }
+        Ok(())
+    }
+
+    /// What is kept of an order, and where: nothing of one that was undone, or that is too old.
+    fn kept_order(&self, job: &Job, order: &Order) -> Option<(Key, KeptOrder, Kept)> {
+        let now = self.now();
+        let from = if order.state.is_open() { now } else { order.created_at };
+        let until = from + self.erasures.order_retention;
+        if order.state.is_undone() || until <= now {
+            return None;
+        }
+        let bare = KeptOrder {
+            id: order.id,
+            state: order.state,
+            total: order.total,
+            fulfil: order.fulfil,
+            lines: order.lines.clone(),
+            created_at: order.created_at,
+        };
+        let told = Kept {
+            what: "order".to_owned(),
+            id: Some(order.id.to_string()),
+            why: "accounts: its lines, total, state and date, without buyer, home and device".to_owned(),
+            until,
+        };
+        Some((keys::kept_order(until, &job.retailer, order.id), bare, told))
+    }
+
+    /// Orders that need not be kept any longer go.
+    pub(super) async fn sweep_kept_orders(&self) -> Result<(), Failure> {
+        let now = self.now();
+        loop {
+            let page = self.engine.store().scan(&keys::kept_orders(), None, PAGE_ROWS)?;
+            let is_over = |key: &Key| keys::kept_until(key).is_some_and(|until| until <= now);
+            let over: Vec<Write> = page.into_iter().map(|(key, _)| key).filter(is_over).map(Write::Delete).collect();
+            if over.is_empty() {
+                return Ok(());
+            }
+            rows::write(&self.engine, over).await?;
+        }
+    }
+}
+
+/// A table in the report's words.
+fn word_of(key: &Key) -> &'static str {
+    match key.0.first().copied().unwrap_or_default() {
+        table::HOUSEHOLD => "households",
+        table::TOLD => "answers to repeated messages",
+        table::OUTBOX => "outbox",
+        table::MOVE => "moves",
+        table::OFFER => "offers",
+        table::ORDER => "orders",
+        table::PROFILE => "profiles",
+        table::EVENT => "events",
+        table::MERGE => "merges",
+        _ => "others",
+    }
+}

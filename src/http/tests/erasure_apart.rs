@@ -1,0 +1,301 @@
+//! Erasures where a person is not alone: two at once in one home, homes that they left, names that were merged,
+//! events that wait.
+
+use hearthway_core::id::{HouseholdId, ProfileId, RetailerId};
+use hearthway_core::input::Command;
+use serde_json::{Value, json};
+
+use super::erasure::{FORMER, NAME, PROFILE, done, id_of, in_clear, linked, opened_with, sealed_with, sold, sold_in};
+use super::{House, OPERATOR, house};
+use crate::app::erasures::{Job, Step};
+use crate::app::members::Invitation;
+use crate::engine::Target;
+use crate::engine::events::{EventRow, EventState};
+use crate::store::codec::{self, Schema};
+use crate::store::keys::table;
+use crate::store::{Commit, SCAN_ROWS_MAX, Store};
+
+fn shop_a() -> RetailerId {
+    RetailerId::new("shop-a").unwrap()
+}
+
+async fn plan(house: &House, profile: &str) -> Job {
+    house.app.plan_erasure(&shop_a(), profile).await.unwrap()
+}
+
+async fn go(house: &House, job: &mut Job, wanted: impl Fn(&Step) -> bool) {
+    for step in job.steps().into_iter().filter(wanted) {
+        house.app.erasure_step(job, step).await.unwrap();
+    }
+}
+
+fn until_swept(step: &Step) -> bool {
+    matches!(step, Step::Forget(_) | Step::Reseal(_) | Step::Sweep)
+}
+
+async fn erased(house: &House, profile: &str) -> Value {
+    let begun = house.ok("POST", "/v1/erase", &house.shop, json!({"profile": profile})).await;
+    done(house, begun["erase"].as_str().unwrap()).await["report"].clone()
+}
+
+#[tokio::test]
+async fn two_erasures_in_one_home_destroy_no_key_that_somebody_still_needs() {
+    let (house, home, order) = sold().await;
+    let shop = house.shop.clone();
+    linked(&house, "d-43", "jean", "Chez Jean", Some(&home)).await;
+    linked(&house, "d-44", "lea", "Chez Lea", Some(&home)).await;
+    let (mut first, mut second) = (plan(&house, PROFILE).await, plan(&house, "jean").await);
+    go(&house, &mut first, until_swept).await;
+    go(&house, &mut second, |step| matches!(step, Step::Forget(_) | Step::Reseal(_))).await;
+    go(&house, &mut first, |step| !until_swept(step)).await;
+    let path = format!("/v1/orders/{order}");
+    assert_eq!(house.get(&path, &shop).await.status, 200, "the second has swept nothing yet");
+    go(&house, &mut second, |_| true).await;
+    assert_eq!(house.get(&path, &shop).await.status, 200);
+    let person = house.get("/v1/profiles/lea", &shop).await.json;
+    assert_eq!(person["links"][0]["device"], "d-44", "{person}");
+    assert_eq!(opened_with(&house, &[PROFILE, NAME, "Chez Jean"]), [] as [&str; 0]);
+    // Both at once, as they are asked for.
+    let (house, home, order) = sold().await;
+    linked(&house, "d-43", "jean", "Chez Jean", Some(&home)).await;
+    linked(&house, "d-44", "lea", "Chez Lea", Some(&home)).await;
+    let both = tokio::join!(erased(&house, PROFILE), erased(&house, "jean"));
+    assert_eq!((&both.0["homes_left"], &both.1["homes_left"]), (&json!(1), &json!(1)), "{both:?}");
+    assert_eq!(house.get(&format!("/v1/orders/{order}"), &house.shop).await.status, 200);
+    assert_eq!(opened_with(&house, &[PROFILE, NAME, FORMER, "Chez Jean"]), [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn what_somebody_left_in_a_home_that_they_live_in_no_more_goes_too() {
+    let (house, home, order) = sold().await;
+    let shop = house.shop.clone();
+    house.ok("POST", "/v1/devices/d-42/members", &shop, json!({"profile": "jean", "role": "owner"})).await;
+    house.ok("DELETE", &format!("/v1/devices/d-42/members/{PROFILE}"), &shop, json!({})).await;
+    assert_eq!(house.get(&format!("/v1/orders/{order}"), &shop).await.json["profile"], PROFILE);
+    let before = sealed_with(&house.disk);
+    let report = erased(&house, PROFILE).await;
+    assert_eq!((&report["homes_left"], &report["links_ended"]), (&json!(1), &json!(0)), "{report}");
+    assert_eq!(house.get(&format!("/v1/orders/{order}"), &shop).await.json["profile"], Value::Null);
+    assert_eq!(opened_with(&house, &[PROFILE, NAME, FORMER]), [] as [&str; 0]);
+    let vault_knows = |key: &codec::KeyId| house.app.engine.store().vault().unwrap().knows(*key);
+    assert_eq!(before.iter().filter(|key| !vault_knows(key)).count(), 2, "the home's log was theirs too");
+    assert_eq!(house.app.engine.replay(id_of(&home)).unwrap().differences, []);
+}
+
+#[tokio::test]
+async fn a_claim_that_was_refused_leaves_nothing_of_whom_it_was_for() {
+    let house = house().await;
+    let shop = house.shop.clone();
+    house.register("d-42").await;
+    let path = format!("/v1/profiles/{PROFILE}");
+    house.ok("PUT", &path, &shop, json!({"display_name": NAME, "tz": "Europe/Paris"})).await;
+    house.ok("PUT", &format!("{path}/preferences"), &shop, json!({"frequency": {"per_week": 2}})).await;
+    let code = house.claim_code("d-42").await;
+    let device = "acme/d-42".parse().unwrap();
+    let stop = house.app.command(Some(&device), "test", b"", Command::Suspend { reason: "stolen".to_owned() });
+    house.app.engine.call(Target::Device(device), stop).await;
+    let claim = json!({"code": code, "profile": PROFILE, "tz": "Europe/Paris", "consents": []});
+    let refused = house.call("POST", "/v1/claims/confirm", &shop, claim).await;
+    assert_eq!(refused.code(), "claim.expired", "{}", refused.text);
+    assert!(sealed_with(&house.disk).len() >= 2, "a key for the home that they were to have, one for the person");
+    erased(&house, PROFILE).await;
+    let vault_knows = |key: &codec::KeyId| house.app.engine.store().vault().unwrap().knows(*key);
+    assert!(
+        !sealed_with(&house.disk).iter().any(vault_knows),
+        "the log of the refusal is sealed with a key that is there"
+    );
+    assert_eq!(opened_with(&house, &[PROFILE, NAME]), [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn a_person_of_many_names_is_erased_by_each_of_them() {
+    let (house, home, order) = sold().await;
+    let shop = house.shop.clone();
+    linked(&house, "d-43", "jean", "Chez Jean", Some(&home)).await;
+    for (from, into, name) in [(PROFILE, "marie-b", "Chez Bis"), ("marie-b", "marie-c", "Chez Ter")] {
+        house.ok("PUT", &format!("/v1/profiles/{into}"), &shop, json!({"display_name": name})).await;
+        house.ok("POST", "/v1/profiles/merge", &shop, json!({"from": from, "into": into})).await;
+    }
+    let names = [PROFILE, "marie-b", "marie-c", NAME, FORMER, "Chez Bis", "Chez Ter"];
+    let mut job = plan(&house, "marie-c").await;
+    let steps = job.steps();
+    for step in steps {
+        for name in &names[..3] {
+            let late = house.call("PUT", &format!("/v1/profiles/{name}"), &shop, json!({})).await;
+            assert_eq!(late.status, 409, "{name} before {step:?}: {}", late.text);
+        }
+        house.app.erasure_step(&mut job, step).await.unwrap();
+    }
+    assert_eq!(opened_with(&house, &names), [] as [&str; 0]);
+    assert_eq!(house.get(&format!("/v1/orders/{order}"), &shop).await.json["profile"], Value::Null);
+    for name in &names[..3] {
+        assert_eq!(house.get(&format!("/v1/profiles/{name}"), &shop).await.status, 404, "{name}");
+        house.ok("PUT", &format!("/v1/profiles/{name}"), &shop, json!({})).await;
+        assert_eq!(house.get(&format!("/v1/profiles/{name}"), &shop).await.status, 200, "{name} is somebody new");
+    }
+}
+
+#[tokio::test]
+async fn a_merge_that_was_taken_back_keeps_neither_person() {
+    let (house, _, _) = sold().await;
+    let shop = house.shop.clone();
+    house.link("d-43", "jean").await;
+    let merge = house.ok("POST", "/v1/profiles/merge", &shop, json!({"from": PROFILE, "into": "jean"})).await;
+    let path = format!("/v1/profiles/merges/{}", merge["merge"].as_str().unwrap());
+    let mut job = plan(&house, "jean").await;
+    let late = house.call("POST", &format!("{path}/undo"), &shop, json!({})).await;
+    assert!(late.status == 409 && late.text.contains("is being erased"), "{}", late.text);
+    go(&house, &mut job, |_| true).await;
+    assert_eq!(house.get(&path, &shop).await.status, 404);
+
+    let (house, _, _) = sold().await;
+    let shop = house.shop.clone();
+    house.link("d-43", "jean").await;
+    let merge = house.ok("POST", "/v1/profiles/merge", &shop, json!({"from": PROFILE, "into": "jean"})).await;
+    let path = format!("/v1/profiles/merges/{}", merge["merge"].as_str().unwrap());
+    let undone = house.ok("POST", &format!("{path}/undo"), &shop, json!({})).await;
+    assert_eq!(undone["state"], "undone");
+    let rows = house.app.engine.store().scan(&[table::MERGE], None, 10).unwrap();
+    assert_eq!(rows.len(), 1);
+    assert!(rows.iter().all(|(_, row)| !String::from_utf8_lossy(row).contains(NAME)), "who was it is not its business");
+    erased(&house, PROFILE).await;
+    assert_eq!(house.get(&path, &shop).await.status, 404);
+    assert_eq!(opened_with(&house, &[PROFILE, NAME, FORMER]), [] as [&str; 0]);
+    assert_eq!(house.get("/v1/profiles/jean", &shop).await.json["links"][0]["device"], "d-43");
+    // What the other one's home was told of the merge is under a key that is gone.
+    let items = house.app.engine.store().items(None, SCAN_ROWS_MAX).unwrap();
+    let named = items.iter().filter(|(_, _, item)| String::from_utf8_lossy(item).contains(PROFILE));
+    assert_eq!(named.count(), 0);
+}
+
+fn events(house: &House) -> Vec<(EventRow, Value)> {
+    let rows = house.app.engine.store().scan(&[table::EVENT], None, SCAN_ROWS_MAX).unwrap();
+    let read = rows.iter().filter_map(|(key, bytes)| codec::decode::<EventRow>(Schema::Event, key, bytes).ok());
+    read.map(|row| (serde_json::from_slice(&row.body).unwrap(), row)).map(|(body, row)| (row, body)).collect()
+}
+
+/// A shop and a maker whose webhooks answer nobody.
+async fn deaf() -> House {
+    let house = house().await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for token in [house.shop.clone(), house.maker.clone()] {
+        house.ok("PUT", "/v1/webhooks/all", &token, json!({"url": format!("http://{nobody}/")})).await;
+    }
+    house
+}
+
+#[tokio::test]
+async fn events_that_wait_are_told_of_nobody() {
+    for shared in [true, false] {
+        let (house, home, order) = sold_in(deaf().await).await;
+        if shared {
+            linked(&house, "d-43", "jean", "Chez Jean", Some(&home)).await;
+        }
+        let kinds = |house: &House| {
+            let mut kinds: Vec<String> = events(house).into_iter().map(|(row, _)| row.kind).collect();
+            kinds.sort();
+            kinds
+        };
+        let before = kinds(&house);
+        for kind in ["order.requested", "consent.changed", "device.linked"] {
+            assert!(before.iter().any(|known| known == kind), "{kind} waits: {before:?}");
+        }
+        let report = erased(&house, PROFILE).await;
+        assert!(report["sealed_anew"]["events"].as_u64() >= Some(3), "{report}");
+        let told = events(&house);
+        let requested = told.iter().find(|(row, _)| row.kind == "order.requested").unwrap();
+        assert_eq!((&requested.1["data"]["order"], &requested.1["data"]["profile"]), (&json!(order), &Value::Null));
+        assert_eq!(requested.0.state, EventState::Waiting);
+        let after = kinds(&house);
+        for kind in &before {
+            let number = |kinds: &[String]| kinds.iter().filter(|known| *known == kind).count();
+            assert!(number(&after) >= number(&before), "{kind} is not told any more: {after:?}");
+        }
+        let released = told.iter().filter(|(row, _)| row.kind == "device.released").count();
+        assert_eq!(released, 2, "to the shop and to the maker: {after:?}");
+        if shared {
+            let others = told.iter().filter(|(_, body)| body["data"]["profile"] == "jean").count();
+            assert!(others >= 2, "who stays is told of as before");
+        }
+        assert_eq!(opened_with(&house, &[PROFILE, NAME, FORMER]), [] as [&str; 0]);
+        assert_eq!(in_clear(&house.disk, &[PROFILE, NAME, FORMER]), [] as [&str; 0]);
+    }
+}
+
+#[tokio::test]
+async fn who_is_called_like_a_part_of_many_words_takes_nothing_of_others_along() {
+    let house = house().await;
+    let shop = house.shop.clone();
+    house.ok("PUT", "/v1/products/flt-20x25", &shop, super::product()).await;
+    house.ok("PUT", "/v1/triggers/filter-worn", &shop, super::trigger()).await;
+    house.ok("POST", "/v1/triggers/filter-worn/publish", &shop, json!({})).await;
+    let home = linked(&house, "d-42", "jean", "Chez Jean", None).await["household"].as_str().unwrap().to_owned();
+    // `4` and `i` stand in nearly every row.
+    linked(&house, "d-43", "4", "i", Some(&home)).await;
+    house.used("d-42", 590.0).await;
+    house.used("d-42", 612.0).await;
+    let rows = |house: &House, table: u8| house.app.engine.store().scan(&[table], None, SCAN_ROWS_MAX).unwrap().len();
+    let before = (rows(&house, table::OFFER), house.get("/v1/offers?state=sent", &shop).await.text);
+    let waiting = house.app.engine.store().scan(&[table::OUTBOX], None, SCAN_ROWS_MAX).unwrap();
+    assert_eq!(before.0, 1);
+    let report = erased(&house, "4").await;
+    assert_eq!(report["deleted"].get("offers"), None, "{report}");
+    assert_eq!((rows(&house, table::OFFER), house.get("/v1/offers?state=sent", &shop).await.text), before);
+    for (key, _) in waiting.iter().filter(|(key, _)| String::from_utf8_lossy(&key.0).contains("d-42")) {
+        assert!(house.app.engine.store().get(key).unwrap().is_some(), "{key} waited for another one's device");
+    }
+}
+
+#[tokio::test]
+async fn an_invitation_serves_once_tells_nobody_who_invites_and_goes_when_it_is_over() {
+    let house = house().await;
+    let shop = house.shop.clone();
+    let linked = linked(&house, "d-42", PROFILE, NAME, None).await;
+    let invite = json!({"invite": true, "role": "viewer", "by": PROFILE});
+    let invited = house.ok("POST", "/v1/devices/d-42/members", &shop, invite.clone()).await;
+    let code = invited["code"].as_str().unwrap().to_owned();
+    let bare = code.replace('-', "");
+    assert_eq!(in_clear(&house.disk, &[PROFILE, &code, &bare]), [] as [&str; 0]);
+    // Somebody who cannot join does not use it up.
+    for name in ["gone", "stays"] {
+        house.ok("PUT", &format!("/v1/profiles/{name}"), &shop, json!({})).await;
+    }
+    house.ok("POST", "/v1/profiles/merge", &shop, json!({"from": "gone", "into": "stays"})).await;
+    let accept = |profile: &str| json!({"code": code, "profile": profile, "display_name": "Paul"});
+    let refused = house.call("POST", "/v1/invitations/accept", &shop, accept("gone")).await;
+    assert_eq!(refused.status, 409, "{}", refused.text);
+    let path = "/v1/invitations/accept";
+    let (first, second) =
+        tokio::join!(house.call("POST", path, &shop, accept("p2")), house.call("POST", path, &shop, accept("p3")));
+    let mut told = [first.status, second.status];
+    told.sort_unstable();
+    assert!(told[0] == 201 && told[1] >= 400, "{} {}", first.text, second.text);
+    let members = house.get("/v1/devices/d-42/members", &shop).await.json;
+    assert_eq!(members["items"].as_array().unwrap().len(), 2, "{members}");
+
+    let over = Invitation {
+        code: "AAAAAAAA".to_owned(),
+        device: "acme/d-42".parse().unwrap(),
+        household: id_of(linked["household"].as_str().unwrap()),
+        role: hearthway_core::model::Role::Viewer,
+        by: ProfileId::new(PROFILE).unwrap(),
+        expires_at: house.app.now(),
+    };
+    let write = house.app.invitation_written(&shop_a(), &over).unwrap();
+    let crate::store::Write::Put(key, _) = write.clone() else { panic!("it is written") };
+    house.app.engine.write(Commit { preconditions: Vec::new(), writes: vec![write] }).await.unwrap();
+    assert!(house.app.engine.store().get(&key).unwrap().is_some());
+    house.ok("POST", "/v1/devices/d-42/members", &shop, invite).await;
+    assert!(house.app.engine.store().get(&key).unwrap().is_none(), "with the next one those that are over go");
+    erased(&house, PROFILE).await;
+    assert_eq!(opened_with(&house, &[PROFILE, NAME]), [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn a_home_tells_nobody_whose_it_is() {
+    let (house, home, _) = sold().await;
+    let guessed = HouseholdId::of_profile(&shop_a(), &ProfileId::new(PROFILE).unwrap());
+    assert_ne!(id_of(&home), guessed, "whoever has a backup and a list of names finds nobody");
+    let other = house.get("/v1/devices/d-42", OPERATOR).await.json;
+    assert!(!other.to_string().contains(&guessed.to_string()), "{other}");
+}
