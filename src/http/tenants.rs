@@ -128,12 +128,12 @@ pub(super) async fn post_token(
     if role == TokenRole::Customer {
         return post_customer_token(&shared, &who, &body).await;
     }
-    who.may(Scope::TenantsWrite)?;
     for (pointer, is_given) in [("/profile", body.profile.is_some()), ("/expires_in", body.expires_in.is_some())] {
         if is_given {
             return Err(ApiError::invalid(pointer, "only a token with the role customer has this"));
         }
     }
+    who.may(Scope::TenantsWrite)?;
     let scopes = body.scopes.iter().enumerate().map(|(at, text)| {
         Scope::parse(text).ok_or_else(|| {
             let known: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();

@@ -162,7 +162,7 @@ async fn what_is_wrong_with_an_audience_is_told_with_its_place() {
         ("a", rule("device.kind == \"oven\""), 422, "/rule", "thermostat"),
         ("a", json!({"kind": "rule"}), 422, "/rule", "write the condition"),
         ("a", json!({"kind": "list", "rule": RULE}), 422, "/rule", "a list has no rule"),
-        ("a", json!({"kind": "crowd"}), 422, "/kind", "unknown variant"),
+        ("a", json!({"kind": "crowd"}), 422, "/kind", "`crowd` is not among `rule` or `list`"),
         ("a", json!({"kind": "list", "about": " "}), 422, "/about", "1 to 200"),
         ("a", json!({"kind": "list", "colour": 1}), 422, "/colour", "unknown field"),
         ("a%20b", json!({"kind": "list"}), 422, "", "is not a valid audience"),

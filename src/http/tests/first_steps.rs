@@ -293,7 +293,7 @@ async fn who_runs_a_shop_reads_and_changes_it_and_nobody_elses() {
     for path in [path, "/v1/makers/acme"] {
         assert_eq!(house.call("PUT", path, &house.shop, json!({"nonsense": 1})).await.status, 403);
     }
-    assert_eq!(house.call("POST", "/v1/tokens", &house.shop, json!([])).await.status, 403);
+    assert_eq!(house.call("POST", "/v1/tokens", &marketer, json!([])).await.status, 403);
     assert_eq!(house.get(path, OPERATOR).await.status, 200);
 }
 
