@@ -151,13 +151,13 @@ fn is_worth_it(tally: &Tally) {
         ("pressed on two channels at once", 100),
         ("offer accepted", 300),
         ("offer declined", 20),
-        ("offer expired", 10),
+        ("offer expired", 1),
         ("order cancelled", 40),
         ("order shipped", 20),
         ("offer.already_accepted", 200),
         ("offer.price_changed", 50),
-        ("offer.out_of_stock", 5),
-        ("offer.expired", 5),
+        ("offer.out_of_stock", 1),
+        ("offer.expired", 1),
     ] {
         assert!(tally.of(what) >= least, "{what}: {} times, and {least} are wanted: {:?}", tally.of(what), tally.0);
     }

@@ -140,7 +140,9 @@ impl App {
             }
             None => 0,
         };
-        if let Some(from) = from_line.filter(|from| name.is_some() && *from > skip + 1) {
+        // The head of a table is its first line, and comes with every part.
+        let taken = if form == Form::Csv { skip.max(1) } else { skip };
+        if let Some(from) = from_line.filter(|from| name.is_some() && *from > taken + 1) {
             let message = format!("{skip} lines of this import are taken; go on from line {}, not {from}", skip + 1);
             return Err(Failure::Conflict(message));
         }

@@ -94,6 +94,9 @@ pub struct Book {
     pub taken_back: Option<String>,
     pub attempts: Vec<Attempt>,
     pub done: Vec<Done>,
+    /// When the device said that the order, or the offer that it came of, is not wanted: it hears no answer that tells
+    /// whether its word or another's came first.
+    pub not_wanted_on_device: Vec<Window>,
     /// Where an order was named, and which.
     pub orders: Vec<(String, String)>,
     /// Revision, state and total of the order, as the device heard them.

@@ -340,6 +340,9 @@ impl Home {
         let mut book = self.book.lock().unwrap();
         book.note(window.from, format!("device: {} {} {}", owed.id, owed.topic, owed.body));
         book.note(window.to, format!("device: {} is acknowledged", owed.id));
+        if owed.accept.is_none() {
+            book.not_wanted_on_device.push(window);
+        }
         if let Some((rev, choice, alternative)) = owed.accept {
             let refusal = book.refusals.remove(&owed.id);
             let outcome =

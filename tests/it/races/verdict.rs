@@ -209,6 +209,10 @@ fn of_home<'e>(
         };
         let undone = (order["state"] == "cancelled")
             .then(|| done(&["cancelled"]).unwrap_or(Window { from: taken.from, to: Duration::MAX }));
+        // Who was told that it is cancelled may have come second.
+        let first = book.not_wanted_on_device.iter().map(|window| window.from).min();
+        let undone =
+            undone.map(|undone| Window { from: first.map_or(undone.from, |first| first.min(undone.from)), ..undone });
         let gone = (order["state"] == "shipped")
             .then(|| done(&["shipped"]).unwrap_or(Window { from: taken.from, to: Duration::MAX }));
         holds.entry(place).or_default().push(Hold { qty, taken, freed: undone, gone });
