@@ -243,7 +243,7 @@ macro_rules! reads_pass_through {
         }
     };
 }
-use reads_pass_through;
+pub(crate) use reads_pass_through;
 
 impl<S: Store + ?Sized> Store for Arc<S> {
     fn commit(&self, group: &[Commit]) -> Result<Vec<Outcome>, StoreError> {

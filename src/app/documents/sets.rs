@@ -169,9 +169,9 @@ mod tests {
     use crate::clock::SystemClock;
     use crate::engine;
     use crate::engine::RuleBook;
-    use crate::store::keys;
+    use crate::store::keys::Key;
     use crate::store::memory::MemoryStore;
-    use crate::store::{Commit, Items, Mark, Outcome, Rows, Store, StoreError};
+    use crate::store::{AllItems, Commit, Items, Mark, Outcome, Rows, Store, StoreError, reads_pass_through};
 
     const SECOND_PART: usize = 20;
 
@@ -185,27 +185,7 @@ mod tests {
             }
             self.0.commit(group)
         }
-        fn get(&self, key: &keys::Key) -> Result<Option<Vec<u8>>, StoreError> {
-            self.0.get(key)
-        }
-        fn scan(&self, prefix: &[u8], after: Option<&keys::Key>, limit: usize) -> Result<Rows, StoreError> {
-            self.0.scan(prefix, after, limit)
-        }
-        fn scan_back(&self, prefix: &[u8], before: Option<&keys::Key>, limit: usize) -> Result<Rows, StoreError> {
-            self.0.scan_back(prefix, before, limit)
-        }
-        fn back(&self, log: &keys::Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
-            self.0.back(log, before, limit)
-        }
-        fn items(&self, after: Option<Mark>, limit: usize) -> Result<crate::store::AllItems, StoreError> {
-            self.0.items(after, limit)
-        }
-        fn divide_logs(&self, keep_from: Option<Mark>) -> Result<Mark, StoreError> {
-            self.0.divide_logs(keep_from)
-        }
-        fn health(&self) -> Result<(), StoreError> {
-            Ok(())
-        }
+        reads_pass_through!(self => self.0);
     }
 
     /// A store that writes once and says that it could not.
@@ -219,27 +199,7 @@ mod tests {
             }
             outcomes
         }
-        fn get(&self, key: &keys::Key) -> Result<Option<Vec<u8>>, StoreError> {
-            self.0.get(key)
-        }
-        fn scan(&self, prefix: &[u8], after: Option<&keys::Key>, limit: usize) -> Result<Rows, StoreError> {
-            self.0.scan(prefix, after, limit)
-        }
-        fn scan_back(&self, prefix: &[u8], before: Option<&keys::Key>, limit: usize) -> Result<Rows, StoreError> {
-            self.0.scan_back(prefix, before, limit)
-        }
-        fn back(&self, log: &keys::Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
-            self.0.back(log, before, limit)
-        }
-        fn items(&self, after: Option<Mark>, limit: usize) -> Result<crate::store::AllItems, StoreError> {
-            self.0.items(after, limit)
-        }
-        fn divide_logs(&self, keep_from: Option<Mark>) -> Result<Mark, StoreError> {
-            self.0.divide_logs(keep_from)
-        }
-        fn health(&self) -> Result<(), StoreError> {
-            Ok(())
-        }
+        reads_pass_through!(self => self.0);
     }
 
     #[tokio::test]
