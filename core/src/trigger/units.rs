@@ -19,11 +19,14 @@ pub enum Spoken {
     Slot(SlotId),
 }
 
+/// A unit, from a version of the rules on.
+type Told = (u64, Option<Unit>);
+
 /// In which unit each value of each model was told, from which version of the rules on. What a model does not tell any
 /// more is remembered: it may come back in another unit.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Units {
-    told: BTreeMap<(ModelId, Spoken), Vec<(u64, Option<Unit>)>>,
+    told: BTreeMap<(ModelId, Spoken), Vec<Told>>,
 }
 
 impl Units {
