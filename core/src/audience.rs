@@ -5,8 +5,7 @@
 //! that a decision reads it where it reads all else about the person, and a replay reads what was so then.
 //! Being in an audience permits nothing: consent is asked as ever.
 
-use crate::catalog::Products;
-use crate::id::{AudienceId, RetailerId};
+use crate::id::AudienceId;
 use crate::model::{DeviceDescription, list_mark};
 use crate::trigger::condition::{Articles, Condition, Fault, Schema};
 use crate::trigger::{Evaluation, Scope, Truth};
@@ -42,11 +41,9 @@ impl Audience {
     pub fn rule<'m>(
         source: &str,
         version: u64,
-        retailer: &RetailerId,
         models: impl Iterator<Item = &'m DeviceDescription>,
-        products: &Products,
+        products: Articles<'m>,
     ) -> Result<Audience, Vec<Fault>> {
-        let products = Articles::Of(products, retailer);
         let schema = Schema { models: models.collect(), slot: None, event: false, products };
         let condition = Condition::compile_for_homes(source, &schema)?;
         let passing = condition.passing_facts();

@@ -7,10 +7,10 @@ use crate::audience::Audience;
 use crate::catalog::Products;
 use crate::chance::Chances;
 use crate::forecast::{Priors, ProductPrior};
-use crate::id::{AudienceId, DeviceKey, MakerId, ModelId, ProductId, RetailerId, StoreId};
+use crate::id::{AudienceId, DeviceKey, MakerId, ModelId, ProductId, RetailerId, StoreId, TriggerId};
 use crate::model::{ConsentRecord, ConsentText, DeviceModel, Household, Maker, Product, Purpose, Retailer, Store};
 use crate::time::{Timestamp, Zone};
-use crate::trigger::TriggerSet;
+use crate::trigger::{Problem, TriggerSet, Units};
 
 /// Triggers, products, device models and tenants, in one version. Immutable: a change makes the
 /// next version, and each decision carries the number of the version it read.
@@ -39,6 +39,19 @@ pub struct RuleSet {
     pub consent_texts: BTreeMap<(RetailerId, String), Arc<ConsentText>>,
     /// Audiences of all retailers, compiled.
     pub audiences: BTreeMap<(RetailerId, AudienceId), Arc<Audience>>,
+    /// Published triggers of all retailers that do not agree with the models as they are.
+    pub held: BTreeMap<(RetailerId, TriggerId), Arc<Held>>,
+    /// In which units models told their values, version by version.
+    pub units: Arc<Units>,
+}
+
+/// A published trigger that does not agree with the models as they are. It is silent until it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its version.
+    pub version: u64,
+    /// What is wrong with it.
+    pub problems: Vec<Problem>,
 }
 
 /// Consent texts that a refusal names: a shop has few for one purpose.

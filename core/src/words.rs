@@ -127,6 +127,7 @@ reasons! {
     RoomUnderCaps = "room_under_caps", "There is room under every cap: {made} of {max}.", "Aucun plafond n'est atteint : {made} sur {max}.";
     NothingToBuy = "nothing_to_buy", "The trigger proposes nothing to buy.", "Le déclencheur ne propose rien à acheter.";
     NoProduct = "no_product", "{wanted} is not in the catalogue.", "Absent du catalogue : {wanted}.";
+    ProductDoesNotFit = "product_does_not_fit", "{wanted} does not fit {slot} of this device.", "{wanted} ne convient pas à {slot} de cet appareil.";
     NoPrice = "no_price", "Price and delivery are in different currencies.", "Le prix et la livraison sont dans des monnaies différentes.";
     SoldOut = "sold_out", "Nobody who may sell {product} has enough of it.", "Aucun vendeur autorisé n'a assez de {product}.";
     NoStore = "no_store", "{product} can only be collected, and no open store has it.", "{product} ne peut qu'être retiré en magasin, et aucun magasin ouvert n'en a.";

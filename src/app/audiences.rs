@@ -11,7 +11,7 @@ use hearthway_core::audience::Audience;
 use hearthway_core::id::{AudienceId, ProfileId, RetailerId};
 use hearthway_core::model::{Profile, list_mark};
 use hearthway_core::rules::RuleSet;
-use hearthway_core::trigger::condition::Fault;
+use hearthway_core::trigger::condition::{Articles, Fault};
 use hearthway_core::trigger::{Trigger, suggestion};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -104,7 +104,9 @@ pub(super) fn add(rules: &mut RuleSet, name: &Name, document: &Document) -> Resu
         return Ok(());
     }
     let body: AudienceBody = serde_json::from_str(&document.body).map_err(|error| error.to_string())?;
-    let audience = compiled(&body, &id, document.number, &retailer, rules).map_err(|faults| told(&faults))?;
+    // What it named was sold when it was written; whether it still is changes nothing about who bought it.
+    let compiled = compiled(&body, &id, document.number, rules, Articles::Any);
+    let audience = compiled.map_err(|faults| told(&faults))?;
     rules.audiences.insert((retailer, id), Arc::new(audience));
     Ok(())
 }
@@ -113,13 +115,13 @@ fn compiled(
     body: &AudienceBody,
     id: &AudienceId,
     version: u64,
-    retailer: &RetailerId,
     rules: &RuleSet,
+    products: Articles<'_>,
 ) -> Result<Audience, Vec<Fault>> {
     match (body.kind, &body.rule) {
         (AudienceKind::Rule, Some(rule)) => {
             let models = rules.models.values().map(|model| &model.description);
-            Audience::rule(rule, version, retailer, models, &rules.products)
+            Audience::rule(rule, version, models, products)
         }
         (AudienceKind::Rule | AudienceKind::List, _) => Ok(Audience::list(id, version)),
     }
@@ -373,9 +375,11 @@ fn check(body: &AudienceBody, id: &AudienceId, retailer: &RetailerId, rules: &Ru
         (AudienceKind::List, Some(_)) => {
             Err(Failure::invalid("/rule", "a list has no rule: its members are named by POST …/members:bulk"))
         }
-        (AudienceKind::Rule, Some(_)) | (AudienceKind::List, None) => compiled(body, id, 1, retailer, rules)
-            .map(|_| ())
-            .map_err(|faults| Failure::invalid("/rule", told(&faults))),
+        (AudienceKind::Rule, Some(_)) | (AudienceKind::List, None) => {
+            compiled(body, id, 1, rules, Articles::Of(&rules.products, retailer))
+                .map(|_| ())
+                .map_err(|faults| Failure::invalid("/rule", told(&faults)))
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! Drafts are the exception: they are no rules, have no version, and are written over. Products have a place
 //! of their own (`src/app/catalog/kept.rs`) under the same versions: there may be a million of them.
 
+mod held;
 mod sets;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,12 +18,13 @@ use hearthway_core::chance::Chances;
 use hearthway_core::forecast::ProductPrior;
 use hearthway_core::id::{MakerId, ModelId, ProductId, RetailerId, StoreId, TriggerId, base32, derive_bytes};
 use hearthway_core::model::{ConsentText, DeviceModel, Maker, Product, Retailer};
-use hearthway_core::rules::RuleSet;
+use hearthway_core::rules::{Held, RuleSet};
 use hearthway_core::time::Timestamp;
-use hearthway_core::trigger::TriggerSet;
+use hearthway_core::trigger::{Trigger, TriggerSet, Units};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+pub use held::Fallen;
 pub use sets::{Published, Wanted};
 
 use super::catalog::kept::Kept;
@@ -229,10 +231,11 @@ impl Rulebook {
     /// Reads all documents and builds the current rule set. A document that cannot be understood
     /// any more is left out with a warning: the others go on.
     pub fn open(store: Arc<dyn Store>) -> Result<Arc<Rulebook>, StoreError> {
-        let latest = newest(&*store, u64::MAX)?;
+        let (latest, units) = newest(&*store, u64::MAX)?;
         let catalog = Kept::open(store.clone())?;
         let version = latest.values().map(|document| document.version).max().unwrap_or(0).max(catalog.newest());
-        let rules = build(&latest, &catalog, version);
+        let rules = build(&latest, units, &catalog, version);
+        rules.held.iter().for_each(held::warn_of);
         Ok(Arc::new(Rulebook {
             store,
             current: ArcSwap::from_pointee(rules),
@@ -350,19 +353,40 @@ impl Rulebook {
         paused: bool,
         condition: &Condition,
     ) -> Result<Arc<Document>, Failure> {
+        self.put_told(engine, name, body, paused, condition).await.map(|(document, _)| document)
+    }
+
+    /// The same; tells what does not agree any more with a model that is written so.
+    pub async fn put_told(
+        &self,
+        engine: &Engine,
+        name: Name,
+        body: String,
+        paused: bool,
+        condition: &Condition,
+    ) -> Result<(Arc<Document>, Fallen), Failure> {
         let mut unsure = self.changing.lock().await;
         let before = self.get(&name);
         condition.check(name.kind.as_str(), before.as_ref().map(|document| document.etag()).as_deref())?;
-        if let Some(same) = before.as_ref().filter(|document| document.body == body && document.paused == paused) {
-            return Ok(same.clone());
+        let rules = self.current.load_full();
+        // Who publishes a held trigger as it is has looked at it: it counts as published today.
+        let is_held = name.kind == Kind::Trigger
+            && rules.held.keys().any(|(retailer, id)| retailer.as_str() == name.tenant && id.as_str() == name.id);
+        let is_same = |document: &&Arc<Document>| document.body == body && document.paused == paused && !is_held;
+        if let Some(same) = before.as_ref().filter(is_same) {
+            return Ok((same.clone(), Fallen::default()));
         }
         let is_rule = name.kind != Kind::Draft;
-        let rules = self.current.load_full();
         let version = if is_rule { rules.version + 1 } else { 0 };
         let changes_text = before.as_ref().is_none_or(|document| document.body != body);
         let number = before.as_ref().map_or(0, |document| document.number) + u64::from(changes_text);
         let document = Arc::new(Document { version, number, at: engine.clock().now(), body, paused });
 
+        // Made aside, before anything is written: who reads the rules reads the ones before or the ones after.
+        let (next, fallen) = match is_rule {
+            true => self.next(&rules, &name, &document).await.map(|(next, fallen)| (Some(next), fallen))?,
+            false => (None, Fallen::default()),
+        };
         let key = name.key(version);
         let write = vec![rows::put(Schema::Document, key.clone(), &*document)];
         // A draft has no version, and is written over.
@@ -372,15 +396,12 @@ impl Rulebook {
         };
         unsure.commit(engine, adds, preconditions, write).await?;
 
-        if is_rule {
-            let mut next = RuleSet { version, products: rules.products.at(version), ..(*rules).clone() };
-            if let Err(problem) = add(&mut next, &name, &document) {
-                warn!(document = name.kind.as_str(), "A document was stored that the rules cannot read: {problem}");
-            }
+        if let Some(next) = next {
             self.current.store(Arc::new(next));
         }
+        fallen.warn(&name.id);
         self.latest.write().expect("no holder of this lock panics").insert(name, document.clone());
-        Ok(document)
+        Ok((document, fallen))
     }
 }
 
@@ -398,42 +419,51 @@ impl RuleBook for Rulebook {
         if let Some(known) = past.iter().find(|rules| rules.version == version) {
             return Some(known.clone());
         }
-        let documents = newest(&*self.store, version)
+        let (documents, units) = newest(&*self.store, version)
             .map_err(|error| warn!("The rules of version {version} cannot be read: {error}"))
             .ok()?;
-        let rules = Arc::new(build(&documents, &self.catalog, version));
+        let rules = Arc::new(build(&documents, units, &self.catalog, version));
         past.push_front(rules.clone());
         past.truncate(PAST_RULE_SETS_MAX);
         Some(rules)
     }
 }
 
-/// The newest version at or below `version` of each document.
-fn newest(store: &dyn Store, version: u64) -> Result<BTreeMap<Name, Arc<Document>>, StoreError> {
-    let mut found = BTreeMap::new();
+/// The newest version at or below `version` of each document, and in which units models told their values up to it.
+fn newest(store: &dyn Store, version: u64) -> Result<(BTreeMap<Name, Arc<Document>>, Units), StoreError> {
+    let (mut found, mut units) = (BTreeMap::new(), Units::default());
     for kind in Kind::ALL {
         let prefix = KeyBuilder::table(table::DOCUMENT).name(kind.as_str()).prefix();
         rows::each(store, &prefix, |key, bytes| {
             let document: Document = codec::decode(Schema::Document, key, bytes)?;
             let [word, tenant, id] = rows::names(key, 3).try_into().unwrap_or_default();
             if let Some(kind) = Kind::parse(&word).filter(|_| document.version <= version) {
+                // The versions of a document stand in their order.
+                if let (Kind::Model, Ok(model)) = (kind, ModelId::new(&id))
+                    && let Ok(known) = catalog::read_model(&document.body)
+                {
+                    units.learn(&model, &known.description, document.version);
+                }
                 found.insert(Name { kind, tenant, id }, Arc::new(document));
             }
             Ok(())
         })?;
     }
-    Ok(found)
+    Ok((found, units))
 }
 
 /// The rule set of a version. Documents come in the order in which they lean on each other.
-fn build(documents: &BTreeMap<Name, Arc<Document>>, catalog: &Arc<Kept>, version: u64) -> RuleSet {
+fn build(documents: &BTreeMap<Name, Arc<Document>>, units: Units, catalog: &Arc<Kept>, version: u64) -> RuleSet {
     let products = Products::kept(catalog.clone(), version);
-    let mut rules = RuleSet { version, products, ..RuleSet::default() };
+    let mut rules = RuleSet { version, products, units: Arc::new(units), ..RuleSet::default() };
     let mut live = Vec::new();
     for (name, document) in documents {
         let outcome = match name.kind {
             Kind::Trigger if document.paused => Ok(()),
-            Kind::Trigger => compile(&rules, name, document).map(|trigger| live.push(trigger)),
+            Kind::Trigger => compile(&rules, name, document).map(|compiled| match compiled {
+                Ok(trigger) => live.push(trigger),
+                Err((of, held)) => drop(rules.held.insert(of, held)),
+            }),
             Kind::Retailer
             | Kind::Maker
             | Kind::Model
@@ -453,10 +483,15 @@ fn build(documents: &BTreeMap<Name, Arc<Document>>, catalog: &Arc<Kept>, version
     rules
 }
 
-fn compile(rules: &RuleSet, name: &Name, document: &Document) -> Result<Arc<hearthway_core::trigger::Trigger>, String> {
+/// A live trigger, compiled against the models of these rules; else whose it is, and what holds it.
+type Compiled = Result<Arc<Trigger>, held::HeldTrigger>;
+
+fn compile(rules: &RuleSet, name: &Name, document: &Document) -> Result<Compiled, String> {
     let retailer = RetailerId::new(&name.tenant).map_err(|error| error.to_string())?;
+    let id = TriggerId::new(&name.id).map_err(|error| error.to_string())?;
     let body = serde_json::from_str(&document.body).map_err(|error| error.to_string())?;
-    triggers::compile(&body, &retailer, document.number, rules)
+    let compiled = triggers::compile(&body, &retailer, document, rules);
+    Ok(compiled.map_err(|problems| ((retailer, id), Arc::new(Held { version: document.number, problems }))))
 }
 
 /// Puts one document into a rule set, in place of its earlier version.
@@ -474,7 +509,9 @@ fn add(rules: &mut RuleSet, name: &Name, document: &Document) -> Result<(), Stri
         }
         Kind::Model => {
             let model: DeviceModel = catalog::read_model(&document.body)?;
-            rules.models.insert(ModelId::new(&name.id).map_err(bad)?, Arc::new(model));
+            let id = ModelId::new(&name.id).map_err(bad)?;
+            Arc::make_mut(&mut rules.units).learn(&id, &model.description, document.version);
+            rules.models.insert(id, Arc::new(model));
         }
         Kind::Store => {
             let store: hearthway_core::model::Store = serde_json::from_str(&document.body).map_err(text)?;
@@ -482,11 +519,25 @@ fn add(rules: &mut RuleSet, name: &Name, document: &Document) -> Result<(), Stri
             rules.stores.insert((retailer, StoreId::new(&name.id).map_err(bad)?), Arc::new(store));
         }
         Kind::Trigger => {
-            let id = TriggerId::new(&name.id).map_err(bad)?;
-            let others =
-                rules.triggers.iter().filter(|live| live.retailer.as_str() != name.tenant || live.id != id).cloned();
-            let this = if document.paused { None } else { Some(compile(rules, name, document)?) };
-            rules.triggers = TriggerSet::build(others.chain(this).collect::<Vec<_>>());
+            let of = (RetailerId::new(&name.tenant).map_err(bad)?, TriggerId::new(&name.id).map_err(bad)?);
+            let this = if document.paused { None } else { Some(compile(rules, name, document)) };
+            rules.held.remove(&of);
+            let mut live: Vec<_> =
+                rules.triggers.iter().filter(|live| live.retailer != of.0 || live.id != of.1).cloned().collect();
+            let outcome = match this {
+                Some(Ok(Ok(trigger))) => {
+                    live.push(trigger);
+                    Ok(())
+                }
+                Some(Ok(Err((of, held)))) => {
+                    rules.held.insert(of, held);
+                    Ok(())
+                }
+                Some(Err(problem)) => Err(problem),
+                None => Ok(()),
+            };
+            rules.triggers = TriggerSet::build(live);
+            outcome?;
         }
         Kind::Draft => {}
         Kind::Audience => audiences::add(rules, name, document)?,

@@ -7,8 +7,8 @@ use hearthway_core::code::{Code, Refusal};
 use hearthway_core::event_out::{EventOut, EventType};
 use hearthway_core::id::{RetailerId, TriggerId};
 use hearthway_core::model::Tenant;
-use hearthway_core::rules::RuleSet;
-use hearthway_core::trigger::{Conflict, Problem, Trigger, World, check_json, compile_json, conflicts, run_cases};
+use hearthway_core::rules::{Held, RuleSet};
+use hearthway_core::trigger::{Conflict, Problem, Trigger, World, check_json, compile_published, conflicts, run_cases};
 use serde_json::{Value, json};
 
 use super::audiences::unknown_audiences;
@@ -44,6 +44,16 @@ pub struct Finding {
     pub is_error: bool,
 }
 
+impl Finding {
+    /// As JSON.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "code": self.code, "message": self.message, "pointer": self.pointer, "help": self.help,
+            "severity": if self.is_error { "error" } else { "warning" },
+        })
+    }
+}
+
 impl From<Problem> for Finding {
     fn from(problem: Problem) -> Finding {
         let is_error = problem.is_error();
@@ -63,15 +73,28 @@ fn world<'r>(retailer: &RetailerId, version: u64, rules: &'r RuleSet) -> World<'
     }
 }
 
-/// Compiles a trigger that was checked before.
-pub(crate) fn compile(
+/// Compiles a trigger that was published at a version of the rules against the models as they are.
+pub(super) fn compile(
     body: &Value,
     retailer: &RetailerId,
-    version: u64,
+    document: &Document,
     rules: &RuleSet,
-) -> Result<Arc<Trigger>, String> {
-    compile_json(body, retailer, version, &world(retailer, version, rules))
-        .map_err(|problems| problems.first().map_or_else(|| "it is not sound".to_owned(), ToString::to_string))
+) -> Result<Arc<Trigger>, Vec<Problem>> {
+    compile_published(body, document.version, &rules.units, &world(retailer, document.number, rules))
+}
+
+fn found_of(held: &Held) -> Vec<Finding> {
+    held.problems.iter().cloned().map(Finding::from).collect()
+}
+
+/// What is wrong with a live trigger by the models and products of today: what holds it, else what keeps it from
+/// proposing anything.
+pub(super) fn wrong_today(id: &TriggerId, live: &Document, retailer: &RetailerId, rules: &RuleSet) -> Vec<Finding> {
+    if let Some(held) = rules.held.get(&(retailer.clone(), id.clone())) {
+        return found_of(held);
+    }
+    let (_, problems) = check_json(&document_json(live), &world(retailer, live.number, rules));
+    problems.into_iter().filter(Problem::is_error).map(Finding::from).collect()
 }
 
 /// Everything about a trigger that is wrong or looks wrong: its text, and the cases that travel
@@ -177,14 +200,19 @@ pub struct TriggerView {
     pub live: Option<Arc<Document>>,
     /// How far the sweep came that its going live began.
     pub sweep: Option<Sweep>,
+    /// Whether it is live, and held since it does not agree with the models as they are.
+    pub is_held: bool,
+    /// What is wrong with the live one by the models and products of today.
+    pub problems: Vec<Finding>,
 }
 
 impl TriggerView {
-    /// `draft`, `published` or `paused`.
+    /// `draft`, `published`, `held` or `paused`.
     pub fn state(&self) -> &'static str {
         match &self.live {
             None => "draft",
             Some(live) if live.paused => "paused",
+            Some(_) if self.is_held => "held",
             Some(_) => "published",
         }
     }
@@ -195,6 +223,7 @@ impl TriggerView {
             "state": self.state(),
             "version": self.live.as_ref().map(|live| live.number),
             "draft_differs": self.live.as_ref().is_none_or(|live| live.body != self.draft.body),
+            "problems": self.problems.iter().map(Finding::to_json).collect::<Vec<_>>(),
             "activation": self.sweep.as_ref().map(sweep_json),
             "updated_at": self.draft.at.to_string(),
             "draft": document_json(&self.draft),
@@ -220,9 +249,7 @@ impl App {
         check_size(&text)?;
         let name = Name::of_retailer(Kind::Draft, retailer, id.as_str());
         let draft = self.rulebook.put(&self.engine, name, text, false, condition).await?;
-        let live = self.live(retailer, id);
-        let sweep = self.engine.sweep(retailer, id)?;
-        Ok(TriggerView { id: id.clone(), draft, live, sweep })
+        self.viewed(retailer, id.clone(), draft)
     }
 
     /// A trigger of the caller's.
@@ -235,7 +262,13 @@ impl App {
     pub fn triggers(&self, who: &Caller, page: &PageQuery) -> Result<Page<TriggerView>, Failure> {
         let retailer = who.retailer(Scope::TriggersRead)?;
         let found = self.rulebook.list(Kind::Draft, retailer.as_str(), page, |_, _| true);
-        let items = found.items.iter().filter_map(|(id, _)| self.view(retailer, id).ok()).collect();
+        let rules = self.engine.rules();
+        // A page of them is told only what holds each: to ask after all their products takes too long.
+        let brief = |view: TriggerView| match rules.held.get(&(retailer.clone(), view.id.clone())) {
+            Some(held) => TriggerView { problems: found_of(held), ..view },
+            None => view,
+        };
+        let items = found.items.iter().filter_map(|(id, _)| self.seen(retailer, id).ok().map(brief)).collect();
         Ok(Page { items, next: found.next })
     }
 
@@ -261,9 +294,9 @@ impl App {
         let own = rules.triggers.iter().filter(|live| live.retailer == *retailer).count();
         refuse_one_more(view.live.as_deref(), own)?;
         let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());
-        let live = self.rulebook.put(&self.engine, name, view.draft.body.clone(), false, &Condition::Any).await?;
+        self.rulebook.put(&self.engine, name, view.draft.body.clone(), false, &Condition::Any).await?;
         self.tell_published(retailer, &rules).await?;
-        Ok(TriggerView { live: Some(live), ..view })
+        self.viewed(retailer, view.id, view.draft)
     }
 
     /// Makes a whole set live, given as JSON Lines: a trigger with its id on each. All of them are
@@ -278,8 +311,10 @@ impl App {
         let failed =
             |error| Refusal::new(Code::InternalRetry, format!("checking the set ended early: {error}; send it again"));
         let wanted = checked.await.map_err(failed)??;
-        let published =
-            self.rulebook.put_set(&self.engine, &retailer, wanted, pause_others, TRIGGERS_PER_RETAILER_MAX).await?;
+        let published = self
+            .rulebook
+            .put_set(&self.engine, &retailer, &before, wanted, pause_others, TRIGGERS_PER_RETAILER_MAX)
+            .await?;
         self.tell_published(&retailer, &before).await?;
         Ok(published)
     }
@@ -308,8 +343,8 @@ impl App {
             return Err(Failure::Conflict(format!("the trigger `{id}` was never published")));
         };
         let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());
-        let live = self.rulebook.put(&self.engine, name, live.body.clone(), true, &Condition::Any).await?;
-        Ok(TriggerView { live: Some(live), ..view })
+        self.rulebook.put(&self.engine, name, live.body.clone(), true, &Condition::Any).await?;
+        self.viewed(retailer, view.id, view.draft)
     }
 
     /// The versions of a live trigger, newest first.
@@ -348,9 +383,9 @@ impl App {
         refuse_errors(check(&document_json(earlier), retailer, &rules))?;
         let own = rules.triggers.iter().filter(|live| live.retailer == *retailer).count();
         refuse_one_more(Some(&*live), own)?;
-        let live = self.rulebook.put(&self.engine, name, earlier.body.clone(), false, &Condition::Any).await?;
+        self.rulebook.put(&self.engine, name, earlier.body.clone(), false, &Condition::Any).await?;
         self.tell_published(retailer, &rules).await?;
-        Ok(TriggerView { live: Some(live), ..view })
+        self.viewed(retailer, view.id, view.draft)
     }
 
     /// What looks wrong about the caller's live triggers together.
@@ -372,13 +407,35 @@ impl App {
         self.rulebook.get(&Name::of_retailer(Kind::Trigger, retailer, id.as_str()))
     }
 
+    /// A trigger with what is wrong with it by the models and products of today.
     fn view(&self, retailer: &RetailerId, id: &str) -> Result<TriggerView, Failure> {
+        self.seen(retailer, id).map(|view| self.with_problems(retailer, view))
+    }
+
+    /// The same without.
+    fn seen(&self, retailer: &RetailerId, id: &str) -> Result<TriggerView, Failure> {
         let missing = || Failure::not_found("trigger", id.chars().take(80).collect::<String>());
         let draft = self.rulebook.get(&Name::of_retailer(Kind::Draft, retailer, id)).ok_or_else(missing)?;
         let id = TriggerId::new(id).map_err(|_| missing())?;
-        let live = self.live(retailer, &id);
-        let sweep = self.engine.sweep(retailer, &id)?;
-        Ok(TriggerView { id, draft, live, sweep })
+        self.seen_with(retailer, id, draft)
+    }
+
+    /// A trigger whose draft this is.
+    fn viewed(&self, retailer: &RetailerId, id: TriggerId, draft: Arc<Document>) -> Result<TriggerView, Failure> {
+        self.seen_with(retailer, id, draft).map(|view| self.with_problems(retailer, view))
+    }
+
+    fn seen_with(&self, retailer: &RetailerId, id: TriggerId, draft: Arc<Document>) -> Result<TriggerView, Failure> {
+        let (live, sweep) = (self.live(retailer, &id), self.engine.sweep(retailer, &id)?);
+        let is_held = self.engine.rules().held.contains_key(&(retailer.clone(), id.clone()));
+        Ok(TriggerView { id, draft, live, sweep, is_held, problems: Vec::new() })
+    }
+
+    fn with_problems(&self, retailer: &RetailerId, view: TriggerView) -> TriggerView {
+        let speaking = view.live.as_deref().filter(|live| !live.paused);
+        let rules = self.engine.rules();
+        let problems = speaking.map(|live| wrong_today(&view.id, live, retailer, &rules)).unwrap_or_default();
+        TriggerView { problems, ..view }
     }
 }
 

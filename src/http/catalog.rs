@@ -9,7 +9,7 @@ use hearthway_core::id::{ModelId, ProductId, SlotId};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::documents::{tagged, written};
+use super::documents::{tagged, written, written_with};
 use super::error::{ApiError, ApiResult};
 use super::request::{Body, IfMatch, Params, Who, page, path_name};
 use super::{Shared, views};
@@ -24,8 +24,8 @@ pub(super) async fn put_model(
     Body(body): Body<Value>,
 ) -> ApiResult {
     let id = path_name(ModelId::new(&id))?;
-    let document = shared.app.put_model(&who, &id, &body, &condition).await?;
-    Ok(written("model", id.as_str(), &document))
+    let (document, warnings) = shared.app.put_model(&who, &id, &body, &condition).await?;
+    Ok(written_with("model", id.as_str(), &document, &warnings))
 }
 
 pub(super) async fn get_model(State(shared): State<Arc<Shared>>, Who(who): Who, Path(id): Path<String>) -> ApiResult {

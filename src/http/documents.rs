@@ -19,9 +19,17 @@ pub(super) fn tagged(json: Value, etag: &str) -> Response {
 
 /// A document as it is kept, with its id under the name of its noun.
 pub(super) fn written(noun: &str, id: &str, document: &Document) -> Response {
+    written_with(noun, id, document, &[])
+}
+
+/// The same, with what follows from it that may not be meant.
+pub(super) fn written_with(noun: &str, id: &str, document: &Document, warnings: &[String]) -> Response {
     let mut json = document_json(document);
     if let Some(object) = json.as_object_mut() {
         object.entry(noun).or_insert_with(|| id.into());
+        if !warnings.is_empty() {
+            object.insert("warnings".into(), warnings.into());
+        }
     }
     tagged(json, &document.etag())
 }

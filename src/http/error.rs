@@ -176,7 +176,7 @@ impl From<Failure> for ApiError {
             Failure::Forbidden(_) => ApiError::new(HttpCode::AuthScope, detail),
             Failure::Trigger { findings } => {
                 let pointer = findings.iter().find(|finding| finding.is_error).map(|finding| finding.pointer.clone());
-                let problems = findings.iter().map(finding_json).collect();
+                let problems = findings.iter().map(Finding::to_json).collect();
                 let mut error =
                     ApiError::new(HttpCode::TriggerInvalid, detail).with("problems", Value::Array(problems));
                 error.0.pointer = pointer;
@@ -188,14 +188,6 @@ impl From<Failure> for ApiError {
             Failure::Store(error) => error.into(),
         }
     }
-}
-
-/// One problem of a trigger as JSON.
-pub fn finding_json(finding: &Finding) -> Value {
-    json!({
-        "code": finding.code, "message": finding.message, "pointer": finding.pointer, "help": finding.help,
-        "severity": if finding.is_error { "error" } else { "warning" },
-    })
 }
 
 impl IntoResponse for ApiError {

@@ -11,13 +11,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::documents::tagged;
-use super::error::{ApiError, ApiResult, finding_json};
+use super::error::{ApiError, ApiResult};
 use super::request::{Body, IfMatch, Language, Params, Who, instant, page, path_name};
 use super::{Shared, lines, views};
 use crate::app::backtests::{Standing, Wanted};
 use crate::app::documents::Published;
 use crate::app::tries::Try;
-use crate::app::triggers::TriggerView;
+use crate::app::triggers::{Finding, TriggerView};
 
 /// A body that says nothing: `{}` or none.
 #[derive(Deserialize)]
@@ -69,7 +69,7 @@ pub(super) async fn check_trigger(
     // `{}` asks for the draft, as no body does.
     let body = body.map(|Body(body)| body).filter(|body| body.as_object().is_none_or(|object| !object.is_empty()));
     let findings = shared.app.check_trigger(&who, &id, body)?;
-    let problems: Vec<Value> = findings.iter().map(finding_json).collect();
+    let problems: Vec<Value> = findings.iter().map(Finding::to_json).collect();
     Ok(Json(json!({"ok": findings.iter().all(|finding| !finding.is_error), "problems": problems})).into_response())
 }
 

@@ -122,6 +122,11 @@ impl<'a> Draft<'a> {
         self.offered.contains(&decision)
     }
 
+    /// Whether there was such a decision already.
+    pub(super) fn has_looked(&self, decision: DecisionId) -> bool {
+        self.candidates.iter().any(|candidate| candidate.decision == decision)
+    }
+
     /// Whether one more trigger may be looked at: a batch that swings to and fro wakes every trigger
     /// with each of its samples, and nobody else may wait for it that long.
     pub(super) fn may_look(&mut self) -> bool {

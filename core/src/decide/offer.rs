@@ -492,7 +492,8 @@ pub(super) fn reachable(draft: &mut Draft<'_>, key: &DeviceKey, waiting: &[Offer
 /// A held or snoozed offer's hour has come: the whole pipeline looks at it again.
 pub(super) fn hour_has_come(draft: &mut Draft<'_>, id: OfferId) {
     let rules = draft.rules;
-    let Some(offer) = draft.home().offers.get(&id).cloned() else { return };
+    // One that was due with it may have taken its place.
+    let Some(offer) = draft.home().offers.get(&id).filter(|offer| offer.state.is_live()).cloned() else { return };
     match rules.triggers.get(&offer.retailer, &offer.trigger) {
         Some(trigger) => {
             let wake = Wake {

@@ -150,6 +150,11 @@ pub(super) fn consider(draft: &mut Draft<'_>, trigger: &Trigger, wake: &Wake<'_>
     let (input, rules, now, purse) = (draft.input, draft.rules, draft.now, draft.purse);
     let home = draft.home();
     let decision = decision_id(home, input, trigger, Some(wake.device));
+    // Two offers of one trigger may have waited for the same hour: each is looked at, as a decision of its own.
+    let decision = match wake.cause.held() {
+        Some(held) if draft.has_looked(decision) => DecisionId::derived(&[decision.bytes(), held.bytes()]),
+        Some(_) | None => decision,
+    };
     if draft.has_offered(decision) || !draft.may_look() {
         // A batch crossed the edge more than once: one message makes one offer.
         return Considered { waits: false };

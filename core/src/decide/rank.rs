@@ -95,6 +95,22 @@ pub(super) fn best_first<'t, T>(
     woken
 }
 
+/// Offers of a home whose hour has come at once, the best first: what the home may still hear goes to the one that ranks
+/// highest, on whichever device.
+pub(super) fn held_best_first(draft: &Draft<'_>, home: &Household, mut waited: Vec<&Offer>) -> Vec<OfferId> {
+    if waited.len() > 1 {
+        let (rules, now) = (draft.rules, draft.now);
+        let is_comparable = in_one_currency(waited.iter().map(|offer| expected_of(home, rules, offer)));
+        waited.sort_by_cached_key(|offer| {
+            let expected = Expected::counted(expected_of(home, rules, offer), is_comparable);
+            let live = rules.triggers.get(&offer.retailer, &offer.trigger);
+            let priority = live.map_or(offer.priority, |trigger| trigger.priority);
+            Reverse(Rank::of(home, priority, expected, &offer.trigger, now))
+        });
+    }
+    waited.into_iter().map(|offer| offer.id).collect()
+}
+
 /// What an offer of a trigger would earn on a device.
 fn expected(
     home: &Household,

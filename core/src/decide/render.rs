@@ -46,21 +46,50 @@ pub(super) struct Proposal {
     code: Option<OfferCode>,
 }
 
+/// Why there is no product to propose.
+pub(super) struct Absent {
+    /// What was wanted.
+    wanted: String,
+    /// The slot that it does not fit; none where it is not in the catalogue.
+    unfit_for: Option<SlotId>,
+}
+
+impl Absent {
+    fn gone(wanted: impl ToString) -> Absent {
+        Absent { wanted: wanted.to_string(), unfit_for: None }
+    }
+    fn said(self) -> Said {
+        let mut numbers = vec![text_fact("wanted", self.wanted.clone())];
+        let Some(slot) = self.unfit_for else {
+            return said_of(StepVerdict::Block, Reason::NoProduct, self.wanted, numbers);
+        };
+        numbers.push(text_fact("slot", slot.to_string()));
+        said(StepVerdict::Block, Reason::ProductDoesNotFit, numbers)
+    }
+}
+
 /// Which product, by the trigger's choice. What is gone says itself what takes its place, or nothing does.
 pub(super) fn product(
     rules: &RuleSet,
     trigger: &Trigger,
     slot: Option<&SlotId>,
     device: &Device,
-) -> Option<Result<Arc<Product>, String>> {
+) -> Option<Result<Arc<Product>, Absent>> {
     let choice = trigger.offer.product.as_ref()?;
     let retailer = &trigger.retailer;
     let found = match choice {
-        ProductChoice::Fixed(id) => rules.product(retailer, id).ok_or_else(|| id.to_string()),
+        ProductChoice::Fixed(id) => match rules.product(retailer, id) {
+            None => Err(Absent::gone(id)),
+            // One that fits something says what it does not fit.
+            Some(product) => match slot.filter(|slot| !product.fits.is_empty() && !product.fits(&device.model, slot)) {
+                Some(slot) => Err(Absent { wanted: id.to_string(), unfit_for: Some(slot.clone()) }),
+                None => Ok(product),
+            },
+        },
         ProductChoice::SlotCompatible { fallback } => {
             let first = slot.and_then(|slot| rules.products.first_fitting(retailer, &device.model, slot));
             let found = first.or_else(|| fallback.clone()).and_then(|id| rules.product(retailer, &id));
-            found.ok_or_else(|| "a product that fits the slot".to_owned())
+            found.ok_or_else(|| Absent::gone("a product that fits the slot"))
         }
     };
     Some(found)
@@ -85,16 +114,13 @@ pub(super) struct Priced {
 /// Who sells the product and at which price, with every seller's figures.
 pub(super) fn priced(
     look: &Look<'_>,
-    product: Result<Arc<Product>, String>,
+    product: Result<Arc<Product>, Absent>,
     qty: u32,
     purse: &dyn Purse,
 ) -> Found<Priced> {
     let product = match product {
         Ok(product) => product,
-        Err(wanted) => {
-            let numbers = vec![text_fact("wanted", wanted.clone())];
-            return (said_of(StepVerdict::Block, Reason::NoProduct, wanted, numbers), None);
-        }
+        Err(absent) => return (absent.said(), None),
     };
     let (rules, trigger, now) = (look.rules, look.trigger, look.now);
     let mut numbers = vec![

@@ -250,7 +250,7 @@ pub(super) fn conditions(look: &Look<'_>) -> Said {
     let failing = evaluation.failing().next();
     let wrong = failing.map(|leaf| leaf.source.clone()).unwrap_or_default();
     let mut leaves: Vec<_> =
-        evaluation.leaves.iter().map(|leaf| fact("leaf", Fact::Text(leaf.to_string().into()))).collect();
+        evaluation.leaves.iter().map(|leaf| fact("leaf", Fact::Text(leaf.told().into()))).collect();
     if let Some(leaf) = failing {
         leaves.push(text("condition", leaf.text.clone()));
         leaves.extend(leaf.value.as_ref().map(|value| text("found", value.to_string())));

@@ -1,7 +1,7 @@
 //! Deadlines in the household's record: what is due, in the order in which it became due.
 
 use super::draft::Draft;
-use super::{Answered, deadline, offer, order};
+use super::{Answered, deadline, offer, order, rank};
 use crate::decision::{Change, Reply};
 use crate::model::{OfferState, OrderState};
 
@@ -25,6 +25,7 @@ pub(super) fn due(draft: &mut Draft<'_>) -> Answered {
             order::pickup_ended(draft, *id);
         }
     }
+    let mut waited = Vec::new();
     for (id, known) in &home.offers {
         if !known.state.is_live() {
             continue;
@@ -32,8 +33,11 @@ pub(super) fn due(draft: &mut Draft<'_>) -> Answered {
         if known.expires_at <= now {
             offer::expire(draft, *id);
         } else if matches!(known.state, OfferState::Queued { until } | OfferState::Snoozed { until } if until <= now) {
-            offer::hour_has_come(draft, *id);
+            waited.push(&**known);
         }
+    }
+    for id in rank::held_best_first(draft, home, waited) {
+        offer::hour_has_come(draft, id);
     }
     for key in home.devices.keys() {
         deadline::due(draft, key);

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Trigger;
-use super::compile::compile;
+use super::compile::{Against, compile};
 use super::definition::TriggerDefinition;
 use super::nearest::suggestion;
 use super::problem::Problem;
 use super::shape::TRIGGER;
 use super::tree::{Branch, Findings, Tree, line_and_column};
+use super::units::Units;
 use crate::catalog::Products;
 use crate::id::{ModelId, ProductId, RetailerId, TriggerId};
 use crate::model::DeviceModel;
@@ -51,6 +52,9 @@ impl World<'_> {
         self.products.ids(&self.retailer, None, NEAREST_OF_MAX)
     }
 }
+
+/// A trigger without an error: as it was written, and compiled.
+pub type Sound = Option<(TriggerDefinition, Arc<Trigger>)>;
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -143,7 +147,7 @@ fn check_one(
     findings: &mut Findings<'_>,
     checked: &mut Checked,
 ) {
-    let Some((definition, trigger)) = read(tree, world, findings) else { return };
+    let Some((definition, trigger)) = read(tree, world, Against::Everything, findings) else { return };
     let Some(id) = definition.id.as_deref().and_then(|id| TriggerId::new(id).ok()) else { return };
     if let Some(other) = seen.get(&id) {
         let message = format!("there is a trigger `{id}` already, in {other}");
@@ -158,7 +162,12 @@ fn check_one(
 }
 
 /// Reads one trigger as far as it is sound; compiled only when it has no error at all.
-fn read(tree: &Tree, world: &World<'_>, findings: &mut Findings<'_>) -> Option<(TriggerDefinition, Option<Trigger>)> {
+fn read(
+    tree: &Tree,
+    world: &World<'_>,
+    against: Against,
+    findings: &mut Findings<'_>,
+) -> Option<(TriggerDefinition, Option<Trigger>)> {
     let errors_before = findings.errors();
     let sound = TRIGGER.sound(tree, "", findings)?;
     let definition = match serde_json::from_value::<TriggerDefinition>(sound) {
@@ -168,7 +177,7 @@ fn read(tree: &Tree, world: &World<'_>, findings: &mut Findings<'_>) -> Option<(
             return None;
         }
     };
-    let trigger = compile(&definition, world, findings).filter(|_| findings.errors() == errors_before);
+    let trigger = compile(&definition, world, against, findings).filter(|_| findings.errors() == errors_before);
     Some((definition, trigger))
 }
 
@@ -190,13 +199,29 @@ pub fn compile_json(
 
 /// Checks one trigger that came as JSON: the trigger where it is sound, and all problems,
 /// warnings included, with JSON pointers into `value`.
-pub fn check_json(
+pub fn check_json(value: &serde_json::Value, world: &World<'_>) -> (Sound, Vec<Problem>) {
+    read_json(value, world, Against::Everything)
+}
+
+/// Compiles a trigger that was published at a version of the rules against the models as they are. What became of
+/// its products is no matter here: every decision looks them up and says what is wrong with them. A number
+/// without a unit means the unit that there was when it was published.
+pub fn compile_published(
     value: &serde_json::Value,
+    published_at: u64,
+    units: &Units,
     world: &World<'_>,
-) -> (Option<(TriggerDefinition, Arc<Trigger>)>, Vec<Problem>) {
+) -> Result<Arc<Trigger>, Vec<Problem>> {
+    let (sound, mut problems) = read_json(value, world, Against::Models);
+    problems.retain(Problem::is_error);
+    let Some((definition, trigger)) = sound else { return Err(problems) };
+    let changed = units.changed_under(&definition, &trigger.on, published_at, world);
+    if changed.is_empty() { Ok(trigger) } else { Err(changed) }
+}
+
+fn read_json(value: &serde_json::Value, world: &World<'_>, against: Against) -> (Sound, Vec<Problem>) {
     let tree = Tree::from_json(value).unwrap_or(Tree { value: Branch::Table(Vec::new()), span: 0..0 });
     let mut findings = Findings::new("", "", &tree);
-    let trigger =
-        read(&tree, world, &mut findings).and_then(|(definition, trigger)| Some((definition, Arc::new(trigger?))));
-    (trigger, findings.problems)
+    let read = read(&tree, world, against, &mut findings);
+    (read.and_then(|(definition, trigger)| Some((definition, Arc::new(trigger?)))), findings.problems)
 }

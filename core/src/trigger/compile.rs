@@ -6,6 +6,8 @@ mod edge;
 mod offer;
 mod on;
 
+use std::collections::BTreeSet;
+
 use jiff::civil::Date;
 
 use super::check::World;
@@ -33,28 +35,48 @@ pub const CANCEL_WINDOW_DEFAULT: Span = Span::minutes(30);
 /// The most that a cap of one home may allow.
 const CAP_MAX: u32 = 1_000;
 
+/// What a trigger is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Against {
+    /// All that there is: it is to be published.
+    Everything,
+    /// The models only: it was published. What became of its products is asked at each decision, which says so.
+    Models,
+}
+
 /// Compiles a definition. What is missing or faulty was told before or is told here; the result
 /// counts only when no error was told.
 pub(super) fn compile(
     definition: &TriggerDefinition,
     world: &World<'_>,
+    against: Against,
     findings: &mut Findings<'_>,
 ) -> Option<Trigger> {
     let kind = definition.kind.as_deref().map(kind_of);
     let (on, models) = on::compile(definition.on.as_ref(), world, findings);
-    let when = condition(definition, on.as_ref(), &models, world, findings);
+    let when = condition(definition, on.as_ref(), &models, world, against, findings);
     let audience = definition.audience.clone().unwrap_or_default();
     let link_required = audience.link.as_deref() != Some("anonymous_ok");
     let consent = consent(audience.consent.as_deref(), kind, findings);
     let placements = placements(definition, &models, findings);
-    let context =
-        offer::Context { kind, on: on.as_ref(), models: &models, placements: &placements, link_required, world };
+    let context = offer::Context {
+        kind,
+        on: on.as_ref(),
+        models: &models,
+        placements: &placements,
+        link_required,
+        world,
+        against,
+    };
     let offer = definition.offer.as_ref().and_then(|offer| offer::compile(offer, &context, findings));
     let limits = definition.limits.clone().unwrap_or_default();
     let quiet = quiet(&limits, findings);
     let valid = valid(definition, findings);
     let sold = offer.as_ref().and_then(|offer| offer.product.as_ref());
-    let sold = sold.map(|choice| offer::currencies(Some(choice), &context));
+    let sold = sold.map(|choice| match against {
+        Against::Everything => offer::currencies(Some(choice), &context),
+        Against::Models => BTreeSet::new(),
+    });
     let budget = limits.budget.as_ref().and_then(|budget| budget::compile(budget, valid, sold.as_ref(), findings));
     let replenish = replenish(definition, kind, findings);
     let id = TriggerId::new(definition.id.as_deref()?).ok()?;
@@ -118,6 +140,7 @@ fn condition(
     on: Option<&On>,
     models: &[&DeviceDescription],
     world: &World<'_>,
+    against: Against,
     findings: &mut Findings<'_>,
 ) -> Option<Option<Condition>> {
     let Some(when) = &definition.when else { return Some(None) };
@@ -140,7 +163,10 @@ fn condition(
         models: models.to_vec(),
         slot: slot.as_ref(),
         event: matches!(event, Some("event" | "channel")),
-        products: Articles::Of(world.products, &world.retailer),
+        products: match against {
+            Against::Everything => Articles::Of(world.products, &world.retailer),
+            Against::Models => Articles::Any,
+        },
     };
     match Condition::compile(source, &schema) {
         Ok(condition) => Some(Some(condition)),

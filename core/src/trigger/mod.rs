@@ -20,6 +20,7 @@ mod set;
 mod shape;
 mod text;
 mod tree;
+mod units;
 
 use jiff::civil::Date;
 
@@ -30,7 +31,9 @@ use crate::model::{Action, Fulfil, Purpose, Role};
 use crate::time::{DailyWindow, Span};
 
 pub use case::{CaseOutcome, ReadFile, run_cases, tried_message};
-pub use check::{Checked, FILE_BYTES_MAX, SourceFile, World, check, check_json, compile_json};
+pub use check::{
+    Checked, FILE_BYTES_MAX, Sound, SourceFile, World, check, check_json, compile_json, compile_published,
+};
 pub use condition::{Condition, Evaluation, Leaf, Scope, Truth};
 pub use conflicts::{CONFLICTS_MAX, Conflict, conflicts};
 pub use definition::TriggerDefinition;
@@ -43,6 +46,7 @@ pub use quantity::{parse_quantity, quantity_text};
 pub use schema::file_schema;
 pub use set::{Concerned, IndexKey, Sharing, TriggerSet, Watched};
 pub use text::{HouseholdVars, PriceVars, ProductVars, ReducedVars, TextError, TextVars, Texts, money_text};
+pub use units::{Spoken, Units};
 
 /// One trigger of one retailer, checked and compiled.
 #[derive(Debug)]

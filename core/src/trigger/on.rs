@@ -203,6 +203,11 @@ impl On {
     pub fn covers(&self, kind: &KindId, model: &ModelId) -> bool {
         (self.kinds.is_empty() || self.kinds.contains(kind)) && (self.models.is_empty() || self.models.contains(model))
     }
+    /// Whether a change of a model of these kinds, before and after, may be a change for it.
+    pub fn leans_on(&self, model: &ModelId, kinds: &[&KindId]) -> bool {
+        let is_of_any = self.kinds.is_empty() && self.models.is_empty();
+        is_of_any || self.models.contains(model) || self.kinds.iter().any(|kind| kinds.contains(&kind))
+    }
     /// The edge it watches, where it watches one.
     pub fn edge(&self) -> Option<&EdgeRule> {
         match &self.source {

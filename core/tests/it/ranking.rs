@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hearthway_core::chance::{Chances, OfTrigger, Tally};
 use hearthway_core::id::{ProductId, ProfileId, TriggerId};
-use hearthway_core::input::Command;
+use hearthway_core::input::{Command, What};
 use hearthway_core::model::{OfferState, Purpose};
 use hearthway_core::money::Money;
 use hearthway_core::time::Span;
@@ -112,6 +112,46 @@ fn offers_that_were_held_for_the_night_do_not_compete_again_in_the_morning() {
         sent.sort();
         assert_eq!(sent, ["a", "b"]);
     }
+}
+
+/// Lets what waits leave, by one input of the clock. Which offers did, and whether any waits beyond its hour.
+fn morning(world: &mut World) -> (Vec<String>, bool) {
+    let due = world.home_of(&thermostat()).next_deadline().unwrap();
+    world.now = due;
+    world.input(&thermostat(), What::Timer).unwrap();
+    let home = world.home_of(&thermostat());
+    let waits = home.offers.values().any(|o| matches!(o.state, OfferState::Queued { until } if until <= world.now));
+    (spoke(world), waits)
+}
+
+#[test]
+fn of_offers_that_are_due_together_the_one_that_ranks_highest_gets_what_the_cap_leaves() {
+    let capped = "[trigger.limits]\nquiet = { from = \"21:00\", to = \"08:00\", when_quiet = \"hold\" }\n\
+                  caps = [ { max = 1, per = \"all\", scope = \"household\", within = \"1d\" } ]\n";
+    // In either order of their ids, which say nothing.
+    for (priorities, best) in [([40, 60], "b"), ([60, 40], "a")] {
+        let mut world =
+            home_with(&[below("a", 17, priorities[0]) + capped, below("b", 15, priorities[1]) + capped].concat());
+        world.pass(Span::hours(12));
+        each_ten_minutes(&mut world, &[19.0, 16.0, 14.0]);
+        assert_eq!(world.offer_states(&thermostat()).len(), 2, "both wait for the morning");
+        assert_eq!(morning(&mut world), (vec![best.to_owned()], false));
+        assert_eq!(world.last_trace().first_block, Some(Step::Caps), "the other is told why");
+    }
+}
+
+#[test]
+fn two_offers_of_one_trigger_that_are_due_together_are_both_looked_at() {
+    let mut world = home_with(&(below("a", 17, 50) + QUIET));
+    world.pass(Span::hours(12));
+    each_ten_minutes(&mut world, &[19.0, 16.0, 19.0, 16.0]);
+    assert_eq!(world.offer_states(&thermostat()).len(), 2);
+    let seen = world.traces.len();
+    let (spoke, waits) = morning(&mut world);
+    assert!(!waits, "none waits for another input of the clock");
+    assert_eq!(spoke, ["a", "a"]);
+    let decisions: std::collections::BTreeSet<_> = world.traces[seen..].iter().map(|trace| trace.decision).collect();
+    assert_eq!(decisions.len(), 2, "each is a decision of its own");
 }
 
 /// Two offers of one priority that a falling temperature wakes at once: `a` of the cheap filter, `b` of the dear one.

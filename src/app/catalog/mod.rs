@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use hearthway_core::forecast::{ProductPrior, of_region};
 use hearthway_core::id::{MakerId, ModelId, ProductId};
-use hearthway_core::model::DeviceModel;
+use hearthway_core::model::{DeviceModel, Tenant};
 use hearthway_core::time::Zone;
 use hearthway_core::wire;
 use serde_json::{Value, json};
@@ -63,14 +63,15 @@ pub(crate) fn read_model(text: &str) -> Result<DeviceModel, String> {
 
 impl App {
     /// Makes or replaces a device model. The maker is the token's, or the one that the operator
-    /// names in the body. Unknown fields are accepted, as in a device's own description.
+    /// names in the body. Unknown fields are accepted, as in a device's own description. Gives also what of retailers'
+    /// does not agree with it any more.
     pub async fn put_model(
         &self,
         who: &Caller,
         id: &ModelId,
         body: &Value,
         condition: &Condition,
-    ) -> Result<Arc<Document>, Failure> {
+    ) -> Result<(Arc<Document>, Vec<String>), Failure> {
         let Some(object) = body.as_object() else {
             return Err(Failure::invalid("", "a model is a JSON object"));
         };
@@ -95,7 +96,11 @@ impl App {
         }
         let text = to_text(&model_json(&DeviceModel { maker, description }));
         check_size(&text)?;
-        self.rulebook.put(&self.engine, Name::of_house(Kind::Model, id.as_str()), text, false, condition).await
+        let name = Name::of_house(Kind::Model, id.as_str());
+        let (document, fallen) = self.rulebook.put_told(&self.engine, name, text, false, condition).await?;
+        // A maker is told how many there are, and not of whom.
+        let warnings = if *who.tenant() == Tenant::Operator { fallen.named() } else { fallen.counted() };
+        Ok((document, warnings))
     }
 
     /// A device model. A maker sees its own only.

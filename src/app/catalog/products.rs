@@ -3,11 +3,12 @@
 use hearthway_core::catalog::FITTING_MAX;
 use hearthway_core::id::{ModelId, ProductId, RetailerId, SlotId};
 use hearthway_core::model::Product;
-use hearthway_core::trigger::nearest;
+use hearthway_core::trigger::{ProductChoice, Trigger, nearest};
 use serde_json::Value;
 
-use super::super::documents::{Condition, etag};
+use super::super::documents::{Condition, Kind, Name, etag};
 use super::super::tokens::{Caller, Scope};
+use super::super::triggers::wrong_today;
 use super::super::{App, Failure, Page, PageQuery};
 use super::form::{ProductBody, Written, product_json};
 use super::kept::{Kept, Size};
@@ -21,6 +22,9 @@ pub(super) const PRODUCTS_PER_RETAILER_MAX: usize = 3_500;
 
 /// Warnings of one answer: the first slip is as good as the tenth.
 const WARNINGS_MAX: usize = 10;
+
+/// Live triggers that are looked at because they name a product that changed: a check of each takes a tenth of a millisecond.
+const NAMING_MAX: usize = 100;
 
 /// A product as it is shown, with the tag that `If-Match` is compared with.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +70,8 @@ impl App {
             Ok(product)
         });
         let kept = kept.await?;
+        warnings.extend(self.silenced_by(retailer, id));
+        warnings.truncate(WARNINGS_MAX);
         Ok(TaggedProduct { warnings, ..kept })
     }
 
@@ -94,6 +100,23 @@ impl App {
         }
         warnings.truncate(WARNINGS_MAX);
         warnings
+    }
+
+    /// The retailer's live triggers that name a product and, as it is, cannot propose what they should.
+    fn silenced_by(&self, retailer: &RetailerId, id: &ProductId) -> Vec<String> {
+        let rules = self.engine.rules();
+        let names = |trigger: &Trigger| match &trigger.offer.product {
+            Some(ProductChoice::Fixed(named)) => named == id,
+            Some(ProductChoice::SlotCompatible { fallback }) => fallback.as_ref() == Some(id),
+            None => false,
+        };
+        let naming = rules.triggers.iter().filter(|trigger| trigger.retailer == *retailer && names(trigger));
+        let wrong = naming.take(NAMING_MAX).filter_map(|trigger| {
+            let live = self.rulebook.get(&Name::of_retailer(Kind::Trigger, retailer, trigger.id.as_str()))?;
+            let wrong = wrong_today(&trigger.id, &live, retailer, &rules).into_iter().next()?;
+            Some(format!("the live trigger `{}`: {}: {}", trigger.id, wrong.pointer, wrong.message))
+        });
+        wrong.take(WARNINGS_MAX).collect()
     }
 
     /// Writes what becomes of one product. Looked at while nobody else changes it: two who change different parts

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hearthway_core::code::{Code, Refusal};
-use hearthway_core::id::{RetailerId, TriggerId};
+use hearthway_core::id::{ModelId, RetailerId, TriggerId};
+use hearthway_core::model::DeviceModel;
 use hearthway_core::rules::RuleSet;
 use hearthway_core::trigger::{Trigger, TriggerSet};
 
@@ -42,6 +43,7 @@ impl Rulebook {
         &self,
         engine: &Engine,
         retailer: &RetailerId,
+        checked: &RuleSet,
         wanted: Vec<Wanted>,
         pause_others: bool,
         live_max: usize,
@@ -49,6 +51,10 @@ impl Rulebook {
         let mut unsure = self.changing.lock().await;
         let now = engine.clock().now();
         let rules = self.current.load_full();
+        if !is_same(&checked.models, &rules.models) {
+            let message = "a device model changed while the set was checked; send it again";
+            return Err(Refusal::new(Code::InternalRetry, message).into());
+        }
         let (mut version, mut told) = (rules.version, Published::default());
         let (mut documents, mut live) = (Vec::new(), Vec::new());
         let ids: BTreeSet<TriggerId> = wanted.iter().map(|wanted| wanted.trigger.id.clone()).collect();
@@ -60,7 +66,8 @@ impl Rulebook {
                 documents.push((draft, Document { version: 0, number, at: now, body: body.clone(), paused: false }));
             }
             let before = self.get(&name);
-            if before.as_ref().is_some_and(|before| before.body == body && !before.paused) {
+            let is_held = rules.held.contains_key(&(retailer.clone(), trigger.id.clone()));
+            if before.as_ref().is_some_and(|before| before.body == body && !before.paused && !is_held) {
                 told.unchanged += 1;
                 continue;
             }
@@ -100,7 +107,9 @@ impl Rulebook {
         unsure.commit(engine, adds, Vec::new(), documents.iter().map(row).collect()).await?;
         let triggers = TriggerSet::build(stay.into_iter().chain(live));
         let products = rules.products.at(version);
-        self.current.store(Arc::new(RuleSet { version, triggers, products, ..(*rules).clone() }));
+        let mut next = RuleSet { version, triggers, products, ..(*rules).clone() };
+        next.held.retain(|(owner, id), _| owner != retailer || !changed.contains(id.as_str()));
+        self.current.store(Arc::new(next));
         self.latest.write().expect("no holder of this lock panics").extend(documents);
         Ok(told)
     }
@@ -149,9 +158,16 @@ impl Rulebook {
         let speaks = |live: &Trigger| live.retailer != *retailer || !silent.contains(live.id.as_str());
         let triggers = TriggerSet::build(rules.triggers.iter().filter(|live| speaks(live)).cloned());
         let products = rules.products.at(version);
-        self.current.store(Arc::new(RuleSet { version, triggers, products, ..(*rules).clone() }));
+        let mut next = RuleSet { version, triggers, products, ..(*rules).clone() };
+        next.held.retain(|(owner, id), _| owner != retailer || !silent.contains(id.as_str()));
+        self.current.store(Arc::new(next));
         self.latest.write().expect("no holder of this lock panics").extend(paused.iter().cloned());
     }
+}
+
+/// Whether nothing was written to any model in between.
+fn is_same(checked: &BTreeMap<ModelId, Arc<DeviceModel>>, now: &BTreeMap<ModelId, Arc<DeviceModel>>) -> bool {
+    checked.len() == now.len() && checked.iter().zip(now).all(|(a, b)| a.0 == b.0 && Arc::ptr_eq(a.1, b.1))
 }
 
 /// The row of a document.

@@ -4,6 +4,7 @@
 mod audiences;
 mod audit;
 mod catalog;
+mod changed_models;
 mod consents;
 mod context;
 mod conventions;

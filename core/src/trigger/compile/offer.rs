@@ -10,7 +10,7 @@ use super::super::quantity::quantity_text;
 use super::super::text::{TextError, TextVars, Texts};
 use super::super::tree::{Findings, pointer_part};
 use super::super::{Discount, OfferKind, OfferPlan, On, ProductChoice};
-use super::{CANCEL_WINDOW_DEFAULT, EXPIRES_DEFAULT, span};
+use super::{Against, CANCEL_WINDOW_DEFAULT, EXPIRES_DEFAULT, span};
 use crate::budget::sample_code;
 use crate::decide::ALTERNATIVES_MAX;
 use crate::id::{PlacementId, PoolId, ProductId, SlotId};
@@ -29,6 +29,7 @@ pub(super) struct Context<'a> {
     pub(super) placements: &'a [PlacementId],
     pub(super) link_required: bool,
     pub(super) world: &'a World<'a>,
+    pub(super) against: Against,
 }
 
 impl Context<'_> {
@@ -118,6 +119,9 @@ fn product(
 }
 
 fn known_product(id: &str, pointer: &str, context: &Context<'_>, findings: &mut Findings<'_>) -> Option<ProductId> {
+    if context.against == Against::Models {
+        return ProductId::new(id).ok();
+    }
     let Some(product) = context.product(id) else {
         let known = context.world.some_products();
         findings.error(
@@ -181,7 +185,10 @@ fn discount(
         let message = "there is no product whose price it could reduce";
         findings.warning("trigger.no_effect", "/offer/discount", message, None);
     }
-    let products = proposed(choice, context);
+    let products = match context.against {
+        Against::Everything => proposed(choice, context),
+        Against::Models => Vec::new(),
+    };
     super::super::discount::compile(written, products.iter().map(|product| &**product), findings)
 }
 
@@ -274,7 +281,9 @@ fn texts(
     };
     match Texts::compile(written, sample) {
         Ok(texts) => {
-            too_long(&texts, written, &sample, context, findings);
+            if context.against == Against::Everything {
+                too_long(&texts, written, &sample, context, findings);
+            }
             Some(texts)
         }
         Err(errors) => {

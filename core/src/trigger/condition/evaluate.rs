@@ -1,7 +1,7 @@
 //! Three-valued evaluation, and the explanation of each leaf.
 
 use std::collections::BTreeSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use super::{Arithmetic, Comparison, Condition, Id, Node};
 use crate::id::SlotId;
@@ -108,6 +108,37 @@ pub struct Leaf {
     pub source: String,
     /// How old the value is, where its time is kept; also of a value too old to be believed.
     pub age: Option<Span>,
+}
+
+/// Room for what a leaf adds to its two texts: truth, value, age.
+const VERDICT_BYTES: usize = 64;
+/// Room for the name of most of what can be read.
+const NAME_BYTES: usize = 40;
+
+/// Something written out, into room that is there before: text that grows word by word is copied as often.
+fn written(what: &impl fmt::Display, room: usize) -> String {
+    let mut text = String::with_capacity(room);
+    let _ = write!(text, "{what}");
+    text
+}
+
+/// A part of a condition as written, its lines joined.
+fn on_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    line
+}
+
+impl Leaf {
+    /// The leaf in words, as [`fmt::Display`] writes it.
+    pub fn told(&self) -> String {
+        written(self, self.text.len() + self.source.len() + VERDICT_BYTES)
+    }
 }
 
 impl fmt::Display for Leaf {
@@ -247,12 +278,12 @@ impl Condition {
         }
     }
     fn leaf(&self, id: Id, scope: &Scope<'_>) -> Leaf {
-        let text = self.text(id).split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = on_one_line(self.text(id));
         let truth = self.value(id, Some(scope)).truth();
         let source = self.source_of(id);
         let (value, name, age) = match source.map(|source| (source, &self.nodes[source])) {
             Some((source, Node::Path(path))) => {
-                (self.value(source, Some(scope)).owned(), path.to_string(), path.age(scope))
+                (self.value(source, Some(scope)).owned(), written(path, NAME_BYTES), path.age(scope))
             }
             Some((source, _)) => (self.value(source, Some(scope)).owned(), self.text(source).to_owned(), None),
             None => (None, "constant".to_owned(), None),

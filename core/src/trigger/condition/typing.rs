@@ -36,6 +36,8 @@ pub enum Articles<'a> {
     Named(BTreeSet<&'a str>),
     /// A retailer's.
     Of(&'a Products, &'a RetailerId),
+    /// Any: what was named once was ordered once, whether or not it is still sold.
+    Any,
 }
 
 impl<'a, const N: usize> From<[&'a str; N]> for Articles<'a> {
@@ -48,6 +50,7 @@ impl Articles<'_> {
     fn contains(&self, id: &str) -> bool {
         match self {
             Articles::Nothing => false,
+            Articles::Any => true,
             Articles::Named(named) => named.contains(id),
             Articles::Of(products, retailer) => {
                 ProductId::new(id).is_ok_and(|id| products.get(retailer, &id).is_some())
@@ -57,7 +60,7 @@ impl Articles<'_> {
     /// What is said about one that is not there.
     fn suggestion(&self, id: &str) -> Option<String> {
         match self {
-            Articles::Nothing => None,
+            Articles::Nothing | Articles::Any => None,
             Articles::Named(named) => suggestion(id, named.iter().copied()),
             Articles::Of(products, retailer) => {
                 let some = products.ids(retailer, None, FITTING_MAX);

@@ -1,0 +1,160 @@
+//! What is compiled against device models, after a model changed: triggers and audiences.
+//!
+//! The rules of a version follow from the documents of that version and nothing else, so that a start and a replay come
+//! to the same rules as the gateway that took the change. A trigger that does not agree with the models any more is
+//! held: it is silent, says why, and speaks again when a model, or it, is mended. One that only proposes a product that
+//! is gone stays live: its decisions say so.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use hearthway_core::code::{Code, Refusal};
+use hearthway_core::id::{AudienceId, KindId, ModelId, RetailerId, TriggerId};
+use hearthway_core::rules::{Held, RuleSet};
+use hearthway_core::trigger::TriggerSet;
+use tracing::warn;
+
+use super::super::{Failure, audiences};
+use super::{Document, Kind, Name, Rulebook, add, compile};
+
+/// Triggers and audiences that are named in one answer or written to the log at one change: who has more looks at the list.
+const NAMED_MAX: usize = 20;
+
+/// A live trigger by its retailer and id, and what holds it.
+pub(super) type HeldTrigger = ((RetailerId, TriggerId), Arc<Held>);
+
+/// What agreed with the models before a change of one, and does not any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fallen {
+    /// Triggers that are held since.
+    pub triggers: Vec<HeldTrigger>,
+    /// Audiences that nobody is in since, and why.
+    pub audiences: Vec<(RetailerId, AudienceId, String)>,
+}
+
+impl Fallen {
+    /// A sentence for each, the first of them.
+    pub fn named(&self) -> Vec<String> {
+        let triggers = self.triggers.iter().map(|((retailer, id), held)| {
+            let why = held.problems.first().map(|problem| format!("{}: {}", problem.pointer, problem.message));
+            format!("the live trigger `{id}` of `{retailer}` is held: {}", why.unwrap_or_default())
+        });
+        let audiences = self.audiences.iter();
+        let audiences =
+            audiences.map(|(retailer, id, why)| format!("nobody is in the audience `{id}` of `{retailer}`: {why}"));
+        let mut named: Vec<String> = triggers.chain(audiences).take(NAMED_MAX).collect();
+        let all = self.triggers.len() + self.audiences.len();
+        if all > NAMED_MAX {
+            named.push(format!("and {} more", all - NAMED_MAX));
+        }
+        named
+    }
+
+    /// For somebody who may not know whose they are: how many.
+    pub fn counted(&self) -> Vec<String> {
+        let (triggers, audiences) = (self.triggers.len(), self.audiences.len());
+        let one = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}; their retailers see why"));
+        let triggers = one(triggers, "live triggers of retailers do not agree with this model any more and are held");
+        let audiences = one(audiences, "audiences of retailers do not agree with this model any more");
+        triggers.into_iter().chain(audiences).collect()
+    }
+
+    /// Tells them in the log.
+    pub(super) fn warn(&self, model: &str) {
+        for told in self.named() {
+            warn!("The device model `{model}` changed: {told}");
+        }
+    }
+}
+
+/// Tells in the log of a trigger that is held already when the gateway starts.
+pub(super) fn warn_of((of, held): (&(RetailerId, TriggerId), &Arc<Held>)) {
+    let (retailer, id) = of;
+    let why = held.problems.first().map(|problem| problem.message.as_str()).unwrap_or_default();
+    warn!("The live trigger `{id}` of `{retailer}` is held: {why}");
+}
+
+impl Rulebook {
+    /// The rules that follow from these with a document in place of its earlier version. Nothing is changed yet.
+    pub(super) async fn next(
+        &self,
+        rules: &RuleSet,
+        name: &Name,
+        document: &Document,
+    ) -> Result<(RuleSet, Fallen), Failure> {
+        let version = document.version;
+        let mut next = RuleSet { version, products: rules.products.at(version), ..rules.clone() };
+        if let Err(problem) = add(&mut next, name, document) {
+            warn!(document = name.kind.as_str(), "A document is stored that the rules cannot read: {problem}");
+            return Ok((next, Fallen::default()));
+        }
+        let Some(model) = ModelId::new(&name.id).ok().filter(|_| name.kind == Kind::Model) else {
+            return Ok((next, Fallen::default()));
+        };
+        let leaning = self.leaning_on(&model, rules, &next);
+        // Ten thousand triggers take a second or two: connections are served meanwhile.
+        let again = tokio::task::spawn_blocking(move || compile_again(next, &leaning));
+        let failed = |error| {
+            Refusal::new(
+                Code::InternalRetry,
+                format!("compiling the triggers again ended early: {error}; send it again"),
+            )
+        };
+        Ok(again.await.map_err(failed)?)
+    }
+
+    /// What was compiled against a model, or against those of its kind, and what is held: a change may mend it.
+    fn leaning_on(&self, model: &ModelId, before: &RuleSet, after: &RuleSet) -> Vec<(Name, Arc<Document>)> {
+        let kind = |rules: &RuleSet| rules.models.get(model).map(|model| model.description.kind.clone());
+        let kinds: Vec<KindId> = [kind(before), kind(after)].into_iter().flatten().collect();
+        let kinds: Vec<&KindId> = kinds.iter().collect();
+        let live = before.triggers.iter().filter(|trigger| trigger.on.leans_on(model, &kinds));
+        let live = live.map(|trigger| (trigger.retailer.clone(), trigger.id.clone()));
+        let leaning: BTreeSet<(RetailerId, TriggerId)> = live.chain(before.held.keys().cloned()).collect();
+        let latest = self.latest.read().expect("no holder of this lock panics");
+        let triggers = leaning
+            .iter()
+            .map(|(retailer, id)| Name::of_retailer(Kind::Trigger, retailer, id.as_str()))
+            .filter_map(|name| {
+                let document = latest.get(&name)?.clone();
+                Some((name, document))
+            });
+        let audiences = latest.iter().filter(|(name, _)| name.kind == Kind::Audience);
+        triggers.chain(audiences.map(|(name, document)| (name.clone(), document.clone()))).collect()
+    }
+}
+
+/// Compiles these triggers and audiences against the models of the rules that they are in.
+fn compile_again(mut rules: RuleSet, leaning: &[(Name, Arc<Document>)]) -> (RuleSet, Fallen) {
+    let mut fallen = Fallen::default();
+    let (triggers, audiences) = leaning.iter().partition::<Vec<_>, _>(|(name, _)| name.kind == Kind::Trigger);
+    for (name, document) in audiences {
+        let Err(why) = audiences::add(&mut rules, name, document) else { continue };
+        let (Ok(retailer), Ok(id)) = (RetailerId::new(&name.tenant), AudienceId::new(&name.id)) else { continue };
+        if rules.audiences.remove(&(retailer.clone(), id.clone())).is_some() {
+            fallen.audiences.push((retailer, id, why));
+        }
+    }
+    if triggers.is_empty() {
+        return (rules, fallen);
+    }
+    let (mut live, mut again) = (Vec::new(), BTreeSet::new());
+    for (name, document) in triggers {
+        again.insert((name.tenant.as_str(), name.id.as_str()));
+        match compile(&rules, name, document) {
+            Ok(Ok(trigger)) => {
+                rules.held.remove(&(trigger.retailer.clone(), trigger.id.clone()));
+                live.push(trigger);
+            }
+            Ok(Err((of, held))) => {
+                if rules.held.insert(of.clone(), held.clone()).is_none() {
+                    fallen.triggers.push((of, held));
+                }
+            }
+            Err(problem) => warn!("The trigger `{}` is left out of the rules: {problem}", name.id),
+        }
+    }
+    let stays = rules.triggers.iter().filter(|live| !again.contains(&(live.retailer.as_str(), live.id.as_str())));
+    rules.triggers = TriggerSet::build(stays.cloned().chain(live));
+    (rules, fallen)
+}

@@ -1,0 +1,198 @@
+//! What live triggers do when a device model, or a product that they name, changes under them.
+
+use serde_json::{Value, json};
+
+use super::{House, OPERATOR, house, model, product, trigger};
+use crate::app::Rulebook;
+use crate::engine::RuleBook;
+
+const PATH: &str = "/v1/models/th-200";
+
+/// A shop whose trigger is live, with a home.
+async fn open() -> (House, String) {
+    let house = house().await;
+    house.ok("PUT", "/v1/products/flt-20x25", &house.shop, product()).await;
+    publish(&house, trigger()).await;
+    let home = house.link("d-1", "p1").await["household"].as_str().unwrap().to_owned();
+    (house, home)
+}
+
+async fn publish(house: &House, body: Value) -> Value {
+    let id = body["id"].as_str().unwrap().to_owned();
+    house.ok("PUT", &format!("/v1/triggers/{id}"), &house.shop, body).await;
+    house.ok("POST", &format!("/v1/triggers/{id}/publish"), &house.shop, json!({})).await
+}
+
+async fn shown(house: &House) -> Value {
+    house.get("/v1/triggers/filter-worn", &house.shop).await.json
+}
+
+async fn offers(house: &House) -> usize {
+    house.get("/v1/offers", &house.shop).await.json["items"].as_array().unwrap().len()
+}
+
+async fn wear_out(house: &House) {
+    for used in [10.0, 590.0, 612.0] {
+        house.used("d-1", used).await;
+    }
+}
+
+/// The rules that are read are those that a start, or a replay, comes to from what is on disk.
+fn same_after_a_start(house: &House) {
+    let live = house.app.engine.rules();
+    let reopened = Rulebook::open(house.disk.open()).unwrap();
+    let again = reopened.current();
+    let told = |rules: &hearthway_core::rules::RuleSet| {
+        let triggers: Vec<String> = rules.triggers.iter().map(|trigger| format!("{trigger:?}")).collect();
+        (triggers, rules.held.clone(), rules.units.clone(), format!("{:?}", rules.audiences))
+    };
+    assert_eq!(live.version, again.version);
+    assert_eq!(told(&live), told(&again));
+}
+
+fn without_slot() -> Value {
+    let mut changed = model();
+    changed["slots"] = json!([]);
+    changed
+}
+
+#[tokio::test]
+async fn a_trigger_whose_slot_is_gone_is_held_tells_why_and_speaks_again_when_it_is_back() {
+    let (house, home) = open().await;
+    publish(&house, {
+        let mut other = trigger();
+        other["id"] = json!("cold");
+        other["on"] =
+            json!({"event": "telemetry", "device": {"kind": "thermostat"}, "field": "temperature", "falls_below": 17});
+        other["test"] = json!([]);
+        other
+    })
+    .await;
+    let answer = house.ok("PUT", PATH, OPERATOR, without_slot()).await;
+    let warnings = answer["warnings"].to_string();
+    assert!(warnings.contains("`filter-worn` of `shop-a` is held") && warnings.contains("air_filter"), "{warnings}");
+    assert!(!warnings.contains("cold"), "{warnings}");
+    let held = shown(&house).await;
+    assert_eq!((&held["state"], &held["problems"][0]["severity"]), (&json!("held"), &json!("error")), "{held}");
+    assert_eq!(house.get("/v1/triggers/cold", &house.shop).await.json["state"], "published");
+    let listed = house.get("/v1/triggers", &house.shop).await.json;
+    assert_eq!((&listed["items"][1]["state"], &listed["items"][1]["problems"]), (&json!("held"), &held["problems"]));
+    assert_eq!(house.app.engine.rules().triggers.len(), 1);
+    same_after_a_start(&house);
+
+    let back = house.ok("PUT", PATH, OPERATOR, model()).await;
+    assert_eq!(back["warnings"], Value::Null);
+    let live = shown(&house).await;
+    assert_eq!((&live["state"], &live["problems"]), (&json!("published"), &json!([])));
+    same_after_a_start(&house);
+    wear_out(&house).await;
+    assert_eq!(offers(&house).await, 1);
+    assert_eq!(house.app.engine.replay(home.parse().unwrap()).unwrap().differences, []);
+}
+
+#[tokio::test]
+async fn a_maker_hears_how_many_triggers_its_change_holds_and_not_whose() {
+    let (house, _) = open().await;
+    let answer = house.call("PUT", PATH, &house.maker, without_slot()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.json["warnings"].as_array().unwrap().len(), 1);
+    assert!(answer.text.contains("1 live triggers"), "{}", answer.text);
+    assert!(!answer.text.contains("filter-worn") && !answer.text.contains("shop-a"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_number_without_a_unit_does_not_come_to_mean_another() {
+    let (house, home) = open().await;
+    let mut bare = trigger();
+    bare["on"]["rises_above"] = json!(600);
+    bare["on"]["rearm"] = json!(50);
+    bare["test"] = json!([]);
+    publish(&house, bare).await;
+    let mut changed = model();
+    changed["slots"][0]["unit"] = json!("min");
+    house.ok("PUT", PATH, OPERATOR, changed).await;
+    let held = shown(&house).await;
+    assert_eq!(
+        (&held["state"], &held["problems"][0]["code"]),
+        (&json!("held"), &json!("trigger.unit_changed")),
+        "{held}"
+    );
+    same_after_a_start(&house);
+    wear_out(&house).await;
+    assert_eq!(offers(&house).await, 0);
+    // Neither a model that forgets the slot for a while mends it, nor another trigger's change.
+    house.ok("PUT", PATH, OPERATOR, without_slot()).await;
+    let mut changed = model();
+    changed["slots"][0]["unit"] = json!("min");
+    house.ok("PUT", PATH, OPERATOR, changed).await;
+    assert_eq!(shown(&house).await["state"], "held");
+    same_after_a_start(&house);
+    // Who publishes it as it is means the new unit.
+    let published = house.ok("POST", "/v1/triggers/filter-worn/publish", &house.shop, json!({})).await;
+    assert_eq!((&published["state"], &published["version"]), (&json!("published"), &json!(2)), "{published}");
+    same_after_a_start(&house);
+    wear_out(&house).await;
+    assert_eq!(offers(&house).await, 1);
+    assert_eq!(house.app.engine.replay(home.parse().unwrap()).unwrap().differences, []);
+    // Back in hours it would mean hours again: held, until somebody looks.
+    house.ok("PUT", PATH, OPERATOR, model()).await;
+    assert_eq!(shown(&house).await["state"], "held");
+    same_after_a_start(&house);
+}
+
+#[tokio::test]
+async fn a_held_trigger_is_paused_and_published_like_any_other() {
+    let (house, _) = open().await;
+    house.ok("PUT", PATH, OPERATOR, without_slot()).await;
+    let refused = house.call("POST", "/v1/triggers/filter-worn/publish", &house.shop, json!({})).await;
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    house.ok("POST", "/v1/triggers:stop", &house.shop, json!({})).await;
+    assert_eq!(shown(&house).await["state"], "paused");
+    same_after_a_start(&house);
+    house.ok("PUT", PATH, OPERATOR, model()).await;
+    assert_eq!(shown(&house).await["state"], "paused", "nobody asked it to speak");
+    let line = trigger().to_string();
+    house.bulk("/v1/triggers:publish", &house.shop, &[line]).await;
+    assert_eq!(shown(&house).await["state"], "published");
+    same_after_a_start(&house);
+}
+
+#[tokio::test]
+async fn a_product_that_is_gone_or_does_not_fit_leaves_its_trigger_live_and_silent() {
+    let (house, home) = open().await;
+    let mut unfit = product();
+    unfit["fits"] = json!([{"model": "th-900", "slot": "air_filter"}]);
+    let answer = house.ok("PUT", "/v1/products/flt-20x25", &house.shop, unfit).await;
+    let warnings = answer["warnings"].to_string();
+    assert!(warnings.contains("the live trigger `filter-worn`") && warnings.contains("does not fit"), "{warnings}");
+    let live = shown(&house).await;
+    let told = (&live["state"], &live["problems"][0]["code"]);
+    assert_eq!(told, (&json!("published"), &json!("trigger.product_does_not_fit")), "{live}");
+    wear_out(&house).await;
+    assert_eq!(offers(&house).await, 0);
+    let why = house.get(&format!("/v1/explain?household={home}&trigger=filter-worn"), &house.shop).await;
+    assert_eq!(why.json["first_block"], "offer", "{}", why.text);
+    assert!(why.text.contains("flt-20x25 does not fit air_filter"), "{}", why.text);
+
+    house.send("DELETE", "/v1/products/flt-20x25", &house.shop, &[], None).await;
+    assert_eq!(shown(&house).await["problems"][0]["code"], "trigger.unknown_product");
+    same_after_a_start(&house);
+    house.ok("PUT", "/v1/products/flt-20x25", &house.shop, product()).await;
+    wear_out(&house).await;
+    assert_eq!((offers(&house).await, shown(&house).await["problems"].clone()), (1, json!([])));
+    assert_eq!(house.app.engine.replay(home.parse().unwrap()).unwrap().differences, []);
+}
+
+#[tokio::test]
+async fn an_audience_that_does_not_agree_with_the_models_any_more_is_told_too() {
+    let (house, _) = open().await;
+    let rule = json!({"kind": "rule", "rule": "device.kind == \"thermostat\""});
+    house.ok("PUT", "/v1/audiences/warm", &house.shop, rule).await;
+    let mut changed = model();
+    changed["kind"] = json!("boiler");
+    let answer = house.ok("PUT", PATH, OPERATOR, changed).await;
+    assert!(answer["warnings"].to_string().contains("nobody is in the audience `warm` of `shop-a`"), "{answer}");
+    same_after_a_start(&house);
+    house.ok("PUT", PATH, OPERATOR, model()).await;
+    same_after_a_start(&house);
+}
