@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::super::rows;
+use super::slot::{Fitting, Slot};
 use crate::store::codec::{self, Schema};
 use crate::store::{Store, StoreError, Write, keys};
 
@@ -46,7 +47,7 @@ struct Shelves {
 #[derive(Default)]
 struct Shop {
     products: BTreeMap<ProductId, Entry>,
-    slots: HashMap<(ModelId, SlotId), BTreeMap<ProductId, Fitting>>,
+    slots: HashMap<(ModelId, SlotId), Slot>,
     /// How many are not gone.
     live: usize,
 }
@@ -57,13 +58,6 @@ struct Entry {
     number: u32,
     /// As on disk; nothing where it is gone.
     bytes: Box<[u8]>,
-}
-
-/// Since when, and until when, a product fits a slot: the last such stretch of versions.
-#[derive(Clone, Copy)]
-struct Fitting {
-    since: u64,
-    until: u64,
 }
 
 /// Where a version of a product stands on disk.
@@ -259,14 +253,12 @@ impl Shop {
         self.live = self.live + usize::from(now.is_some()) - usize::from(was.is_some());
         let (fits, fitted) = (now.map(|now| now.fits).unwrap_or_default(), was.map(|was| was.fits).unwrap_or_default());
         for fit in fitted.iter().filter(|fit| !fits.contains(fit)) {
-            let slot = self.slots.get_mut(&(fit.model.clone(), fit.slot.clone()));
-            if let Some(fitting) = slot.and_then(|slot| slot.get_mut(&id)) {
-                fitting.until = place.version;
+            if let Some(slot) = self.slots.get_mut(&(fit.model.clone(), fit.slot.clone())) {
+                slot.end(&id, place.version);
             }
         }
         for fit in fits.into_iter().filter(|fit| !fitted.contains(fit)) {
-            let fitting = Fitting { since: place.version, until: u64::MAX };
-            self.slots.entry((fit.model, fit.slot)).or_default().insert(id.clone(), fitting);
+            self.slots.entry((fit.model, fit.slot)).or_default().begin(&id, place.version);
         }
         self.products.insert(id, Entry { place, number, bytes: bytes.into() });
     }
@@ -291,29 +283,24 @@ impl Keeper for Kept {
         model: &ModelId,
         slot: &SlotId,
         version: u64,
-        each: &mut dyn FnMut(&ProductId) -> ControlFlow<()>,
-    ) {
+        limit: usize,
+    ) -> Arc<Vec<ProductId>> {
         let shelves = self.read();
         let key = (model.clone(), slot.clone());
-        let Some(fitting) = shelves.of.get(retailer).and_then(|shop| shop.slots.get(&key)) else { return };
-        if shelves.newest <= version {
-            let now = fitting.iter().filter(|(_, of)| of.since <= version && version < of.until);
-            let _ = now.map(|(id, _)| id).try_for_each(each);
-            return;
+        let Some(of_slot) = shelves.of.get(retailer).and_then(|shop| shop.slots.get(&key)) else {
+            return Arc::default();
+        };
+        if let Some(first) = of_slot.first_as_of(version) {
+            return first;
         }
         // As of an older version: what came later may have fitted before as well.
-        let ids: Vec<(ProductId, Fitting)> = fitting.iter().map(|(id, of)| (id.clone(), *of)).collect();
+        let stretches: Vec<(ProductId, Fitting)> = of_slot.stretches().map(|(id, of)| (id.clone(), of)).collect();
         drop(shelves);
-        for (id, of) in ids {
-            let fits = if of.since <= version {
-                version < of.until
-            } else {
-                self.product(retailer, &id, version).is_some_and(|product| product.fits(model, slot))
-            };
-            if fits && each(&id).is_break() {
-                return;
-            }
-        }
+        let fitted = stretches.into_iter().filter(|(id, of)| match of.since <= version {
+            true => version < of.until,
+            false => self.product(retailer, id, version).is_some_and(|product| product.fits(model, slot)),
+        });
+        Arc::new(fitted.map(|(id, _)| id).take(limit).collect())
     }
 
     fn ids(

@@ -2,7 +2,8 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `kept` | all products in memory and on disk, with what fits which slot |
+//! | `kept` | all products in memory and on disk |
+//! | `slot` | what fits one slot, the first of it ready to be handed out |
 //! | `products` | what can be asked about one |
 //! | `form` | a product as JSON, both ways |
 //! | `check` | what is wrong with one |
@@ -22,6 +23,7 @@ mod products;
 pub mod quote;
 pub mod reservations;
 pub mod sellers;
+mod slot;
 pub mod stores;
 
 use std::sync::Arc;
