@@ -4,6 +4,17 @@ use hearthway_core::id::{NameError, OrderId};
 use super::triggers::Finding;
 use crate::store::StoreError;
 
+/// What is wrong with one of many things that come together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemProblem {
+    /// Its line, where each stands on one of its own.
+    pub line: Option<u64>,
+    /// Where in the body, or in its line.
+    pub pointer: String,
+    /// What is wrong.
+    pub message: String,
+}
+
 /// Why something that was asked for was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -51,6 +62,14 @@ pub enum Failure {
         /// What is wrong with it, in order.
         findings: Vec<Finding>,
     },
+    /// Of many things that come together some are not right, and none was taken.
+    #[error("{} of the {what} are wrong and none was taken, the first: {}", problems.len(), problems.first().map_or("", |first| first.message.as_str()))]
+    Items {
+        /// What they are.
+        what: &'static str,
+        /// What is wrong, in order.
+        problems: Vec<ItemProblem>,
+    },
     /// The offer was accepted before.
     #[error("{refusal}")]
     AlreadyAccepted {
@@ -76,6 +95,7 @@ impl Failure {
             Failure::Stale { .. } => "stale",
             Failure::Forbidden(_) => "forbidden",
             Failure::Trigger { .. } => "trigger",
+            Failure::Items { .. } => "items",
             Failure::Store(_) => "store",
         }
     }

@@ -54,6 +54,7 @@ pub mod timeline;
 pub mod tokens;
 pub mod tries;
 pub mod triggers;
+mod upkeep;
 pub mod webhooks;
 pub(crate) mod wrong_codes;
 
@@ -64,7 +65,7 @@ use hearthway_core::input::{Command, Input};
 use hearthway_core::time::Timestamp;
 
 pub use documents::Rulebook;
-pub use failure::Failure;
+pub use failure::{Failure, ItemProblem};
 
 use crate::engine::{Engine, entropy};
 use crate::store::StoreError;
@@ -226,9 +227,14 @@ impl App {
         Ok(Started { app, fresh_operator_token })
     }
 
-    /// Ends what ends by itself, for as long as it is let: reservations, and the keys of days that are over.
+    /// Ends what ends by itself, for as long as it is let: reservations, the keys of days that are over, and what goes
+    /// once a day.
     pub async fn end_what_lapses(&self) {
+        let mut upkeep = upkeep::Upkeep::default();
         while !self.engine.is_closed() {
+            if upkeep.is_due(self.now()) {
+                self.upkeep().await;
+            }
             let next = match self.end_lapsed_reservations().await {
                 Ok(next) => next,
                 Err(failure) => {

@@ -15,6 +15,7 @@ use hearthway_core::trigger::{Trigger, TriggerSet};
 use hearthway_core::words::Reason;
 use serde::{Deserialize, Serialize};
 
+use super::Engine;
 use super::backtest::{Backtest, Listener, Progress};
 use super::facts::read_household;
 use super::past::{Past, Window};
@@ -218,6 +219,30 @@ fn how_far(candidate: &CandidateTrace) -> Came {
 
 fn named(step: &StepTrace) -> String {
     format!("{}:{}", step.step, step.code())
+}
+
+impl Engine {
+    /// The oldest version of the rules that an input of any log read, as far as the first items tell; none where no
+    /// log has an input. Reads the disk.
+    pub fn oldest_rules_read(&self) -> Result<Option<u64>, StoreError> {
+        /// Enough to find an input: snapshots and what was erased stand among them.
+        const ITEMS: usize = 1_000;
+        let (store, mut after) = (self.store(), None);
+        loop {
+            let page = store.items(after, ITEMS)?;
+            let Some((last, ..)) = page.last() else { return Ok(None) };
+            after = Some(*last);
+            let mut oldest: Option<u64> = None;
+            for (_, log, bytes) in page {
+                if let Some(LogItem::Input(row)) = unless_erased(codec::decode(Schema::Log, &log, &bytes))? {
+                    oldest = Some(oldest.map_or(row.rules, |oldest| oldest.min(row.rules)));
+                }
+            }
+            if oldest.is_some() {
+                return Ok(oldest);
+            }
+        }
+    }
 }
 
 /// When the oldest input came that any log still has.

@@ -182,6 +182,15 @@ impl From<Failure> for ApiError {
                 error.0.pointer = pointer;
                 error
             }
+            Failure::Items { problems, .. } => {
+                let told = problems.iter().map(
+                    |problem| json!({"line": problem.line, "pointer": problem.pointer, "message": problem.message}),
+                );
+                let mut error =
+                    ApiError::from(Refusal::new(Code::PayloadInvalid, detail)).with("problems", told.collect());
+                error.0.pointer = problems.first().map(|first| first.pointer.clone());
+                error
+            }
             Failure::AlreadyAccepted { refusal, order } => {
                 ApiError::from(refusal).with("order", json!(order.map(|order| order.to_string())))
             }

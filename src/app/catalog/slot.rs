@@ -63,7 +63,11 @@ impl Slot {
     pub(super) fn first_as_of(&self, version: u64) -> Option<Arc<Vec<ProductId>>> {
         (self.changed <= version).then(|| Arc::clone(&self.first))
     }
-    /// All that ever fitted it, by id.
+    /// Nobody asks any more as of a version before this one.
+    pub(super) fn forget_before(&mut self, version: u64) {
+        self.all.retain(|_, of| of.until > version);
+    }
+    /// All that ever fitted it and is asked for, by id.
     pub(super) fn stretches(&self) -> impl Iterator<Item = (&ProductId, Fitting)> {
         self.all.iter().map(|(id, of)| (id, *of))
     }

@@ -15,10 +15,12 @@ mod goods;
 mod households;
 mod me;
 mod merges;
+mod price_lists;
 mod reports;
 mod session;
 mod supply;
 mod tenants;
+mod upkeep;
 mod visibility;
 mod webhooks;
 
