@@ -1,5 +1,6 @@
 use hearthway_core::code::{Code, Refusal};
 use hearthway_core::id::{NameError, OrderId};
+use hearthway_core::time::Timestamp;
 
 use super::triggers::Finding;
 use crate::store::StoreError;
@@ -70,6 +71,18 @@ pub enum Failure {
         /// What is wrong, in order.
         problems: Vec<ItemProblem>,
     },
+    /// It reaches more homes than one person may alone.
+    #[error(
+        "it reaches more than {reach_more_than} homes, which a marketer does not publish alone: somebody with another token of the shop, a `retailer_admin` or a `marketer`, confirms it until {until} by `POST …/publish` with {{\"confirm\":\"{request}\"}}"
+    )]
+    SecondPerson {
+        /// By which it is confirmed.
+        request: String,
+        /// Homes that one may reach alone.
+        reach_more_than: u64,
+        /// Until when it waits.
+        until: Timestamp,
+    },
     /// The offer was accepted before.
     #[error("{refusal}")]
     AlreadyAccepted {
@@ -96,6 +109,7 @@ impl Failure {
             Failure::Forbidden(_) => "forbidden",
             Failure::Trigger { .. } => "trigger",
             Failure::Items { .. } => "items",
+            Failure::SecondPerson { .. } => "second person",
             Failure::Store(_) => "store",
         }
     }

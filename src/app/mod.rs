@@ -47,6 +47,7 @@ pub mod registry;
 pub mod reports;
 pub mod roles;
 pub mod rows;
+mod second_person;
 /// Retailers and makers.
 pub mod tenants;
 mod tenure;
@@ -121,6 +122,8 @@ pub struct Settings {
     pub calls_per_second: u32,
     /// How long the bare lines of an order outlive the erasure of who bought.
     pub order_retention: hearthway_core::time::Span,
+    /// Homes that a marketer may reach with a trigger without a second person.
+    pub publish_reach_max_alone: u64,
 }
 
 /// The longest until it is looked again for what is over: also where a clock jumped, or the store failed.
@@ -145,6 +148,7 @@ pub struct App {
     backups: std::sync::OnceLock<backups::Backups>,
     telemetry_s: u32,
     calls_per_second: u32,
+    publish_reach_max_alone: u64,
     /// Held over an import of unique codes.
     importing_codes: tokio::sync::Mutex<()>,
     /// Held over a count of stock.
@@ -209,6 +213,7 @@ impl App {
             backups: std::sync::OnceLock::new(),
             telemetry_s: settings.telemetry_s,
             calls_per_second: settings.calls_per_second,
+            publish_reach_max_alone: settings.publish_reach_max_alone,
             importing_codes: tokio::sync::Mutex::default(),
             counting_stock: tokio::sync::Mutex::default(),
             lapses: tokio::sync::Notify::new(),

@@ -162,7 +162,8 @@ fn as_refusal(failure: Failure) -> Refusal {
         | Failure::Stale { .. }
         | Failure::Forbidden(_)
         | Failure::Trigger { .. }
-        | Failure::Items { .. } => Refusal::new(Code::PayloadInvalid, failure.to_string()),
+        | Failure::Items { .. }
+        | Failure::SecondPerson { .. } => Refusal::new(Code::PayloadInvalid, failure.to_string()),
     }
 }
 

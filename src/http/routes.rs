@@ -195,7 +195,7 @@ pub(super) fn all() -> Vec<Entry> {
         get("/v1/triggers", triggers::list_triggers, "Triggers").query(page),
         post("/v1/triggers/{trigger}/check", triggers::check_trigger, "All that is wrong with a trigger: the body, or the draft")
             .answer(200, r#"{"ok":true,"problems":[]}"#),
-        post("/v1/triggers/{trigger}/publish", triggers::publish_trigger, "Make the draft live").body("{}"),
+        post("/v1/triggers/{trigger}/publish", triggers::publish_trigger, "Make the draft live; a marketer who would reach many homes needs a second person, who sends `confirm`").body("{}"),
         post("/v1/triggers:publish", triggers::publish_triggers, "Make a whole set live, a trigger on each line: all or none; `others=pause` silences what the set does not have")
             .query(&["others"])
             .body(r#"{"id":"filter-worn","kind":"tip","on":{"event":"link","type":"linked"},"offer":{"actions":["decline"],"text":{"en":{"title":"Welcome","body":"Hello."}}}}"#)
