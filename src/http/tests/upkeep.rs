@@ -71,7 +71,8 @@ async fn the_name_of_an_import_is_known_for_ninety_days_and_gives_way_to_newer_o
     let house = house_at(&clock).await;
     let line = json!({"id": "p-1", "name": {"en": "One"}, "price": {"minor": 100, "currency": "EUR"}}).to_string();
     let import = async |name: &str| {
-        let told = house.bulk(&format!("/v1/products:import?import={name}"), &house.shop, &[line.clone()]).await;
+        let told =
+            house.bulk(&format!("/v1/products:import?import={name}"), &house.shop, std::slice::from_ref(&line)).await;
         told.last().unwrap()["summary"]["skipped"].clone()
     };
     let reached =
