@@ -324,6 +324,7 @@ fn app_settings(config: &Config, master: Arc<MasterKey>) -> app::Settings {
         devices_per_maker_max: config.limits.devices_per_maker_max,
         calls_per_second: config.limits.http_calls_per_second,
         order_retention: Span::days(config.privacy.order_retention_days.into()),
+        publish_reach_max_alone: config.triggers.publish_reach_max_alone,
     }
 }
 

@@ -21,15 +21,16 @@ pub const FITTING_MAX: usize = 1_000;
 pub trait Keeper: Send + Sync {
     /// A product as it was in a version of the rules.
     fn product(&self, retailer: &RetailerId, product: &ProductId, version: u64) -> Option<Arc<Product>>;
-    /// Tells the products that fitted a slot in a version, in the order of their ids, until it is enough.
+    /// The products that fitted a slot in a version, in the order of their ids: the first so many at least,
+    /// [`FITTING_MAX`] at most.
     fn fitting(
         &self,
         retailer: &RetailerId,
         model: &ModelId,
         slot: &SlotId,
         version: u64,
-        each: &mut dyn FnMut(&ProductId) -> ControlFlow<()>,
-    );
+        limit: usize,
+    ) -> Arc<Vec<ProductId>>;
     /// Tells a retailer's article numbers behind one, in order, until it is enough.
     fn ids(
         &self,
@@ -65,22 +66,12 @@ impl Products {
         if self.listed.is_empty() { kept() } else { listed().or_else(kept) }
     }
     /// The article numbers of what fits a slot, in their order, [`FITTING_MAX`] at most.
-    pub fn fitting(&self, retailer: &RetailerId, model: &ModelId, slot: &SlotId) -> Vec<ProductId> {
-        let mut found = Vec::new();
-        self.each_fitting(retailer, model, slot, &mut |product| {
-            found.push(product.clone());
-            if found.len() < FITTING_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        found
+    pub fn fitting(&self, retailer: &RetailerId, model: &ModelId, slot: &SlotId) -> Arc<Vec<ProductId>> {
+        self.first_of_fitting(retailer, model, slot, FITTING_MAX)
     }
     /// The first of them.
     pub fn first_fitting(&self, retailer: &RetailerId, model: &ModelId, slot: &SlotId) -> Option<ProductId> {
-        let mut found = None;
-        self.each_fitting(retailer, model, slot, &mut |product| {
-            found = Some(product.clone());
-            ControlFlow::Break(())
-        });
-        found
+        self.first_of_fitting(retailer, model, slot, 1).first().cloned()
     }
     /// A retailer's article numbers behind one, in order, as many as are asked for.
     pub fn ids(&self, retailer: &RetailerId, after: Option<&ProductId>, limit: usize) -> Vec<ProductId> {
@@ -99,18 +90,25 @@ impl Products {
         }
         found
     }
-    fn each_fitting(
+    fn first_of_fitting(
         &self,
         retailer: &RetailerId,
         model: &ModelId,
         slot: &SlotId,
-        each: &mut dyn FnMut(&ProductId) -> ControlFlow<()>,
-    ) {
+        limit: usize,
+    ) -> Arc<Vec<ProductId>> {
+        let kept = |limit: usize| match &self.kept {
+            Some((keeper, version)) if limit > 0 => keeper.fitting(retailer, model, slot, *version, limit),
+            Some(_) | None => Arc::default(),
+        };
         let own = self.listed.iter().filter(|((owner, _), product)| owner == retailer && product.fits(model, slot));
-        let enough = own.map(|((_, product), _)| product).try_for_each(&mut *each);
-        if let (ControlFlow::Continue(()), Some((keeper, version))) = (enough, &self.kept) {
-            keeper.fitting(retailer, model, slot, *version, each);
+        let mut own: Vec<ProductId> = own.map(|((_, product), _)| product.clone()).take(limit).collect();
+        if own.is_empty() {
+            return kept(limit);
         }
+        let room = limit - own.len();
+        own.extend(kept(room).iter().take(room).cloned());
+        Arc::new(own)
     }
 }
 

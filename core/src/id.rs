@@ -158,6 +158,8 @@ names! {
     TriggerId, "trigger", is_word, WORD;
     /// A product: the retailer's article number.
     ProductId, "product", is_loose, LOOSE;
+    /// A retailer's list of prices.
+    PriceListId, "price list", is_loose, LOOSE;
     /// A seller: the retailer itself, or one whose goods it offers.
     SellerId, "seller", is_loose, LOOSE;
     /// A store of a retailer.

@@ -121,6 +121,7 @@ static STAGE: LazyLock<Stage> = LazyLock::new(|| {
             devices_per_maker_max: 1_000,
             calls_per_second: 1_000_000,
             order_retention: hearthway_core::time::Span::days(3653),
+            publish_reach_max_alone: 2,
         };
         let app = App::start(engine, rulebook, settings).await.expect("an application").app;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -289,6 +289,18 @@ impl Rulebook {
         Ok(changed)
     }
 
+    /// Lets former versions of products go that nobody reads who asks as of a version that the logs still read. How
+    /// many went.
+    pub async fn let_products_go(&self, engine: &Engine, oldest_read: Option<u64>) -> Result<usize, Failure> {
+        self.catalog.let_all_go(engine, oldest_read.unwrap_or(self.current.load().version)).await
+    }
+
+    /// Looks at the products while nobody changes any.
+    pub async fn while_nobody_changes<T>(&self, look: impl FnOnce(&Kept) -> T) -> T {
+        let _unsure = self.changing.lock().await;
+        look(&self.catalog)
+    }
+
     /// Nothing is left of changes that failed: what the store says from here on was acknowledged.
     pub async fn settle(&self, engine: &Engine) -> Result<(), Failure> {
         self.changing.lock().await.settle(engine).await

@@ -1,8 +1,20 @@
 use hearthway_core::code::{Code, Refusal};
 use hearthway_core::id::{NameError, OrderId};
+use hearthway_core::time::Timestamp;
 
 use super::triggers::Finding;
 use crate::store::StoreError;
+
+/// What is wrong with one of many things that come together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemProblem {
+    /// Its line, where each stands on one of its own.
+    pub line: Option<u64>,
+    /// Where in the body, or in its line.
+    pub pointer: String,
+    /// What is wrong.
+    pub message: String,
+}
 
 /// Why something that was asked for was not done.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +63,26 @@ pub enum Failure {
         /// What is wrong with it, in order.
         findings: Vec<Finding>,
     },
+    /// Of many things that come together some are not right, and none was taken.
+    #[error("{} of the {what} are wrong and none was taken, the first: {}", problems.len(), problems.first().map_or("", |first| first.message.as_str()))]
+    Items {
+        /// What they are.
+        what: &'static str,
+        /// What is wrong, in order.
+        problems: Vec<ItemProblem>,
+    },
+    /// It reaches more homes than one person may alone.
+    #[error(
+        "it reaches more than {reach_more_than} homes, which a marketer does not publish alone: somebody with another token of the shop, a `retailer_admin` or a `marketer`, confirms it until {until} by `POST …/publish` with {{\"confirm\":\"{request}\"}}"
+    )]
+    SecondPerson {
+        /// By which it is confirmed.
+        request: String,
+        /// Homes that one may reach alone.
+        reach_more_than: u64,
+        /// Until when it waits.
+        until: Timestamp,
+    },
     /// The offer was accepted before.
     #[error("{refusal}")]
     AlreadyAccepted {
@@ -76,6 +108,8 @@ impl Failure {
             Failure::Stale { .. } => "stale",
             Failure::Forbidden(_) => "forbidden",
             Failure::Trigger { .. } => "trigger",
+            Failure::Items { .. } => "items",
+            Failure::SecondPerson { .. } => "second person",
             Failure::Store(_) => "store",
         }
     }

@@ -133,6 +133,17 @@ impl Idempotency {
         Ok(this)
     }
 
+    /// Removes all that are too old.
+    pub(crate) async fn sweep_all(&self, engine: &Engine) -> Result<(), Failure> {
+        // The stretch at hand may be in the middle: to the end, and once from the first.
+        for _ in 0..2 {
+            while self.sweep(engine).await? {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
     /// Looks at the next stretch of answers and removes the old ones; false after the last stretch.
     async fn sweep(&self, engine: &Engine) -> Result<bool, Failure> {
         let after = self.swept_to.lock().expect("no holder of this lock panics").take();

@@ -47,6 +47,7 @@ pub mod registry;
 pub mod reports;
 pub mod roles;
 pub mod rows;
+mod second_person;
 /// Retailers and makers.
 pub mod tenants;
 mod tenure;
@@ -54,6 +55,7 @@ pub mod timeline;
 pub mod tokens;
 pub mod tries;
 pub mod triggers;
+mod upkeep;
 pub mod webhooks;
 pub(crate) mod wrong_codes;
 
@@ -64,7 +66,7 @@ use hearthway_core::input::{Command, Input};
 use hearthway_core::time::Timestamp;
 
 pub use documents::Rulebook;
-pub use failure::Failure;
+pub use failure::{Failure, ItemProblem};
 
 use crate::engine::{Engine, entropy};
 use crate::store::StoreError;
@@ -120,6 +122,8 @@ pub struct Settings {
     pub calls_per_second: u32,
     /// How long the bare lines of an order outlive the erasure of who bought.
     pub order_retention: hearthway_core::time::Span,
+    /// Homes that a marketer may reach with a trigger without a second person.
+    pub publish_reach_max_alone: u64,
 }
 
 /// The longest until it is looked again for what is over: also where a clock jumped, or the store failed.
@@ -144,6 +148,7 @@ pub struct App {
     backups: std::sync::OnceLock<backups::Backups>,
     telemetry_s: u32,
     calls_per_second: u32,
+    publish_reach_max_alone: u64,
     /// Held over an import of unique codes.
     importing_codes: tokio::sync::Mutex<()>,
     /// Held over a count of stock.
@@ -208,6 +213,7 @@ impl App {
             backups: std::sync::OnceLock::new(),
             telemetry_s: settings.telemetry_s,
             calls_per_second: settings.calls_per_second,
+            publish_reach_max_alone: settings.publish_reach_max_alone,
             importing_codes: tokio::sync::Mutex::default(),
             counting_stock: tokio::sync::Mutex::default(),
             lapses: tokio::sync::Notify::new(),
@@ -226,9 +232,14 @@ impl App {
         Ok(Started { app, fresh_operator_token })
     }
 
-    /// Ends what ends by itself, for as long as it is let: reservations, and the keys of days that are over.
+    /// Ends what ends by itself, for as long as it is let: reservations, the keys of days that are over, and what goes
+    /// once a day.
     pub async fn end_what_lapses(&self) {
+        let mut upkeep = upkeep::Upkeep::default();
         while !self.engine.is_closed() {
+            if upkeep.is_due(self.now()) {
+                self.upkeep().await;
+            }
             let next = match self.end_lapsed_reservations().await {
                 Ok(next) => next,
                 Err(failure) => {

@@ -161,7 +161,9 @@ fn as_refusal(failure: Failure) -> Refusal {
         | Failure::Ambiguous { .. }
         | Failure::Stale { .. }
         | Failure::Forbidden(_)
-        | Failure::Trigger { .. } => Refusal::new(Code::PayloadInvalid, failure.to_string()),
+        | Failure::Trigger { .. }
+        | Failure::Items { .. }
+        | Failure::SecondPerson { .. } => Refusal::new(Code::PayloadInvalid, failure.to_string()),
     }
 }
 

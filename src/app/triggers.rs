@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::audiences::unknown_audiences;
 use super::catalog::{check_size, document_json};
 use super::documents::{Condition, Document, Kind, Name, Published, Wanted};
+use super::second_person::may_publish;
 use super::tenants::to_text;
 use super::tokens::{Caller, Scope};
 use super::{App, Failure, Page, PageQuery};
@@ -283,9 +284,15 @@ impl App {
         Ok(check(&body, retailer, &self.engine.rules()))
     }
 
-    /// Makes the draft live. It is refused while anything is wrong with it.
-    pub async fn publish_trigger(&self, who: &Caller, id: &TriggerId) -> Result<TriggerView, Failure> {
-        let retailer = who.retailer(Scope::TriggersPublish)?;
+    /// Makes the draft live. It is refused while anything is wrong with it, and where a marketer would reach more
+    /// homes than one may alone; `confirm` is the second person's word to such a request.
+    pub async fn publish_trigger(
+        &self,
+        who: &Caller,
+        id: &TriggerId,
+        confirm: Option<&str>,
+    ) -> Result<TriggerView, Failure> {
+        let retailer = may_publish(who)?;
         let _naming = self.naming_audiences.read().await;
         let view = self.view(retailer, id.as_str())?;
         let rules = self.engine.rules();
@@ -293,9 +300,13 @@ impl App {
         refuse_errors(check(&body, retailer, &rules))?;
         let own = rules.triggers.iter().filter(|live| live.retailer == *retailer).count();
         refuse_one_more(view.live.as_deref(), own)?;
+        self.second_person(who, &compiled(&body, retailer, &rules)?, &view.draft, confirm).await?;
         let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());
         self.rulebook.put(&self.engine, name, view.draft.body.clone(), false, &Condition::Any).await?;
         self.tell_published(retailer, &rules).await?;
+        if confirm.is_some() {
+            self.confirmed_once(retailer, id).await?;
+        }
         self.viewed(retailer, view.id, view.draft)
     }
 

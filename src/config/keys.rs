@@ -83,6 +83,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("log", "How long the input log reaches back: as far as decisions can be recomputed."),
     ("webhooks", "Where events may go that shops and makers want to be told of."),
     ("privacy", "What is kept of customers, and for how long."),
+    ("triggers", "Who may make triggers live."),
     ("samples", "A sample shop, for trying things out. `hearthway demo` always loads it."),
 ];
 
@@ -458,6 +459,13 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Count { unit: "days", min: 1, max: 36_525 },
         default: Some("3653"),
         meaning: "How long an order's lines, total and dates are kept after its buyer was erased, from the day\nof the order, of an open one from the day of the erasure. They name nobody. Ten years is\nwhat French commercial law wants of accounts; ask yours.",
+    },
+    Key {
+        section: "triggers",
+        name: "publish_reach_max_alone",
+        kind: Kind::Count { unit: "homes", min: 0, max: 1_000_000_000 },
+        default: Some("1000"),
+        meaning: "Homes that a `marketer` may reach with a trigger alone; what reaches more is confirmed by somebody\nwith another token of the shop. 0: always by two.",
     },
     Key {
         section: "samples",

@@ -43,6 +43,8 @@ pub struct Config {
     pub webhooks: Webhooks,
     /// What is kept of customers, and for how long.
     pub privacy: Privacy,
+    /// Who may make triggers live.
+    pub triggers: Triggers,
     /// The sample shop.
     pub samples: Samples,
     /// The operator's first token; from the environment only.
@@ -270,6 +272,20 @@ pub struct Privacy {
 impl Default for Privacy {
     fn default() -> Privacy {
         Privacy { order_retention_days: 3653 }
+    }
+}
+
+/// Who may make triggers live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Triggers {
+    /// Homes that a marketer may reach with a trigger without a second person.
+    pub publish_reach_max_alone: u64,
+}
+
+impl Default for Triggers {
+    fn default() -> Triggers {
+        Triggers { publish_reach_max_alone: 1_000 }
     }
 }
 

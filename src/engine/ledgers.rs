@@ -13,7 +13,7 @@ use crate::store::{SCAN_ROWS_MAX, Store, StoreError, Write, keys};
 
 /// Months that are kept: two years and the one at hand, so that a month can be compared with the
 /// same one of both years before.
-pub(super) const MONTHS_KEPT: u32 = 25;
+pub(crate) const MONTHS_KEPT: u32 = 25;
 
 /// The ledgers of one home in memory: those that wait for the disk, and the last one used.
 #[derive(Default)]

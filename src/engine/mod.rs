@@ -85,6 +85,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use decider::Decider;
 pub use explain::{Explained, MessageSeen};
+pub(crate) use ledgers::MONTHS_KEPT;
 pub use past::{Past, Window};
 pub use quarantine::{QuarantineRow, RefusedPayload};
 pub use routes::Route;

@@ -15,6 +15,7 @@ use hearthway_core::trigger::{Trigger, TriggerSet};
 use hearthway_core::words::Reason;
 use serde::{Deserialize, Serialize};
 
+use super::Engine;
 use super::backtest::{Backtest, Listener, Progress};
 use super::facts::read_household;
 use super::past::{Past, Window};
@@ -155,6 +156,29 @@ impl Past {
         Ok(Some(ReachReport { trigger, stages, blocked_by, conditions_hold, held_out, history }))
     }
 
+    /// Whether a trigger may speak to more homes than so many: they have a device that it is about, and consent,
+    /// wishes and audience let it speak. What passes by itself, such as a cap that is used up, makes it no smaller.
+    pub fn reaches_more_than(&self, trigger: &Arc<Trigger>, now: Timestamp, max: u64) -> Result<bool, StoreError> {
+        let rules = self.rules();
+        let live = rules.triggers.iter().filter(|live| live.retailer == trigger.retailer && live.id != trigger.id);
+        let triggers = TriggerSet::build(live.cloned().chain([Arc::clone(trigger)]).collect::<Vec<_>>());
+        let rules = RuleSet { triggers, ..(*rules).clone() };
+        let needed = STEPS.iter().position(|step| *step == Step::Audience).map_or(STEPS.len(), |at| at + 1);
+        let mut reached = 0;
+        self.households(|household| {
+            if reached > max {
+                return Ok(());
+            }
+            let Some(stored) = read_household(household, &*self.store, self.decider)? else { return Ok(()) };
+            let home = &*stored.row.facts;
+            let is_ours = home.retailer.as_ref() == Some(&trigger.retailer);
+            let came = is_ours.then(|| self.comes(home, &rules, trigger, now)).flatten();
+            reached += u64::from(came.is_some_and(|came| came.passed >= needed));
+            Ok(())
+        })?;
+        Ok(reached > max)
+    }
+
     /// How far a home comes at the device that comes furthest; none where the trigger is about none.
     fn comes(&self, home: &Household, rules: &RuleSet, trigger: &Trigger, now: Timestamp) -> Option<Came> {
         let is_about = |key: &&DeviceKey| {
@@ -218,6 +242,30 @@ fn how_far(candidate: &CandidateTrace) -> Came {
 
 fn named(step: &StepTrace) -> String {
     format!("{}:{}", step.step, step.code())
+}
+
+impl Engine {
+    /// The oldest version of the rules that an input of any log read, as far as the first items tell; none where no
+    /// log has an input. Reads the disk.
+    pub fn oldest_rules_read(&self) -> Result<Option<u64>, StoreError> {
+        /// Enough to find an input: snapshots and what was erased stand among them.
+        const ITEMS: usize = 1_000;
+        let (store, mut after) = (self.store(), None);
+        loop {
+            let page = store.items(after, ITEMS)?;
+            let Some((last, ..)) = page.last() else { return Ok(None) };
+            after = Some(*last);
+            let mut oldest: Option<u64> = None;
+            for (_, log, bytes) in page {
+                if let Some(LogItem::Input(row)) = unless_erased(codec::decode(Schema::Log, &log, &bytes))? {
+                    oldest = Some(oldest.map_or(row.rules, |oldest| oldest.min(row.rules)));
+                }
+            }
+            if oldest.is_some() {
+                return Ok(oldest);
+            }
+        }
+    }
 }
 
 /// When the oldest input came that any log still has.

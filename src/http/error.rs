@@ -49,6 +49,8 @@ http_codes! {
     PreconditionFailed = "precondition.failed", 412, "The `If-Match` is not the object's present `ETag`.", "Read the object again, apply the change to it, and send its `ETag`.";
     /// The trigger is not right.
     TriggerInvalid = "payload.invalid", 422, "The trigger has problems; `problems` lists all of them with their places.", "Mend what is listed; `POST /v1/triggers/{t}/check` looks without writing.";
+    /// One person alone may not.
+    SecondPerson = "trigger.second_person", 409, "The trigger reaches more homes than a marketer publishes alone; `request` is waiting.", "Let somebody with another token of the shop send `{\"confirm\": request}` to the same path within a day.";
     /// The key was used for something else.
     IdempotencyOtherRequest = "idempotency.other_request", 422, "The `Idempotency-Key` was used with another request within 24 h.", "Use a new key for a new request.";
     /// The first request runs.
@@ -182,6 +184,19 @@ impl From<Failure> for ApiError {
                 error.0.pointer = pointer;
                 error
             }
+            Failure::Items { problems, .. } => {
+                let told = problems.iter().map(
+                    |problem| json!({"line": problem.line, "pointer": problem.pointer, "message": problem.message}),
+                );
+                let mut error =
+                    ApiError::from(Refusal::new(Code::PayloadInvalid, detail)).with("problems", told.collect());
+                error.0.pointer = problems.first().map(|first| first.pointer.clone());
+                error
+            }
+            Failure::SecondPerson { request, reach_more_than, until } => ApiError::new(HttpCode::SecondPerson, detail)
+                .with("request", request.into())
+                .with("reach_more_than", reach_more_than.into())
+                .with("until", until.to_string().into()),
             Failure::AlreadyAccepted { refusal, order } => {
                 ApiError::from(refusal).with("order", json!(order.map(|order| order.to_string())))
             }

@@ -30,6 +30,7 @@ mod offers;
 mod openapi;
 mod orders;
 mod own_views;
+mod price_lists;
 mod profiles;
 mod quarantine;
 mod reports;

@@ -82,7 +82,8 @@ impl<T: DeserializeOwned> OptionalFromRequest<Arc<Shared>> for Body<T> {
     }
 }
 
-async fn whole(request: Request, shared: &Arc<Shared>) -> Result<Bytes, ApiError> {
+/// The whole body.
+pub(super) async fn whole(request: Request, shared: &Arc<Shared>) -> Result<Bytes, ApiError> {
     Bytes::from_request(request, shared).await.map_err(|rejection| match rejection.status().as_u16() {
         413 => {
             hit(Limit::HttpBody);

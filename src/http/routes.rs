@@ -8,8 +8,8 @@ use axum::routing::{self, MethodRouter};
 
 use super::{
     Shared, audiences, audit, backup, broker, catalog, claims, codes, consents, context, decisions, devices, erasures,
-    events, import, mandates, me, members, merges, offers, orders, profiles, quarantine, reports, stores, system,
-    tenants, triggers, webhooks,
+    events, import, mandates, me, members, merges, offers, orders, price_lists, profiles, quarantine, reports, stores,
+    system, tenants, triggers, webhooks,
 };
 
 /// One route with what the document says of it.
@@ -177,6 +177,14 @@ pub(super) fn all() -> Vec<Entry> {
         get("/v1/products:import/{import}", import::get_import, "How many lines of a named import are taken, and which of them were wrong")
             .answer(200, r#"{"import":"night-7","lines":20000,"faults":1,"wrong":[{"line":7,"error":{"code":"payload.invalid","message":"…","pointer":"/price"}}]}"#),
         get("/v1/products:export", import::export_products, "All products, one per line; `format=csv` for a table").query(&["format"]).binary(),
+        put("/v1/prices/{list}", price_lists::put_price_list, "Set a price list as a whole, as JSON or as JSON Lines: all of it or nothing; what is wrong is told place by place in `problems`")
+            .body(r#"{"items":[{"product":"flt-20x25","price":{"minor":1690,"currency":"EUR"},"from":"2026-11-27T00:00:00Z","until":"2026-12-01T00:00:00Z"}]}"#)
+            .answer(200, r#"{"list":"black-friday","items":1,"products":1,"changed":1,"etag":"\"4mfq\""}"#),
+        get("/v1/prices/{list}", price_lists::get_price_list, "A price list, a page of it, with the tag of all of it").query(page)
+            .answer(200, r#"{"list":"black-friday","products":1,"etag":"\"4mfq\"","items":[{"product":"flt-20x25","price":{"minor":1690,"currency":"EUR"},"from":"2026-11-27T00:00:00Z","until":"2026-12-01T00:00:00Z"}],"next":null}"#),
+        delete("/v1/prices/{list}", price_lists::delete_price_list, "A price list is no more").empty_answer(),
+        get("/v1/prices", price_lists::list_price_lists, "Price lists, each with how many products it names").query(page)
+            .answer(200, r#"{"items":[{"list":"black-friday","products":1}],"next":null}"#),
         put("/v1/priors/{product}", catalog::put_prior, "What the fleet tells of the use of a product, or of `_any`, as `hearthway forecast refit` writes it; with `region` of the homes of one time zone").query(&["region"]),
         get("/v1/priors/{product}", catalog::get_prior, "A published prior").query(&["region"]),
         get("/v1/products/{product}", catalog::get_product, "A product"),
@@ -187,7 +195,7 @@ pub(super) fn all() -> Vec<Entry> {
         get("/v1/triggers", triggers::list_triggers, "Triggers").query(page),
         post("/v1/triggers/{trigger}/check", triggers::check_trigger, "All that is wrong with a trigger: the body, or the draft")
             .answer(200, r#"{"ok":true,"problems":[]}"#),
-        post("/v1/triggers/{trigger}/publish", triggers::publish_trigger, "Make the draft live").body("{}"),
+        post("/v1/triggers/{trigger}/publish", triggers::publish_trigger, "Make the draft live; a marketer who would reach many homes needs a second person, who sends `confirm`").body("{}"),
         post("/v1/triggers:publish", triggers::publish_triggers, "Make a whole set live, a trigger on each line: all or none; `others=pause` silences what the set does not have")
             .query(&["others"])
             .body(r#"{"id":"filter-worn","kind":"tip","on":{"event":"link","type":"linked"},"offer":{"actions":["decline"],"text":{"en":{"title":"Welcome","body":"Hello."}}}}"#)

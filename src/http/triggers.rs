@@ -24,6 +24,13 @@ use crate::app::triggers::{Finding, TriggerView};
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PublishBody {
+    /// The request of somebody else that this one confirms.
+    confirm: Option<String>,
+}
+
 fn shown(view: &TriggerView) -> Response {
     tagged(view.to_json(), &view.draft.etag())
 }
@@ -77,10 +84,11 @@ pub(super) async fn publish_trigger(
     State(shared): State<Arc<Shared>>,
     Who(who): Who,
     Path(id): Path<String>,
-    _: Option<Body<Nothing>>,
+    body: Option<Body<PublishBody>>,
 ) -> ApiResult {
     let id = path_name(TriggerId::new(&id))?;
-    Ok(shown(&shared.app.publish_trigger(&who, &id).await?))
+    let confirm = body.and_then(|Body(body)| body.confirm);
+    Ok(shown(&shared.app.publish_trigger(&who, &id, confirm.as_deref()).await?))
 }
 
 pub(super) async fn pause_trigger(

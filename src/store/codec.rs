@@ -118,7 +118,7 @@ schemas! {
     /// An entry of the audit trail.
     Audit = 28, version 1;
     /// Products that changed together.
-    ProductPack = 29, version 1;
+    ProductPack = 29, version 2;
     /// What a shop counted at a place.
     Stock = 30, version 1;
     /// Goods that are put aside, or that left since they were counted.

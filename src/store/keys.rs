@@ -297,6 +297,10 @@ pub fn document(kind: &str, tenant: &str, id: &str, version: u64) -> Key {
 pub fn product_pack(retailer: &RetailerId, version: u64, part: u16) -> Key {
     KeyBuilder::table(table::PRODUCT).name(retailer.as_str()).number(version).fixed(&part.to_be_bytes()).key()
 }
+/// All packs of a retailer, by version.
+pub fn product_packs_of(retailer: &RetailerId) -> Vec<u8> {
+    KeyBuilder::table(table::PRODUCT).name(retailer.as_str()).prefix()
+}
 /// All packs of all retailers.
 pub fn product_packs() -> Vec<u8> {
     KeyBuilder::table(table::PRODUCT).prefix()
@@ -382,6 +386,23 @@ pub fn reservation_end_of(key: &Key) -> Option<(Timestamp, Key)> {
 pub fn product_import(retailer: &RetailerId, import: &str) -> Key {
     KeyBuilder::table(table::STOCK).name("import").name(retailer.as_str()).name(import).key()
 }
+/// How far all imports of all retailers came.
+pub fn product_imports() -> Vec<u8> {
+    KeyBuilder::table(table::STOCK).name("import").prefix()
+}
+/// How far all imports of a retailer came.
+pub fn product_imports_of(retailer: &RetailerId) -> Vec<u8> {
+    KeyBuilder::table(table::STOCK).name("import").name(retailer.as_str()).prefix()
+}
+/// The retailer and the name that such a key is made of.
+pub fn product_import_of(key: &Key) -> Option<(RetailerId, String)> {
+    let mut parts = key.0.get(1..)?.split(|byte| *byte == 0).skip(1).map(std::str::from_utf8);
+    Some((RetailerId::new(parts.next()?.ok()?).ok()?, parts.next()?.ok()?.to_owned()))
+}
+/// When an import was used last.
+pub fn product_import_at(retailer: &RetailerId, import: &str) -> Key {
+    KeyBuilder::table(table::STOCK).name("import-at").name(retailer.as_str()).name(import).key()
+}
 /// An entry of a maker's quarantine: by time, and a number that tells two of one instant apart.
 pub fn quarantine(maker: &MakerId, at: u64, n: u64) -> Key {
     KeyBuilder::table(table::QUARANTINE).name(maker.as_str()).number(at).number(n).key()
@@ -406,6 +427,10 @@ pub fn ledgers_of_home(retailer: &RetailerId, household: HouseholdId) -> Vec<u8>
 /// All months of all homes of a retailer.
 pub fn ledgers(retailer: &RetailerId) -> Vec<u8> {
     KeyBuilder::table(table::LEDGER).name(retailer.as_str()).prefix()
+}
+/// All months of all homes of all retailers.
+pub fn all_ledgers() -> Vec<u8> {
+    KeyBuilder::table(table::LEDGER).prefix()
 }
 /// The home and the month that a ledger's key ends with.
 pub fn home_and_month(key: &Key) -> Option<(HouseholdId, Month)> {

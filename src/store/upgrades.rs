@@ -30,9 +30,21 @@ pub const UPGRADES: &[Upgrade] = &[
     Upgrade { schema: Schema::Log, from: 3, step: |body| log_item::<HouseholdV3, Household>(body, &[]) },
     // Version 2 knows identities, wishes and merges.
     Upgrade { schema: Schema::Profile, from: 1, step: first::<ProfileV1, Profile> },
+    // Version 2 knows at the end of a product what price lists say of it: nothing.
+    Upgrade { schema: Schema::ProductPack, from: 1, step: pack },
     // Version 2 says at its end how often a prospect was spoken to; 0 is never.
     Upgrade { schema: Schema::Move, from: 1, step: |body| Ok([body, &[0]].concat()) },
 ];
+
+/// A pack of products, and each of them with a list of nothing at its end. One that is gone has no bytes.
+fn pack(body: &[u8]) -> postcard::Result<Vec<u8>> {
+    type Changed = (String, u32, Option<(u64, u16)>, Vec<u8>);
+    let (at, mut changed): (i64, Vec<Changed>) = postcard::from_bytes(body)?;
+    for (.., product) in changed.iter_mut().filter(|(.., product)| !product.is_empty()) {
+        product.push(0);
+    }
+    postcard::to_allocvec(&(at, changed))
+}
 
 /// A body that begins with an old type, and goes on as it did.
 fn first<Old: DeserializeOwned, New: From<Old> + Serialize>(body: &[u8]) -> postcard::Result<Vec<u8>> {

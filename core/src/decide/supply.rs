@@ -1,6 +1,8 @@
 //! The home's shelf: spares that were delivered or bought and are not inserted yet. Orders and
 //! purchases fill it, refills take from it, and while something stands on it nobody is asked to buy.
 
+use std::sync::Arc;
+
 use super::draft::Draft;
 use super::foreseen::prior_of;
 use super::steps::Look;
@@ -241,9 +243,9 @@ fn is_under_way(state: OrderState) -> bool {
 }
 
 /// The products of the home's retailer that fit a slot, in the order of their ids.
-fn fitting(draft: &Draft<'_>, key: &DeviceKey, slot: &SlotId) -> Vec<ProductId> {
+fn fitting(draft: &Draft<'_>, key: &DeviceKey, slot: &SlotId) -> Arc<Vec<ProductId>> {
     let (home, rules) = (draft.before(), draft.rules);
-    let (Some(retailer), Some(device)) = (&home.retailer, home.devices.get(key)) else { return Vec::new() };
+    let (Some(retailer), Some(device)) = (&home.retailer, home.devices.get(key)) else { return Arc::default() };
     rules.products.fitting(retailer, &device.model, slot)
 }
 

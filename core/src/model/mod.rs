@@ -41,7 +41,8 @@ pub use offer::{
 };
 pub use order::{Held, Order, OrderLine, OrderState, Pickup, Place};
 pub use product::{
-    Category, Condition, Fit, LeadDays, LocalisedText, PriceWindow, Product, Promotion, Reduction, SellerOffer, Store,
+    Category, Condition, Fit, LeadDays, ListedPrice, LocalisedText, PriceWindow, Product, Promotion, Reduction,
+    SellerOffer, Store,
 };
 pub use profile::{
     FlagNote, Identity, IdentityKind, Link, Maker, Member, Profile, RankBy, Ranking, Retailer, Role, Tenant,

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::locale_chain;
-use crate::id::{ModelId, ProductId, SellerId, SlotId};
+use crate::id::{ModelId, PriceListId, ProductId, SellerId, SlotId};
 use crate::money::Money;
 use crate::time::Timestamp;
 
@@ -68,6 +68,9 @@ pub struct Product {
     /// Who else sells it, and how.
     #[serde(default)]
     pub sellers: Vec<SellerOffer>,
+    /// Its prices in named price lists, by list and beginning; those of one list do not overlap.
+    #[serde(default)]
+    pub listed: Vec<ListedPrice>,
 }
 
 /// A kind of goods, as far as it decides how they may be sold.
@@ -101,6 +104,15 @@ pub struct PriceWindow {
     pub until: Option<Timestamp>,
     /// Price of one.
     pub price: Money,
+}
+
+/// What a named price list says of a product for some time. It holds where no window of the product's own does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedPrice {
+    /// The list.
+    pub list: PriceListId,
+    /// From when, until when, and how much.
+    pub window: PriceWindow,
 }
 
 /// Something taken off the price for some time.
@@ -202,6 +214,7 @@ impl Product {
             promotions: Vec::new(),
             successor: None,
             sellers: Vec::new(),
+            listed: Vec::new(),
         }
     }
     /// The name in the nearest language, else in any.
@@ -215,9 +228,13 @@ impl Product {
     pub fn fits(&self, model: &ModelId, slot: &SlotId) -> bool {
         self.fits.iter().any(|fit| fit.model == *model && fit.slot == *slot)
     }
+    /// Its price windows, the one before that holds before the one behind: its own, then those of lists by name.
+    pub fn windows(&self) -> impl Iterator<Item = &PriceWindow> {
+        self.prices.iter().chain(self.listed.iter().map(|listed| &listed.window))
+    }
     /// What one costs at an instant before any promotion: its window's price, else its own.
     pub fn price_at(&self, at: Timestamp) -> Money {
-        let window = self.prices.iter().find(|window| holds(window.from, window.until, at));
+        let window = self.windows().find(|window| holds(window.from, window.until, at));
         window.map_or(self.price, |window| window.price)
     }
     /// The promotions that hold at an instant.
@@ -236,7 +253,7 @@ impl Product {
     }
     /// When what it costs may next be something else.
     pub fn next_price_change(&self, after: Timestamp) -> Option<Timestamp> {
-        let windows = self.prices.iter().flat_map(|window| [Some(window.from), window.until]);
+        let windows = self.windows().flat_map(|window| [Some(window.from), window.until]);
         let promotions = self.promotions.iter().flat_map(|promotion| [Some(promotion.from), promotion.until]);
         windows.chain(promotions).flatten().filter(|at| *at > after).min()
     }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use hearthway_core::code::Code;
 use hearthway_core::decision::Reply;
 use hearthway_core::event_out::EventType;
-use hearthway_core::id::{OfferId, ProductId, SellerId, StoreId};
+use hearthway_core::id::{OfferId, PriceListId, ProductId, SellerId, StoreId};
 use hearthway_core::input::{Answer, Choice, Command};
 use hearthway_core::model::{
-    Category, Condition, Fulfil, LeadDays, Offer, OfferState, Order, OrderState, Place, PriceWindow, Product,
-    Promotion, RankBy, Ranking, Reduction, Retailer, SellerOffer, Store,
+    Category, Condition, Fulfil, LeadDays, ListedPrice, Offer, OfferState, Order, OrderState, Place, PriceWindow,
+    Product, Promotion, RankBy, Ranking, Reduction, Retailer, SellerOffer, Store,
 };
 use hearthway_core::money::Money;
-use hearthway_core::time::Span;
+use hearthway_core::time::{Span, Timestamp};
 use hearthway_core::trace::Fact;
 use hearthway_core::wire::{DownMessage, offer_json, order_json};
 
@@ -330,6 +330,29 @@ fn promotions_and_windows_make_the_price_and_the_best_promotion_holds_alone() {
     assert_eq!(order(&world).total, eur("15.75"), "the lock outlives the promotion");
     let mut world = self::world("");
     assert_eq!(offered(&mut world).price.unwrap().was, None);
+}
+
+#[test]
+fn a_list_holds_where_no_window_of_the_product_does_and_promotions_come_off_it() {
+    let now = Timestamp(1_800_000_000_000);
+    let at = |hours: i64| now + Span::hours(hours);
+    let window =
+        |from: i64, until: i64, price: &str| PriceWindow { from: at(from), until: Some(at(until)), price: eur(price) };
+    let listed = |list: &str, window| ListedPrice { list: PriceListId::new(list).unwrap(), window };
+    let product = Product {
+        prices: vec![window(0, 2, "5.00")],
+        listed: vec![listed("a", window(1, 4, "6.00")), listed("b", window(0, 6, "7.00"))],
+        promotions: vec![Promotion { from: at(3), until: Some(at(5)), off: Reduction::Percent(5000) }],
+        ..Product::plain(product_id(), Default::default(), eur("9.00"), "shop-a")
+    };
+    let costs: Vec<_> = (0..7).map(|hours| product.piece_at(at(hours)).minor).collect();
+    assert_eq!(costs, [500, 500, 600, 300, 350, 700, 900]);
+    let mut changes = vec![now - Span(1)];
+    while let Some(next) = product.next_price_change(*changes.last().unwrap()) {
+        changes.push(next);
+    }
+    let hours: Vec<i64> = changes[1..].iter().map(|change| (*change - now).0 / Span::hours(1).0).collect();
+    assert_eq!(hours, [0, 1, 2, 3, 4, 5, 6], "a quote without a lock ends where any of them may change the price");
 }
 
 #[test]

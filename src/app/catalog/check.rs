@@ -61,6 +61,7 @@ pub(super) fn check(product: &Product) -> Result<(), Failure> {
         }
     }
     check_sellers(product)?;
+    check_listed(product)?;
     check_attributes(product)?;
     check_prices(&product.prices, product.price.currency)?;
     check_promotions(product)
@@ -132,14 +133,38 @@ fn check_sellers(product: &Product) -> Result<(), Failure> {
     Err(Failure::invalid("/price/currency", message))
 }
 
-/// A product that would not fit in a row.
-pub(super) fn check_size(product: &Product) -> Result<(), Failure> {
+/// What price lists say of it is in its currency, and not more than a product may have.
+fn check_listed(product: &Product) -> Result<(), Failure> {
+    let currency = product.price.currency;
+    let mut others: Vec<String> = Vec::new();
+    for listed in product.listed.iter().filter(|listed| listed.window.price.currency != currency) {
+        let other = format!("`{}` ({})", listed.list, listed.window.price.currency);
+        if !others.contains(&other) {
+            others.push(other);
+        }
+    }
+    if !others.is_empty() {
+        let lists = others.join(", ");
+        let message = format!(
+            "price lists have its prices in another currency than {currency}, take it out of these first: {lists}"
+        );
+        return Err(Failure::invalid("/price/currency", message));
+    }
+    if product.listed.len() > WINDOWS_MAX {
+        let message = format!("a product has at most {WINDOWS_MAX} price windows in all lists together");
+        return Err(Failure::invalid("/prices", message));
+    }
+    Ok(())
+}
+
+/// A product that would not fit in a row; the bytes of one that does.
+pub(super) fn check_size(product: &Product) -> Result<usize, Failure> {
     let bytes = postcard::to_allocvec(product).map_or(usize::MAX, |bytes| bytes.len());
     if bytes > PRODUCT_BYTES_MAX {
         let message = format!("the product has {bytes} bytes, at most {PRODUCT_BYTES_MAX} are kept");
         return Err(Refusal::new(Code::PayloadTooLarge, message).into());
     }
-    Ok(())
+    Ok(bytes)
 }
 
 fn check_attributes(product: &Product) -> Result<(), Failure> {
@@ -194,7 +219,7 @@ fn check_promotions(product: &Product) -> Result<(), Failure> {
     if product.promotions.len() > PROMOTIONS_MAX {
         return Err(Failure::invalid("/promotions", format!("a product has at most {PROMOTIONS_MAX} promotions")));
     }
-    let lowest = product.prices.iter().map(|window| window.price.minor).chain([product.price.minor]).min();
+    let lowest = product.windows().map(|window| window.price.minor).chain([product.price.minor]).min();
     for (n, promotion) in product.promotions.iter().enumerate() {
         let Promotion { from, until, off } = promotion;
         check_stretch(&format!("/promotions/{n}"), *from, *until)?;
@@ -217,7 +242,7 @@ fn check_promotions(product: &Product) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check_stretch(within: &str, from: Timestamp, until: Option<Timestamp>) -> Result<(), Failure> {
+pub(super) fn check_stretch(within: &str, from: Timestamp, until: Option<Timestamp>) -> Result<(), Failure> {
     if until.is_some_and(|until| until <= from) {
         return Err(Failure::invalid(
             &format!("{within}/until"),

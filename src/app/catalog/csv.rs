@@ -134,6 +134,7 @@ impl Head {
             promotions,
             successor,
             sellers: _,
+            listed: _,
         } = product;
         let unnamed = before.name.iter().filter(|(language, _)| !has_of("name", language));
         name.extend(unnamed.map(|(language, text)| (language.clone(), text.clone())));

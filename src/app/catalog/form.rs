@@ -47,6 +47,9 @@ pub struct ProductBody {
     /// read can be written back.
     #[serde(default, rename = "sellers")]
     _sellers: serde::de::IgnoredAny,
+    /// The same of its prices in lists.
+    #[serde(default, rename = "lists")]
+    _lists: serde::de::IgnoredAny,
 }
 
 #[derive(Debug, Deserialize)]
@@ -114,6 +117,7 @@ impl ProductBody {
             promotions,
             successor: self.successor,
             sellers: Vec::new(),
+            listed: Vec::new(),
         })
     }
 }
@@ -148,6 +152,7 @@ impl Written {
                 table.keep(&mut self.product, before);
             }
             self.product.sellers.clone_from(&before.sellers);
+            self.product.listed.clone_from(&before.listed);
         }
         check(&self.product)?;
         check_size(&self.product)?;
@@ -195,10 +200,13 @@ impl PromotionBody {
 /// A product as it is shown.
 pub fn product_json(product: &Product) -> Value {
     let instant = |at: Option<Timestamp>| at.map(|at| at.to_string());
-    let windows = product
-        .prices
-        .iter()
-        .map(|window| json!({"from": window.from.to_string(), "until": instant(window.until), "price": window.price}));
+    let window = |window: &PriceWindow| json!({"from": window.from.to_string(), "until": instant(window.until), "price": window.price});
+    let windows = product.prices.iter().map(window);
+    let lists = product.listed.iter().map(|listed| {
+        let mut shown = window(&listed.window);
+        shown["list"] = listed.list.as_str().into();
+        shown
+    });
     let promotions = product.promotions.iter().map(|promotion| {
         let mut shown = json!({"from": promotion.from.to_string(), "until": instant(promotion.until)});
         match promotion.off {
@@ -212,7 +220,7 @@ pub fn product_json(product: &Product) -> Value {
         "delivery": product.delivery, "tax_incl": product.tax_incl, "seller": product.seller,
         "withdraw_days": product.withdraw_days, "fits": product.fits, "lead_days": product.lead_days,
         "margin": product.margin, "variant_of": product.variant_of, "attributes": product.attributes, "category": product.category,
-        "prices": windows.collect::<Vec<_>>(), "promotions": promotions.collect::<Vec<_>>(),
+        "prices": windows.collect::<Vec<_>>(), "lists": lists.collect::<Vec<_>>(), "promotions": promotions.collect::<Vec<_>>(),
         "successor": product.successor, "sellers": product.sellers.iter().map(seller_json).collect::<Vec<_>>(),
     })
 }

@@ -94,7 +94,7 @@ impl Wrong {
 }
 
 /// Where the wrong lines of a named import stand.
-fn wrong_key(retailer: &RetailerId, name: &str) -> Key {
+pub(super) fn wrong_key(retailer: &RetailerId, name: &str) -> Key {
     KeyBuilder::table(table::DOCUMENT).name("import-wrong").name(retailer.as_str()).name(name).key()
 }
 
@@ -134,6 +134,7 @@ impl App {
         }
         let skip = match &name {
             Some(name) => {
+                self.make_room_for_import(&retailer, name).await?;
                 // Lines that a failed batch left behind must not be passed over.
                 self.rulebook.settle(&self.engine).await?;
                 self.import_reached(&retailer, name)?
@@ -260,6 +261,9 @@ impl App {
             Ok(wanted)
         };
         let mut more: Vec<Write> = reached.into_iter().collect();
+        if let Some(name) = import.name.as_ref().filter(|_| !more.is_empty()) {
+            more.push(super::import_names::touched(retailer, name, self.now()));
+        }
         if let Some(name) = import.name.as_ref().filter(|_| wrong.lines > 0) {
             let wrong = self.import_wrong(retailer, name)?.and(&wrong);
             more.push(rows::put(Schema::Document, wrong_key(retailer, name), &wrong));
@@ -290,12 +294,16 @@ fn parse(line: &[u8]) -> Result<ProductBody, Failure> {
     if let Ok(body) = serde_json::from_slice(line) {
         return Ok(body);
     }
-    let json: Value =
-        serde_json::from_slice(line).map_err(|error| Failure::invalid("", in_plain_words(&error.to_string())))?;
-    serde_path_to_error::deserialize(json).map_err(misshapen)
+    serde_path_to_error::deserialize(parse_json(line)?).map_err(misshapen)
 }
 
-fn misshapen(error: serde_path_to_error::Error<serde_json::Error>) -> Failure {
+/// A line as JSON, whatever it says.
+pub(super) fn parse_json(line: &[u8]) -> Result<Value, Failure> {
+    serde_json::from_slice(line).map_err(|error| Failure::invalid("", in_plain_words(&error.to_string())))
+}
+
+/// What is wrong with the shape of JSON, and where.
+pub(super) fn misshapen(error: serde_path_to_error::Error<serde_json::Error>) -> Failure {
     use serde_path_to_error::Segment;
     let part = |segment: &Segment| match segment {
         Segment::Seq { index } => format!("/{index}"),

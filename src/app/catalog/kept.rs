@@ -9,18 +9,19 @@
 //! A change is on disk before it stands here, and stands here before the rules have its version: a
 //! decision that asks as of version v sees what v said, whatever is taken in meanwhile.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hearthway_core::catalog::Keeper;
-use hearthway_core::id::{ModelId, ProductId, RetailerId, SlotId};
+use hearthway_core::id::{ModelId, PriceListId, ProductId, RetailerId, SlotId};
 use hearthway_core::model::Product;
 use hearthway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::super::rows;
+use super::slot::{Fitting, Slot};
 use crate::store::codec::{self, Schema};
 use crate::store::{Store, StoreError, Write, keys};
 
@@ -46,7 +47,9 @@ struct Shelves {
 #[derive(Default)]
 struct Shop {
     products: BTreeMap<ProductId, Entry>,
-    slots: HashMap<(ModelId, SlotId), BTreeMap<ProductId, Fitting>>,
+    slots: HashMap<(ModelId, SlotId), Slot>,
+    /// The products that each price list names.
+    lists: BTreeMap<PriceListId, BTreeSet<ProductId>>,
     /// How many are not gone.
     live: usize,
 }
@@ -59,13 +62,6 @@ struct Entry {
     bytes: Box<[u8]>,
 }
 
-/// Since when, and until when, a product fits a slot: the last such stretch of versions.
-#[derive(Clone, Copy)]
-struct Fitting {
-    since: u64,
-    until: u64,
-}
-
 /// Where a version of a product stands on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
@@ -75,7 +71,7 @@ pub struct Place {
 
 /// A row on disk: products of a retailer that changed together.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Pack {
+pub(super) struct Pack {
     at: Timestamp,
     changed: Vec<Changed>,
 }
@@ -166,6 +162,20 @@ impl Kept {
         Size { products: shop.live, bytes: shop.products.values().map(|entry| entry.bytes.len()).sum() }
     }
 
+    /// The products that a price list names, by id.
+    pub fn of_list(&self, retailer: &RetailerId, list: &PriceListId) -> Vec<ProductId> {
+        let shelves = self.read();
+        let named = shelves.of.get(retailer).and_then(|shop| shop.lists.get(list));
+        named.map(|named| named.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// A retailer's price lists, each with how many products it names.
+    pub fn lists(&self, retailer: &RetailerId) -> Vec<(PriceListId, usize)> {
+        let shelves = self.read();
+        let lists = shelves.of.get(retailer).map(|shop| shop.lists.iter());
+        lists.into_iter().flatten().map(|(list, named)| (list.clone(), named.len())).collect()
+    }
+
     /// What changes among these as of the next version, packed; none of them that stays as it is. Of two of
     /// one id the last stands. None where nothing changes.
     pub fn stage(
@@ -197,6 +207,18 @@ impl Kept {
         }
         let retailer = retailer.clone();
         (!packs.is_empty()).then_some(Staged { retailer, version, packs, at })
+    }
+
+    /// The retailers that have, or had, products.
+    pub fn retailers(&self) -> Vec<RetailerId> {
+        self.read().of.keys().cloned().collect()
+    }
+
+    /// Nobody asks any more what fitted a slot before a version.
+    pub(super) fn forget_stretches(&self, retailer: &RetailerId, version: u64) {
+        if let Some(shop) = self.write().of.get_mut(retailer) {
+            shop.slots.values_mut().for_each(|slot| slot.forget_before(version));
+        }
     }
 
     /// Takes in what is on disk.
@@ -232,6 +254,17 @@ impl Kept {
     }
 }
 
+impl Pack {
+    /// How many products changed together.
+    pub(super) fn len(&self) -> usize {
+        self.changed.len()
+    }
+    /// Leaves those that are wanted.
+    pub(super) fn keep(&mut self, mut is_wanted: impl FnMut(&ProductId) -> bool) {
+        self.changed.retain(|changed| is_wanted(&changed.id));
+    }
+}
+
 impl Staged {
     /// The rows to write.
     pub fn writes(&self) -> Vec<Write> {
@@ -257,18 +290,38 @@ impl Shop {
         let (now, entry) = (decoded(&bytes), self.products.remove(&id));
         let was = entry.as_ref().and_then(|entry| decoded(&entry.bytes));
         self.live = self.live + usize::from(now.is_some()) - usize::from(was.is_some());
+        self.list(&id, was.as_ref(), now.as_ref());
         let (fits, fitted) = (now.map(|now| now.fits).unwrap_or_default(), was.map(|was| was.fits).unwrap_or_default());
         for fit in fitted.iter().filter(|fit| !fits.contains(fit)) {
-            let slot = self.slots.get_mut(&(fit.model.clone(), fit.slot.clone()));
-            if let Some(fitting) = slot.and_then(|slot| slot.get_mut(&id)) {
-                fitting.until = place.version;
+            if let Some(slot) = self.slots.get_mut(&(fit.model.clone(), fit.slot.clone())) {
+                slot.end(&id, place.version);
             }
         }
         for fit in fits.into_iter().filter(|fit| !fitted.contains(fit)) {
-            let fitting = Fitting { since: place.version, until: u64::MAX };
-            self.slots.entry((fit.model, fit.slot)).or_default().insert(id.clone(), fitting);
+            self.slots.entry((fit.model, fit.slot)).or_default().begin(&id, place.version);
         }
         self.products.insert(id, Entry { place, number, bytes: bytes.into() });
+    }
+}
+
+impl Shop {
+    /// Takes down which price lists name a product.
+    fn list(&mut self, id: &ProductId, was: Option<&Product>, now: Option<&Product>) {
+        let of = |product: Option<&Product>| -> BTreeSet<PriceListId> {
+            product.into_iter().flat_map(|product| &product.listed).map(|listed| listed.list.clone()).collect()
+        };
+        let (was, now) = (of(was), of(now));
+        for list in was.difference(&now) {
+            if let Some(named) = self.lists.get_mut(list) {
+                named.remove(id);
+                if named.is_empty() {
+                    self.lists.remove(list);
+                }
+            }
+        }
+        for list in now.difference(&was) {
+            self.lists.entry(list.clone()).or_default().insert(id.clone());
+        }
     }
 }
 
@@ -291,29 +344,24 @@ impl Keeper for Kept {
         model: &ModelId,
         slot: &SlotId,
         version: u64,
-        each: &mut dyn FnMut(&ProductId) -> ControlFlow<()>,
-    ) {
+        limit: usize,
+    ) -> Arc<Vec<ProductId>> {
         let shelves = self.read();
         let key = (model.clone(), slot.clone());
-        let Some(fitting) = shelves.of.get(retailer).and_then(|shop| shop.slots.get(&key)) else { return };
-        if shelves.newest <= version {
-            let now = fitting.iter().filter(|(_, of)| of.since <= version && version < of.until);
-            let _ = now.map(|(id, _)| id).try_for_each(each);
-            return;
+        let Some(of_slot) = shelves.of.get(retailer).and_then(|shop| shop.slots.get(&key)) else {
+            return Arc::default();
+        };
+        if let Some(first) = of_slot.first_as_of(version) {
+            return first;
         }
         // As of an older version: what came later may have fitted before as well.
-        let ids: Vec<(ProductId, Fitting)> = fitting.iter().map(|(id, of)| (id.clone(), *of)).collect();
+        let stretches: Vec<(ProductId, Fitting)> = of_slot.stretches().map(|(id, of)| (id.clone(), of)).collect();
         drop(shelves);
-        for (id, of) in ids {
-            let fits = if of.since <= version {
-                version < of.until
-            } else {
-                self.product(retailer, &id, version).is_some_and(|product| product.fits(model, slot))
-            };
-            if fits && each(&id).is_break() {
-                return;
-            }
-        }
+        let fitted = stretches.into_iter().filter(|(id, of)| match of.since <= version {
+            true => version < of.until,
+            false => self.product(retailer, id, version).is_some_and(|product| product.fits(model, slot)),
+        });
+        Arc::new(fitted.map(|(id, _)| id).take(limit).collect())
     }
 
     fn ids(
@@ -370,8 +418,8 @@ mod tests {
         listed.collect::<BTreeMap<_, _>>().into()
     }
 
-    fn same(kept: &Arc<Kept>, versions: &[Products]) {
-        for (version, naive) in (0..).zip(versions) {
+    fn same(kept: &Arc<Kept>, versions: &[Products], from: usize) {
+        for (version, naive) in (0..).zip(versions).skip(from) {
             let of_then = Products::kept(kept.clone(), version);
             for n in 0..6 {
                 assert_eq!(of_then.get(&shop(), &id(n)), naive.get(&shop(), &id(n)), "p-{n} as of {version}");
@@ -393,7 +441,8 @@ mod tests {
 
         #[test]
         fn every_version_is_answered_as_it_was_also_after_a_restart(
-            story in prop::collection::vec(prop::collection::vec((0u8..6, 1i64..4, 0u8..9), 1..4), 1..12)
+            story in prop::collection::vec(prop::collection::vec((0u8..6, 1i64..4, 0u8..9), 1..4), 1..12),
+            read_from in 0usize..12,
         ) {
             let store = Arc::new(MemoryStore::new());
             let kept = Kept::open(store.clone()).unwrap();
@@ -418,8 +467,33 @@ mod tests {
                 }
                 versions.push(naive(&now));
             }
-            same(&kept, &versions);
-            same(&Kept::open(store).unwrap(), &versions);
+            same(&kept, &versions, 0);
+            same(&Kept::open(store.clone()).unwrap(), &versions, 0);
+
+            // What nobody reads any more goes, all of it, and everybody else is answered as before.
+            let read_from = read_from.min(versions.len() - 1);
+            let on_disk = |store: &MemoryStore| {
+                let mut stand: Vec<(u64, ProductId)> = Vec::new();
+                rows::each(store, &keys::product_packs(), |key, bytes| {
+                    let pack: Pack = codec::decode(Schema::ProductPack, key, bytes)?;
+                    let (_, version, _) = keys::pack_of(key).unwrap();
+                    stand.extend(pack.changed.into_iter().map(|changed| (version, changed.id)));
+                    Ok(())
+                })
+                .unwrap();
+                stand
+            };
+            let before = on_disk(&store);
+            let gone = super::super::former::let_go(&kept, &*store, &shop(), read_from as u64);
+            let left = on_disk(&store);
+            prop_assert_eq!(before.len() - left.len(), gone);
+            let old = left.iter().filter(|(version, _)| *version <= read_from as u64);
+            let once: BTreeSet<&ProductId> = old.clone().map(|(_, id)| id).collect();
+            prop_assert_eq!(once.len(), old.count(), "one version of each product is left of those");
+            let newer = |(version, _): &&(u64, ProductId)| *version > read_from as u64;
+            prop_assert_eq!(before.iter().filter(newer).count(), left.iter().filter(newer).count());
+            same(&kept, &versions, read_from);
+            same(&Kept::open(store.clone()).unwrap(), &versions, read_from);
         }
     }
 
@@ -431,6 +505,22 @@ mod tests {
         assert_eq!(staged.len(), 1, "what was never there cannot go");
         kept.take(staged);
         assert!(kept.stage(&shop(), wanted(), 2, Timestamp(0)).is_none());
+    }
+
+    #[test]
+    fn a_pack_of_a_release_without_price_lists_is_read() {
+        // Version 1: one product that fits an air filter, and one that is gone.
+        let golden = [
+            "a71d010000000000",
+            "d00f0203702d3101004303702d310102656e0950726f64756374203100d804034555520003455552010673686f702d61",
+            "0e010674682d3230300a6169725f66696c74657200000000000000000003702d320201030100ee30297d",
+        ]
+        .concat();
+        let bytes = data_encoding::HEXLOWER.decode(golden.as_bytes()).unwrap();
+        let pack: Pack = codec::decode(Schema::ProductPack, &keys::product_pack(&shop(), 1, 0), &bytes).unwrap();
+        assert_eq!(decoded(&pack.changed[0].bytes), Some(product(1, 300, 1)));
+        assert_eq!((&*pack.changed[1].id.to_string(), decoded(&pack.changed[1].bytes)), ("p-2", None));
+        assert_eq!(pack.changed[1].before, Some(Place { version: 3, part: 1 }));
     }
 
     #[test]

@@ -2,26 +2,34 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `kept` | all products in memory and on disk, with what fits which slot |
+//! | `kept` | all products in memory and on disk |
+//! | `former` | former versions of products, and when they go |
+//! | `slot` | what fits one slot, the first of it ready to be handed out |
 //! | `products` | what can be asked about one |
 //! | `form` | a product as JSON, both ways |
 //! | `check` | what is wrong with one |
 //! | `gtin` | the world's article numbers |
 //! | `sellers`, `stores` | who else sells it; where it can be collected, and how many there are |
+//! | `price_lists` | other prices of many products under one name |
 //! | `reservations` | what is put aside there for a while |
 //! | `quote` | what it costs now |
 //! | `import` | many at once, line by line; `csv` is their other form |
+//! | `import_names` | how long the name of an import is known |
 
 mod check;
 pub mod csv;
 pub mod form;
+mod former;
 mod gtin;
 pub mod import;
+mod import_names;
 pub mod kept;
+pub mod price_lists;
 mod products;
 pub mod quote;
 pub mod reservations;
 pub mod sellers;
+mod slot;
 pub mod stores;
 
 use std::sync::Arc;

@@ -180,10 +180,10 @@ impl App {
         let mut ids = match fits {
             None => rules.products.ids(retailer, after.as_ref(), page.limit + 1),
             Some((model, slot)) => {
-                let mut fitting = rules.products.fitting(retailer, model, slot);
+                let fitting = rules.products.fitting(retailer, model, slot);
                 debug_assert!(fitting.len() <= FITTING_MAX);
-                fitting.retain(|id| after.as_ref().is_none_or(|after| id > after));
-                fitting
+                let behind = fitting.iter().filter(|id| after.as_ref().is_none_or(|after| *id > after));
+                behind.take(page.limit + 1).cloned().collect()
             }
         };
         let more = ids.len() > page.limit;

@@ -132,7 +132,8 @@ impl Job {
     fn key(&self) -> Key {
         keys::erasure(&self.retailer, &self.id)
     }
-    fn name(&self) -> String {
+    /// Its name over HTTP.
+    pub(crate) fn name(&self) -> String {
         name_of(&self.id)
     }
 }

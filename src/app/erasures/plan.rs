@@ -44,20 +44,25 @@ impl App {
         let stage = Stage::AtWork { leaving, homes };
         let row = ErasureRow { begun_at: self.now(), stage, report };
         let job = Job { retailer: retailer.clone(), id, row, swept: None, letters: Vec::new() };
-        rows::write(&self.engine, vec![self.work_written(&job)?]).await?;
+        rows::write(&self.engine, vec![self.work_written(&job.retailer, &job.id, &job.row)?]).await?;
         departure.begun();
         Ok(job)
     }
 
     /// An erasure at work, sealed with the key of whom it is about.
-    fn work_written(&self, job: &Job) -> Result<Write, Failure> {
-        let mut bytes = codec::encode(Schema::Erasure, &job.row);
-        if let Stage::AtWork { leaving, .. } = &job.row.stage
+    pub(super) fn work_written(
+        &self,
+        retailer: &RetailerId,
+        id: &[u8; DERIVED_BYTES],
+        row: &ErasureRow,
+    ) -> Result<Write, Failure> {
+        let mut bytes = codec::encode(Schema::Erasure, row);
+        if let Stage::AtWork { leaving, .. } = &row.stage
             && let Some(name) = leaving.names.first()
         {
-            codec::belong_to(self.vault()?.key_for(self.profile_row(&job.retailer, name).subject)?, &mut bytes);
+            codec::belong_to(self.vault()?.key_for(self.profile_row(retailer, name).subject)?, &mut bytes);
         }
-        Ok(Write::Put(job.key(), bytes))
+        Ok(Write::Put(keys::erasure(retailer, id), bytes))
     }
 
     /// By what the person is known, and every home that may know of them: those that they live in, have left,
@@ -174,7 +179,7 @@ impl App {
             *homes = all;
         }
         job.swept = None;
-        rows::write(&self.engine, vec![self.work_written(job)?]).await?;
+        rows::write(&self.engine, vec![self.work_written(&job.retailer, &job.id, &job.row)?]).await?;
         Err(Failure::Conflict("the person came to a home meanwhile; it is done again".to_owned()))
     }
 }

@@ -124,6 +124,12 @@ impl App {
         if let Some((kept_at, order, _)) = &kept {
             writes.push(rows::put(Schema::KeptOrder, kept_at.clone(), order));
         }
+        if let Some((_, _, told)) = &kept {
+            // With its order, or a report that a kill came before would not tell of it.
+            let mut known = job.row.clone();
+            known.report.kept.push(told.clone());
+            writes.push(self.work_written(&job.retailer, &job.id, &known)?);
+        }
         let preconditions = vec![Precondition::Equals(key, bytes)];
         // A row that was written over meanwhile is looked at again in the next pass.
         if self.engine.write(Commit { preconditions, writes }).await? == Outcome::Committed {
@@ -160,7 +166,7 @@ impl App {
     }
 
     /// Orders that need not be kept any longer go.
-    pub(super) async fn sweep_kept_orders(&self) -> Result<(), Failure> {
+    pub(in crate::app) async fn sweep_kept_orders(&self) -> Result<(), Failure> {
         let now = self.now();
         loop {
             let page = self.engine.store().scan(&keys::kept_orders(), None, PAGE_ROWS)?;

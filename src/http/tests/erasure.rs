@@ -258,6 +258,9 @@ async fn an_erasure_that_ends_after_any_step_goes_on_at_the_next_start() {
         assert!(sealed_with(&again.disk).iter().all(|key| !store.vault().unwrap().knows(*key)));
         let kept = store.scan(&crate::store::keys::kept_orders(), None, 10).unwrap();
         assert_eq!(kept.len(), 1, "the order {order} is kept once");
+        let report = again.get(&format!("/v1/erase/{}", job.name()), &shop).await.json["report"].clone();
+        let told = report["kept"].as_array().unwrap().iter().filter(|kept| kept["id"] == json!(order)).count();
+        assert_eq!(told, 1, "stopped after {stop_after} steps, the report tells of the order: {report}");
         assert_eq!(again.get(&format!("/v1/profiles/{PROFILE}"), &shop).await.status, 404);
     }
 }

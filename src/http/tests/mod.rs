@@ -16,10 +16,13 @@ mod goods;
 mod households;
 mod me;
 mod merges;
+mod price_lists;
 mod reports;
+mod second_person;
 mod session;
 mod supply;
 mod tenants;
+mod upkeep;
 mod visibility;
 mod webhooks;
 
@@ -129,6 +132,7 @@ pub(super) async fn house_by(disk: Disk, clock: Arc<dyn Clock>) -> House {
         devices_per_maker_max: 3,
         calls_per_second: 500,
         order_retention: hearthway_core::time::Span::days(3653),
+        publish_reach_max_alone: 2,
     };
     let app = App::start(engine.clone(), rulebook, settings).await.unwrap().app;
     let wire = Wire::new(Reach::LoopbackToo, None).unwrap();

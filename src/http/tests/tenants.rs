@@ -34,7 +34,9 @@ async fn each_role_does_its_own_work_only() {
     house.ok("PUT", "/v1/products/flt-20x25", &house.shop, product()).await;
     house.ok("PUT", "/v1/triggers/filter-worn", &marketer, trigger()).await;
     for (method, path, token, status) in [
-        ("POST", "/v1/triggers/filter-worn/publish", &marketer, 403),
+        ("POST", "/v1/triggers/filter-worn/publish", &marketer, 200),
+        ("POST", "/v1/triggers/filter-worn/pause", &marketer, 403),
+        ("POST", "/v1/triggers/filter-worn/publish", &support, 403),
         ("GET", "/v1/orders", &marketer, 403),
         ("PUT", "/v1/products/flt-20x25", &support, 403),
         ("GET", "/v1/orders", &service, 200),
@@ -46,7 +48,7 @@ async fn each_role_does_its_own_work_only() {
         ("GET", "/v1/orders", &house.maker, 403),
     ] {
         let body = match (method, path) {
-            ("GET", _) | (_, "/v1/triggers/filter-worn/publish") => json!({}),
+            ("GET", _) | (_, "/v1/triggers/filter-worn/publish" | "/v1/triggers/filter-worn/pause") => json!({}),
             (_, "/v1/retailers/shop-c") => json!({"name": "C", "default_locale": "fr", "zone": "Europe/Paris"}),
             (_, "/v1/tokens") => json!({"tenant": "shop-a", "role": "support"}),
             _ => product(),

@@ -31,6 +31,8 @@ async fn world() -> World {
     let price = json!({"minor": 1790, "currency": "EUR"});
     let seller = json!({"name": "Filtres & Cie", "price": price, "delivery": price, "stock": 4});
     house.ok("PUT", "/v1/products/flt-20x25/sellers/filtres/offer", &shop, seller).await;
+    let priced = json!({"product": "flt-20x25", "price": price, "from": "2030-01-01T00:00:00Z"});
+    house.ok("PUT", "/v1/prices/black-friday", &shop, json!({"items": [priced]})).await;
     let line = json!({"id": "one-more", "name": {"en": "One more"}, "price": price}).to_string();
     house.bulk("/v1/products:import?import=night-7", &shop, &[line]).await;
     let webhook = json!({"url": "https://hooks.shop.example/hearthway", "types": ["budget.threshold"]});
@@ -88,6 +90,7 @@ async fn world() -> World {
         ("audience", "vip".into(), "club-99".into()),
         ("seller", "filtres".into(), "filtrez".into()),
         ("import", "night-7".into(), "night-99".into()),
+        ("list", "black-friday".into(), "white-friday".into()),
         ("reservation", text(&reservation), nowhere("rv_")),
         ("webhook", "orders".into(), "nothing-98".into()),
         ("erase", nowhere("er_"), nowhere("er_")),
@@ -181,6 +184,7 @@ impl World {
             "/v1/codes/HEAT26",
             "/v1/triggers/filter-worn",
             "/v1/products/flt-20x25",
+            "/v1/prices/black-friday",
             "/v1/stock/st-12/flt-20x25",
             "/v1/webhooks/orders",
             "/v1/profiles/p8",

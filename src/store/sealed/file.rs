@@ -57,7 +57,7 @@ pub(super) struct KeysFile {
     /// Whether it is not known which file has the name: then nothing is added before all is written anew.
     is_unsure: bool,
     /// Makes a new name durable.
-    sync_folder: fn(&Path) -> io::Result<()>,
+    pub(super) sync_folder: fn(&Path) -> io::Result<()>,
 }
 
 /// What a file of keys says.

@@ -1,6 +1,6 @@
 //! The customers' keys in memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -168,13 +168,19 @@ impl Vault {
     /// Destroys keys: on return they are in no file and in no memory. Nobody opens what they sealed.
     pub fn destroy(&self, ids: &[KeyId]) -> Result<(), StoreError> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        // Held over the writing of the file, so that no key that is made meanwhile is left out of it.
+        let ids: HashSet<KeyId> = ids.iter().copied().collect();
+        let (left, next) = {
+            let mut keys = self.write();
+            // Nothing more is sealed with them; what they sealed is read until the file is without them.
+            keys.of.retain(|_, id| !ids.contains(id));
+            (keys.entries(|id| !ids.contains(&id)), keys.next)
+        };
+        // Whoever reads does not wait for the disk. A key that is made meanwhile waits for the file and is added to it.
+        file.rewrite(next, &left)?;
         let mut keys = self.write();
-        let left: Vec<Entry> = keys.entries(|id| !ids.contains(&id));
-        file.rewrite(keys.next, &left)?;
-        keys.unwritten.clear();
+        let written: HashSet<KeyId> = left.iter().map(|entry| entry.id).collect();
+        keys.unwritten.retain(|id| !written.contains(id) && !ids.contains(id));
         keys.known.retain(|id, _| !ids.contains(id));
-        keys.of.retain(|_, id| !ids.contains(id));
         Ok(())
     }
 
@@ -275,5 +281,59 @@ impl Keys {
             chosen.map(|(id, (subject, key))| Entry { id: *id, subject: *subject, key: *key }).collect();
         entries.sort_unstable_by_key(|entry| entry.id);
         entries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::{Arc, Barrier, mpsc};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// The file is at the disk, and is let on.
+    static AT_THE_DISK: Barrier = Barrier::new(2);
+    static GO_ON: Barrier = Barrier::new(2);
+
+    #[test]
+    fn nobody_who_reads_or_makes_a_key_waits_for_the_disk_while_others_are_destroyed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("customers.keys");
+        let open = |known| Vault::open(&path, SealingSecrets { wrapping: [1; 32], blinding: [2; 32] }, known).unwrap();
+        let vault = Arc::new(open(None));
+        let (gone, stays, late) = (Subject::day(1), Subject::day(2), Subject::day(3));
+        let (gone_id, stays_id) = (vault.key_for(gone).unwrap(), vault.key_for(stays).unwrap());
+        vault.write_down().unwrap();
+        vault.file.lock().unwrap().sync_folder = |_| {
+            AT_THE_DISK.wait();
+            GO_ON.wait();
+            Ok(())
+        };
+        let destroying = thread::spawn({
+            let vault = vault.clone();
+            move || vault.destroy(&[gone_id])
+        });
+        AT_THE_DISK.wait();
+        let (told, hears) = mpsc::channel();
+        thread::spawn({
+            let vault = vault.clone();
+            move || {
+                let read = vault.cipher(stays_id).is_some() && vault.cipher(gone_id).is_some();
+                told.send((read, vault.key_for(late).unwrap(), vault.key_for(gone).unwrap())).unwrap();
+            }
+        });
+        let heard = hears.recv_timeout(Duration::from_secs(20));
+        GO_ON.wait();
+        destroying.join().unwrap().unwrap();
+        let (read, late_id, anew) = heard.expect("who reads does not wait for the disk");
+        assert!(read, "what is not destroyed yet is read");
+        assert!(anew != gone_id && !vault.knows(gone_id), "and nothing more is sealed with it");
+        vault.write_down().unwrap();
+        let again = open(Some(vault.file_id()));
+        let known = [gone_id, stays_id, late_id, anew].map(|id| again.knows(id));
+        assert_eq!(known, [false, true, true, true], "keys that were made meanwhile are in the file");
     }
 }

@@ -41,8 +41,9 @@ impl Context<'_> {
         let Some(slot) = self.slot() else { return Vec::new() };
         let (products, retailer) = (self.world.products, &self.world.retailer);
         let fitting = |model: &&DeviceDescription| products.fitting(retailer, &model.model, slot);
-        let ids: BTreeSet<ProductId> = self.models.iter().flat_map(fitting).collect();
-        ids.iter().filter_map(|id| products.get(retailer, id)).collect()
+        let of_models: Vec<Arc<Vec<ProductId>>> = self.models.iter().map(fitting).collect();
+        let ids: BTreeSet<&ProductId> = of_models.iter().flat_map(|ids| ids.iter()).collect();
+        ids.into_iter().filter_map(|id| products.get(retailer, id)).collect()
     }
     fn product(&self, id: &str) -> Option<Arc<Product>> {
         self.world.products.get(&self.world.retailer, &ProductId::new(id).ok()?)

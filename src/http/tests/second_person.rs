@@ -1,0 +1,96 @@
+//! What reaches many homes is published by two persons.
+
+use std::sync::Arc;
+
+use hearthway_core::time::{Span, Timestamp};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::{Answer, Disk, House, furnished, house_by, product, trigger};
+use crate::webhook::tests::TurnedClock;
+
+const START: Timestamp = Timestamp(1_800_000_000_000);
+const PUBLISH: &str = "/v1/triggers/filter-worn/publish";
+
+/// A shop where one person alone may reach two homes, and so many homes.
+async fn shop(clock: &Arc<TurnedClock>, homes: u32) -> House {
+    let house = furnished(house_by(Disk::new(), clock.clone()).await).await;
+    house.ok("PUT", "/v1/products/flt-20x25", &house.shop, product()).await;
+    house.ok("PUT", "/v1/triggers/filter-worn", &house.shop, trigger()).await;
+    for n in 0..homes {
+        house.link(&format!("d-{n}"), &format!("p{n}")).await;
+    }
+    house
+}
+
+fn clock() -> Arc<TurnedClock> {
+    Arc::new(TurnedClock(watch::Sender::new(START)))
+}
+
+async fn asked(house: &House, token: &str) -> String {
+    let told = house.call("POST", PUBLISH, token, json!({})).await;
+    assert_eq!((told.status, told.code()), (409, "trigger.second_person"), "{}", told.text);
+    assert_eq!(told.json["reach_more_than"], 2, "{}", told.text);
+    told.json["request"].as_str().unwrap().to_owned()
+}
+
+async fn confirm(house: &House, token: &str, request: &str) -> Answer {
+    house.call("POST", PUBLISH, token, json!({"confirm": request})).await
+}
+
+async fn state(house: &House) -> Value {
+    house.get("/v1/triggers/filter-worn", &house.shop).await.json["state"].clone()
+}
+
+#[tokio::test]
+async fn what_reaches_few_homes_is_published_alone_and_what_reaches_more_by_another_token() {
+    let house = shop(&clock(), 2).await;
+    let (first, second) = (house.token("shop-a", "marketer").await, house.token("shop-a", "marketer").await);
+    let alone = house.call("POST", PUBLISH, &first, json!({})).await;
+    assert_eq!((alone.status, state(&house).await), (200, json!("published")), "two homes: {}", alone.text);
+    house.ok("POST", "/v1/triggers/filter-worn/pause", &house.shop, json!({})).await;
+
+    house.link("d-2", "p2").await;
+    let request = asked(&house, &first).await;
+    assert_eq!(state(&house).await, "paused", "nothing speaks before the second person");
+    let by_the_same = confirm(&house, &first, &request).await;
+    assert_eq!((by_the_same.status, by_the_same.code()), (409, "conflict"), "{}", by_the_same.text);
+    let (support, stranger) = (house.token("shop-a", "support").await, house.token("shop-b", "marketer").await);
+    assert_eq!(confirm(&house, &support, &request).await.status, 403);
+    assert_eq!(confirm(&house, &stranger, &request).await.status, 404);
+    assert_eq!(confirm(&house, &second, "pq_other").await.status, 409);
+    assert_eq!(state(&house).await, "paused");
+    let confirmed = confirm(&house, &second, &request).await;
+    assert_eq!((confirmed.status, state(&house).await), (200, json!("published")), "{}", confirmed.text);
+    assert_eq!(confirm(&house, &second, &request).await.status, 409, "a request is confirmed once");
+
+    // Who asked and who confirmed are both in the trail.
+    let trail = house.get("/v1/audit?target=triggers/filter-worn", &house.shop).await.json;
+    let actions: Vec<(&Value, &Value)> =
+        trail["items"].as_array().unwrap().iter().map(|entry| (&entry["action"], &entry["actor"])).collect();
+    let by = |action: &str| actions.iter().filter(|(done, _)| *done == action).map(|(_, by)| *by).collect::<Vec<_>>();
+    let token_of = |token: &str| json!(format!("tk_{}", token.split('_').nth(1).unwrap()));
+    assert_eq!(by("ask to publish"), [&token_of(&first)], "{trail}");
+}
+
+#[tokio::test]
+async fn a_request_is_over_after_a_day_and_when_its_draft_is_another_one() {
+    let clock = clock();
+    let house = shop(&clock, 3).await;
+    let (first, second) = (house.token("shop-a", "marketer").await, house.token("shop-a", "marketer").await);
+    let late = asked(&house, &first).await;
+    clock.0.send_replace(START + Span::hours(24));
+    assert_eq!(confirm(&house, &second, &late).await.status, 409);
+    let changed = asked(&house, &first).await;
+    let mut other = trigger();
+    other["offer"]["text"]["fr"]["title"] = "Nouveau".into();
+    house.ok("PUT", "/v1/triggers/filter-worn", &first, other).await;
+    let told = confirm(&house, &second, &changed).await;
+    assert!(told.status == 409 && told.text.contains("the draft is another one"), "{}", told.text);
+    assert_eq!(state(&house).await, "draft");
+    // Who runs the shop publishes alone, and confirms too.
+    let request = asked(&house, &first).await;
+    clock.0.send_replace(START + Span::hours(47));
+    assert_eq!(confirm(&house, &house.shop, &request).await.status, 200);
+    assert_eq!(house.call("POST", PUBLISH, &house.shop, json!({})).await.status, 200);
+}
