@@ -29,6 +29,7 @@ pub mod export;
 /// Why something was not done.
 pub mod failure;
 pub mod flags;
+pub mod grants;
 pub mod idempotency;
 pub mod identities;
 pub mod links;
@@ -43,6 +44,7 @@ pub mod preferences;
 pub mod profiles;
 pub mod provisioning;
 pub mod quarantine;
+pub mod readings;
 pub mod registry;
 pub mod reports;
 pub mod roles;
@@ -131,6 +133,7 @@ pub struct App {
     pub(crate) rulebook: Arc<Rulebook>,
     pub(crate) tokens: tokens::Tokens,
     customer_tokens: customer_tokens::CustomerTokens,
+    grants: grants::Grants,
     pub(crate) registry: registry::Registry,
     pub(crate) wrong_codes: wrong_codes::WrongCodes,
     pub(crate) idempotency: idempotency::Idempotency,
@@ -187,6 +190,7 @@ impl App {
     pub async fn start(engine: Engine, rulebook: Arc<Rulebook>, settings: Settings) -> Result<Started, Failure> {
         let (tokens, fresh_operator_token) = tokens::Tokens::open(&engine, settings.operator_token.as_deref()).await?;
         let customer_tokens = customer_tokens::CustomerTokens::open(&engine)?;
+        let grants = grants::Grants::open(&engine)?;
         let registry = registry::Registry::open(&engine, settings.devices_per_maker_max);
         let idempotency = idempotency::Idempotency::open(&engine).await?;
         let trail = audit::Trail::open(&engine)?;
@@ -195,6 +199,7 @@ impl App {
             rulebook,
             tokens,
             customer_tokens,
+            grants,
             registry,
             wrong_codes: wrong_codes::WrongCodes::default(),
             idempotency,

@@ -19,6 +19,7 @@ mod documents;
 mod erasures;
 pub mod error;
 mod events;
+mod grants;
 mod idempotent;
 mod import;
 mod lines;

@@ -8,8 +8,8 @@ use axum::routing::{self, MethodRouter};
 
 use super::{
     Shared, audiences, audit, backup, broker, catalog, claims, codes, consents, context, decisions, devices, erasures,
-    events, import, mandates, me, members, merges, offers, orders, profiles, quarantine, reports, stores, system,
-    tenants, triggers, webhooks,
+    events, grants, import, mandates, me, members, merges, offers, orders, profiles, quarantine, reports, stores,
+    system, tenants, triggers, webhooks,
 };
 
 /// One route with what the document says of it.
@@ -307,6 +307,13 @@ pub(super) fn all() -> Vec<Entry> {
         get("/v1/me", me::get_me, "Who the customer is to the shop; all of `me` is for the customer's own token"),
         get("/v1/me/devices", me::get_devices, "Their devices, with their own link to each"),
         get("/v1/me/data", me::get_data, "Everything that is known of them, as JSON Lines"),
+        get("/v1/me/devices/{device}/data", grants::own_readings, "What one of their devices reported since it is theirs, as far as it is kept, newest first, as JSON Lines"),
+        post("/v1/me/grants", grants::post_grant, "Let somebody read that until a date; their token is shown once and opens nothing else")
+            .body(r#"{"device":"d-42","party":"Energy Advice Ltd","until":"2027-01-31T00:00:00Z"}"#)
+            .answer(201, r#"{"grant":"gr_…","device":"d-42","party":"Energy Advice Ltd","since":"2026-11-10T17:04:00Z","until":"2027-01-31T00:00:00Z","token":"hw_…"}"#),
+        get("/v1/me/grants", grants::list_grants, "Who may read what their devices report"),
+        delete("/v1/me/grants/{grant}", grants::delete_grant, "Take it back at once").empty_answer(),
+        get("/v1/granted/data", grants::granted_readings, "What a device reported, for who was given leave to read it and comes with that grant's token").open(),
         get("/v1/me/consents", me::get_consents, "What they permit"),
         put("/v1/me/consents", me::put_consents, "Give or withdraw consents; purposes not named stay as they are")
             .body(r#"{"consents":[{"purpose":"offers.device","granted":false}]}"#),

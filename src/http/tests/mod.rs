@@ -12,6 +12,7 @@ mod erasure;
 mod erasure_apart;
 mod first_steps;
 mod goods;
+mod grants;
 mod households;
 mod me;
 mod merges;
@@ -19,6 +20,7 @@ mod reports;
 mod session;
 mod supply;
 mod tenants;
+mod two_homes;
 mod visibility;
 mod webhooks;
 
