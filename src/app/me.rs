@@ -47,6 +47,11 @@ impl Me {
         &self.person
     }
 
+    /// Their token, with what the call at hand needs.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     pub(super) fn into_person(self) -> Person {
         self.person
     }

@@ -49,6 +49,7 @@ pub mod registry;
 pub mod reports;
 pub mod roles;
 pub mod rows;
+pub mod stolen;
 /// Retailers and makers.
 pub mod tenants;
 mod tenure;
@@ -136,6 +137,8 @@ pub struct App {
     grants: grants::Grants,
     pub(crate) registry: registry::Registry,
     pub(crate) wrong_codes: wrong_codes::WrongCodes,
+    /// Who asked about serial numbers that nobody could claim.
+    asked_serials: wrong_codes::WrongCodes,
     pub(crate) idempotency: idempotency::Idempotency,
     secrets: Arc<dyn SecretSource>,
     identity_key: [u8; 32],
@@ -202,6 +205,7 @@ impl App {
             grants,
             registry,
             wrong_codes: wrong_codes::WrongCodes::default(),
+            asked_serials: wrong_codes::WrongCodes::default(),
             idempotency,
             secrets: settings.secrets,
             identity_key: settings.identity_key,

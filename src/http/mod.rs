@@ -38,6 +38,7 @@ mod request;
 mod routes;
 mod serve;
 mod steady;
+mod stolen;
 mod stores;
 mod system;
 mod tenants;

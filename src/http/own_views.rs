@@ -55,6 +55,7 @@ pub fn device(own: &OwnDevice, rules: &RuleSet) -> Value {
         "link": link.id,
         "role": link.role.as_str(),
         "since": time(link.since),
+        "stolen": view.device.is_stolen(),
         "slots": device_slots(view, rules)["items"],
     })
 }

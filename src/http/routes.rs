@@ -8,8 +8,8 @@ use axum::routing::{self, MethodRouter};
 
 use super::{
     Shared, audiences, audit, backup, broker, catalog, claims, codes, consents, context, decisions, devices, erasures,
-    events, grants, import, mandates, me, members, merges, offers, orders, profiles, quarantine, reports, stores,
-    system, tenants, triggers, webhooks,
+    events, grants, import, mandates, me, members, merges, offers, orders, profiles, quarantine, reports, stolen,
+    stores, system, tenants, triggers, webhooks,
 };
 
 /// One route with what the document says of it.
@@ -330,6 +330,9 @@ pub(super) fn all() -> Vec<Entry> {
         post("/v1/me/release/{device}", me::release, "Give a device back: its owner for all who are linked to it, anybody else for themselves")
             .body("{}")
             .answer(200, r#"{"device":"d-42","given_back":"for_all"}"#),
+        put("/v1/me/devices/{device}/stolen", stolen::flag_own, "Its owner says that it was stolen: it is suspended, and nobody can claim it")
+            .body("{}"),
+        delete("/v1/me/devices/{device}/stolen", stolen::end_own, "It is back, or was never gone").empty_answer(),
         delete("/v1/me", me::delete_me, "Be erased: the token ends, and `report` says how far it is")
             .answer(202, r#"{"erase":"er_…","state":"running","report":"/v1/erased/shop-a/er_…"}"#),
         get("/v1/erased/{retailer}/{erase}", me::get_erased, "How far an erasure is and its report, for who was told its id").open(),
@@ -378,6 +381,12 @@ pub(super) fn all() -> Vec<Entry> {
         post("/v1/devices/{device}/resume", devices::resume, "End a suspension").body("{}"),
         post("/v1/devices/{device}/release", devices::release, "Give it back: links end, and it owes a wipe")
             .body("{}"),
+        put("/v1/devices/{device}/stolen", stolen::flag, "Say for a customer that it was stolen: it is suspended, and nobody can claim it")
+            .body("{}"),
+        delete("/v1/devices/{device}/stolen", stolen::end, "It is back, or was never gone").empty_answer(),
+        get("/v1/serials/{serial}/claimable", stolen::claimable, "Whether who holds the device with this serial number could claim it; for buyers, of any maker's device, and nothing else is told")
+            .query(&["maker", "profile"])
+            .answer(200, r#"{"claimable":true}"#),
     ];
     let sales = [
         get("/v1/offers", offers::list_offers, "Offers").query(&["state", "limit", "cursor"]),

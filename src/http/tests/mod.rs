@@ -18,6 +18,7 @@ mod me;
 mod merges;
 mod reports;
 mod session;
+mod stolen;
 mod supply;
 mod tenants;
 mod two_homes;

@@ -90,6 +90,7 @@ async fn world() -> World {
         ("import", "night-7".into(), "night-99".into()),
         ("reservation", text(&reservation), nowhere("rv_")),
         ("webhook", "orders".into(), "nothing-98".into()),
+        ("serial", "TH-42".into(), "TH-99".into()),
         ("grant", nowhere("gr_"), nowhere("gr_")),
         ("erase", nowhere("er_"), nowhere("er_")),
         ("slot", SLOT.into(), SLOT.into()),
