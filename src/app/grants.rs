@@ -16,7 +16,7 @@ use tracing::info;
 
 use super::profiles::Person;
 use super::readings::Readings;
-use super::tokens::{Caller, Scope, hash, random_text, secret};
+use super::tokens::{Caller, hash, random_text, secret};
 use super::{App, Failure, rows};
 use crate::engine::Engine;
 use crate::engine::rows::unless_erased;
