@@ -281,6 +281,10 @@ pub enum Command {
     },
     /// A person is erased: nothing of them is left in this home.
     ForgetPerson(Box<Leaving>),
+    /// Its people say that the device was stolen.
+    FlagStolen,
+    /// It was not, or they have it again.
+    EndStolen,
 }
 
 /// Where a device goes when it is linked, and for whom.

@@ -121,7 +121,7 @@ reasons! {
     MandatePermits = "mandate_permits", "The mandate {mandate} permits to order it without asking.", "Le mandat {mandate} autorise à le commander sans demander.";
     NothingLately = "nothing_lately", "Nothing was bought or refused lately, and no order is open.", "Rien n'a été acheté ou refusé récemment, et aucune commande n'est ouverte.";
     NoCap = "no_cap", "The trigger has no frequency cap.", "Le déclencheur n'a pas de plafond.";
-    CapReached = "cap_reached", "The cap is reached: the {scope} was contacted {made} of {max} times {window}[; room again on {frees}].", "Le plafond est atteint : {scope} contacté {made} fois sur {max} {window}[ ; de nouveau possible le {frees}].";
+    CapReached = "cap_reached", "The cap is reached: the {scope} was contacted {made} of {max} times {window}[, {elsewhere} of them in another home][; room again on {frees}].", "Le plafond est atteint : {scope} contacté {made} fois sur {max} {window}[, dont {elsewhere} dans un autre foyer][ ; de nouveau possible le {frees}].";
     SharedCapReached = "shared_cap_reached", "The cap of all homes is reached: {made} of {max} offers {window}.", "Le plafond commun à tous les foyers est atteint : {made} offres sur {max} {window}.";
     CapNotAsked = "cap_not_asked", "What all homes had been sent then is not known: nothing was to be sent.", "Ce que tous les foyers avaient reçu à ce moment n'est pas connu : rien n'était à envoyer.";
     RoomUnderCaps = "room_under_caps", "There is room under every cap: {made} of {max}.", "Aucun plafond n'est atteint : {made} sur {max}.";

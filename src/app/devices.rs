@@ -212,7 +212,7 @@ impl App {
         self.command_device(who, Scope::DevicesRelease, name, "release", Command::Release).await
     }
 
-    async fn command_device(
+    pub(super) async fn command_device(
         &self,
         who: &Caller,
         scope: Scope,

@@ -1,6 +1,7 @@
 //! Everything that is known of one person, for that person.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hearthway_core::id::{DeviceKey, HouseholdId, InputId, ProfileId, RetailerId};
 use hearthway_core::input::What;
@@ -9,6 +10,7 @@ use hearthway_core::time::Timestamp;
 use hearthway_core::trace::CandidateTrace;
 use hearthway_core::wire::DeviceMessage;
 
+use super::grants::Grant;
 use super::profiles::Person;
 use super::tenure::Tenure;
 use super::timeline::{self, Happened};
@@ -32,6 +34,8 @@ pub struct PersonExport {
     pub person: Person,
     /// Every word on consents, oldest first.
     pub said: Vec<(ProfileId, ConsentSaid)>,
+    /// Who may read what their devices report.
+    pub grants: Vec<(String, Arc<Grant>)>,
     /// Every offer on their devices.
     pub offers: Vec<(HouseholdId, Offer)>,
     /// Every order that is theirs, or was made on their device by nobody knows whom.
@@ -50,10 +54,11 @@ impl App {
         let retailer = who.retailer(Scope::ProfilesRead)?.clone();
         let person = self.person(&retailer, id).await?;
         let said = self.all_consents_said(&retailer, &person)?;
+        let (grants, _) = self.grants_of(&retailer, &person).await?;
         let (engine, at) = (self.engine.clone(), self.now());
         let gather = tokio::task::spawn_blocking(move || gathered(&engine, &retailer, at, person, said));
         let broken = |_| StoreError::Failed { doing: "gathering an export", cause: "it broke off".to_owned() };
-        Ok(gather.await.map_err(broken)??)
+        Ok(PersonExport { grants, ..gather.await.map_err(broken)?? })
     }
 }
 
@@ -112,5 +117,5 @@ fn gathered(
         })?;
     }
     let happened = timeline::happened(engine, &person, None, HAPPENED_MAX)?;
-    Ok(PersonExport { at, said, offers, orders, decisions, messages, happened, person })
+    Ok(PersonExport { at, said, grants: Vec::new(), offers, orders, decisions, messages, happened, person })
 }

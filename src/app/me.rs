@@ -39,19 +39,36 @@ pub struct Me {
 }
 
 impl Me {
+    pub(super) fn retailer(&self) -> &RetailerId {
+        &self.retailer
+    }
+
+    pub(super) fn person(&self) -> &Person {
+        &self.person
+    }
+
+    /// Their token, with what the call at hand needs.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    pub(super) fn into_person(self) -> Person {
+        self.person
+    }
+
     fn id(&self) -> &ProfileId {
         &self.person.profile.id
     }
 
     /// The links of the person, with their homes.
-    fn links(&self) -> impl Iterator<Item = (&Arc<Household>, &Link)> {
+    pub(super) fn links(&self) -> impl Iterator<Item = (&Arc<Household>, &Link)> {
         let id = self.id();
         let own = move |link: &&Link| link.profile == *id;
         self.person.homes.iter().flat_map(move |home| home.links.values().filter(own).map(move |link| (home, link)))
     }
 
     /// Their link to a device that they call by its name, or as `maker/device`.
-    fn link_to(&self, name: &str) -> Result<&Link, Failure> {
+    pub(super) fn link_to(&self, name: &str) -> Result<&Link, Failure> {
         let is_it = |key: &DeviceKey| key.device.as_str() == name || key.to_string() == name;
         let mut found = self.links().map(|(_, link)| link).filter(|link| is_it(&link.device));
         let first = found.next().ok_or_else(|| Failure::device_not_found(name))?;
@@ -106,7 +123,7 @@ pub struct OwnDevice {
 
 impl App {
     /// Who acts, for a call that needs these scopes.
-    async fn me(&self, who: &Caller, scopes: &[Scope]) -> Result<Me, Failure> {
+    pub(super) async fn me(&self, who: &Caller, scopes: &[Scope]) -> Result<Me, Failure> {
         let retailer = who.retailer(Scope::Me)?.clone();
         let Some(profile) = who.person() else {
             return Err(Failure::Forbidden("this is for a customer's own token".to_owned()));

@@ -207,6 +207,7 @@ impl App {
             merged_into: Some(into_now.id.clone()),
             ..from_now.clone()
         };
+        self.watch_homes(&into_then).await?;
         let (store, survivor) = (&**self.engine.store(), self.profile_row(&retailer, &into_now.id));
         let found_by = from_now.identities.keys().map(|identity| {
             let key = keys::identity(&retailer, identity.kind.as_str(), &identity.mark);

@@ -29,6 +29,7 @@ pub mod export;
 /// Why something was not done.
 pub mod failure;
 pub mod flags;
+pub mod grants;
 pub mod idempotency;
 pub mod identities;
 pub mod links;
@@ -43,11 +44,13 @@ pub mod preferences;
 pub mod profiles;
 pub mod provisioning;
 pub mod quarantine;
+pub mod readings;
 pub mod registry;
 pub mod reports;
 pub mod roles;
 pub mod rows;
 mod second_person;
+pub mod stolen;
 /// Retailers and makers.
 pub mod tenants;
 mod tenure;
@@ -135,8 +138,11 @@ pub struct App {
     pub(crate) rulebook: Arc<Rulebook>,
     pub(crate) tokens: tokens::Tokens,
     customer_tokens: customer_tokens::CustomerTokens,
+    grants: grants::Grants,
     pub(crate) registry: registry::Registry,
     pub(crate) wrong_codes: wrong_codes::WrongCodes,
+    /// Who asked about serial numbers that nobody could claim.
+    asked_serials: wrong_codes::WrongCodes,
     pub(crate) idempotency: idempotency::Idempotency,
     secrets: Arc<dyn SecretSource>,
     identity_key: [u8; 32],
@@ -192,6 +198,7 @@ impl App {
     pub async fn start(engine: Engine, rulebook: Arc<Rulebook>, settings: Settings) -> Result<Started, Failure> {
         let (tokens, fresh_operator_token) = tokens::Tokens::open(&engine, settings.operator_token.as_deref()).await?;
         let customer_tokens = customer_tokens::CustomerTokens::open(&engine)?;
+        let grants = grants::Grants::open(&engine)?;
         let registry = registry::Registry::open(&engine, settings.devices_per_maker_max);
         let idempotency = idempotency::Idempotency::open(&engine).await?;
         let trail = audit::Trail::open(&engine)?;
@@ -200,8 +207,10 @@ impl App {
             rulebook,
             tokens,
             customer_tokens,
+            grants,
             registry,
             wrong_codes: wrong_codes::WrongCodes::default(),
+            asked_serials: wrong_codes::WrongCodes::default(),
             idempotency,
             secrets: settings.secrets,
             identity_key: settings.identity_key,

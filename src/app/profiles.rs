@@ -284,6 +284,7 @@ impl App {
             }
             condition.check("profile", known.as_ref().map(profile_etag).as_deref())?;
             let Changed { profile, more, mut only_if } = change(known.as_ref())?;
+            self.watch_homes(&profile).await?;
             if known.as_ref() == Some(&profile) && more.is_empty() {
                 return Ok(profile);
             }
@@ -299,6 +300,15 @@ impl App {
             }
         }
         Err(Failure::Conflict(format!("the profile `{id}` is being changed by many at once; try again")))
+    }
+
+    /// Whoever has more than one home is counted in each for the caps that follow them. A home that is then not
+    /// come to is watched in vain.
+    pub(crate) async fn watch_homes(&self, profile: &Profile) -> Result<(), Failure> {
+        if profile.households.len() > 1 {
+            self.engine.watch_homes(&profile.households).await?;
+        }
+        Ok(())
     }
 
     /// Tells the person's homes how they are called and spoken to.

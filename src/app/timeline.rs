@@ -248,6 +248,8 @@ fn of_command(command: &Command, blank: Happened) -> Option<Happened> {
         Command::Release => Happened { what: "device.released", ..blank },
         Command::Suspend { reason } => Happened { what: "device.suspended", detail: Some(reason.clone()), ..blank },
         Command::Resume => Happened { what: "device.resumed", ..blank },
+        Command::FlagStolen => Happened { what: "device.stolen", ..blank },
+        Command::EndStolen => Happened { what: "device.found", ..blank },
         Command::Replace { old } => Happened { what: "device.replaced", detail: Some(old.device.to_string()), ..blank },
         Command::Purchased { product, .. } => {
             Happened { what: "purchase", channel: "elsewhere".to_owned(), detail: Some(product.to_string()), ..blank }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use hearthway_core::budget::{Draw, Purse, Reserve, Sending, SharedCap, Spent, TakenCode, sample_code};
+use hearthway_core::budget::{
+    Draw, Hearing, Purse, Reserve, Sending, SharedCap, Speaking, Spent, TakenCode, sample_code,
+};
 use hearthway_core::decide::{decide_with, why_not_with};
 use hearthway_core::decision::Change;
 use hearthway_core::id::{
@@ -107,6 +109,12 @@ impl Purse for Looking<'_> {
     }
     fn send(&self, sending: &Sending<'_>) -> bool {
         sending.caps.iter().all(|cap| self.0.sent(sending.retailer, sending.trigger, cap) < cap.max)
+    }
+    fn elsewhere(&self, hearing: &Hearing<'_>, cap: &SharedCap) -> u32 {
+        self.0.elsewhere(hearing, cap)
+    }
+    fn speak(&self, speaking: &Speaking<'_>) -> bool {
+        speaking.caps.iter().all(|cap| self.0.elsewhere(&speaking.hearing, cap) < cap.max)
     }
     fn free(&self, retailer: &RetailerId, product: &ProductId, place: &Place) -> Option<u32> {
         self.0.stock_level(retailer, product, place).free()

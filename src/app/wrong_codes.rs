@@ -23,18 +23,27 @@ const SERVED_MAX: usize = 10_000;
 /// else out. Where a call names nobody, they are its token's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tries {
-    retailer: RetailerId,
+    /// None where no codes serve.
+    retailer: Option<RetailerId>,
     of: String,
 }
 
 impl Tries {
     /// The tries of a customer.
     pub(crate) fn of_person(retailer: &RetailerId, profile: &ProfileId) -> Tries {
-        Tries { retailer: retailer.clone(), of: format!("profile {retailer} {profile}") }
+        Tries { retailer: Some(retailer.clone()), of: format!("profile {retailer} {profile}") }
     }
     /// The tries of a call that names no customer.
     pub(crate) fn of_token(retailer: &RetailerId, token: &str) -> Tries {
-        Tries { retailer: retailer.clone(), of: format!("token {token}") }
+        Tries { retailer: Some(retailer.clone()), of: format!("token {token}") }
+    }
+    /// The questions about serial numbers of a call that names no customer.
+    pub(crate) fn of_asker(token: &str) -> Tries {
+        Tries { retailer: None, of: format!("serials {token}") }
+    }
+    /// The questions of a shop's customer.
+    pub(crate) fn of_buyer(retailer: &RetailerId, profile: &ProfileId) -> Tries {
+        Tries { retailer: None, of: format!("serials {retailer} {profile}") }
     }
 }
 
@@ -81,7 +90,7 @@ impl WrongCodes {
     pub(crate) fn count(&self, tries: &Tries, code: &str, now: Timestamp) {
         let mut known = self.known();
         let just_served = |(retailer, served, at): &(RetailerId, String, Timestamp)| {
-            *retailer == tries.retailer && served == code && now < *at + WRONG_CODES_WITHIN
+            Some(retailer) == tries.retailer.as_ref() && served == code && now < *at + WRONG_CODES_WITHIN
         };
         if known.served.iter().any(just_served) {
             return;
@@ -110,7 +119,9 @@ impl WrongCodes {
         if known.served.len() >= SERVED_MAX {
             known.served.pop_front();
         }
-        known.served.push_back((tries.retailer.clone(), code.to_owned(), now));
+        if let Some(retailer) = &tries.retailer {
+            known.served.push_back((retailer.clone(), code.to_owned(), now));
+        }
     }
 }
 

@@ -10,7 +10,9 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 
-use hearthway_core::budget::{AllDrawn, Budget, Draw, Drawn, Purse, Reserve, Sending, SharedCap, Spent, TakenCode};
+use hearthway_core::budget::{
+    AllDrawn, Budget, Draw, Drawn, Hearing, Purse, Reserve, Sending, SharedCap, Speaking, Spent, TakenCode,
+};
 use hearthway_core::decision::{Change, Decision, Effect};
 use hearthway_core::event_out::EventOut;
 use hearthway_core::id::{OfferId, OrderId, PoolId, ProductId, RetailerId, StoreId, TriggerId};
@@ -20,6 +22,8 @@ use hearthway_core::time::Timestamp;
 use metrics::Counter;
 
 use super::codes::{Codes, TakenFromPool};
+use super::decider::Decider;
+use super::elsewhere::TakenWord;
 use super::house::{House, lock};
 use super::metrics as names;
 use super::prepared::Prepared;
@@ -43,7 +47,7 @@ pub(super) struct Budgets {
 
 impl Budgets {
     /// Adds up what orders hold.
-    pub(super) fn open(store: &dyn Store) -> Result<Arc<Budgets>, StoreError> {
+    pub(super) fn open(store: &dyn Store, decider: Decider) -> Result<Arc<Budgets>, StoreError> {
         let mut held = AllDrawn::default();
         rows::walk(store, &keys::draws(), |key, bytes| {
             if let Some(retailer) = keys::retailer_of(key) {
@@ -60,6 +64,7 @@ impl Budgets {
         };
         budgets.read_sends(store)?;
         budgets.read_stock(store)?;
+        budgets.read_elsewhere(store, decider)?;
         Ok(Arc::new(budgets))
     }
 
@@ -77,10 +82,11 @@ pub(super) struct Asking {
     taken_codes: RefCell<Vec<TakenFromPool>>,
     taken_sends: RefCell<Vec<TakenSend>>,
     taken_stock: RefCell<Vec<TakenStock>>,
+    taken_words: RefCell<Vec<TakenWord>>,
 }
 
 /// What the purse of a decision took.
-pub(super) type AllTaken = (Vec<Taken>, Vec<TakenFromPool>, Vec<TakenSend>, Vec<TakenStock>);
+pub(super) type AllTaken = (Vec<Taken>, Vec<TakenFromPool>, Vec<TakenSend>, Vec<TakenStock>, Vec<TakenWord>);
 
 impl Asking {
     pub(super) fn new(house: &House) -> Asking {
@@ -92,11 +98,13 @@ impl Asking {
             taken_codes: RefCell::default(),
             taken_sends: RefCell::default(),
             taken_stock: RefCell::default(),
+            taken_words: RefCell::default(),
         }
     }
     pub(super) fn into_taken(self) -> AllTaken {
         let (taken, codes) = (self.taken.into_inner(), self.taken_codes.into_inner());
-        (taken, codes, self.taken_sends.into_inner(), self.taken_stock.into_inner())
+        let (sends, stock) = (self.taken_sends.into_inner(), self.taken_stock.into_inner());
+        (taken, codes, sends, stock, self.taken_words.into_inner())
     }
 }
 
@@ -140,6 +148,19 @@ impl Purse for Asking {
             return false;
         };
         self.taken_sends.borrow_mut().push(taken);
+        true
+    }
+
+    fn elsewhere(&self, hearing: &Hearing<'_>, cap: &SharedCap) -> u32 {
+        lock(&self.budgets.held).elsewhere.count(hearing, cap)
+    }
+
+    fn speak(&self, speaking: &Speaking<'_>) -> bool {
+        let Some(taken) = Budgets::speak(&self.budgets, speaking) else {
+            self.budgets.sends_refused.increment(1);
+            return false;
+        };
+        self.taken_words.borrow_mut().push(taken);
         true
     }
 

@@ -14,10 +14,10 @@ use hearthway_core::trigger::Trigger;
 use hearthway_core::words::Reason;
 
 use super::Engine;
-use super::log::{self, Stretch};
+use super::log::{self, Stretch, Walked, walk_back};
 use super::past::Recording;
-use super::rows::LogRow;
-use crate::store::{Store, StoreError};
+use super::rows::{LogItem, LogRow};
+use crate::store::{Mark, Store, StoreError};
 
 /// Inputs of a household that one question looks back over: a chatty device's week, in a tenth of
 /// a second.
@@ -121,6 +121,26 @@ impl Engine {
     /// The inputs of a home, newest first, as far back as one question may look, until `each` says no.
     pub fn inputs_back(&self, household: HouseholdId, each: impl FnMut(LogRow) -> bool) -> Result<(), StoreError> {
         inputs_within_reach(&**self.store(), household, each)
+    }
+
+    /// So many items of a home's log, back from before a mark: the inputs among them, newest first, and where the
+    /// next ones are; none at the end.
+    pub fn inputs_page(
+        &self,
+        household: HouseholdId,
+        before: Option<Mark>,
+        items: usize,
+    ) -> Result<(Vec<LogRow>, Option<Mark>), StoreError> {
+        let (mut rows, mut walked, mut last) = (Vec::new(), 0, None);
+        walk_back(&**self.store(), household, before, |mark, item| {
+            if let Walked::Item(LogItem::Input(row)) = item {
+                rows.push(*row);
+            }
+            walked += 1;
+            last = Some(mark);
+            walked < items
+        })?;
+        Ok((rows, last.filter(|_| walked >= items)))
     }
 
     /// Decides the last device message at or before `at` again, to see why a trigger kept silent.

@@ -112,7 +112,7 @@ impl House {
         let house = Arc::new(House {
             outbox: Outbox::open(&*store)?,
             quarantine: Quarantine::open(&*store)?,
-            budgets: Budgets::open(&*store)?,
+            budgets: Budgets::open(&*store, decider)?,
             codes: Codes::open(&*store)?,
             events: Events::open(&*store)?,
             settings,

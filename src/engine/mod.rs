@@ -16,6 +16,7 @@
 //! | `budget` | what orders of all homes draw from budgets |
 //! | `log_age` | how long the input log is kept |
 //! | `sweep` | homes looked at because a trigger went live |
+//! | `elsewhere` | what people with several homes were told in each |
 //! | `sends` | what all homes were sent under caps that they share |
 //! | `events` | what is told to webhooks |
 //! | `codes` | unique codes of pools, each for one offer |
@@ -33,6 +34,7 @@ pub mod backtest;
 mod budget;
 pub mod codes;
 mod decider;
+mod elsewhere;
 pub mod entropy;
 pub mod events;
 mod excerpt;
@@ -69,11 +71,12 @@ mod threads;
 mod timers;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use hearthway_core::budget::{SharedCap, Spent};
+use hearthway_core::budget::{Hearing, SharedCap, Spent};
 use hearthway_core::code::{Code, Refusal};
 use hearthway_core::decision::Reply;
 use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, InputId, MakerId, RetailerId, TriggerId};
@@ -363,6 +366,28 @@ impl Engine {
     /// How many a cap of all homes counts.
     pub fn sent(&self, retailer: &RetailerId, trigger: &TriggerId, cap: &SharedCap) -> u32 {
         self.house().budgets.sent(retailer, trigger, cap)
+    }
+
+    /// Counts from here on what each of these homes is told, for the caps of a person who lives in more than one of
+    /// them. Called before the person comes to the second; durable on return.
+    pub async fn watch_homes(&self, homes: &BTreeSet<HouseholdId>) -> Result<(), StoreError> {
+        let (budgets, now) = (&self.house().budgets, self.clock().now());
+        let new: Vec<HouseholdId> = homes.iter().copied().filter(|home| !budgets.watches(*home)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let writes = new.iter().map(|home| elsewhere::watched(*home, now)).collect();
+        self.write(Commit { preconditions: Vec::new(), writes }).await?;
+        for home in new {
+            let shard = self.house().inboxes.shard_of(home);
+            lock(&self.inner().shards[shard]).watch(home)?;
+        }
+        Ok(())
+    }
+
+    /// How often people heard something in their other homes.
+    pub fn elsewhere(&self, hearing: &Hearing<'_>, cap: &SharedCap) -> u32 {
+        lock(&self.house().budgets.held).elsewhere.count(hearing, cap)
     }
 
     /// A household's facts as they are on disk.

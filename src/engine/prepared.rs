@@ -14,6 +14,7 @@ use hearthway_core::model::{Contact, Device, Household, Offer, Order};
 
 use super::budget::Draws;
 use super::codes::HandedOut;
+use super::elsewhere::Words;
 use super::events::Letter;
 use super::house::House;
 use super::outbox::{Outgoing, delivery};
@@ -61,6 +62,8 @@ pub(super) struct Prepared {
     pub(super) letters: Vec<Letter>,
     /// What it puts aside and frees of counted goods.
     pub(super) put_aside: PutAside,
+    /// What people with several homes hear of it.
+    pub(super) words: Words,
 }
 
 /// What a decision read beside the household and the input.

@@ -23,6 +23,7 @@ use hearthway_core::wire::DownMessage;
 
 use super::budget::{Asking, Draws};
 use super::codes::HandedOut;
+use super::elsewhere::Words;
 use super::facts::{Facts, read_household};
 use super::house::{House, MOVES_IN_FLIGHT_MAX};
 use super::job::{InputJob, Job, Queued, retry};
@@ -138,6 +139,13 @@ impl Shard {
             Some(known) if known.in_flight == 0 => Ok(Some(Arc::clone(&known.row.facts)).filter(|facts| facts.seq > 0)),
             _ => Ok(read_household(household, &*self.house.store, self.house.decider)?.map(|stored| stored.row.facts)),
         }
+    }
+
+    /// What the household is told is counted for its people's other homes, from what is decided so far on.
+    pub(super) fn watch(&mut self, household: HouseholdId) -> Result<(), StoreError> {
+        let facts = self.load(household)?;
+        self.house.budgets.watch(&facts);
+        Ok(())
     }
 
     fn take_input(&mut self, mut job: Box<InputJob>) -> Step {
@@ -315,7 +323,7 @@ impl Shard {
         let decided = guarded(|| (self.house.decider.decide)(&facts, &input, &rules, input.received_at, &noting));
         let answers = noting.into_answers();
         // Whatever ends this before the commit gives back what was drawn.
-        let (taken, taken_codes, taken_sends, taken_stock) = asking.into_taken();
+        let (taken, taken_codes, taken_sends, taken_stock, taken_words) = asking.into_taken();
         let Some(decision) = decided else { return self.poisoned(&facts, &input, waiter) };
         if own && decision.changes.is_empty() && decision.effects.is_empty() && decision.trace.candidates.is_empty() {
             return Step::answer(waiter, Outcome::Committed(decision.reply));
@@ -362,6 +370,7 @@ impl Shard {
         prepared.follow_codes(taken_codes, &decision);
         prepared.follow_sends(taken_sends, &decision);
         prepared.follow_stock(taken_stock, &decision);
+        prepared.follow_words(&self.house.budgets, taken_words, &facts, &decision);
         prepared.follow_consents(&self.house, &facts, &decision);
         prepared.tell(&self.house, events, input.received_at);
         prepared.write_log(&facts, input, Read { rules: rules.version, answers }, decision, snapshot);
@@ -402,6 +411,7 @@ impl Shard {
             sendings: Sendings::default(),
             letters: Vec::new(),
             put_aside: PutAside::default(),
+            words: Words::default(),
         }
     }
 

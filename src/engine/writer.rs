@@ -177,6 +177,8 @@ impl Writer {
                 sendings,
                 letters,
                 put_aside,
+                words,
+                household,
                 ..
             } = prepared;
             draws.stand(&self.house.budgets);
@@ -184,6 +186,7 @@ impl Writer {
             sendings.stand(&self.house.budgets);
             self.house.events.stand(letters);
             put_aside.stand(&self.house.budgets);
+            words.stand(&self.house.budgets, household);
             for (device, route) in routes {
                 self.house.directory.set_route(&device, route);
             }
@@ -261,12 +264,14 @@ impl Writer {
             if let Err(error) = self.refresh(&prepared) {
                 tracing::warn!(%error, "Where devices live could not be read again; it is read at the next start");
             }
-            let Prepared { waiter, leaving, arriving, draws, handed_out, sendings, letters, put_aside, .. } = prepared;
+            let Prepared { waiter, leaving, arriving, draws, handed_out, sendings, letters, put_aside, words, .. } =
+                prepared;
             draws.failed(&*self.house.store);
             handed_out.failed(&*self.house.store);
             sendings.failed(&*self.house.store);
             self.house.events.failed(letters, &*self.house.store);
             put_aside.failed(&*self.house.store);
+            words.failed(&*self.house.store, self.house.decider);
             self.fail(waiter);
             for (row, route) in leaving {
                 // A store may have kept what it said it had not: then the move goes on.

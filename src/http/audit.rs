@@ -244,7 +244,7 @@ fn of_whom(who: &Caller, target: String) -> String {
 fn target(path: &str, told: &[u8]) -> String {
     let path = path.strip_prefix("/v1/").unwrap_or(path);
     let told: Value = serde_json::from_slice(told).unwrap_or(Value::Null);
-    let made = ["id", "link", "username"].iter().find_map(|name| told[*name].as_str());
+    let made = ["id", "link", "grant", "username"].iter().find_map(|name| told[*name].as_str());
     let named = match made {
         // A name in the path says it already.
         Some(made) if !path.contains(made) && path.matches('/').count() <= 1 => format!("{path}/{made}"),

@@ -60,9 +60,12 @@ impl Write for Chunks {
     }
 }
 
-struct Stream {
-    first: Option<Bytes>,
-    rest: mpsc::Receiver<Bytes>,
+/// Bytes as they come to be.
+pub(super) struct Stream {
+    /// What leaves before all else.
+    pub(super) first: Option<Bytes>,
+    /// The rest.
+    pub(super) rest: mpsc::Receiver<Bytes>,
 }
 
 impl HttpBody for Stream {

@@ -220,6 +220,9 @@ pub fn export(all: &PersonExport, language: Language) -> String {
     for (who, said) in &all.said {
         add("consent_said", consent_said(who, said));
     }
+    for (id, given) in &all.grants {
+        add("grant", super::own_views::grant(id, given));
+    }
     for home in &all.person.homes {
         let given = home.supply.mandates.values().filter(|mandate| mandate.profile == all.person.profile.id);
         for mandate in given {

@@ -21,7 +21,7 @@ pub(super) const REPLAYED: &str = "idempotent-replayed";
 /// Characters of a key.
 const KEY_CHARS_MAX: usize = 255;
 /// Paths whose answers show a secret once; such an answer is not kept.
-const SECRET_PATHS: [&str; 3] = ["/v1/tokens", "/v1/bootstrap-keys", "/v1/bridge-keys"];
+const SECRET_PATHS: [&str; 4] = ["/v1/tokens", "/v1/bootstrap-keys", "/v1/bridge-keys", "/v1/me/grants"];
 
 /// Marks a request as no longer running, also when its handler is dropped half-way.
 struct Running<'a>(&'a App, &'a RequestKey);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::customer_views;
 use super::views::{device_slots, time, time_or_null};
+use crate::app::grants::Grant;
 use crate::app::me::{OwnDevice, Why};
 use crate::app::offers::order_of;
 use crate::app::profiles::Person;
@@ -34,6 +35,14 @@ pub fn person(person: &Person) -> Value {
     whole
 }
 
+/// Leave that somebody has to read what a device reports; its token is told once, and not here.
+pub fn grant(id: &str, grant: &Grant) -> Value {
+    json!({
+        "grant": id, "device": grant.device.device.as_str(), "party": grant.party, "since": time(grant.since),
+        "until": time(grant.until),
+    })
+}
+
 /// A device with the person's own link to it.
 pub fn device(own: &OwnDevice, rules: &RuleSet) -> Value {
     let OwnDevice { view, link } = own;
@@ -46,6 +55,7 @@ pub fn device(own: &OwnDevice, rules: &RuleSet) -> Value {
         "link": link.id,
         "role": link.role.as_str(),
         "since": time(link.since),
+        "stolen": view.device.is_stolen(),
         "slots": device_slots(view, rules)["items"],
     })
 }

@@ -51,16 +51,19 @@ fn is_own(path: &str) -> bool {
 
 /// Who a request's token belongs to.
 pub(super) fn caller(headers: &HeaderMap, shared: &Shared) -> Result<Caller, ApiError> {
+    shared
+        .app
+        .caller(bearer(headers)?)
+        .ok_or_else(|| ApiError::new(HttpCode::AuthInvalid, "this token is unknown or was deleted"))
+}
+
+/// The token that a request came with.
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer =
         value.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let Some((_, token)) = bearer else {
-        return Err(ApiError::new(HttpCode::AuthMissing, "send `Authorization: Bearer` and your token"));
-    };
-    shared
-        .app
-        .caller(token.trim())
-        .ok_or_else(|| ApiError::new(HttpCode::AuthInvalid, "this token is unknown or was deleted"))
+    let missing = || ApiError::new(HttpCode::AuthMissing, "send `Authorization: Bearer` and your token");
+    bearer.map(|(_, token)| token.trim()).ok_or_else(missing)
 }
 
 /// A JSON body in its exact shape. The media type is not looked at: curl's default is welcome.

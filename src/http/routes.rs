@@ -8,8 +8,8 @@ use axum::routing::{self, MethodRouter};
 
 use super::{
     Shared, audiences, audit, backup, broker, catalog, claims, codes, consents, context, decisions, devices, erasures,
-    events, import, mandates, me, members, merges, offers, orders, price_lists, profiles, quarantine, reports, stores,
-    system, tenants, triggers, webhooks,
+    events, grants, import, mandates, me, members, merges, offers, orders, price_lists, profiles, quarantine, reports,
+    stolen, stores, system, tenants, triggers, webhooks,
 };
 
 /// One route with what the document says of it.
@@ -315,6 +315,13 @@ pub(super) fn all() -> Vec<Entry> {
         get("/v1/me", me::get_me, "Who the customer is to the shop; all of `me` is for the customer's own token"),
         get("/v1/me/devices", me::get_devices, "Their devices, with their own link to each"),
         get("/v1/me/data", me::get_data, "Everything that is known of them, as JSON Lines"),
+        get("/v1/me/devices/{device}/data", grants::own_readings, "What one of their devices reported since it is theirs, as far as it is kept, newest first, as JSON Lines"),
+        post("/v1/me/grants", grants::post_grant, "Let somebody read that until a date; their token is shown once and opens nothing else")
+            .body(r#"{"device":"d-42","party":"Energy Advice Ltd","until":"2027-01-31T00:00:00Z"}"#)
+            .answer(201, r#"{"grant":"gr_…","device":"d-42","party":"Energy Advice Ltd","since":"2026-11-10T17:04:00Z","until":"2027-01-31T00:00:00Z","token":"hw_…"}"#),
+        get("/v1/me/grants", grants::list_grants, "Who may read what their devices report"),
+        delete("/v1/me/grants/{grant}", grants::delete_grant, "Take it back at once").empty_answer(),
+        get("/v1/granted/data", grants::granted_readings, "What a device reported, for who was given leave to read it and comes with that grant's token").open(),
         get("/v1/me/consents", me::get_consents, "What they permit"),
         put("/v1/me/consents", me::put_consents, "Give or withdraw consents; purposes not named stay as they are")
             .body(r#"{"consents":[{"purpose":"offers.device","granted":false}]}"#),
@@ -331,6 +338,9 @@ pub(super) fn all() -> Vec<Entry> {
         post("/v1/me/release/{device}", me::release, "Give a device back: its owner for all who are linked to it, anybody else for themselves")
             .body("{}")
             .answer(200, r#"{"device":"d-42","given_back":"for_all"}"#),
+        put("/v1/me/devices/{device}/stolen", stolen::flag_own, "Its owner says that it was stolen: it is suspended, and nobody can claim it")
+            .body("{}"),
+        delete("/v1/me/devices/{device}/stolen", stolen::end_own, "It is back, or was never gone").empty_answer(),
         delete("/v1/me", me::delete_me, "Be erased: the token ends, and `report` says how far it is")
             .answer(202, r#"{"erase":"er_…","state":"running","report":"/v1/erased/shop-a/er_…"}"#),
         get("/v1/erased/{retailer}/{erase}", me::get_erased, "How far an erasure is and its report, for who was told its id").open(),
@@ -379,6 +389,12 @@ pub(super) fn all() -> Vec<Entry> {
         post("/v1/devices/{device}/resume", devices::resume, "End a suspension").body("{}"),
         post("/v1/devices/{device}/release", devices::release, "Give it back: links end, and it owes a wipe")
             .body("{}"),
+        put("/v1/devices/{device}/stolen", stolen::flag, "Say for a customer that it was stolen: it is suspended, and nobody can claim it")
+            .body("{}"),
+        delete("/v1/devices/{device}/stolen", stolen::end, "It is back, or was never gone").empty_answer(),
+        get("/v1/serials/{serial}/claimable", stolen::claimable, "Whether who holds the device with this serial number could claim it; for buyers, of any maker's device, and nothing else is told")
+            .query(&["maker", "profile"])
+            .answer(200, r#"{"claimable":true}"#),
     ];
     let sales = [
         get("/v1/offers", offers::list_offers, "Offers").query(&["state", "limit", "cursor"]),

@@ -171,6 +171,7 @@ pub fn device(view: &DeviceView) -> Value {
         "link": link(view),
         "health": health.collect::<Vec<_>>(),
         "suspended": device.suspended.is_some(),
+        "stolen": device.is_stolen(),
         "usage": view.home.habits.get(&view.key).filter(|_| view.shows_link).map(|habit| usage(habit, view.at)),
     })
 }

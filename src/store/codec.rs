@@ -139,6 +139,10 @@ schemas! {
     ReservationEnd = 38, version 1;
     /// A token with which a customer acts for themselves.
     CustomerToken = 39, version 1;
+    /// That a home is watched, because somebody in it has another one too.
+    WatchedHome = 40, version 1;
+    /// Leave that a customer gave to read what a device reports.
+    Grant = 41, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -442,7 +446,7 @@ mod tests {
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
             Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate \
             Webhook Event Audit ProductPack Stock Reservation Identity Merge ConsentSaid Erasure KeptOrder KeysFile \
-            ReservationEnd CustomerToken";
+            ReservationEnd CustomerToken WatchedHome Grant";
         let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {

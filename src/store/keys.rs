@@ -104,6 +104,8 @@ pub mod table {
     pub const ERASURE: u8 = b'e';
     /// Orders whose buyers were erased, as long as the law wants them kept.
     pub const KEPT_ORDER: u8 = b'o';
+    /// Homes of people who have another one too.
+    pub const WATCHED_HOME: u8 = b'p';
     /// Which file holds the customers' keys.
     pub const KEYS_FILE: u8 = b'k';
     /// A row that stands for a moment only, see [`super::probe`].
@@ -463,6 +465,18 @@ pub fn kept_orders() -> Vec<u8> {
 pub fn kept_until(key: &Key) -> Option<Timestamp> {
     let at = u64::from_be_bytes(*key.0.get(1..)?.first_chunk::<8>()?);
     i64::try_from(at).ok().map(Timestamp)
+}
+/// That a home is watched.
+pub fn watched_home(id: HouseholdId) -> Key {
+    KeyBuilder::table(table::WATCHED_HOME).fixed(id.bytes()).key()
+}
+/// All homes that are watched.
+pub fn watched_homes() -> Vec<u8> {
+    KeyBuilder::table(table::WATCHED_HOME).prefix()
+}
+/// The home that such a key names.
+pub fn watched_home_of(key: &Key) -> Option<HouseholdId> {
+    key.0.last_chunk::<DERIVED_BYTES>().map(|id| HouseholdId(*id))
 }
 /// Which file holds the customers' keys.
 pub fn keys_file() -> Key {

@@ -103,6 +103,10 @@ fn every_line_of_the_retailers_guide_and_of_the_customers_works() {
         r#""audiences":["staff"]"#,
         r#""per_week":2"#,
         r#""report":"/v1/erased/shop-a/er_"#,
+        r#"{"kind":"end","readings":"#,
+        r#""party":"Energy Advice Ltd""#,
+        r#""stolen":true"#,
+        r#"{"claimable":false}"#,
     ] {
         assert!(said.contains(wanted), "`{wanted}` is not in:\n{said}\n{shown}");
     }

@@ -3,7 +3,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::{Draw, Drawn, Purse, Reserve, Sending, Sends, SharedCap, Spent, Stock, TakenCode, sample_code};
+use super::{
+    Draw, Drawn, Elsewhere, Hearing, Purse, Reserve, Sending, Sends, SharedCap, Speaking, Spent, Stock, TakenCode,
+    sample_code,
+};
 use crate::id::{OfferId, PoolId, ProductId, RetailerId, StoreId, TriggerId};
 use crate::model::Place;
 use crate::money::{Currency, Money};
@@ -17,6 +20,8 @@ pub struct AllDrawn {
     pub sends: Sends,
     /// What stands in stores and at sellers.
     pub stock: Stock,
+    /// What people with several homes heard in each.
+    pub elsewhere: Elsewhere,
 }
 
 /// What orders hold of one budget.
@@ -92,6 +97,12 @@ impl Purse for RefCell<AllDrawn> {
     }
     fn send(&self, sending: &Sending<'_>) -> bool {
         self.borrow_mut().sends.send(sending).is_some()
+    }
+    fn elsewhere(&self, hearing: &Hearing<'_>, cap: &SharedCap) -> u32 {
+        self.borrow().elsewhere.count(hearing, cap)
+    }
+    fn speak(&self, speaking: &Speaking<'_>) -> bool {
+        self.borrow_mut().elsewhere.speak(speaking).is_some()
     }
     fn free(&self, retailer: &RetailerId, product: &ProductId, place: &Place) -> Option<u32> {
         self.borrow().stock.level(retailer, product, place).free()

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Draw, Purse, Reserve, Sending, SharedCap, Spent, TakenCode};
+use super::{Draw, Hearing, Purse, Reserve, Sending, SharedCap, Speaking, Spent, TakenCode};
 use crate::id::{OfferId, PoolId, ProductId, RetailerId, StoreId, TriggerId};
 use crate::model::Place;
 use crate::money::Currency;
@@ -28,6 +28,10 @@ pub enum Answer {
     Stores(Vec<StoreId>),
     /// Whether goods were put aside.
     Reserved(bool),
+    /// How often people heard something in their other homes.
+    Elsewhere(u32),
+    /// Whether people with several homes may hear it.
+    Speaking(bool),
 }
 
 /// A purse that notes what another one answers.
@@ -73,6 +77,16 @@ impl Purse for Noting<'_> {
         self.answers.borrow_mut().push(Answer::Sending(may));
         may
     }
+    fn elsewhere(&self, hearing: &Hearing<'_>, cap: &SharedCap) -> u32 {
+        let heard = self.purse.elsewhere(hearing, cap);
+        self.answers.borrow_mut().push(Answer::Elsewhere(heard));
+        heard
+    }
+    fn speak(&self, speaking: &Speaking<'_>) -> bool {
+        let may = self.purse.speak(speaking);
+        self.answers.borrow_mut().push(Answer::Speaking(may));
+        may
+    }
     fn free(&self, retailer: &RetailerId, product: &ProductId, place: &Place) -> Option<u32> {
         let free = self.purse.free(retailer, product, place);
         self.answers.borrow_mut().push(Answer::Free(free));
@@ -102,7 +116,8 @@ impl<'a> Recalling<'a> {
     pub fn new(answers: &'a [Answer]) -> Recalling<'a> {
         Recalling { answers, next: Cell::new(0) }
     }
-    /// The next answer, if it is one to this. What was decided before anybody counted stock was not asked about it.
+    /// The next answer, if it is one to this. What was decided before anybody counted stock, or people's other homes,
+    /// was not asked about it.
     fn next_if(&self, is_meant: impl Fn(&Answer) -> bool) -> Option<&Answer> {
         let answer = self.answers.get(self.next.get()).filter(|answer| is_meant(answer))?;
         self.next.set(self.next.get() + 1);
@@ -138,6 +153,15 @@ impl Purse for Recalling<'_> {
     }
     fn send(&self, _: &Sending<'_>) -> bool {
         matches!(self.next(), Some(Answer::Sending(true)))
+    }
+    fn elsewhere(&self, _: &Hearing<'_>, _: &SharedCap) -> u32 {
+        match self.next_if(|answer| matches!(answer, Answer::Elsewhere(_))) {
+            Some(Answer::Elsewhere(heard)) => *heard,
+            Some(_) | None => 0,
+        }
+    }
+    fn speak(&self, _: &Speaking<'_>) -> bool {
+        !matches!(self.next_if(|answer| matches!(answer, Answer::Speaking(_))), Some(Answer::Speaking(false)))
     }
     fn free(&self, _: &RetailerId, _: &ProductId, _: &Place) -> Option<u32> {
         match self.next_if(|answer| matches!(answer, Answer::Free(_))) {

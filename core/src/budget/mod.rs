@@ -7,6 +7,7 @@
 
 mod all_drawn;
 mod answers;
+mod elsewhere;
 mod sends;
 mod stock;
 
@@ -20,6 +21,7 @@ use crate::time::Span;
 
 pub use all_drawn::AllDrawn;
 pub use answers::{Answer, Noting, Recalling};
+pub use elsewhere::{Elsewhere, Hearing, Speaking};
 pub use sends::{Sending, Sends, Sent, SharedCap};
 pub use stock::{Level, Reserve, Stock};
 
@@ -154,6 +156,15 @@ pub trait Purse {
     /// Notes an offer under the caps of all homes, or refuses because one is reached. Who asked takes it
     /// back where the offer does not leave.
     fn send(&self, sending: &Sending<'_>) -> bool;
+    /// How often those people heard something in their other homes of whom that is most.
+    fn elsewhere(&self, _: &Hearing<'_>, _: &SharedCap) -> u32 {
+        0
+    }
+    /// Notes what people with several homes are about to hear, or refuses because a cap of theirs is reached. Who
+    /// asked takes it back where the offer does not leave.
+    fn speak(&self, _: &Speaking<'_>) -> bool {
+        true
+    }
     /// How many of a product are free at a place; none where nobody counts, or nobody knows.
     fn free(&self, _: &RetailerId, _: &ProductId, _: &Place) -> Option<u32> {
         None

@@ -119,6 +119,9 @@ pub(super) fn linked_directly(draft: &mut Draft<'_>, key: &DeviceKey, join: &Joi
         }
         return Err(Refusal::new(Code::ClaimAlreadyLinked, format!("`{key}` is linked already; release it first")));
     }
+    if home.devices.get(key).is_some_and(|device| device.is_stolen()) {
+        return Err(Refusal::new(Code::DeviceSuspended, format!("`{key}` is suspended")));
+    }
     hand_over(draft, key, join)
 }
 

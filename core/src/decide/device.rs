@@ -192,10 +192,15 @@ pub(super) fn suspend(draft: &mut Draft<'_>, key: &DeviceKey, reason: &str) -> A
     if device.suspended.is_some() {
         return Ok(Reply::Unchanged);
     }
+    suspend_for(draft, key, reason, reason)
+}
+
+/// Silences a device for a reason, and tells it one.
+pub(super) fn suspend_for(draft: &mut Draft<'_>, key: &DeviceKey, reason: &str, told: &str) -> Answered {
     draft.change(Change::SuspendedSet { device: key.clone(), reason: Some(reason.to_owned()) });
-    draft.say(key, DownMessage::Suspended { reason: reason.to_owned() }, Some(draft.now + REPLY_TTL));
+    draft.say(key, DownMessage::Suspended { reason: told.to_owned() }, Some(draft.now + REPLY_TTL));
     super::offer::withdraw_all_of(draft, key, "device suspended");
-    draft.effect(Effect::Disconnect { device: key.clone(), reason: reason.to_owned() });
+    draft.effect(Effect::Disconnect { device: key.clone(), reason: told.to_owned() });
     Ok(Reply::Done)
 }
 
@@ -204,6 +209,7 @@ pub(super) fn resume(draft: &mut Draft<'_>, key: &DeviceKey) -> Answered {
     if device.suspended.is_none() {
         return Ok(Reply::Unchanged);
     }
+    super::stolen::stays_suspended(draft, key)?;
     draft.change(Change::SuspendedSet { device: key.clone(), reason: None });
     Ok(Reply::Done)
 }

@@ -38,6 +38,7 @@ mod render;
 mod said;
 mod shared;
 mod steps;
+mod stolen;
 mod supply;
 mod sync;
 mod telemetry;
@@ -208,6 +209,8 @@ fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
         Command::Replace { old } => with_device(draft, |draft, device| members::replaced(draft, &device, old)),
         Command::Merge(merge) => merge::merged(draft, merge),
         Command::Unmerge(undo) => merge::unmerged(draft, undo),
+        Command::FlagStolen => with_device(draft, |draft, device| stolen::flagged(draft, &device)),
+        Command::EndStolen => with_device(draft, |draft, device| stolen::found(draft, &device)),
     }
 }
 

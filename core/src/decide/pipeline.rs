@@ -308,7 +308,7 @@ pub(super) fn evaluate(
         && hold.is_none()
         && text.is_some()
         && place.is_some()
-        && let Some(said) = shared::send(&look, rules, purse)
+        && let Some(said) = shared::send(&look, rules, purse).or_else(|| shared::speak(&look, purse))
     {
         taken.say_instead(Step::Caps, said);
     }

@@ -1,18 +1,18 @@
-//! Caps that all homes of a retailer share: looked at like any other, and taken from at the last instant,
+//! Caps that all homes of a retailer share, or all homes of one person: looked at like any other, and taken from at the last instant,
 //! when the offer leaves. Between the two another home may have been faster.
 
 use super::draft::Draft;
 use super::pipeline::decision_id;
 use super::said::{Said, fact, said, said_of, text};
-use super::steps::{Look, window_name};
-use crate::budget::{Purse, Sending, SharedCap};
+use super::steps::{Look, contacts, window_name};
+use crate::budget::{Hearing, Purse, Sending, SharedCap, Speaking};
 use crate::decision::Effect;
-use crate::id::OfferId;
+use crate::id::{OfferId, ProfileId};
 use crate::model::Contact;
 use crate::rules::RuleSet;
-use crate::time::{Span, Zone};
+use crate::time::{Span, Timestamp, Zone};
 use crate::trace::{Fact, Phrase, StepVerdict};
-use crate::trigger::{Cap, CapPer, CapWindow, Channel};
+use crate::trigger::{Cap, CapPer, CapScope, CapWindow, Channel};
 use crate::words::Reason;
 
 /// What the step `caps` says of them: nothing where there is room.
@@ -45,11 +45,10 @@ pub(super) fn send(look: &Look<'_>, rules: &RuleSet, purse: &dyn Purse) -> Optio
     }
     let zone = zone_of(look, rules);
     let caps: Vec<SharedCap> = own.iter().map(|cap| at_now(cap, look, &zone)).collect();
-    let decision = decision_id(look.home, look.input, look.trigger, Some(look.wake.device));
     let sending = Sending {
         retailer: &look.trigger.retailer,
         trigger: &look.trigger.id,
-        offer: look.wake.cause.held().unwrap_or_else(|| OfferId::derived(&[decision.bytes()])),
+        offer: offer_id(look),
         at: look.now,
         caps: &caps,
         kept: sharing.longest,
@@ -58,6 +57,76 @@ pub(super) fn send(look: &Look<'_>, rules: &RuleSet, purse: &dyn Purse) -> Optio
         return None;
     }
     own.first().map(|cap| reached(cap, cap.max))
+}
+
+/// How often the people at the device heard something in their other homes, as a cap of the person's counts: of
+/// several people the one who heard most.
+pub(super) fn elsewhere(look: &Look<'_>, cap: &Cap, purse: &dyn Purse) -> u32 {
+    let people = people(look);
+    match (of_person(cap), &look.home.retailer) {
+        (true, Some(_)) if !people.is_empty() => purse.elsewhere(&hearing(look, &people), &of_other_homes(cap, look)),
+        _ => 0,
+    }
+}
+
+/// An offer is about to leave to people who may have other homes: it counts from here on in those too, or one of
+/// them was faster. What its step says then.
+pub(super) fn speak(look: &Look<'_>, purse: &dyn Purse) -> Option<Said> {
+    let people = people(look);
+    let room = |cap: &Cap| {
+        let made = u32::try_from(contacts(cap, look).len()).unwrap_or(u32::MAX);
+        SharedCap { max: cap.max.saturating_sub(made), ..of_other_homes(cap, look) }
+    };
+    let own: Vec<&Cap> = look.trigger.caps.iter().filter(|cap| of_person(cap)).collect();
+    let first = own.first()?;
+    if people.is_empty() || look.home.retailer.is_none() {
+        return None;
+    }
+    let caps: Vec<SharedCap> = own.iter().map(|cap| room(cap)).collect();
+    let speaking = Speaking { hearing: hearing(look, &people), offer: offer_id(look), at: look.now, caps: &caps };
+    if purse.speak(&speaking) {
+        return None;
+    }
+    let detail = format!("profile {} of {} {}", first.max, first.max, window_name(first.window));
+    let numbers = vec![
+        fact("made", Fact::Int(first.max.into())),
+        fact("max", Fact::Int(first.max.into())),
+        text("scope", "profile"),
+        text("window", window_name(first.window)),
+    ];
+    Some(said_of(StepVerdict::Block, Reason::CapReached, detail, numbers))
+}
+
+/// Whether a cap is one that follows a person from home to home.
+fn of_person(cap: &Cap) -> bool {
+    cap.scope == CapScope::Profile && cap.per != CapPer::Channel(Channel::Webhook)
+}
+
+fn people<'l>(look: &Look<'l>) -> Vec<&'l ProfileId> {
+    let at_device = look.home.links.values().filter(|link| link.device == look.device.key);
+    at_device.map(|link| &link.profile).collect()
+}
+
+fn hearing<'l>(look: &Look<'l>, people: &'l [&'l ProfileId]) -> Hearing<'l> {
+    let (retailer, trigger) = (&look.trigger.retailer, &look.trigger.id);
+    Hearing { household: look.home.id, retailer, people, trigger }
+}
+
+/// The window of a person's cap, by the clock of the home at hand. As in a home, what was made after now, before
+/// the clock went back, counts.
+fn of_other_homes(cap: &Cap, look: &Look<'_>) -> SharedCap {
+    let from = match (cap.window, &look.home.zone) {
+        (CapWindow::Within(window), _) => look.now - window + Span(1),
+        (CapWindow::EachDay, Some(zone)) => zone.day_begins(look.now),
+        (CapWindow::EachDay, None) => look.now - Span::days(1) + Span(1),
+    };
+    SharedCap { max: cap.max, own_only: cap.per == CapPer::Offer, from, until: Timestamp(i64::MAX) }
+}
+
+/// The offer that is about to leave.
+fn offer_id(look: &Look<'_>) -> OfferId {
+    let decision = decision_id(look.home, look.input, look.trigger, Some(look.wake.device));
+    look.wake.cause.held().unwrap_or_else(|| OfferId::derived(&[decision.bytes()]))
 }
 
 /// An offer that nobody has seen ended: all homes have one more again.

@@ -340,24 +340,18 @@ pub(super) fn caps(look: &Look<'_>, rules: &RuleSet, purse: &dyn Purse) -> Said 
     if look.trigger.caps.is_empty() {
         return not_configured(Reason::NoCap);
     }
-    let own = look.wake.cause.held();
     let mut numbers = Vec::new();
     for cap in look.trigger.caps.iter().filter(|cap| cap.scope != CapScope::Global) {
-        let times: Vec<Timestamp> = look
-            .home
-            .contacts
-            .iter()
-            .filter(|contact| Some(contact.offer) != own)
-            .filter(|contact| counts(cap, contact, look))
-            .filter(|contact| cap.scope != CapScope::Device || contact.device == look.device.key)
-            .map(|contact| contact.at)
-            .filter(|at| in_window(cap, *at, look))
-            .collect();
-        numbers.push(fact("made", Fact::Int(times.len() as i64)));
+        let times = contacts(cap, look);
+        let elsewhere = shared::elsewhere(look, cap, purse);
+        let made = times.len() + elsewhere as usize;
+        numbers.push(fact("made", Fact::Int(made as i64)));
+        if elsewhere > 0 {
+            numbers.push(fact("elsewhere", Fact::Int(elsewhere.into())));
+        }
         numbers.push(fact("max", Fact::Int(i64::from(cap.max))));
-        if times.len() >= cap.max as usize {
-            let detail =
-                format!("{} {} of {} {}", scope_name(cap.scope), times.len(), cap.max, window_name(cap.window));
+        if made >= cap.max as usize {
+            let detail = format!("{} {made} of {} {}", scope_name(cap.scope), cap.max, window_name(cap.window));
             if let (CapWindow::Within(window), Some(oldest)) =
                 (cap.window, times.iter().rev().nth(cap.max.max(1) as usize - 1))
             {
@@ -374,6 +368,20 @@ pub(super) fn caps(look: &Look<'_>, rules: &RuleSet, purse: &dyn Purse) -> Said 
         Some(said) => said,
         None => said(StepVerdict::Pass, Reason::RoomUnderCaps, numbers),
     }
+}
+
+/// The home's own contacts that one of its caps counts.
+pub(super) fn contacts(cap: &Cap, look: &Look<'_>) -> Vec<Timestamp> {
+    let own = look.wake.cause.held();
+    look.home
+        .contacts
+        .iter()
+        .filter(|contact| Some(contact.offer) != own)
+        .filter(|contact| counts(cap, contact, look))
+        .filter(|contact| cap.scope != CapScope::Device || contact.device == look.device.key)
+        .map(|contact| contact.at)
+        .filter(|at| in_window(cap, *at, look))
+        .collect()
 }
 
 /// Whether a cap of the home counts a contact. Every contact is one on a device: nothing else reaches

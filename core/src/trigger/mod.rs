@@ -269,7 +269,7 @@ pub enum CapPer {
 pub enum CapScope {
     /// The household's.
     Household,
-    /// The profile's. In one household with one counter it equals the household's.
+    /// The profile's: the household's, and those of the other homes of the people at the device.
     Profile,
     /// This device's.
     Device,

@@ -51,8 +51,8 @@ pub fn cause_and_cure(code: Code) -> (&'static str, &'static str) {
             "Provision the device, or register it with `POST /v1/devices:bulk`. A device is never made by its first message.",
         ),
         Code::DeviceSuspended => (
-            "The operator, the maker or the retailer suspended the device, or its main connection was taken over more than 3 times a minute, as happens when two units share one identity.",
-            "Find the reason in `GET /v1/devices/{device}`; resume it there once it is mended.",
+            "The operator, the maker or the retailer suspended the device, or its main connection was taken over more than 3 times a minute, as happens when two units share one identity; or its owner said that it was stolen.",
+            "Find the reason in `GET /v1/devices/{device}`; resume it there once it is mended. What its owner said, they or their shop take back (`DELETE …/stolen`).",
         ),
         Code::DeviceNotLinked => (
             "The device belongs to no household, and the message needs one.",
@@ -83,7 +83,7 @@ pub fn cause_and_cure(code: Code) -> (&'static str, &'static str) {
             "Reset the device locally and start with `\"presence\":true`, or let the owner release it.",
         ),
         Code::ClaimLocked => (
-            "Five wrong codes were entered for one customer within 10 minutes, or by one token in previews that name no `profile`.",
+            "Five wrong codes were entered for one customer within 10 minutes, or by one token in previews that name no `profile`; or as many serial numbers were asked for that cannot be claimed.",
             "Wait as long as `retry_after_s` says, then enter the code that the device shows.",
         ),
         Code::SigMissing => (

@@ -31,6 +31,7 @@ impl App {
         let departure = self.erasures.persons.depart(retailer, &names, id).await?;
         for name in &names {
             self.forget_customer_tokens(retailer, name);
+            self.forget_grants(retailer, name);
         }
         // Read again: nothing is taken in about the person from here on.
         let profile = self.person(retailer, profile).await?.profile;

@@ -90,6 +90,12 @@ impl Street {
     }
 
     fn link(&self, device: &DeviceKey, profile: &str) {
+        let household = HouseholdId::of_profile(&shop(), &ProfileId::new(profile).unwrap());
+        self.link_in(device, profile, household);
+    }
+
+    /// A device comes to a home of somebody's.
+    pub(super) fn link_in(&self, device: &DeviceKey, profile: &str, household: HouseholdId) {
         let granted = ConsentRecord {
             granted: true,
             at: START,
@@ -99,10 +105,10 @@ impl Street {
             expires_at: None,
         };
         let profile = ProfileId::new(profile).unwrap();
-        let household = HouseholdId::of_profile(&shop(), &profile);
         let consents = [(Purpose::OffersDevice, granted)].into_iter().collect();
         let member = Member { profile, locale: Some("fr-FR".into()), consents, ..join().member };
-        let join = Join { household, link: LinkId::derived(&[household.bytes()]), member, ..join() };
+        let link = LinkId::derived(&[household.bytes(), device.to_string().as_bytes()]);
+        let join = Join { household, link, member, ..join() };
         self.home.command(device, Command::LinkDirectly { join });
         self.home.settle();
     }

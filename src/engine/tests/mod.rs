@@ -14,6 +14,7 @@ mod remembering;
 mod speaking;
 mod threaded;
 mod trailing;
+mod two_homes;
 
 use std::collections::BTreeSet;
 use std::pin::Pin;

@@ -93,6 +93,8 @@ async fn world() -> World {
         ("list", "black-friday".into(), "white-friday".into()),
         ("reservation", text(&reservation), nowhere("rv_")),
         ("webhook", "orders".into(), "nothing-98".into()),
+        ("serial", "TH-42".into(), "TH-99".into()),
+        ("grant", nowhere("gr_"), nowhere("gr_")),
         ("erase", nowhere("er_"), nowhere("er_")),
         ("slot", SLOT.into(), SLOT.into()),
         ("flag", "minor".into(), "minor".into()),
