@@ -66,7 +66,7 @@ impl Audience {
     }
 
     /// How a rule came out, leaf by leaf; none for a list.
-    pub fn evaluate(&self, scope: &Scope<'_>) -> Option<Evaluation> {
+    pub fn evaluate(&self, scope: &Scope<'_>) -> Option<Evaluation<'_>> {
         match &self.of {
             AudienceOf::Rule(condition) => Some(condition.evaluate(scope)),
             AudienceOf::List { .. } => None,

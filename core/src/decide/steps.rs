@@ -252,7 +252,7 @@ pub(super) fn conditions(look: &Look<'_>) -> Said {
     let mut leaves: Vec<_> =
         evaluation.leaves.iter().map(|leaf| fact("leaf", Fact::Text(leaf.told().into()))).collect();
     if let Some(leaf) = failing {
-        leaves.push(text("condition", leaf.text.clone()));
+        leaves.push(text("condition", leaf.text.to_string()));
         leaves.extend(leaf.value.as_ref().map(|value| text("found", value.to_string())));
     }
     match evaluation.truth {

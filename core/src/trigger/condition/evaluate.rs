@@ -1,5 +1,6 @@
 //! Three-valued evaluation, and the explanation of each leaf.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
@@ -39,11 +40,7 @@ pub enum Truth {
 
 impl fmt::Display for Truth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Truth::True => "true",
-            Truth::False => "false",
-            Truth::Unknown => "unknown",
-        })
+        f.write_str(self.as_str())
     }
 }
 
@@ -65,6 +62,14 @@ impl std::ops::Not for Truth {
 }
 
 impl Truth {
+    /// The word in a trace.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Truth::True => "true",
+            Truth::False => "false",
+            Truth::Unknown => "unknown",
+        }
+    }
     /// Both: false wins over unknown.
     pub fn and(self, other: Truth) -> Truth {
         match (self, other) {
@@ -81,25 +86,25 @@ impl Truth {
 
 /// A condition's truth with each of its leaves.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Evaluation {
+pub struct Evaluation<'c> {
     /// The whole.
     pub truth: Truth,
     /// Each comparison, in the order written.
-    pub leaves: Vec<Leaf>,
+    pub leaves: Vec<Leaf<'c>>,
 }
 
-impl Evaluation {
+impl Evaluation<'_> {
     /// The leaves that do not hold, in the order written.
-    pub fn failing(&self) -> impl Iterator<Item = &Leaf> {
+    pub fn failing(&self) -> impl Iterator<Item = &Leaf<'_>> {
         self.leaves.iter().filter(|leaf| leaf.truth != Truth::True)
     }
 }
 
 /// One comparison of a condition, as it came out.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Leaf {
-    /// The comparison as written.
-    pub text: String,
+pub struct Leaf<'c> {
+    /// The comparison as written, on one line.
+    pub text: Cow<'c, str>,
     /// How it came out.
     pub truth: Truth,
     /// The value it looked at; none when unknown.
@@ -122,8 +127,12 @@ fn written(what: &impl fmt::Display, room: usize) -> String {
     text
 }
 
-/// A part of a condition as written, its lines joined.
-fn on_one_line(text: &str) -> String {
+/// A part of a condition as written, its lines joined: most are on one already.
+fn on_one_line(text: &str) -> Cow<'_, str> {
+    let joined = |text: &str| text.bytes().all(|byte| byte == b' ' || !byte.is_ascii_whitespace());
+    if text.is_ascii() && joined(text) && !text.contains("  ") && text.trim() == text {
+        return Cow::Borrowed(text);
+    }
     let mut line = String::with_capacity(text.len());
     for word in text.split_whitespace() {
         if !line.is_empty() {
@@ -131,20 +140,22 @@ fn on_one_line(text: &str) -> String {
         }
         line.push_str(word);
     }
-    line
+    Cow::Owned(line)
 }
 
-impl Leaf {
+impl Leaf<'_> {
     /// The leaf in words, as [`fmt::Display`] writes it.
     pub fn told(&self) -> String {
         written(self, self.text.len() + self.source.len() + VERDICT_BYTES)
     }
 }
 
-impl fmt::Display for Leaf {
+impl fmt::Display for Leaf<'_> {
     /// `telemetry.temperature < 17: false (telemetry.temperature = 18.2, 40 s old)`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} ({} ", self.text, self.truth, self.source)?;
+        for part in [&self.text, ": ", self.truth.as_str(), " (", &self.source, " "] {
+            f.write_str(part)?;
+        }
         match (&self.value, self.age) {
             (Some(value), _) => write!(f, "= {value}")?,
             (None, Some(_)) => f.write_str("is no longer believed")?,
@@ -205,10 +216,10 @@ impl Condition {
         self.value(self.root, Some(scope)).truth()
     }
     /// Whether it holds, with every leaf: what a trace shows.
-    pub fn evaluate(&self, scope: &Scope<'_>) -> Evaluation {
+    pub fn evaluate(&self, scope: &Scope<'_>) -> Evaluation<'_> {
         let mut leaves = Vec::new();
-        self.leaves(self.root, scope, &mut leaves);
-        Evaluation { truth: self.truth(scope), leaves }
+        let truth = self.leaves(self.root, scope, &mut leaves);
+        Evaluation { truth, leaves }
     }
     /// A node's truth when nothing at all is known: what remains is constant.
     pub(super) fn constant(&self, id: Id) -> Truth {
@@ -265,19 +276,30 @@ impl Condition {
         }
     }
 
-    fn leaves(&self, id: Id, scope: &Scope<'_>, leaves: &mut Vec<Leaf>) {
+    /// A node's truth, joined from its leaves, each of which is told, also where those before it decide alone.
+    fn leaves<'c>(&'c self, id: Id, scope: &Scope<'_>, told: &mut Vec<Leaf<'c>>) -> Truth {
         match &self.nodes[id] {
-            Node::Not(inner) => self.leaves(*inner, scope, leaves),
-            Node::And(parts) | Node::Or(parts) => parts.iter().for_each(|part| self.leaves(*part, scope, leaves)),
+            Node::Not(inner) => !self.leaves(*inner, scope, told),
+            Node::And(parts) => parts.iter().fold(Truth::True, |all, part| all.and(self.leaves(*part, scope, told))),
+            Node::Or(parts) => parts.iter().fold(Truth::False, |any, part| any.or(self.leaves(*part, scope, told))),
             Node::If(condition, yes, no) => {
-                for part in [condition, yes, no] {
-                    self.leaves(*part, scope, leaves);
+                let condition = self.leaves(*condition, scope, told);
+                let (yes, no) = (self.leaves(*yes, scope, told), self.leaves(*no, scope, told));
+                match condition {
+                    Truth::True => yes,
+                    Truth::False => no,
+                    Truth::Unknown => Truth::Unknown,
                 }
             }
-            _ => leaves.push(self.leaf(id, scope)),
+            _ => {
+                let leaf = self.leaf(id, scope);
+                let truth = leaf.truth;
+                told.push(leaf);
+                truth
+            }
         }
     }
-    fn leaf(&self, id: Id, scope: &Scope<'_>) -> Leaf {
+    fn leaf(&self, id: Id, scope: &Scope<'_>) -> Leaf<'_> {
         let text = on_one_line(self.text(id));
         let truth = self.value(id, Some(scope)).truth();
         let source = self.source_of(id);
