@@ -84,6 +84,14 @@ pub(super) fn compile(
     compile_published(body, document.version, &rules.units, &world(retailer, document.number, rules))
 }
 
+/// Where an earlier version would speak with its numbers in another unit than they were published in.
+fn of_units(body: &Value, retailer: &RetailerId, meant: &Document, rules: &RuleSet) -> Vec<Finding> {
+    let problems = compile(body, retailer, meant, rules).err().unwrap_or_default();
+    let help = "write this version as the draft, look at its numbers, and publish it: that says that they are meant so";
+    let found = problems.into_iter().map(|problem| Finding { help: Some(help.to_owned()), ..problem.into() });
+    found.collect()
+}
+
 fn found_of(held: &Held) -> Vec<Finding> {
     held.problems.iter().cloned().map(Finding::from).collect()
 }
@@ -391,7 +399,10 @@ impl App {
             None => Failure::Conflict(format!("the trigger `{id}` has no earlier version")),
         })?;
         let rules = self.engine.rules();
-        refuse_errors(check(&document_json(earlier), retailer, &rules))?;
+        let body = document_json(earlier);
+        refuse_errors(check(&body, retailer, &rules))?;
+        let meant = self.rulebook.meant_at(&name, earlier.number)?.unwrap_or(earlier.version);
+        refuse_errors(of_units(&body, retailer, &Document { version: meant, ..(**earlier).clone() }, &rules))?;
         let own = rules.triggers.iter().filter(|live| live.retailer == *retailer).count();
         refuse_one_more(Some(&*live), own)?;
         self.rulebook.put(&self.engine, name, earlier.body.clone(), false, &Condition::Any).await?;
