@@ -170,6 +170,8 @@ pub struct App {
     merging: tokio::sync::Mutex<()>,
     /// Held to write by who changes which audiences there are, to read by who names one.
     naming_audiences: tokio::sync::RwLock<()>,
+    /// A count of the homes that a trigger reaches.
+    counting_homes: Arc<tokio::sync::Semaphore>,
     /// Exports that customers ask for themselves.
     own_exports: tokio::sync::Semaphore,
     trail: audit::Trail,
@@ -231,6 +233,7 @@ impl App {
             courier: std::sync::OnceLock::new(),
             merging: tokio::sync::Mutex::default(),
             naming_audiences: tokio::sync::RwLock::default(),
+            counting_homes: Arc::new(tokio::sync::Semaphore::new(1)),
             own_exports: tokio::sync::Semaphore::new(me::OWN_EXPORTS_AT_ONCE),
             trail,
             erasures: erasures::Erasures::new(settings.order_retention),

@@ -301,14 +301,21 @@ impl App {
         confirm: Option<&str>,
     ) -> Result<TriggerView, Failure> {
         let retailer = may_publish(who)?;
+        let counted = self.seen(retailer, id.as_str())?.draft;
+        let trigger = || compiled(&document_json(&counted), retailer, &self.engine.rules());
+        let too_many = confirm.is_none() && self.reaches_too_many(who, trigger).await?;
         let _naming = self.naming_audiences.read().await;
         let view = self.view(retailer, id.as_str())?;
+        if view.draft.body != counted.body {
+            let message = "the draft changed while it was counted whom it reaches; look at it and publish it again";
+            return Err(Failure::Conflict(message.to_owned()));
+        }
         let rules = self.engine.rules();
         let body = document_json(&view.draft);
         refuse_errors(check(&body, retailer, &rules))?;
         let own = rules.triggers.iter().filter(|live| live.retailer == *retailer).count();
         refuse_one_more(view.live.as_deref(), own)?;
-        self.second_person(who, &compiled(&body, retailer, &rules)?, &view.draft, confirm).await?;
+        self.second_person(who, (retailer, id), &view.draft, confirm, too_many).await?;
         let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());
         self.rulebook.put(&self.engine, name, view.draft.body.clone(), false, &Condition::Any).await?;
         self.tell_published(retailer, &rules).await?;
