@@ -244,14 +244,21 @@ impl App {
         Ok(Started { app, fresh_operator_token })
     }
 
-    /// Ends what ends by itself, for as long as it is let: reservations, the keys of days that are over, and what goes
-    /// once a day.
-    pub async fn end_what_lapses(&self) {
+    /// Removes what goes once a day, for as long as it is let. It may take long: nothing that ends at its minute
+    /// waits for it.
+    pub async fn keep_up(&self) {
         let mut upkeep = upkeep::Upkeep::default();
         while !self.engine.is_closed() {
             if upkeep.is_due(self.now()) {
                 self.upkeep().await;
             }
+            self.engine.clock().sleep_until(self.now() + LOOK_FOR_LAPSED).await;
+        }
+    }
+
+    /// Ends what ends by itself, for as long as it is let: reservations, and the keys of days that are over.
+    pub async fn end_what_lapses(&self) {
+        while !self.engine.is_closed() {
             let next = match self.end_lapsed_reservations().await {
                 Ok(next) => next,
                 Err(failure) => {
