@@ -188,6 +188,12 @@ fn refuse_errors(findings: Vec<Finding>) -> Result<(), Failure> {
     if findings.iter().any(|finding| finding.is_error) { Err(Failure::Trigger { findings }) } else { Ok(()) }
 }
 
+/// How many of a retailer's triggers are live. One that is held is: it speaks again by itself.
+fn live_of(retailer: &RetailerId, rules: &RuleSet) -> usize {
+    let held = rules.held.keys().filter(|(of, _)| of == retailer).count();
+    rules.triggers.iter().filter(|live| live.retailer == *retailer).count() + held
+}
+
 /// Refuses to let one more speak when a retailer has as many live as it may. One that speaks already
 /// only changes; one that is paused would come on top, as one that never was live.
 fn refuse_one_more(live: Option<&Document>, own: usize) -> Result<(), Failure> {
@@ -313,7 +319,7 @@ impl App {
         let rules = self.engine.rules();
         let body = document_json(&view.draft);
         refuse_errors(check(&body, retailer, &rules))?;
-        let own = rules.triggers.iter().filter(|live| live.retailer == *retailer).count();
+        let own = live_of(retailer, &rules);
         refuse_one_more(view.live.as_deref(), own)?;
         self.second_person(who, (retailer, id), &view.draft, confirm, too_many).await?;
         let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());
@@ -410,7 +416,7 @@ impl App {
         refuse_errors(check(&body, retailer, &rules))?;
         let meant = self.rulebook.meant_at(&name, earlier.number)?.unwrap_or(earlier.version);
         refuse_errors(of_units(&body, retailer, &Document { version: meant, ..(**earlier).clone() }, &rules))?;
-        let own = rules.triggers.iter().filter(|live| live.retailer == *retailer).count();
+        let own = live_of(retailer, &rules);
         refuse_one_more(Some(&*live), own)?;
         self.rulebook.put(&self.engine, name, earlier.body.clone(), false, &Condition::Any).await?;
         self.tell_published(retailer, &rules).await?;
@@ -489,6 +495,16 @@ mod tests {
     use hearthway_core::time::Timestamp;
 
     use super::*;
+
+    #[test]
+    fn a_held_trigger_counts_as_a_live_one() {
+        let (shop, id) = (RetailerId::new("shop").expect("a name"), TriggerId::new("t-1").expect("a name"));
+        let mut rules = RuleSet::default();
+        assert_eq!(live_of(&shop, &rules), 0);
+        rules.held.insert((shop.clone(), id), Arc::new(Held { version: 1, problems: Vec::new() }));
+        assert_eq!(live_of(&shop, &rules), 1);
+        assert_eq!(live_of(&RetailerId::new("other").expect("a name"), &rules), 0);
+    }
 
     #[test]
     fn a_paused_trigger_counts_as_one_more_when_it_is_to_speak_again() {

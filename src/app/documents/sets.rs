@@ -102,7 +102,9 @@ impl Rulebook {
             documents.iter().filter(|(name, _)| name.kind == Kind::Trigger).map(|(name, _)| name.id.clone()).collect();
         let stays = |other: &Trigger| other.retailer != *retailer || !changed.contains(other.id.as_str());
         let stay: Vec<_> = rules.triggers.iter().filter(|other| stays(other)).cloned().collect();
-        let own = stay.iter().filter(|other| other.retailer == *retailer).count() + live.len();
+        // What is held, and stays so, speaks again by itself.
+        let held = rules.held.keys().filter(|(of, id)| of == retailer && !changed.contains(id.as_str())).count();
+        let own = stay.iter().filter(|other| other.retailer == *retailer).count() + held + live.len();
         if own > live_max {
             return Err(Failure::Conflict(format!(
                 "{own} triggers would be live, and {live_max} may be; pause some first"
