@@ -182,14 +182,11 @@ async fn a_list_whose_products_grew_too_large_for_one_commit_still_shrinks_and_e
     let import = async |names: &Value| {
         let line = |id: &String| json!({"id": id, "name": names, "price": eur(1000)}).to_string();
         for part in ids.chunks(200) {
-            let told =
-                house.bulk("/v1/products:import", &house.shop, &part.iter().map(line).collect::<Vec<_>>()).await;
+            let told = house.bulk("/v1/products:import", &house.shop, &part.iter().map(line).collect::<Vec<_>>()).await;
             assert_eq!(told.last().unwrap()["summary"]["changed"], part.len(), "{told:?}");
         }
     };
-    let list = |ids: &[String], minor: i64| {
-        json!({"items": ids.iter().map(|id| item(id, minor, now, None)).collect::<Vec<_>>()})
-    };
+    let list = |ids: &[String], minor: i64| json!({"items": ids.iter().map(|id| item(id, minor, now, None)).collect::<Vec<_>>()});
     import(&json!({"en": "Small"})).await;
     house.ok("PUT", LIST, &house.shop, list(&ids, 900)).await;
     let languages = (0..38).map(|n| {
