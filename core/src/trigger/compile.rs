@@ -6,8 +6,6 @@ mod edge;
 mod offer;
 mod on;
 
-use std::collections::BTreeSet;
-
 use jiff::civil::Date;
 
 use super::check::World;

@@ -88,7 +88,7 @@ fn a_live_trigger_is_compiled_again_without_a_look_at_any_product() {
         }
         body
     };
-    for product in [json!("flt-20x25"), json!({"rule": "slot_compatible", "fallback": "flt-20x25"}), Value::Null] {
+    for product in [json!("flt-20x25"), json!({"by": "slot_compatible", "fallback": "flt-20x25"}), Value::Null] {
         let catalogue = Catalogue {
             retailer: shop(),
             version: 1,
