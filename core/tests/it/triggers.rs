@@ -80,7 +80,8 @@ fn a_live_trigger_is_compiled_again_without_a_look_at_any_product() {
     let rules = &world.rules;
     let body = |product: Value| {
         let text = json!({"title": "{{ product.name }}", "body": "{{ price.total }}"});
-        let on = json!({"event": "slot", "device": {"kind": "thermostat"}, "slot": "air_filter", "field": "used", "rises_above": "600 h"});
+        let mut on = json!({"event": "slot", "device": {"kind": "thermostat"}, "slot": "air_filter", "field": "used"});
+        on["rises_above"] = json!("600 h");
         let mut body = json!({"id": "filter-worn", "kind": "offer", "on": on});
         body["offer"] = json!({"discount": {"percent": 10}, "text": {"fr": text}});
         if !product.is_null() {

@@ -231,7 +231,8 @@ fn wanted(
         // Where prices only go, nothing comes that could be too much: a product that grew since does not keep its list.
         let is_new = |item: &&&Item| !of_list.iter().any(|listed| listed.window == item.window);
         if let Some(new) = items.iter().find(is_new) {
-            // What the product is as a whole may contradict a price that is right by itself, such as a promotion above it.
+            // What the product is as a whole may contradict a price that is right by itself, such as a promotion above
+            // it.
             match check(&product).and_then(|()| check_size(&product)) {
                 Ok(size) => bytes += size,
                 Err(failure) => {

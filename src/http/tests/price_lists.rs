@@ -186,7 +186,10 @@ async fn a_list_whose_products_grew_too_large_for_one_commit_still_shrinks_and_e
             assert_eq!(told.last().unwrap()["summary"]["changed"], part.len(), "{told:?}");
         }
     };
-    let list = |ids: &[String], minor: i64| json!({"items": ids.iter().map(|id| item(id, minor, now, None)).collect::<Vec<_>>()});
+    let list = |ids: &[String], minor: i64| {
+        let items: Vec<Value> = ids.iter().map(|id| item(id, minor, now, None)).collect();
+        json!({"items": items})
+    };
     import(&json!({"en": "Small"})).await;
     house.ok("PUT", LIST, &house.shop, list(&ids, 900)).await;
     let languages = (0..38).map(|n| {
