@@ -140,6 +140,7 @@ impl Gateway {
             tokio::spawn(fold_metrics(metrics, closing.subscribe())),
             tokio::spawn(learn_chances(Arc::clone(&app), closing.subscribe())),
             tokio::spawn(end_what_lapses(Arc::clone(&app), closing.subscribe())),
+            tokio::spawn(keep_up(Arc::clone(&app), closing.subscribe())),
             tokio::spawn(keep_log(engine.clone(), config.log.age_days_max, closing.subscribe())),
             tokio::spawn(sweep(
                 Sweeper::new(engine.clone(), config.engine.activate_homes_per_second),
@@ -377,6 +378,14 @@ async fn learn_chances(app: Arc<App>, mut closing: watch::Receiver<bool>) {
 async fn end_what_lapses(app: Arc<App>, mut closing: watch::Receiver<bool>) {
     tokio::select! {
         () = app.end_what_lapses() => {}
+        _ = closing.wait_for(|is_closing| *is_closing) => {}
+    }
+}
+
+/// Ends with the gateway, wherever it is: the next start looks again.
+async fn keep_up(app: Arc<App>, mut closing: watch::Receiver<bool>) {
+    tokio::select! {
+        () = app.keep_up() => {}
         _ = closing.wait_for(|is_closing| *is_closing) => {}
     }
 }

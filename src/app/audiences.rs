@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hearthway_core::audience::Audience;
-use hearthway_core::id::{AudienceId, ProfileId, RetailerId};
+use hearthway_core::id::{AudienceId, ProfileId, RetailerId, TriggerId};
 use hearthway_core::model::{Profile, list_mark};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::trigger::condition::{Articles, Fault};
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use super::catalog::document_json;
 use super::documents::{Condition, Document, Kind, Name};
 use super::tenants::to_text;
 use super::tokens::{Caller, Scope};
@@ -341,16 +342,30 @@ impl App {
         AudienceView { id: id.to_owned(), document, triggers: self.audience_triggers(retailer, id) }
     }
 
-    /// The live triggers that name an audience.
+    /// The live triggers that name an audience, those that are held among them: they speak again by themselves.
     fn audience_triggers(&self, retailer: &RetailerId, id: &str) -> Vec<String> {
         let rules = self.engine.rules();
         let names = |trigger: &&Arc<Trigger>| {
             let mut named = trigger.audiences.iter().chain(&trigger.except);
             trigger.retailer == *retailer && named.any(|audience| audience.as_str() == id)
         };
-        let named: BTreeSet<String> =
-            rules.triggers.iter().filter(names).map(|trigger| trigger.id.to_string()).collect();
+        let live = rules.triggers.iter().filter(names).map(|trigger| trigger.id.to_string());
+        let held = rules.held.keys().filter(|(of, held)| of == retailer && self.names_audience(of, held, id));
+        let named: BTreeSet<String> = live.chain(held.map(|(_, held)| held.to_string())).collect();
         named.into_iter().collect()
+    }
+
+    /// Whether the text of a live trigger names an audience.
+    fn names_audience(&self, retailer: &RetailerId, trigger: &TriggerId, id: &str) -> bool {
+        let Some(live) = self.rulebook.get(&Name::of_retailer(Kind::Trigger, retailer, trigger.as_str())) else {
+            return false;
+        };
+        let written = &document_json(&live)["audience"];
+        let names = |written: &Value| match written {
+            Value::Array(names) => names.iter().any(|name| name == id),
+            one => one == id,
+        };
+        names(&written["audience"]) || names(&written["except"])
     }
 }
 

@@ -355,6 +355,25 @@ impl Rulebook {
         Ok(found)
     }
 
+    /// The newest version of the rules with which somebody let a trigger speak in the text of this number: what its
+    /// numbers without a unit mean, they mean as of then. A pause says nothing about them.
+    pub fn meant_at(&self, name: &Name, number: u64) -> Result<Option<u64>, StoreError> {
+        let mut before: Option<keys::Key> = None;
+        loop {
+            let rows = self.store.scan_back(&name.prefix(), before.as_ref(), VERSIONS_PAGE_ROWS)?;
+            for (key, bytes) in &rows {
+                let document: Document = codec::decode(Schema::Document, key, bytes)?;
+                if document.number == number && !document.paused {
+                    return Ok(Some(document.version));
+                }
+            }
+            match rows.into_iter().last() {
+                Some((key, _)) => before = Some(key),
+                None => return Ok(None),
+            }
+        }
+    }
+
     /// Writes the next version of a document, durable on return and read by the next decision.
     /// The same text again changes nothing.
     pub async fn put(

@@ -170,6 +170,8 @@ pub struct App {
     merging: tokio::sync::Mutex<()>,
     /// Held to write by who changes which audiences there are, to read by who names one.
     naming_audiences: tokio::sync::RwLock<()>,
+    /// A count of the homes that a trigger reaches.
+    counting_homes: Arc<tokio::sync::Semaphore>,
     /// Exports that customers ask for themselves.
     own_exports: tokio::sync::Semaphore,
     trail: audit::Trail,
@@ -231,6 +233,7 @@ impl App {
             courier: std::sync::OnceLock::new(),
             merging: tokio::sync::Mutex::default(),
             naming_audiences: tokio::sync::RwLock::default(),
+            counting_homes: Arc::new(tokio::sync::Semaphore::new(1)),
             own_exports: tokio::sync::Semaphore::new(me::OWN_EXPORTS_AT_ONCE),
             trail,
             erasures: erasures::Erasures::new(settings.order_retention),
@@ -241,14 +244,21 @@ impl App {
         Ok(Started { app, fresh_operator_token })
     }
 
-    /// Ends what ends by itself, for as long as it is let: reservations, the keys of days that are over, and what goes
-    /// once a day.
-    pub async fn end_what_lapses(&self) {
+    /// Removes what goes once a day, for as long as it is let. It may take long: nothing that ends at its minute
+    /// waits for it.
+    pub async fn keep_up(&self) {
         let mut upkeep = upkeep::Upkeep::default();
         while !self.engine.is_closed() {
             if upkeep.is_due(self.now()) {
                 self.upkeep().await;
             }
+            self.engine.clock().sleep_until(self.now() + LOOK_FOR_LAPSED).await;
+        }
+    }
+
+    /// Ends what ends by itself, for as long as it is let: reservations, and the keys of days that are over.
+    pub async fn end_what_lapses(&self) {
+        while !self.engine.is_closed() {
             let next = match self.end_lapsed_reservations().await {
                 Ok(next) => next,
                 Err(failure) => {

@@ -48,28 +48,45 @@ pub(super) fn may_publish(who: &Caller) -> Result<&RetailerId, Failure> {
 }
 
 impl App {
+    /// Whether a trigger reaches more homes than this caller may reach alone. It may look at every home: nothing is
+    /// held meanwhile that others wait for, and one such look goes on at a time.
+    pub(super) async fn reaches_too_many(
+        &self,
+        who: &Caller,
+        trigger: impl FnOnce() -> Result<Arc<Trigger>, Failure>,
+    ) -> Result<bool, Failure> {
+        if who.role() != TokenRole::Marketer {
+            return Ok(false);
+        }
+        let stopping = || Failure::Conflict("the gateway is stopping; come again".to_owned());
+        let turn = Arc::clone(&self.counting_homes).acquire_owned().await.map_err(|_| stopping())?;
+        let (past, of, now, max) = (self.engine.past(), trigger()?, self.now(), self.publish_reach_max_alone);
+        let look = tokio::task::spawn_blocking(move || {
+            // Until it is over, also where nobody waits for its answer any more.
+            let _turn = turn;
+            past.reaches_more_than(&of, now, max)
+        });
+        Ok(look.await.map_err(|_| stopping())??)
+    }
+
     /// Refuses what this caller may not publish alone, and says how it goes on; with the id of a request, what that
     /// request does not cover.
     pub(super) async fn second_person(
         &self,
         who: &Caller,
-        trigger: &Arc<Trigger>,
+        (retailer, trigger): (&RetailerId, &TriggerId),
         draft: &Document,
         confirm: Option<&str>,
+        reaches_too_many: bool,
     ) -> Result<(), Failure> {
-        let key = asked_key(&trigger.retailer, &trigger.id);
+        let key = asked_key(retailer, trigger);
         if let Some(id) = confirm {
             return self.confirmed(who, &key, id, draft);
         }
-        let max = self.publish_reach_max_alone;
-        if who.role() != TokenRole::Marketer {
+        if !reaches_too_many {
             return Ok(());
         }
-        let (past, of, now) = (self.engine.past(), Arc::clone(trigger), self.now());
-        let look = tokio::task::spawn_blocking(move || past.reaches_more_than(&of, now, max)).await;
-        if !look.map_err(|_| Failure::Conflict("the gateway is stopping; come again".to_owned()))?? {
-            return Ok(());
-        }
+        let (max, now) = (self.publish_reach_max_alone, self.now());
         let id = format!("pq_{}", base32(&entropy::draw().to_be_bytes()));
         let asked = Asked { id: id.clone(), by: who.token().to_owned(), at: now, draft: draft.etag() };
         rows::write(&self.engine, vec![rows::put(Schema::Document, key, &asked)]).await?;
@@ -78,7 +95,7 @@ impl App {
             role: who.role().as_str().to_owned(),
             tenant: who.tenant().clone(),
             action: "ask to publish".to_owned(),
-            target: format!("triggers/{}", trigger.id),
+            target: format!("triggers/{trigger}"),
             is_about_a_customer: false,
             before: None,
             after: None,

@@ -84,6 +84,14 @@ pub(super) fn compile(
     compile_published(body, document.version, &rules.units, &world(retailer, document.number, rules))
 }
 
+/// Where an earlier version would speak with its numbers in another unit than they were published in.
+fn of_units(body: &Value, retailer: &RetailerId, meant: &Document, rules: &RuleSet) -> Vec<Finding> {
+    let problems = compile(body, retailer, meant, rules).err().unwrap_or_default();
+    let help = "write this version as the draft, look at its numbers, and publish it: that says that they are meant so";
+    let found = problems.into_iter().map(|problem| Finding { help: Some(help.to_owned()), ..problem.into() });
+    found.collect()
+}
+
 fn found_of(held: &Held) -> Vec<Finding> {
     held.problems.iter().cloned().map(Finding::from).collect()
 }
@@ -178,6 +186,12 @@ pub(super) fn compiled(body: &Value, retailer: &RetailerId, rules: &RuleSet) -> 
 /// Refuses when something is wrong; what only looks wrong passes.
 fn refuse_errors(findings: Vec<Finding>) -> Result<(), Failure> {
     if findings.iter().any(|finding| finding.is_error) { Err(Failure::Trigger { findings }) } else { Ok(()) }
+}
+
+/// How many of a retailer's triggers are live. One that is held is: it speaks again by itself.
+fn live_of(retailer: &RetailerId, rules: &RuleSet) -> usize {
+    let held = rules.held.keys().filter(|(of, _)| of == retailer).count();
+    rules.triggers.iter().filter(|live| live.retailer == *retailer).count() + held
 }
 
 /// Refuses to let one more speak when a retailer has as many live as it may. One that speaks already
@@ -293,14 +307,21 @@ impl App {
         confirm: Option<&str>,
     ) -> Result<TriggerView, Failure> {
         let retailer = may_publish(who)?;
+        let counted = self.seen(retailer, id.as_str())?.draft;
+        let trigger = || compiled(&document_json(&counted), retailer, &self.engine.rules());
+        let too_many = confirm.is_none() && self.reaches_too_many(who, trigger).await?;
         let _naming = self.naming_audiences.read().await;
         let view = self.view(retailer, id.as_str())?;
+        if view.draft.body != counted.body {
+            let message = "the draft changed while it was counted whom it reaches; look at it and publish it again";
+            return Err(Failure::Conflict(message.to_owned()));
+        }
         let rules = self.engine.rules();
         let body = document_json(&view.draft);
         refuse_errors(check(&body, retailer, &rules))?;
-        let own = rules.triggers.iter().filter(|live| live.retailer == *retailer).count();
+        let own = live_of(retailer, &rules);
         refuse_one_more(view.live.as_deref(), own)?;
-        self.second_person(who, &compiled(&body, retailer, &rules)?, &view.draft, confirm).await?;
+        self.second_person(who, (retailer, id), &view.draft, confirm, too_many).await?;
         let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());
         self.rulebook.put(&self.engine, name, view.draft.body.clone(), false, &Condition::Any).await?;
         self.tell_published(retailer, &rules).await?;
@@ -391,8 +412,11 @@ impl App {
             None => Failure::Conflict(format!("the trigger `{id}` has no earlier version")),
         })?;
         let rules = self.engine.rules();
-        refuse_errors(check(&document_json(earlier), retailer, &rules))?;
-        let own = rules.triggers.iter().filter(|live| live.retailer == *retailer).count();
+        let body = document_json(earlier);
+        refuse_errors(check(&body, retailer, &rules))?;
+        let meant = self.rulebook.meant_at(&name, earlier.number)?.unwrap_or(earlier.version);
+        refuse_errors(of_units(&body, retailer, &Document { version: meant, ..(**earlier).clone() }, &rules))?;
+        let own = live_of(retailer, &rules);
         refuse_one_more(Some(&*live), own)?;
         self.rulebook.put(&self.engine, name, earlier.body.clone(), false, &Condition::Any).await?;
         self.tell_published(retailer, &rules).await?;
@@ -471,6 +495,16 @@ mod tests {
     use hearthway_core::time::Timestamp;
 
     use super::*;
+
+    #[test]
+    fn a_held_trigger_counts_as_a_live_one() {
+        let (shop, id) = (RetailerId::new("shop").expect("a name"), TriggerId::new("t-1").expect("a name"));
+        let mut rules = RuleSet::default();
+        assert_eq!(live_of(&shop, &rules), 0);
+        rules.held.insert((shop.clone(), id), Arc::new(Held { version: 1, problems: Vec::new() }));
+        assert_eq!(live_of(&shop, &rules), 1);
+        assert_eq!(live_of(&RetailerId::new("other").expect("a name"), &rules), 0);
+    }
 
     #[test]
     fn a_paused_trigger_counts_as_one_more_when_it_is_to_speak_again() {

@@ -77,6 +77,12 @@ impl Publish {
                 let count = |name: &str| done[name].as_u64().unwrap_or(0);
                 let (published, unchanged, paused) = (count("published"), count("unchanged"), count("paused"));
                 super::say(&format!("{published} published, {unchanged} unchanged, {paused} paused\n"));
+                for held in done["held"].as_array().into_iter().flatten().filter_map(|held| held.as_str()) {
+                    super::say(&format!(
+                        "{held} stays silent: a number without a unit, and the model tells another unit since; \
+                         publish it by itself to say that the new one is meant\n"
+                    ));
+                }
                 Ok(())
             }
             Answer::Refused(problem) => {

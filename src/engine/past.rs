@@ -59,12 +59,20 @@ impl Past {
 
     /// Every household that there ever was, in the order of their ids.
     pub fn households(&self, mut each: impl FnMut(HouseholdId) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.households_while(|household| each(household).map(|()| true))
+    }
+
+    /// The same, for as long as `each` wants more.
+    pub fn households_while(
+        &self,
+        mut each: impl FnMut(HouseholdId) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
         rows::walk(&*self.store, &keys::households(), |key, _| {
             // A tail stands behind its record and has a longer key.
-            if let Ok(id) = <[u8; DERIVED_BYTES]>::try_from(&key.0[1..]) {
-                each(HouseholdId(id))?;
+            match <[u8; DERIVED_BYTES]>::try_from(&key.0[1..]) {
+                Ok(id) => each(HouseholdId(id)),
+                Err(_) => Ok(true),
             }
-            Ok(true)
         })
     }
 
@@ -180,5 +188,32 @@ impl<'p> Recording<'p> {
     /// Hands over the household.
     pub(super) fn into_household(self) -> Household {
         self.household
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::app::Rulebook;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Commit, Write};
+
+    #[test]
+    fn a_walk_over_all_homes_ends_when_enough_was_seen() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let rows = [b"a", b"b", b"c"].map(|name| Write::Put(keys::household(HouseholdId::derived(&[name])), vec![0]));
+        store.commit(&[Commit { preconditions: Vec::new(), writes: rows.to_vec() }]).unwrap();
+        let past = Past::at_rest(store.clone(), Rulebook::open(store).unwrap());
+        for (enough, looked) in [(2, 2), (9, 3)] {
+            let mut seen = 0;
+            past.households_while(|_| {
+                seen += 1;
+                Ok(seen < enough)
+            })
+            .unwrap();
+            assert_eq!(seen, looked);
+        }
     }
 }

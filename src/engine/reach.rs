@@ -165,16 +165,13 @@ impl Past {
         let rules = RuleSet { triggers, ..(*rules).clone() };
         let needed = STEPS.iter().position(|step| *step == Step::Audience).map_or(STEPS.len(), |at| at + 1);
         let mut reached = 0;
-        self.households(|household| {
-            if reached > max {
-                return Ok(());
-            }
-            let Some(stored) = read_household(household, &*self.store, self.decider)? else { return Ok(()) };
+        self.households_while(|household| {
+            let Some(stored) = read_household(household, &*self.store, self.decider)? else { return Ok(true) };
             let home = &*stored.row.facts;
             let is_ours = home.retailer.as_ref() == Some(&trigger.retailer);
             let came = is_ours.then(|| self.comes(home, &rules, trigger, now)).flatten();
             reached += u64::from(came.is_some_and(|came| came.passed >= needed));
-            Ok(())
+            Ok(reached <= max)
         })?;
         Ok(reached > max)
     }

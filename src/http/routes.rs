@@ -199,7 +199,7 @@ pub(super) fn all() -> Vec<Entry> {
         post("/v1/triggers:publish", triggers::publish_triggers, "Make a whole set live, a trigger on each line: all or none; `others=pause` silences what the set does not have")
             .query(&["others"])
             .body(r#"{"id":"filter-worn","kind":"tip","on":{"event":"link","type":"linked"},"offer":{"actions":["decline"],"text":{"en":{"title":"Welcome","body":"Hello."}}}}"#)
-            .answer(200, r#"{"published":2,"unchanged":10,"paused":0}"#)
+            .answer(200, r#"{"published":2,"unchanged":10,"paused":0,"held":[]}"#)
             .lines(),
         post("/v1/triggers/{trigger}/pause", triggers::pause_trigger, "Silence a live trigger").body("{}"),
         post("/v1/triggers/{trigger}/rollback", triggers::roll_back_trigger, "Make an earlier version live again: the one before, or the one named")

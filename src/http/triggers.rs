@@ -119,8 +119,10 @@ pub(super) async fn publish_triggers(
         Some(_) => return Err(ApiError::invalid("/others", "`others` is `keep` or `pause`")),
     };
     let lines = lines::whole(body).await?;
-    let Published { published, unchanged, paused } = shared.app.publish_set(&who, lines.into(), pause_others).await?;
-    Ok(Json(json!({"published": published, "unchanged": unchanged, "paused": paused})).into_response())
+    let Published { published, unchanged, paused, held } =
+        shared.app.publish_set(&who, lines.into(), pause_others).await?;
+    let told = json!({"published": published, "unchanged": unchanged, "paused": paused, "held": held});
+    Ok(Json(told).into_response())
 }
 
 #[derive(Deserialize)]

@@ -6,8 +6,6 @@ mod edge;
 mod offer;
 mod on;
 
-use std::collections::BTreeSet;
-
 use jiff::civil::Date;
 
 use super::check::World;
@@ -73,10 +71,7 @@ pub(super) fn compile(
     let quiet = quiet(&limits, findings);
     let valid = valid(definition, findings);
     let sold = offer.as_ref().and_then(|offer| offer.product.as_ref());
-    let sold = sold.map(|choice| match against {
-        Against::Everything => offer::currencies(Some(choice), &context),
-        Against::Models => BTreeSet::new(),
-    });
+    let sold = sold.map(|choice| offer::currencies(Some(choice), &context));
     let budget = limits.budget.as_ref().and_then(|budget| budget::compile(budget, valid, sold.as_ref(), findings));
     let replenish = replenish(definition, kind, findings);
     let id = TriggerId::new(definition.id.as_deref()?).ok()?;

@@ -46,7 +46,7 @@ pub use quantity::{parse_quantity, quantity_text};
 pub use schema::file_schema;
 pub use set::{Concerned, IndexKey, Sharing, TriggerSet, Watched};
 pub use text::{HouseholdVars, PriceVars, ProductVars, ReducedVars, TextError, TextVars, Texts, money_text};
-pub use units::{Spoken, Units};
+pub use units::{Spoken, UNIT_CHANGED, Units};
 
 /// One trigger of one retailer, checked and compiled.
 #[derive(Debug)]

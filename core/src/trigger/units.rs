@@ -10,6 +10,9 @@ use super::{On, Source};
 use crate::id::{FieldName, ModelId, SlotId};
 use crate::model::{DeviceDescription, FieldType, Unit};
 
+/// The code of a number that would come to mean another unit.
+pub const UNIT_CHANGED: &str = "trigger.unit_changed";
+
 /// A value that a model tells in a unit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Spoken {
@@ -43,6 +46,11 @@ impl Units {
                 told.push((version, unit));
             }
         }
+    }
+
+    /// Whether any value of any model is told in another unit since a version.
+    pub fn changed_since(&self, version: u64) -> bool {
+        self.told.values().any(|told| told.len() > 1 && told.last().is_some_and(|(last, _)| *last > version))
     }
 
     /// Where a trigger that was published at a version says a number without its unit, and a model that it is about
@@ -107,7 +115,7 @@ fn changed(model: &ModelId, spoken: &Spoken, then: Option<Unit>, now: Option<Uni
         line: 0,
         column: 0,
         pointer: pointer.to_owned(),
-        code: "trigger.unit_changed",
+        code: UNIT_CHANGED,
         message: format!("`{model}` tells `{what}` in {now}; when this was published it was {then}"),
         help: Some(format!("look at its numbers, write them in {now} and publish it; as it is, publish it again")),
     }

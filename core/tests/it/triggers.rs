@@ -1,15 +1,22 @@
 //! When a trigger speaks, and when it keeps silent.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use hearthway_core::catalog::{Keeper, Products};
 use hearthway_core::code::Code;
 use hearthway_core::decision::Reply;
+use hearthway_core::id::{ModelId, ProductId, RetailerId, SlotId};
 use hearthway_core::input::{Command, What};
-use hearthway_core::model::{OfferState, Purpose};
+use hearthway_core::model::{OfferState, Product, Purpose};
 use hearthway_core::time::{Span, Timestamp};
 use hearthway_core::trace::{Step, StepVerdict, Verdict};
+use hearthway_core::trigger::{World as Catalogue, compile_published};
 use hearthway_core::wire::DownMessage;
+use serde_json::{Value, json};
 
 use crate::transcript::{FILTER_WORN, used};
-use crate::world::{World, thermostat};
+use crate::world::{World, shop, thermostat};
 
 pub const COLD: &str = r#"
 [[trigger]]
@@ -50,6 +57,49 @@ fn an_edge_fires_once_and_not_on_each_message_below() {
     let mut world = World::at_home(COLD);
     assert_eq!(offers_for(&mut world, &[19.0, 16.5, 16.4, 16.9, 17.5, 16.5]), 1, "17.5 does not re-arm at 18");
     assert_eq!(offers_for(&mut world, &[18.0, 16.5]), 1, "18 does");
+}
+
+/// Nobody may ask after a product.
+struct Unasked;
+
+impl Keeper for Unasked {
+    fn product(&self, _: &RetailerId, product: &ProductId, _: u64) -> Option<Arc<Product>> {
+        panic!("{product} was looked up")
+    }
+    fn fitting(&self, _: &RetailerId, _: &ModelId, slot: &SlotId, _: u64, _: usize) -> Arc<Vec<ProductId>> {
+        panic!("what fits {slot} was looked up")
+    }
+    fn ids(&self, _: &RetailerId, _: Option<&ProductId>, _: u64, _: &mut dyn FnMut(&ProductId) -> ControlFlow<()>) {
+        panic!("products were listed")
+    }
+}
+
+#[test]
+fn a_live_trigger_is_compiled_again_without_a_look_at_any_product() {
+    let world = World::at_home(FILTER_WORN);
+    let rules = &world.rules;
+    let body = |product: Value| {
+        let text = json!({"title": "{{ product.name }}", "body": "{{ price.total }}"});
+        let mut on = json!({"event": "slot", "device": {"kind": "thermostat"}, "slot": "air_filter", "field": "used"});
+        on["rises_above"] = json!("600 h");
+        let mut body = json!({"id": "filter-worn", "kind": "offer", "on": on});
+        body["offer"] = json!({"discount": {"percent": 10}, "text": {"fr": text}});
+        if !product.is_null() {
+            body["offer"]["product"] = product;
+        }
+        body
+    };
+    for product in [json!("flt-20x25"), json!({"by": "slot_compatible", "fallback": "flt-20x25"}), Value::Null] {
+        let catalogue = Catalogue {
+            retailer: shop(),
+            version: 1,
+            models: &rules.models,
+            products: &Products::kept(Arc::new(Unasked), 1),
+            default_locale: "fr-FR",
+        };
+        let compiled = compile_published(&body(product), 1, &rules.units, &catalogue);
+        assert!(compiled.is_ok(), "{:#?}", compiled.err());
+    }
 }
 
 #[test]

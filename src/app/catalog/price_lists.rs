@@ -222,17 +222,23 @@ fn wanted(
         if wrong.len() > before {
             continue;
         }
-        product.listed.retain(|listed| listed.list != *list);
+        let (of_list, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut product.listed).into_iter().partition(|listed| listed.list == *list);
+        product.listed = others;
         let listed = items.iter().map(|item| ListedPrice { list: list.clone(), window: item.window.clone() });
         product.listed.extend(listed);
         product.listed.sort_by(|a, b| (&a.list, a.window.from).cmp(&(&b.list, b.window.from)));
-        // What the product is as a whole may contradict a price that is right by itself, such as a promotion above it.
-        match (check(&product).and_then(|()| check_size(&product)), items.first()) {
-            (Ok(size), _) => bytes += size,
-            (Err(failure), Some(first)) => {
-                wrong.push(first.place.problem("/price", format!("the product `{id}`: {failure}")));
+        // Where prices only go, nothing comes that could be too much: a product that grew since does not keep its list.
+        let is_new = |item: &&&Item| !of_list.iter().any(|listed| listed.window == item.window);
+        if let Some(new) = items.iter().find(is_new) {
+            // What the product is as a whole may contradict a price that is right by itself, such as a promotion above
+            // it.
+            match check(&product).and_then(|()| check_size(&product)) {
+                Ok(size) => bytes += size,
+                Err(failure) => {
+                    wrong.push(new.place.problem("/price", format!("the product `{id}`: {failure}")));
+                }
             }
-            (Err(failure), None) => return Err(failure),
         }
         found.push((id.clone(), Some(product)));
     }

@@ -7,9 +7,10 @@ use hearthway_core::code::{Code, Refusal};
 use hearthway_core::id::{ModelId, RetailerId, TriggerId};
 use hearthway_core::model::DeviceModel;
 use hearthway_core::rules::RuleSet;
-use hearthway_core::trigger::{Trigger, TriggerSet};
+use hearthway_core::trigger::{Problem, Trigger, TriggerSet, UNIT_CHANGED};
 
-use super::super::{Failure, rows};
+use super::super::catalog::document_json;
+use super::super::{Failure, rows, triggers};
 use super::{Document, Kind, Name, Rulebook};
 use crate::engine::Engine;
 use crate::store::codec::Schema;
@@ -26,7 +27,7 @@ pub struct Wanted {
 }
 
 /// What became of a set.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Published {
     /// Triggers that are live in a new version.
     pub published: usize,
@@ -34,6 +35,9 @@ pub struct Published {
     pub unchanged: usize,
     /// Triggers that are silent now because the set does not have them.
     pub paused: usize,
+    /// Triggers that stay silent although the set has them: a number in their unchanged text has no unit, and the
+    /// model tells that value in another one since. Who publishes one by itself says that the new unit is meant.
+    pub held: Vec<TriggerId>,
 }
 
 impl Rulebook {
@@ -67,6 +71,12 @@ impl Rulebook {
             }
             let before = self.get(&name);
             let is_held = rules.held.contains_key(&(retailer.clone(), trigger.id.clone()));
+            if let Some(before) = before.as_ref().filter(|before| before.body == body)
+                && self.means_another_unit(&name, before, &rules, retailer, &trigger.id)?
+            {
+                told.held.push(trigger.id.clone());
+                continue;
+            }
             if before.as_ref().is_some_and(|before| before.body == body && !before.paused && !is_held) {
                 told.unchanged += 1;
                 continue;
@@ -92,7 +102,9 @@ impl Rulebook {
             documents.iter().filter(|(name, _)| name.kind == Kind::Trigger).map(|(name, _)| name.id.clone()).collect();
         let stays = |other: &Trigger| other.retailer != *retailer || !changed.contains(other.id.as_str());
         let stay: Vec<_> = rules.triggers.iter().filter(|other| stays(other)).cloned().collect();
-        let own = stay.iter().filter(|other| other.retailer == *retailer).count() + live.len();
+        // What is held, and stays so, speaks again by itself.
+        let held = rules.held.keys().filter(|(of, id)| of == retailer && !changed.contains(id.as_str())).count();
+        let own = stay.iter().filter(|other| other.retailer == *retailer).count() + held + live.len();
         if own > live_max {
             return Err(Failure::Conflict(format!(
                 "{own} triggers would be live, and {live_max} may be; pause some first"
@@ -112,6 +124,28 @@ impl Rulebook {
         self.current.store(Arc::new(next));
         self.latest.write().expect("no holder of this lock panics").extend(documents);
         Ok(told)
+    }
+
+    /// Whether a trigger that is silent would speak with its numbers in another unit than was meant.
+    fn means_another_unit(
+        &self,
+        name: &Name,
+        before: &Document,
+        rules: &RuleSet,
+        retailer: &RetailerId,
+        id: &TriggerId,
+    ) -> Result<bool, Failure> {
+        if !before.paused {
+            let held = rules.held.get(&(retailer.clone(), id.clone()));
+            return Ok(held.is_some_and(|held| held.problems.iter().any(is_of_unit)));
+        }
+        let Some(version) = self.meant_at(name, before.number)?.filter(|version| rules.units.changed_since(*version))
+        else {
+            return Ok(false);
+        };
+        let meant = Document { version, ..before.clone() };
+        let again = triggers::compile(&document_json(&meant), retailer, &meant, rules);
+        Ok(again.is_err_and(|problems| problems.iter().any(is_of_unit)))
     }
 
     /// The live triggers of a retailer that are not paused.
@@ -163,6 +197,10 @@ impl Rulebook {
         self.current.store(Arc::new(next));
         self.latest.write().expect("no holder of this lock panics").extend(paused.iter().cloned());
     }
+}
+
+fn is_of_unit(problem: &Problem) -> bool {
+    problem.code == UNIT_CHANGED
 }
 
 /// Whether nothing was written to any model in between.

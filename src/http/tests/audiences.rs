@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{House, house, product, trigger};
+use super::{House, OPERATOR, house, model, product, trigger};
 
 const RULE: &str = "\"eco\" in profile.segments && device.kind == \"thermostat\"";
 
@@ -274,6 +274,24 @@ async fn an_audience_that_a_live_trigger_names_stays_and_a_deleted_list_leaves_n
     // The same name again is another list, with nobody on it.
     put_list(&house, "vip").await;
     assert_eq!(count(&house, "vip", &shop).await, [json!(0), json!(0), json!(0)]);
+}
+
+#[tokio::test]
+async fn an_audience_that_only_a_held_trigger_names_stays() {
+    let (house, _) = two_homes().await;
+    put_list(&house, "vip").await;
+    put_list(&house, "staff").await;
+    publish(&house, json!({"audience": "vip", "except": ["staff"]})).await;
+    let mut changed = model();
+    changed["slots"] = json!([]);
+    house.ok("PUT", "/v1/models/th-200", OPERATOR, changed).await;
+    assert_eq!(house.get("/v1/triggers/filter-worn", &house.shop).await.json["state"], "held");
+    for id in ["vip", "staff"] {
+        let answer = house.call("DELETE", &format!("/v1/audiences/{id}"), &house.shop, json!({})).await;
+        assert!(answer.status == 409 && answer.text.contains("filter-worn"), "{}", answer.text);
+    }
+    house.ok("PUT", "/v1/models/th-200", OPERATOR, model()).await;
+    assert_eq!(house.get("/v1/triggers/filter-worn", &house.shop).await.json["state"], "published");
 }
 
 #[tokio::test]

@@ -141,6 +141,51 @@ async fn a_number_without_a_unit_does_not_come_to_mean_another() {
 }
 
 #[tokio::test]
+async fn neither_a_set_nor_a_roll_back_gives_a_number_another_unit() {
+    let (house, home) = open().await;
+    let mut bare = trigger();
+    bare["on"]["rises_above"] = json!(600);
+    bare["on"]["rearm"] = json!(50);
+    bare["test"] = json!([]);
+    publish(&house, bare.clone()).await;
+    let mut changed = model();
+    changed["slots"][0]["unit"] = json!("min");
+    house.ok("PUT", PATH, OPERATOR, changed).await;
+    assert_eq!(shown(&house).await["state"], "held");
+    let set = async || {
+        let told = house.bulk("/v1/triggers:publish", &house.shop, &[bare.to_string()]).await[0].clone();
+        (told["published"].clone(), told["held"].clone())
+    };
+    let roll_back = async |to: u64| {
+        let path = "/v1/triggers/filter-worn/rollback";
+        let told = house.call("POST", path, &house.shop, json!({"version": to})).await;
+        (told.status, told.json["problems"][0]["code"].clone())
+    };
+    let of_unit = (422, json!("trigger.unit_changed"));
+    assert_eq!(set().await, (json!(0), json!(["filter-worn"])));
+    assert_eq!((roll_back(2).await, shown(&house).await["state"].clone()), (of_unit.clone(), json!("held")));
+    // A pause says nothing about the numbers either.
+    house.ok("POST", "/v1/triggers/filter-worn/pause", &house.shop, json!({})).await;
+    assert_eq!(set().await, (json!(0), json!(["filter-worn"])));
+    assert_eq!((roll_back(2).await, shown(&house).await["state"].clone()), (of_unit.clone(), json!("paused")));
+    // Another text says what it means; the earlier one still does not.
+    let mut other = bare.clone();
+    other["on"]["rises_above"] = json!("36000 min");
+    other["on"]["rearm"] = json!("3000 min");
+    publish(&house, other).await;
+    assert_eq!(roll_back(2).await, of_unit);
+    wear_out(&house).await;
+    assert_eq!(offers(&house).await, 0);
+    same_after_a_start(&house);
+    assert_eq!(house.app.engine.replay(home.parse().unwrap()).unwrap().differences, []);
+    // Once it is meant so by somebody, a set and a roll back may bring it.
+    publish(&house, bare.clone()).await;
+    house.ok("POST", "/v1/triggers/filter-worn/pause", &house.shop, json!({})).await;
+    assert_eq!(set().await, (json!(1), json!([])));
+    same_after_a_start(&house);
+}
+
+#[tokio::test]
 async fn a_held_trigger_is_paused_and_published_like_any_other() {
     let (house, _) = open().await;
     house.ok("PUT", PATH, OPERATOR, without_slot()).await;

@@ -175,6 +175,37 @@ async fn a_products_own_window_holds_before_lists_and_lists_hold_by_their_names(
 }
 
 #[tokio::test]
+async fn a_list_whose_products_grew_too_large_for_one_commit_still_shrinks_and_ends() {
+    let house = house().await;
+    let now = house.app.now();
+    let ids: Vec<String> = (0..1_150).map(|n| format!("p-{n:04}")).collect();
+    let import = async |names: &Value| {
+        let line = |id: &String| json!({"id": id, "name": names, "price": eur(1000)}).to_string();
+        for part in ids.chunks(200) {
+            let told = house.bulk("/v1/products:import", &house.shop, &part.iter().map(line).collect::<Vec<_>>()).await;
+            assert_eq!(told.last().unwrap()["summary"]["changed"], part.len(), "{told:?}");
+        }
+    };
+    let list = |ids: &[String], minor: i64| {
+        let items: Vec<Value> = ids.iter().map(|id| item(id, minor, now, None)).collect();
+        json!({"items": items})
+    };
+    import(&json!({"en": "Small"})).await;
+    house.ok("PUT", LIST, &house.shop, list(&ids, 900)).await;
+    let languages = (0..38).map(|n| {
+        let [a, b] = [n / 26, n % 26].map(|at| char::from(b'a' + at));
+        (format!("{a}{b}"), json!("\u{1F600}".repeat(195)))
+    });
+    import(&Value::Object(std::iter::once(("en".to_owned(), json!("Large"))).chain(languages).collect())).await;
+    let dearer = house.call("PUT", LIST, &house.shop, list(&ids, 950)).await;
+    assert!(dearer.status == 422 && dearer.text.contains("MiB"), "{}", dearer.text);
+    let one_less = house.ok("PUT", LIST, &house.shop, list(&ids[1..], 900)).await;
+    assert_eq!((&one_less["items"], &one_less["changed"]), (&json!(1_149), &json!(1)), "{one_less}");
+    let ended = house.send("DELETE", LIST, &house.shop, &[], None).await;
+    assert_eq!((ended.status, costs(&house, "p-0007").await), (204, json!(1000)), "{}", ended.text);
+}
+
+#[tokio::test]
 async fn two_who_set_a_list_at_once_do_not_write_each_other_over() {
     let house = shop().await;
     let now = house.app.now();

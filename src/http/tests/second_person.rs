@@ -71,6 +71,8 @@ async fn what_reaches_few_homes_is_published_alone_and_what_reaches_more_by_anot
     let by = |action: &str| actions.iter().filter(|(done, _)| *done == action).map(|(_, by)| *by).collect::<Vec<_>>();
     let token_of = |token: &str| json!(format!("tk_{}", token.split('_').nth(1).unwrap()));
     assert_eq!(by("ask to publish"), [&token_of(&first)], "{trail}");
+    let published = [&token_of(&second), &token_of(&first)];
+    assert_eq!(by("POST /v1/triggers/{trigger}/publish"), published, "newest first: who confirmed; alone: {trail}");
 }
 
 #[tokio::test]

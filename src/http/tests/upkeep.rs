@@ -54,7 +54,7 @@ async fn what_is_kept_of_an_erased_buyer_goes_at_its_end_though_nothing_else_hap
     // Nobody asks for it: the gateway looks by itself.
     clock.0.send_replace(START + Span::days(3654));
     let app = house.app.clone();
-    let looking = tokio::spawn(async move { app.end_what_lapses().await });
+    let looking = tokio::spawn(async move { app.keep_up().await });
     for _ in 0..500 {
         if rows_of(&house, table::KEPT_ORDER) == 0 {
             break;

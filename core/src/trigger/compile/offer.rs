@@ -168,7 +168,8 @@ fn by_slot(rule: &ProductRule, context: &Context<'_>, findings: &mut Findings<'_
         Some(id) => Some(known_product(id, "/offer/product/fallback", context, findings)?),
         None => None,
     };
-    if fallback.is_none() && context.slot().is_some() && context.fitting().is_empty() {
+    let fits_none = || context.against == Against::Everything && context.fitting().is_empty();
+    if fallback.is_none() && context.slot().is_some() && fits_none() {
         let help = Some("put a product that fits, or name a `fallback`".to_owned());
         findings.warning("trigger.no_product", "/offer/product", "no product fits the slot: nothing is offered", help);
     }
@@ -186,10 +187,7 @@ fn discount(
         let message = "there is no product whose price it could reduce";
         findings.warning("trigger.no_effect", "/offer/discount", message, None);
     }
-    let products = match context.against {
-        Against::Everything => proposed(choice, context),
-        Against::Models => Vec::new(),
-    };
+    let products = proposed(choice, context);
     super::super::discount::compile(written, products.iter().map(|product| &**product), findings)
 }
 
@@ -198,9 +196,9 @@ pub(super) fn currencies(choice: Option<&ProductChoice>, context: &Context<'_>) 
     proposed(choice, context).into_iter().map(|product| product.price.currency).collect()
 }
 
-/// The products that may be proposed.
+/// The products that may be proposed; against models alone none is looked up.
 fn proposed(choice: Option<&ProductChoice>, context: &Context<'_>) -> Vec<Arc<Product>> {
-    match choice {
+    match choice.filter(|_| context.against == Against::Everything) {
         Some(ProductChoice::Fixed(id)) => context.product(id.as_str()).into_iter().collect(),
         Some(ProductChoice::SlotCompatible { fallback }) => {
             let fallback = fallback.as_ref().and_then(|id| context.product(id.as_str()));
