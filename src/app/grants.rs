@@ -159,9 +159,10 @@ impl App {
         if !live.iter().any(|(own, _)| own == id) {
             return Err(Failure::not_found("grant", id.chars().take(80).collect::<String>()));
         }
-        // First in memory: it opens nothing from here on, whatever the disk says.
-        self.grants.write().remove(id);
+        // First on disk: where that fails the caller hears of it, still finds the grant and can take it back again.
+        // In memory alone it would come back at the next start.
         rows::write(&self.engine, vec![Write::Delete(row_key(id))]).await?;
+        self.grants.write().remove(id);
         info!(grant = id, "A customer took back leave to read what a device reports");
         Ok(())
     }
