@@ -115,7 +115,7 @@ impl App {
             let message = format!("{GRANTS_PER_PERSON_MAX} others may read already; take one back first");
             return Err(Failure::Conflict(message));
         }
-        if self.grants.read().len() - over.len() >= GRANTS_MAX {
+        if self.grants.read().len().saturating_sub(over.len()) >= GRANTS_MAX {
             return Err(Failure::Conflict(format!("{GRANTS_MAX} grants are there already; come again later")));
         }
         let households = me.links().find(|(_, own)| own.id == link.id).map(|(home, _)| home.id);
