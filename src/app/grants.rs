@@ -167,16 +167,18 @@ impl App {
         Ok(())
     }
 
+    /// The id of the grant that a token is of, whether or not that still holds.
+    pub fn grant_of(&self, token: &str) -> Option<String> {
+        let (name, secret) = token.strip_prefix("hw_").and_then(|rest| rest.split_once('_'))?;
+        let id = format!("gr_{name}");
+        let grant = self.grants.get(&id)?;
+        bool::from(hash(secret).ct_eq(&grant.secret_hash)).then_some(id)
+    }
+
     /// The readings that a grant's token opens; none where it opens nothing.
     pub async fn granted_readings(self: &Arc<Self>, token: &str) -> Result<Option<Readings>, Failure> {
-        let Some((name, secret)) = token.strip_prefix("hw_").and_then(|rest| rest.split_once('_')) else {
-            return Ok(None);
-        };
-        let id = format!("gr_{name}");
+        let Some(id) = self.grant_of(token) else { return Ok(None) };
         let Some(grant) = self.grants.get(&id) else { return Ok(None) };
-        if !bool::from(hash(secret).ct_eq(&grant.secret_hash)) {
-            return Ok(None);
-        }
         match self.granted_by(&grant).await? {
             Some(person) => self.readings(person, grant.device.clone(), Some(id)).await.map(Some),
             None => Ok(None),
