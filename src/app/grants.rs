@@ -115,7 +115,7 @@ impl App {
             let message = format!("{GRANTS_PER_PERSON_MAX} others may read already; take one back first");
             return Err(Failure::Conflict(message));
         }
-        if self.grants.read().len() - over.len() >= GRANTS_MAX {
+        if self.grants.read().len().saturating_sub(over.len()) >= GRANTS_MAX {
             return Err(Failure::Conflict(format!("{GRANTS_MAX} grants are there already; come again later")));
         }
         let households = me.links().find(|(_, own)| own.id == link.id).map(|(home, _)| home.id);
@@ -159,23 +159,26 @@ impl App {
         if !live.iter().any(|(own, _)| own == id) {
             return Err(Failure::not_found("grant", id.chars().take(80).collect::<String>()));
         }
-        // First in memory: it opens nothing from here on, whatever the disk says.
-        self.grants.write().remove(id);
+        // First on disk: where that fails the caller hears of it, still finds the grant and can take it back again.
+        // In memory alone it would come back at the next start.
         rows::write(&self.engine, vec![Write::Delete(row_key(id))]).await?;
+        self.grants.write().remove(id);
         info!(grant = id, "A customer took back leave to read what a device reports");
         Ok(())
     }
 
+    /// The id of the grant that a token is of, whether or not that still holds.
+    pub fn grant_of(&self, token: &str) -> Option<String> {
+        let (name, secret) = token.strip_prefix("hw_").and_then(|rest| rest.split_once('_'))?;
+        let id = format!("gr_{name}");
+        let grant = self.grants.get(&id)?;
+        bool::from(hash(secret).ct_eq(&grant.secret_hash)).then_some(id)
+    }
+
     /// The readings that a grant's token opens; none where it opens nothing.
     pub async fn granted_readings(self: &Arc<Self>, token: &str) -> Result<Option<Readings>, Failure> {
-        let Some((name, secret)) = token.strip_prefix("hw_").and_then(|rest| rest.split_once('_')) else {
-            return Ok(None);
-        };
-        let id = format!("gr_{name}");
+        let Some(id) = self.grant_of(token) else { return Ok(None) };
         let Some(grant) = self.grants.get(&id) else { return Ok(None) };
-        if !bool::from(hash(secret).ct_eq(&grant.secret_hash)) {
-            return Ok(None);
-        }
         match self.granted_by(&grant).await? {
             Some(person) => self.readings(person, grant.device.clone(), Some(id)).await.map(Some),
             None => Ok(None),

@@ -174,6 +174,10 @@ pub struct App {
     counting_homes: Arc<tokio::sync::Semaphore>,
     /// Exports that customers ask for themselves.
     own_exports: tokio::sync::Semaphore,
+    /// What devices reported, on its way to whoever asked.
+    readings_at_once: Arc<tokio::sync::Semaphore>,
+    /// Pages of that which are being read.
+    pages_at_once: tokio::sync::Semaphore,
     trail: audit::Trail,
     erasures: erasures::Erasures,
     invitations: members::Invitations,
@@ -235,6 +239,8 @@ impl App {
             naming_audiences: tokio::sync::RwLock::default(),
             counting_homes: Arc::new(tokio::sync::Semaphore::new(1)),
             own_exports: tokio::sync::Semaphore::new(me::OWN_EXPORTS_AT_ONCE),
+            readings_at_once: Arc::new(tokio::sync::Semaphore::new(readings::READINGS_MAX)),
+            pages_at_once: tokio::sync::Semaphore::new(readings::PAGES_AT_ONCE),
             trail,
             erasures: erasures::Erasures::new(settings.order_retention),
             invitations: members::Invitations::default(),

@@ -5,10 +5,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use hearthway_core::code::{Code, Refusal};
 use hearthway_core::id::{DeviceKey, HouseholdId};
 use hearthway_core::input::What;
 use hearthway_core::time::Timestamp;
 use hearthway_core::wire::DeviceMessage;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::me::Me;
 use super::profiles::Person;
@@ -20,6 +22,12 @@ use crate::store::{Mark, StoreError};
 
 /// Items of a log that are read in one go: below a millisecond of work, some 50 KiB.
 const PAGE_ITEMS: usize = 256;
+/// Readings on their way at once, of all customers: two pages of each wait in memory.
+pub(super) const READINGS_MAX: usize = 32;
+/// Of these, pages that are read at once: each is read and decoded on a thread of its own.
+pub(super) const PAGES_AT_ONCE: usize = 2;
+/// When to ask again.
+const RETRY_SECONDS: u32 = 5;
 
 /// What a device reported.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +46,8 @@ pub struct Readings {
     before: Option<Mark>,
     /// Where somebody else reads them by a grant: as long as that holds.
     grant: Option<String>,
+    /// Its place among those that are on their way.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Readings {
@@ -53,6 +63,7 @@ impl Readings {
         }
         let Some((home, tenure)) = self.homes.pop_front() else { return Ok(None) };
         let (engine, before) = (self.app.engine.clone(), self.before);
+        let _turn = self.app.pages_at_once.acquire().await;
         let read = tokio::task::spawn_blocking(move || engine.inputs_page(home, before, PAGE_ITEMS));
         let broken = |_| StoreError::Failed { doing: "reading what a device said", cause: "it broke off".to_owned() };
         let (rows, more) = read.await.map_err(broken)??;
@@ -112,6 +123,11 @@ impl App {
         device: DeviceKey,
         grant: Option<String>,
     ) -> Result<Readings, Failure> {
+        let place = Arc::clone(&self.readings_at_once).try_acquire_owned().map_err(|_| Refusal {
+            retry_after_seconds: Some(RETRY_SECONDS),
+            ..Refusal::new(Code::RateLimited, "many others read what devices reported; ask again in a moment")
+        })?;
+        let _turn = self.pages_at_once.acquire().await;
         let engine = self.engine.clone();
         let read = tokio::task::spawn_blocking(move || {
             let homes = person.homes.iter().map(|home| Ok((home.id, Tenure::read(&engine, home, &person)?)));
@@ -119,6 +135,6 @@ impl App {
         });
         let broken = |_| StoreError::Failed { doing: "reading what a device said", cause: "it broke off".to_owned() };
         let homes = read.await.map_err(broken)??;
-        Ok(Readings { app: Arc::clone(self), device, homes, before: None, grant })
+        Ok(Readings { app: Arc::clone(self), device, homes, before: None, grant, _place: place })
     }
 }

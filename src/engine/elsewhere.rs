@@ -10,7 +10,7 @@ use std::sync::Arc;
 use hearthway_core::budget::Speaking;
 use hearthway_core::decision::{Change, Decision};
 use hearthway_core::id::{HouseholdId, OfferId};
-use hearthway_core::model::Household;
+use hearthway_core::model::{Contact, Household};
 use hearthway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +100,7 @@ impl Drop for TakenWord {
 #[derive(Default)]
 pub(super) struct Words {
     taken: Vec<TakenWord>,
+    said: Vec<Contact>,
     unheard: Vec<OfferId>,
     /// The home, where other people live in it from here on.
     moved: Option<Arc<Household>>,
@@ -127,11 +128,12 @@ impl Prepared {
         self.words.taken.extend(taken.into_iter().filter(|word| said(word.offer)));
         for change in &decision.changes {
             // Also of triggers without such a cap: others' caps count it.
-            if let Change::ContactSet(contact) = change
-                && lock(&budgets.held).elsewhere.add(facts.id, contact)
-            {
-                let (budgets, household) = (Arc::clone(budgets), facts.id);
-                self.words.taken.push(TakenWord { budgets, household, offer: contact.offer, is_kept: false });
+            if let Change::ContactSet(contact) = change {
+                self.words.said.push(contact.clone());
+                if lock(&budgets.held).elsewhere.add(facts.id, contact) {
+                    let (budgets, household) = (Arc::clone(budgets), facts.id);
+                    self.words.taken.push(TakenWord { budgets, household, offer: contact.offer, is_kept: false });
+                }
             }
             if let Change::ContactReleased(offer) = change {
                 self.words.unheard.push(*offer);
@@ -147,10 +149,14 @@ impl Words {
     /// It is on disk.
     pub(super) fn stand(self, budgets: &Budgets, household: HouseholdId) {
         self.taken.into_iter().for_each(|mut word| word.is_kept = true);
-        if self.unheard.is_empty() && self.moved.is_none() {
+        if self.said.is_empty() && self.unheard.is_empty() && self.moved.is_none() {
             return;
         }
         let mut held = lock(&budgets.held);
+        // Once more: an earlier decision that said the same and failed may have taken it back meanwhile.
+        for contact in &self.said {
+            held.elsewhere.add(household, contact);
+        }
         self.unheard.iter().for_each(|offer| held.elsewhere.take_back(household, *offer));
         if let Some(home) = self.moved {
             held.elsewhere.people_are(&home);

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body as ResponseBody, Bytes};
@@ -9,6 +10,7 @@ use hearthway_core::wire::body_json;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendTimeoutError;
 
 use super::backup::Stream;
 use super::error::{ApiError, ApiResult, HttpCode};
@@ -18,6 +20,8 @@ use crate::app::readings::{Reading, Readings};
 
 /// Pages that wait for a slow reader; then the reading waits.
 const PAGES_MAX: usize = 2;
+/// How long a page waits for who reads: others want to read as well.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) async fn own_readings(
     State(shared): State<Arc<Shared>>,
@@ -29,9 +33,10 @@ pub(super) async fn own_readings(
 
 /// What a grant's token opens: asked for without any other token.
 pub(super) async fn granted_readings(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> ApiResult {
-    let readings = shared.app.granted_readings(bearer(&headers)?).await?;
-    let readings =
-        readings.ok_or_else(|| ApiError::new(HttpCode::AuthInvalid, "this token is unknown, over or taken back"))?;
+    let unknown = || ApiError::new(HttpCode::AuthInvalid, "this token is unknown, over or taken back");
+    let token = bearer(&headers)?;
+    shared.in_pace_of_grant(&shared.app.grant_of(token).ok_or_else(unknown)?)?;
+    let readings = shared.app.granted_readings(token).await?.ok_or_else(unknown)?;
     Ok(streamed(readings))
 }
 
@@ -41,7 +46,12 @@ fn streamed(mut readings: Readings) -> Response {
     tokio::spawn(async move {
         let mut count = 0u64;
         loop {
-            let (text, ends) = match readings.next().await {
+            // Who reads no more has left: also while nothing of the device is found, page after page.
+            let page = tokio::select! {
+                () = pages.closed() => return,
+                page = readings.next() => page,
+            };
+            let (text, ends) = match page {
                 Ok(Some(page)) => {
                     count += page.len() as u64;
                     (page.iter().map(line).collect::<String>(), false)
@@ -52,8 +62,17 @@ fn streamed(mut readings: Readings) -> Response {
                     return;
                 }
             };
-            // Who reads no more has left.
-            if (!text.is_empty() && pages.send(Bytes::from(text)).await.is_err()) || ends {
+            if !text.is_empty() {
+                match pages.send_timeout(Bytes::from(text), PAGE_TIMEOUT).await {
+                    Ok(()) => {}
+                    Err(SendTimeoutError::Closed(_)) => return,
+                    Err(SendTimeoutError::Timeout(_)) => {
+                        tracing::warn!("A stream of readings was cut short: nobody took its pages");
+                        return;
+                    }
+                }
+            }
+            if ends {
                 return;
             }
         }

@@ -102,8 +102,17 @@ pub(crate) struct Shared {
 impl Shared {
     /// Refuses a token that calls too often.
     fn in_pace(&self, who: &Caller) -> Result<(), ApiError> {
-        let (token, of_a_system) = (who.token(), self.app.calls_per_second());
+        let of_a_system = self.app.calls_per_second();
         let per_second = who.person().map_or(of_a_system, |_| of_a_system.min(CUSTOMER_CALLS_PER_SECOND));
+        self.in_pace_of(who.token(), per_second)
+    }
+
+    /// Refuses who reads by a grant too often: as often as its customer could.
+    fn in_pace_of_grant(&self, grant: &str) -> Result<(), ApiError> {
+        self.in_pace_of(grant, self.app.calls_per_second().min(CUSTOMER_CALLS_PER_SECOND))
+    }
+
+    fn in_pace_of(&self, token: &str, per_second: u32) -> Result<(), ApiError> {
         let now = Instant::now();
         let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
         let full = || Bucket::new(per_second.saturating_mul(CALLS_BURST_SECONDS), per_second.into(), now);

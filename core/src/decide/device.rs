@@ -190,7 +190,7 @@ pub(super) fn time(draft: &mut Draft<'_>, key: &DeviceKey, t0: Option<Timestamp>
 pub(super) fn suspend(draft: &mut Draft<'_>, key: &DeviceKey, reason: &str) -> Answered {
     let Some(device) = draft.before().devices.get(key) else { return Ok(Reply::Unchanged) };
     if device.suspended.is_some() {
-        return Ok(Reply::Unchanged);
+        return super::stolen::suspended_too(draft, key, reason);
     }
     suspend_for(draft, key, reason, reason)
 }

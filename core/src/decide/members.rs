@@ -137,9 +137,7 @@ pub(super) fn replaced(draft: &mut Draft<'_>, new: &DeviceKey, old: &DeviceKey) 
     if new == old {
         return Err(Refusal::new(Code::PayloadInvalid, "a device does not replace itself").at("/old"));
     }
-    if !home.devices.contains_key(old) {
-        return Ok(Reply::Unchanged);
-    }
+    let Some(gone) = home.devices.get(old) else { return Ok(Reply::Unchanged) };
     let models = [new, old].map(|key| home.devices.get(key).map(|device| &device.model));
     if models[0] != models[1] {
         draft.note("the new unit is of another model");
@@ -166,7 +164,7 @@ pub(super) fn replaced(draft: &mut Draft<'_>, new: &DeviceKey, old: &DeviceKey) 
         draft.change(Change::StandingSet { profile: profile.clone(), standing });
     }
     draft.note(format!("{new} takes the place of {old}"));
-    let reason = format!("replaced by {}", new.device);
+    let reason = super::stolen::with_mark(gone, format!("replaced by {}", new.device));
     draft.change(Change::SuspendedSet { device: old.clone(), reason: Some(reason) });
     leave::retired(draft, old)
 }

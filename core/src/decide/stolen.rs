@@ -33,13 +33,35 @@ pub(super) fn flagged(draft: &mut Draft<'_>, key: &DeviceKey) -> Answered {
         return Ok(Reply::Unchanged);
     }
     let reason = match &device.suspended {
-        Some(before) => format!("{STOLEN}{BEFORE}{before}"),
+        Some(before) => and_before(before),
         None => STOLEN.to_owned(),
     };
     draft.note("flagged as stolen");
     // A code that it shows would tell whoever types it that there is a device.
     draft.change(Change::ClaimSet { device: key.clone(), claim: None });
     device::suspend_for(draft, key, &reason, NEUTRAL)
+}
+
+fn and_before(reason: &str) -> String {
+    format!("{STOLEN}{BEFORE}{reason}")
+}
+
+/// Suspends a device once more. Of a stolen one that is kept for when it is found; else the first reason stays.
+pub(super) fn suspended_too(draft: &mut Draft<'_>, key: &DeviceKey, reason: &str) -> Answered {
+    let device = draft.before().devices.get(key);
+    if device.is_none_or(|device| !device.is_stolen() || device.suspended_before().is_some()) {
+        return Ok(Reply::Unchanged);
+    }
+    draft.change(Change::SuspendedSet { device: key.clone(), reason: Some(and_before(reason)) });
+    Ok(Reply::Done)
+}
+
+/// Why a device is suspended that another took the place of: a stolen one stays that, whatever else.
+pub(super) fn with_mark(device: &Device, reason: String) -> String {
+    match device.is_stolen() {
+        true => and_before(&reason),
+        false => reason,
+    }
 }
 
 pub(super) fn found(draft: &mut Draft<'_>, key: &DeviceKey) -> Answered {

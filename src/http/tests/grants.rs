@@ -162,3 +162,37 @@ async fn a_reading_that_is_cut_off_by_its_customer_has_no_end() {
     assert_eq!(house.call("DELETE", &format!("/v1/me/grants/{id}"), &p1, json!({})).await.status, 204);
     assert!(readings.next().await.is_err(), "taken back while it is read");
 }
+
+#[tokio::test]
+async fn readings_are_paced_by_their_grant_and_so_many_leave_at_once() {
+    let house = house().await;
+    house.link("d-1", "p1").await;
+    house.used("d-1", 11.0).await;
+    let p1 = token_of(&house, "p1").await;
+    let (_, token) = granted(&house, &p1, "d-1").await;
+    let (_, other) = granted(&house, &p1, "d-1").await;
+    let mut under_way = Vec::new();
+    while let Ok(readings) = house.app.granted_readings(&token).await {
+        under_way.push(readings.unwrap());
+        assert!(under_way.len() < 1_000, "without an end");
+    }
+    for (path, token) in [(READ, &other), ("/v1/me/devices/d-1/data", &p1)] {
+        let told = house.get(path, token).await;
+        assert_eq!((told.status, told.code()), (429, "rate.limited"), "{}", told.text);
+        assert_eq!(told.header("retry-after"), "5");
+    }
+    // Who is gone makes room, also where nobody told the gateway more than that.
+    under_way.clear();
+    assert_eq!(used(&house.get(READ, &other).await), [11.0]);
+    let asked = asked_often(&house, &token, 60).await;
+    assert!(asked.contains(&429), "too often by one grant: {asked:?}");
+    assert_eq!(used(&house.get(READ, &other).await), [11.0], "another grant has a pace of its own");
+}
+
+async fn asked_often(house: &House, token: &str, calls: usize) -> Vec<u16> {
+    let mut told = Vec::new();
+    for _ in 0..calls {
+        told.push(house.get(READ, token).await.status);
+    }
+    told
+}
