@@ -250,6 +250,9 @@ impl App {
     /// Ends what ends by itself, for as long as it is let: reservations, the keys of days that are over, and what goes
     /// once a day.
     pub async fn end_what_lapses(&self) {
+        if let Err(failure) = self.watch_known_homes().await {
+            tracing::warn!(reason = failure.kind(), "Homes of people with several were not all looked for");
+        }
         let mut upkeep = upkeep::Upkeep::default();
         while !self.engine.is_closed() {
             if upkeep.is_due(self.now()) {
