@@ -32,6 +32,8 @@ const PARTY_CHARS_MAX: usize = 64;
 const GRANTS_PER_PERSON_MAX: usize = 16;
 /// Grants of all shops' customers together: they are in memory, some 300 bytes each.
 const GRANTS_MAX: usize = 200_000;
+/// Rows that are removed in one write.
+const SWEPT_AT_ONCE: usize = 256;
 
 /// Leave to read what a device reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -237,6 +239,21 @@ impl App {
         }
         live.sort_by_key(|(_, grant)| std::cmp::Reverse(grant.since));
         Ok((live, over))
+    }
+
+    /// Removes the grants whose time is over.
+    pub(super) async fn sweep_grants(&self) -> Result<(), Failure> {
+        let now = self.now();
+        let over: Vec<String> = {
+            let all = self.grants.read();
+            all.iter().filter(|(_, grant)| grant.until <= now).map(|(id, _)| id.clone()).collect()
+        };
+        for some in over.chunks(SWEPT_AT_ONCE) {
+            rows::write(&self.engine, some.iter().map(|id| Write::Delete(row_key(id))).collect()).await?;
+            let mut all = self.grants.write();
+            some.iter().for_each(|id| drop(all.remove(id)));
+        }
+        Ok(())
     }
 
     /// Ends every grant of a person who is being erased.

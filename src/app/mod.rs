@@ -253,6 +253,9 @@ impl App {
     /// Removes what goes once a day, for as long as it is let. It may take long: nothing that ends at its minute
     /// waits for it.
     pub async fn keep_up(&self) {
+        if let Err(failure) = self.watch_known_homes().await {
+            tracing::warn!(reason = failure.kind(), "Homes of people with several were not all looked for");
+        }
         let mut upkeep = upkeep::Upkeep::default();
         while !self.engine.is_closed() {
             if upkeep.is_due(self.now()) {

@@ -17,7 +17,7 @@ use super::{App, Failure, catalog, rows};
 use crate::engine::rows::unless_erased;
 use crate::engine::{Outcome, Target};
 use crate::store::codec::{self, NOT_SEALED, Schema};
-use crate::store::keys::{self, Key};
+use crate::store::keys::{self, Key, KeyBuilder, table};
 use crate::store::sealed::{BLIND_BYTES, Subject, blind, hidden_name};
 use crate::store::{Precondition, Store, StoreError, Write};
 
@@ -33,6 +33,8 @@ const TIER_CHARS_MAX: usize = 64;
 const POINTS_MAX: i64 = 1_000_000_000_000;
 /// Merges that follow each other from one name to who stands for it.
 const MERGES_IN_A_ROW_MAX: usize = 16;
+/// Profiles that are looked through between two pauses.
+const PAGE_ROWS: usize = 256;
 /// How often a change of a profile is tried again when another change came between.
 const TRIES_MAX: usize = 8;
 
@@ -309,6 +311,25 @@ impl App {
             self.engine.watch_homes(&profile.households).await?;
         }
         Ok(())
+    }
+
+    /// The same of whoever had more than one home before these were watched: looked for at every start.
+    ///
+    /// # Errors
+    /// Where the store cannot be read or written.
+    pub(crate) async fn watch_known_homes(&self) -> Result<(), Failure> {
+        let (prefix, mut after) = (KeyBuilder::table(table::PROFILE).prefix(), None);
+        loop {
+            let page = self.engine.store().scan(&prefix, after.as_ref(), PAGE_ROWS)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (key, bytes) in &page {
+                if let Some(profile) = unless_erased(codec::decode::<Profile>(Schema::Profile, key, bytes))? {
+                    self.watch_homes(&profile).await?;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Tells the person's homes how they are called and spoken to.

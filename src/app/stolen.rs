@@ -39,7 +39,8 @@ impl App {
 
     /// Whether who has the device with a serial number in their hands could claim it: it is there, nobody is linked
     /// to it and nobody suspended it. Several makers may use the number; then each of those must be free. An unknown
-    /// one is answered after the same reads, and a no counts like a wrong code.
+    /// one is answered after the same reads, and a no counts like a wrong code: of the customer, and of the token,
+    /// which could name a new customer each time.
     pub async fn is_claimable(
         &self,
         who: &Caller,
@@ -51,11 +52,16 @@ impl App {
             (Tenant::Operator, _) => {
                 return Err(Failure::Forbidden("this is for shops and makers; use a token of theirs".to_owned()));
             }
-            (Tenant::Retailer(retailer), Some(profile)) => Tries::of_buyer(retailer, profile),
-            (Tenant::Retailer(_) | Tenant::Maker(_), _) => Tries::of_asker(who.token()),
+            (Tenant::Retailer(retailer), Some(profile)) => {
+                vec![Tries::of_buyer(retailer, profile), Tries::of_all_buyers(who.token())]
+            }
+            (Tenant::Retailer(_) | Tenant::Maker(_), _) => vec![Tries::of_asker(who.token())],
         };
+        who.may(Scope::ModelsRead)?;
+        check_serial("", serial)?;
         let now = self.now();
-        if let Err(failure) = self.asked_serials.check(&tries, now) {
+        // Before anything is read: many questions at once are no more than so many.
+        if let Err(failure) = self.asked_serials.take(&tries, now) {
             return Err(match failure {
                 Failure::Refused(refusal) => {
                     Refusal { message: "too many serial numbers that cannot be claimed".to_owned(), ..refusal }.into()
@@ -63,7 +69,6 @@ impl App {
                 other => other,
             });
         }
-        check_serial("", serial)?;
         let rules = self.engine.rules();
         let (mut found, mut free) = (0, 0);
         for known in rules.makers.keys().filter(|known| maker.is_none_or(|maker| maker == *known)) {
@@ -82,8 +87,8 @@ impl App {
             }
         }
         let claimable = found > 0 && free == found;
-        if !claimable {
-            self.asked_serials.count(&tries, serial, now);
+        if claimable {
+            self.asked_serials.give_back(&tries, now);
         }
         Ok(claimable)
     }

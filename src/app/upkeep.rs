@@ -5,6 +5,7 @@
 //! | bare lines of an erased buyer's order | at the end that the erasure's report names |
 //! | what reports count of a home | after 25 months, also of a home where nobody is left to count |
 //! | kept answers to `Idempotency-Key` | after 24 hours, also where no other call comes |
+//! | leave to read what a device reports | at its date |
 //! | names of imports | 90 days after their last use |
 //! | former versions of products | when no log has an input that read them |
 
@@ -43,6 +44,7 @@ impl App {
             ("orders that need not be kept", self.sweep_kept_orders().await),
             ("counts that are too old", self.sweep_ledgers().await),
             ("answers to repeated calls", self.idempotency.sweep_all(&self.engine).await),
+            ("leave to read what devices report", self.sweep_grants().await),
             ("names of imports", self.sweep_import_names().await),
             ("former versions of products", self.sweep_products().await),
         ];

@@ -12,6 +12,8 @@ use super::Failure;
 
 /// Wrong codes after which a person must wait.
 const WRONG_CODES_MAX: usize = 5;
+/// Serial numbers that cannot be claimed after which a shop's token must wait, whoever its customers are.
+const ASKED_BY_TOKEN_MAX: usize = 100;
 /// In which stretch of time they are counted.
 const WRONG_CODES_WITHIN: Span = Span::minutes(10);
 /// Persons and tokens that are watched at once; the one that erred longest ago is forgotten first.
@@ -26,24 +28,29 @@ pub(crate) struct Tries {
     /// None where no codes serve.
     retailer: Option<RetailerId>,
     of: String,
+    max: usize,
 }
 
 impl Tries {
     /// The tries of a customer.
     pub(crate) fn of_person(retailer: &RetailerId, profile: &ProfileId) -> Tries {
-        Tries { retailer: Some(retailer.clone()), of: format!("profile {retailer} {profile}") }
+        Tries { retailer: Some(retailer.clone()), of: format!("profile {retailer} {profile}"), max: WRONG_CODES_MAX }
     }
     /// The tries of a call that names no customer.
     pub(crate) fn of_token(retailer: &RetailerId, token: &str) -> Tries {
-        Tries { retailer: Some(retailer.clone()), of: format!("token {token}") }
+        Tries { retailer: Some(retailer.clone()), of: format!("token {token}"), max: WRONG_CODES_MAX }
     }
     /// The questions about serial numbers of a call that names no customer.
     pub(crate) fn of_asker(token: &str) -> Tries {
-        Tries { retailer: None, of: format!("serials {token}") }
+        Tries { retailer: None, of: format!("serials {token}"), max: WRONG_CODES_MAX }
     }
     /// The questions of a shop's customer.
     pub(crate) fn of_buyer(retailer: &RetailerId, profile: &ProfileId) -> Tries {
-        Tries { retailer: None, of: format!("serials {retailer} {profile}") }
+        Tries { retailer: None, of: format!("serials {retailer} {profile}"), max: WRONG_CODES_MAX }
+    }
+    /// The questions of all customers of a token: whoever has it could call them by new names without an end.
+    pub(crate) fn of_all_buyers(token: &str) -> Tries {
+        Tries { retailer: None, of: format!("serials of all {token}"), max: ASKED_BY_TOKEN_MAX }
     }
 }
 
@@ -65,6 +72,37 @@ struct Known {
     served: VecDeque<(RetailerId, String, Timestamp)>,
 }
 
+impl Known {
+    fn check(&self, tries: &Tries, now: Timestamp) -> Result<(), Failure> {
+        let wrong = self.wrong.get(&tries.of).filter(|times| times.len() >= tries.max);
+        let first = wrong.and_then(|times| times.get(times.len() - tries.max));
+        match first.map(|first| *first + WRONG_CODES_WITHIN) {
+            Some(at) if now < at => {
+                let message = format!("{} wrong codes; the next try is possible at {at}", tries.max);
+                let mut refusal = Refusal::new(Code::ClaimLocked, message);
+                refusal.retry_after_seconds = u32::try_from((at - now).0 / 1000 + 1).ok();
+                Err(refusal.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&mut self, tries: &Tries, now: Timestamp) {
+        let times = self.wrong.entry(tries.of.clone()).or_default();
+        times.push_back(now);
+        if times.len() > tries.max {
+            times.pop_front();
+        }
+        if self.wrong.len() > WATCHED_MAX {
+            self.wrong.retain(|_, times| times.back().is_some_and(|last| now < *last + WRONG_CODES_WITHIN));
+        }
+        while self.wrong.len() > WATCHED_MAX {
+            let oldest = self.wrong.iter().min_by_key(|(_, times)| times.back().copied()).map(|(who, _)| who.clone());
+            oldest.map(|who| self.wrong.remove(&who));
+        }
+    }
+}
+
 impl WrongCodes {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().expect("no holder of this lock panics")
@@ -72,17 +110,29 @@ impl WrongCodes {
 
     /// Refuses whoever has used up their tries.
     pub(crate) fn check(&self, tries: &Tries, now: Timestamp) -> Result<(), Failure> {
-        let known = self.known();
-        let wrong = known.wrong.get(&tries.of).filter(|times| times.len() >= WRONG_CODES_MAX);
-        let first = wrong.and_then(|times| times.get(times.len() - WRONG_CODES_MAX));
-        match first.map(|first| *first + WRONG_CODES_WITHIN) {
-            Some(at) if now < at => {
-                let message = format!("{WRONG_CODES_MAX} wrong codes; the next try is possible at {at}");
-                let mut refusal = Refusal::new(Code::ClaimLocked, message);
-                refusal.retry_after_seconds = u32::try_from((at - now).0 / 1000 + 1).ok();
-                Err(refusal.into())
+        self.known().check(tries, now)
+    }
+
+    /// Takes a try of each before it is known how it ends, so that who tries at many places at once has no more of
+    /// them; or refuses, and takes none.
+    pub(crate) fn take(&self, all: &[Tries], now: Timestamp) -> Result<(), Failure> {
+        let mut known = self.known();
+        all.iter().try_for_each(|tries| known.check(tries, now))?;
+        all.iter().for_each(|tries| known.count(tries, now));
+        Ok(())
+    }
+
+    /// It ended well: what was taken at an instant is given back.
+    pub(crate) fn give_back(&self, all: &[Tries], at: Timestamp) {
+        let mut known = self.known();
+        for tries in all {
+            let Some(times) = known.wrong.get_mut(&tries.of) else { continue };
+            if let Some(place) = times.iter().rposition(|time| *time == at) {
+                times.remove(place);
             }
-            _ => Ok(()),
+            if times.is_empty() {
+                known.wrong.remove(&tries.of);
+            }
         }
     }
 
@@ -95,18 +145,7 @@ impl WrongCodes {
         if known.served.iter().any(just_served) {
             return;
         }
-        let times = known.wrong.entry(tries.of.clone()).or_default();
-        times.push_back(now);
-        if times.len() > WRONG_CODES_MAX {
-            times.pop_front();
-        }
-        if known.wrong.len() > WATCHED_MAX {
-            known.wrong.retain(|_, times| times.back().is_some_and(|last| now < *last + WRONG_CODES_WITHIN));
-        }
-        while known.wrong.len() > WATCHED_MAX {
-            let oldest = known.wrong.iter().min_by_key(|(_, times)| times.back().copied()).map(|(who, _)| who.clone());
-            oldest.map(|who| known.wrong.remove(&who));
-        }
+        known.count(tries, now);
     }
 
     /// A code was right, and served: what was mistyped before it is forgiven.

@@ -120,10 +120,13 @@ fn from_device(draft: &mut Draft<'_>, message: &DeviceMessage) -> Answered {
     let home = draft.before();
     let is_withdrawal =
         matches!(message, DeviceMessage::Consent(consent) if consent.set.iter().any(|word| !word.granted));
-    if let Some(reason) = home.devices.get(&device).and_then(|device| device.suspended.as_ref())
+    if let Some(known) = home.devices.get(&device)
+        && let Some(reason) = &known.suspended
         && !is_withdrawal
     {
-        return Err(Refusal::new(Code::DeviceSuspended, format!("this device is suspended: {reason}")));
+        // Whoever holds a stolen device need not know more.
+        let why = if known.is_stolen() { String::new() } else { format!(": {reason}") };
+        return Err(Refusal::new(Code::DeviceSuspended, format!("this device is suspended{why}")));
     }
     device::count_sequence(draft, &device);
     let answered = match message {

@@ -243,3 +243,34 @@ fn a_deserted_home_keeps_what_others_ordered_there() {
     world.run_in(home, input).unwrap();
     assert!(world.homes[&home].is_nobodys() && world.homes[&home].orders.is_empty());
 }
+
+#[test]
+fn what_silences_a_stolen_device_besides_holds_when_it_is_found_and_the_device_hears_of_no_theft() {
+    let mut world = World::at_home(FILTER_WORN);
+    let device = thermostat();
+    world.command(&device, Command::FlagStolen).unwrap();
+    assert_eq!(world.up(&device, "up/slot", &used(590)), Err(Code::DeviceSuspended));
+    for message in world.heard(&device) {
+        let told = format!("{message:?}");
+        assert!(!told.contains("stolen"), "{told}");
+    }
+    assert_eq!(world.command(&device, Command::Suspend { reason: "recalled".into() }), Ok(Reply::Done));
+    assert_eq!(world.command(&device, Command::Suspend { reason: "again".into() }), Ok(Reply::Unchanged));
+    assert!(world.home_of(&device).devices[&device].is_stolen());
+    world.command(&device, Command::EndStolen).unwrap();
+    assert_eq!(world.home_of(&device).devices[&device].suspended.as_deref(), Some("recalled"));
+}
+
+#[test]
+fn a_stolen_device_that_another_took_the_place_of_is_still_stolen() {
+    let mut world = World::at_home(FILTER_WORN);
+    let (old, new): (DeviceKey, DeviceKey) = (thermostat(), "acme/d-new".parse().unwrap());
+    world.register(&new);
+    world.link(&new, "p1", &[]);
+    assert_eq!(world.home_of(&new).id, world.home_of(&old).id);
+    world.command(&old, Command::FlagStolen).unwrap();
+    assert_eq!(world.command(&new, Command::Replace { old: old.clone() }), Ok(Reply::Done));
+    let gone = &world.home_of(&old).devices[&old];
+    assert!(gone.is_stolen(), "{:?}", gone.suspended);
+    assert!(gone.suspended.as_deref().unwrap().ends_with("replaced by d-new"), "{:?}", gone.suspended);
+}

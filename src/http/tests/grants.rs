@@ -196,3 +196,24 @@ async fn asked_often(house: &House, token: &str, calls: usize) -> Vec<u16> {
     }
     told
 }
+
+#[tokio::test]
+async fn grants_go_when_their_time_is_over() {
+    use crate::store::keys::{KeyBuilder, table};
+    use crate::webhook::tests::TurnedClock;
+    let start = hearthway_core::time::Timestamp(1_800_000_000_000);
+    let clock = std::sync::Arc::new(TurnedClock(tokio::sync::watch::Sender::new(start)));
+    let house = super::furnished(super::house_by(super::Disk::new(), clock.clone()).await).await;
+    house.link("d-1", "p1").await;
+    let p1 = token_of(&house, "p1").await;
+    granted(&house, &p1, "d-1").await;
+    let left = |house: &House| {
+        let prefix = KeyBuilder::table(table::TOKEN).name("grant").prefix();
+        house.app.engine.store().scan(&prefix, None, 10).unwrap().len()
+    };
+    for (days, rows) in [(29, 1), (31, 0)] {
+        clock.0.send_replace(start + Span::days(days));
+        house.app.upkeep().await;
+        assert_eq!(left(&house), rows, "after {days} days");
+    }
+}

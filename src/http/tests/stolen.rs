@@ -123,3 +123,27 @@ async fn who_asks_for_many_serials_must_wait() {
     }
     assert_eq!(claimable(&house, "TH-1", "b2").await, json!({"claimable": true}), "nobody else of the shop waits");
 }
+
+#[tokio::test]
+async fn a_token_that_names_a_new_customer_each_time_must_wait_too_and_many_at_once_are_no_more() {
+    let house = house().await;
+    registered(&house, "d-1", "TH-1").await;
+    let path = |serial: &str, profile: &str| format!("/v1/serials/{serial}/claimable?profile={profile}");
+    for n in 0..9 {
+        assert_eq!(claimable(&house, "TH-1", "b1").await, json!({"claimable": true}), "{n}: a yes costs nothing");
+    }
+    let (x, shop) = (path("X-1", "b1"), &house.other_shop);
+    let ask = || house.get(&x, shop);
+    let told = tokio::join!(ask(), ask(), ask(), ask(), ask(), ask(), ask());
+    let told = [told.0, told.1, told.2, told.3, told.4, told.5, told.6];
+    assert_eq!(told.iter().filter(|told| told.status == 200).count(), 5);
+    for n in 0..95 {
+        assert_eq!(claimable(&house, "X-9", &format!("c{n}")).await, json!({"claimable": false}), "{n}");
+    }
+    let told = house.get(&path("X-9", "new"), &house.other_shop).await;
+    assert_eq!((told.status, told.code()), (429, "claim.locked"), "{}", told.text);
+    assert_eq!(house.get(&path("TH-1", "new"), &house.shop).await.status, 200, "another shop goes on");
+    let body = json!({"tenant": "shop-a", "role": "service", "name": "t", "scopes": ["orders.status"]});
+    let narrow = house.ok("POST", "/v1/tokens", OPERATOR, body).await["token"].as_str().unwrap().to_owned();
+    assert_eq!(house.get(&path("TH-1", "new"), &narrow).await.status, 403);
+}

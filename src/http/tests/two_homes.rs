@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{House, house, house_on, product, trigger};
+use crate::store::{Commit, Store, Write, keys};
 
 /// A shop that speaks to nobody about filters more than once a week.
 async fn shop_with_a_cap() -> House {
@@ -60,4 +61,23 @@ async fn two_profiles_that_are_one_have_one_cap_and_two_again_when_that_is_taken
     let undo = format!("/v1/profiles/merges/{}/undo", merge.as_str().unwrap());
     house.ok("POST", &undo, &house.shop, json!({})).await;
     assert_eq!(worn(&house, "d-2").await, 2, "p2 had heard nothing");
+}
+
+#[tokio::test]
+async fn who_had_two_homes_before_they_were_watched_is_found_at_a_start() {
+    let house = shop_with_a_cap().await;
+    house.link("d-1", "p1").await;
+    house.link("d-2", "p2").await;
+    house.ok("POST", "/v1/devices/d-2/members", &house.shop, json!({"profile": "p1", "role": "buyer"})).await;
+    // As a gateway left it that did not watch.
+    let store = house.app.engine.store();
+    let watched = store.scan(&keys::watched_homes(), None, 10).unwrap();
+    assert_eq!(watched.len(), 2);
+    let writes = watched.into_iter().map(|(key, _)| Write::Delete(key)).collect();
+    house.app.engine.write(Commit { preconditions: Vec::new(), writes }).await.unwrap();
+    let mut again = house_on(house.disk.clone()).await;
+    again.shop.clone_from(&house.shop);
+    again.app.watch_known_homes().await.unwrap();
+    assert_eq!(worn(&again, "d-1").await, 1);
+    assert_eq!(worn(&again, "d-2").await, 1, "p1 heard it at home");
 }
