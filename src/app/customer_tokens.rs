@@ -27,7 +27,7 @@ pub const EXPIRES_IN_MIN: u32 = 60;
 pub const EXPIRES_IN_MAX: u32 = 24 * 3_600;
 /// Live tokens of all shops' customers together: they are in memory, some 200 bytes each.
 const LIVE_MAX: usize = 200_000;
-/// Live tokens of one person: their devices and browsers; the oldest ends when there would be more.
+/// Live tokens of one person: their devices and browsers; the first to end goes when there would be more.
 const LIVE_PER_PERSON_MAX: usize = 16;
 /// Rows of ended tokens that go with the commit of a new one: more than one, so that they never pile up.
 const SWEPT_AT_ONCE: usize = 64;
@@ -90,7 +90,7 @@ impl Live {
         let ended = self.ends.iter().take_while(|(end, _)| *end <= now).take(SWEPT_AT_ONCE);
         ended.map(|(_, id)| id.clone()).collect()
     }
-    /// The oldest of a person's, where they have as many as they may.
+    /// The first of a person's to end, where they have as many as they may.
     fn one_too_many(&self, token: &CustomerToken) -> Option<String> {
         let theirs = self.of_persons.get(&token.person())?;
         (theirs.len() >= LIVE_PER_PERSON_MAX).then(|| theirs.first().map(|(_, id)| id.clone()))?
