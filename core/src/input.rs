@@ -285,6 +285,24 @@ pub enum Command {
     FlagStolen,
     /// It was not, or they have it again.
     EndStolen,
+    /// A guest takes a shared device for a stay, with the code that it shows or as [`Command::LinkDirectly`] does.
+    JoinForStay {
+        /// The code as typed; none for a link without one.
+        code: Option<String>,
+        /// Where it goes, and for whom.
+        join: Join,
+        /// When the stay ends.
+        until: Timestamp,
+    },
+    /// Guests share the device from here on.
+    ShareWithGuests {
+        /// When the stay of who is linked to it now ends.
+        until: Option<Timestamp>,
+    },
+    /// No further guests.
+    EndSharing,
+    /// A stay is over: the engine says it when the time has come.
+    EndStay,
 }
 
 /// Where a device goes when it is linked, and for whom.

@@ -5,6 +5,7 @@ use hearthway_core::decision::Reply;
 use hearthway_core::id::{DeviceKey, HouseholdId, LinkId, ProfileId, RetailerId};
 use hearthway_core::input::{Command, Join};
 use hearthway_core::model::{ConsentSource, DeviceDescription, Household, Profile, Purpose, Role};
+use hearthway_core::time::Timestamp;
 
 use super::consents::ConsentGiven;
 use super::profiles::{Changed, HOUSEHOLDS_PER_PROFILE_MAX, ProfileChange, check, member_of, settled};
@@ -41,6 +42,8 @@ pub struct ClaimConfirm {
     pub role: Role,
     /// What they permit.
     pub consents: Vec<ConsentGiven>,
+    /// When a guest's stay ends; only of a device that guests share.
+    pub until: Option<Timestamp>,
 }
 
 /// A link that was made.
@@ -101,7 +104,10 @@ impl App {
         let _busy = self.erasures.check(&retailer, &claim.profile)?;
         let join = self.join(&retailer, &device, &claim).await?;
         let role = join.role();
-        let what = Command::ConfirmClaim { code: code.clone(), join };
+        let what = match claim.until {
+            Some(until) => Command::JoinForStay { code: Some(code.clone()), join, until },
+            None => Command::ConfirmClaim { code: code.clone(), join },
+        };
         let input = self.command(Some(&device), "claim", code.as_bytes(), what);
         match settled(self.engine.call(Target::Device(device.clone()), input).await) {
             Ok(reply) => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hearthway_core::id::{DeviceKey, DeviceName, HouseholdId, LinkId, MakerId, ProfileId, RetailerId};
 use hearthway_core::input::Command;
 use hearthway_core::model::{Link, Role};
+use hearthway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::claims::{ClaimConfirm, Linked, linked};
@@ -55,6 +56,8 @@ pub struct DirectLink {
     pub change: ProfileChange,
     /// What they permit.
     pub consents: Vec<ConsentGiven>,
+    /// When a guest's stay ends; only of a device that guests share.
+    pub until: Option<Timestamp>,
 }
 
 impl App {
@@ -70,6 +73,7 @@ impl App {
             change: new.change,
             role: new.role,
             consents: new.consents,
+            until: new.until,
         };
         let _busy = self.erasures.check(&retailer, &claim.profile)?;
         let join = self.join(&retailer, &device, &claim).await?;
@@ -77,7 +81,11 @@ impl App {
         let about = claim.profile.as_str().as_bytes();
         let mut tries = 1;
         let outcome = loop {
-            let input = self.command(Some(&device), "link", about, Command::LinkDirectly { join: join.clone() });
+            let what = match claim.until {
+                Some(until) => Command::JoinForStay { code: None, join: join.clone(), until },
+                None => Command::LinkDirectly { join: join.clone() },
+            };
+            let input = self.command(Some(&device), "link", about, what);
             match self.engine.call(Target::Device(device.clone()), input).await {
                 // Many devices are moving at this moment: a fleet that is linked in bulk waits.
                 Outcome::Failed(_) if tries < MOVE_TRIES_MAX => tries += 1,

@@ -50,7 +50,8 @@ pub mod reports;
 pub mod roles;
 pub mod rows;
 mod second_person;
-pub mod stolen;
+pub mod stays;
+mod stolen;
 /// Retailers and makers.
 pub mod tenants;
 mod tenure;

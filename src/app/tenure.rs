@@ -114,9 +114,9 @@ fn turns_of(row: &LogRow, home: &Household, person: &Person) -> Vec<Turn> {
         ends.into_iter().chain(begins.then(|| Turn::Begins(device.clone()))).collect()
     };
     match &row.input.what {
-        What::Command(Command::ConfirmClaim { join, .. } | Command::LinkDirectly { join }) => {
-            joined(device, join, false)
-        }
+        What::Command(
+            Command::ConfirmClaim { join, .. } | Command::LinkDirectly { join } | Command::JoinForStay { join, .. },
+        ) => joined(device, join, false),
         What::Command(Command::AddMember { join }) => joined(device, join, false),
         What::Command(
             Command::Arrive { device, join: Some(join), .. } | Command::ArriveKnown { device, join: Some(join), .. },
@@ -127,7 +127,7 @@ fn turns_of(row: &LogRow, home: &Household, person: &Person) -> Vec<Turn> {
         What::Command(Command::Replace { old }) => {
             device.into_iter().map(|new| Turn::Replaced(old.clone(), new)).collect()
         }
-        What::Command(Command::Release)
+        What::Command(Command::Release | Command::EndStay)
         | What::Device(DeviceMessage::Lifecycle(LifecycleUp::Reset { .. } | LifecycleUp::Decommission)) => {
             device.into_iter().map(Turn::Ends).collect()
         }

@@ -232,6 +232,9 @@ fn of_command(command: &Command, blank: Happened) -> Option<Happened> {
             });
             Happened { detail: Some(words.collect::<Vec<_>>().join(", ")), ..by(profile, "consent.set") }
         }
+        Command::JoinForStay { join, until, .. } => {
+            Happened { detail: Some(format!("until {until}")), ..by(&join.member.profile, "device.linked") }
+        }
         Command::ConfirmClaim { join, .. } | Command::LinkDirectly { join } => {
             by(&join.member.profile, "device.linked")
         }
@@ -245,6 +248,14 @@ fn of_command(command: &Command, blank: Happened) -> Option<Happened> {
             Happened { detail: Some(role.as_str().to_owned()), ..by(profile, "member.role") }
         }
         Command::RemoveMember { profile } => by(profile, "member.left"),
+        Command::EndStay => Happened {
+            channel: "gateway".to_owned(),
+            what: "device.released",
+            detail: Some("the stay is over".to_owned()),
+            ..blank
+        },
+        Command::ShareWithGuests { .. } => Happened { what: "device.shared", ..blank },
+        Command::EndSharing => Happened { what: "device.not_shared", ..blank },
         Command::Release => Happened { what: "device.released", ..blank },
         Command::Suspend { reason } => Happened { what: "device.suspended", detail: Some(reason.clone()), ..blank },
         Command::Resume => Happened { what: "device.resumed", ..blank },

@@ -75,7 +75,9 @@ impl Sealing {
 /// The home that an input wants to bring a device to.
 fn joins(input: &Input) -> Option<HouseholdId> {
     match &input.what {
-        What::Command(Command::ConfirmClaim { join, .. } | Command::LinkDirectly { join }) => Some(join.household),
+        What::Command(
+            Command::ConfirmClaim { join, .. } | Command::LinkDirectly { join } | Command::JoinForStay { join, .. },
+        ) => Some(join.household),
         What::Command(Command::Arrive { join: Some(join), .. } | Command::ArriveKnown { join: Some(join), .. }) => {
             Some(join.household)
         }

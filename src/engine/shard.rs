@@ -215,8 +215,8 @@ impl Shard {
 
     fn take_timer(&mut self, household: HouseholdId, deadline: Timestamp) -> Step {
         let now = self.house.clock.now();
-        let (seq, next) = match self.load(household) {
-            Ok(facts) => (facts.seq, facts.next_deadline()),
+        let (seq, next, leaves) = match self.load(household) {
+            Ok(facts) => (facts.seq, facts.next_deadline(), facts.stay_over(now)),
             Err(error) => {
                 self.house.timers.set(household, Some(now + timers::RETRY));
                 return self.unreadable(Waiter::None, &error);
@@ -228,15 +228,24 @@ impl Shard {
         }
         self.house.meters.timers_fired.increment(1);
         let id = log::timer_id(household, seq, deadline);
-        let input = self.house.own_input(id, None, now, What::Timer);
+        // The end of a stay says in the log whose it was: who had the device asks there until when.
+        let (device, what) = match leaves {
+            Some(device) => (Some(device), What::Command(Command::EndStay)),
+            None => (None, What::Timer),
+        };
+        let is_end_of_stay = device.is_some();
+        let input = self.house.own_input(id, device, now, what);
         let step = self.decide(household, input, Waiter::None, None, true);
+        let is_done = step.commit.is_some();
         if step.poisoned.is_some() {
             self.house.timers.set(household, Some(now + POISON_RETRY));
             return step;
         }
         let next = self.facts.get_mut(household).and_then(|known| known.row.facts.next_deadline());
         // A deadline that its own input left standing is tried again, but not at once.
-        self.house.timers.set(household, next.map(|next| if next <= now { now + timers::RETRY } else { next }));
+        // Behind a stay that ended, what else is due waits for nothing.
+        let again = if is_end_of_stay && is_done { now } else { now + timers::RETRY };
+        self.house.timers.set(household, next.map(|next| if next <= now { again } else { next }));
         step
     }
 

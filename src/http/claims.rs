@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::{ApiError, ApiResult};
-use super::request::{Body, Who, instant, read};
+use super::request::{Body, Who, instant, instant_at, read};
 use super::{Shared, lines};
 use crate::app::claims::{ClaimConfirm, Linked};
 use crate::app::consents::ConsentGiven;
@@ -85,6 +85,7 @@ pub(super) struct ConfirmBody {
     role: Option<Role>,
     #[serde(default)]
     consents: Vec<ConsentBody>,
+    until: Option<String>,
 }
 
 pub(super) async fn confirm(
@@ -99,6 +100,7 @@ pub(super) async fn confirm(
         change: ProfileChange { display_name: body.display_name, locale: body.locale, zone: body.tz, segments: None },
         role: body.role.unwrap_or(Role::Owner),
         consents: given(body.consents)?,
+        until: body.until.as_deref().map(|text| instant_at("/until", text)).transpose()?,
     };
     let linked = shared.app.confirm_claim(&who, claim).await?;
     Ok((StatusCode::CREATED, Json(link_json(&linked))).into_response())
@@ -131,6 +133,7 @@ struct LinkLine {
     locale: Option<String>,
     #[serde(default)]
     consents: Vec<ConsentBody>,
+    until: Option<String>,
 }
 
 pub(super) async fn bulk_links(State(shared): State<Arc<Shared>>, Who(who): Who, body: RawBody) -> ApiResult {
@@ -148,6 +151,7 @@ async fn bulk_link(shared: Arc<Shared>, who: Caller, line: Vec<u8>) -> ApiResult
         household: line.household,
         change: ProfileChange { display_name: line.display_name, locale: line.locale, zone: line.tz, segments: None },
         consents: given(line.consents)?,
+        until: line.until.as_deref().map(|text| instant_at("/until", text)).transpose()?,
     };
     let linked = shared.app.link_directly(&who, new).await?;
     Ok(link_json(&linked))

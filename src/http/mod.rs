@@ -38,6 +38,7 @@ mod reports;
 mod request;
 mod routes;
 mod serve;
+mod stays;
 mod steady;
 mod stolen;
 mod stores;

@@ -56,6 +56,7 @@ pub fn device(own: &OwnDevice, rules: &RuleSet) -> Value {
         "role": link.role.as_str(),
         "since": time(link.since),
         "stolen": view.device.is_stolen(),
+        "stay_until": view.device.stay_until().map(time),
         "slots": device_slots(view, rules)["items"],
     })
 }

@@ -9,7 +9,7 @@ use axum::routing::{self, MethodRouter};
 use super::{
     Shared, audiences, audit, backup, broker, catalog, claims, codes, consents, context, decisions, devices, erasures,
     events, grants, import, mandates, me, members, merges, offers, orders, price_lists, profiles, quarantine, reports,
-    stolen, stores, system, tenants, triggers, webhooks,
+    stays, stolen, stores, system, tenants, triggers, webhooks,
 };
 
 /// One route with what the document says of it.
@@ -242,10 +242,10 @@ pub(super) fn all() -> Vec<Entry> {
         post("/v1/claims/preview", claims::preview, "What a claim code would link; with `profile` its wrong codes are counted as that customer's")
             .body(r#"{"code":"7K4Q-9XMP"}"#)
             .answer(200, r#"{"device":"d-42","model":"th-200","data":["temperature"],"purposes":["offers.device"]}"#),
-        post("/v1/claims/confirm", claims::confirm, "Link a device to a customer")
+        post("/v1/claims/confirm", claims::confirm, "Link a device to a customer; `until` says when a guest's stay ends, of a device that guests share and of no other")
             .body(r#"{"code":"7K4Q-9XMP","profile":"p1","display_name":"Maison","tz":"Europe/Paris","locale":"fr-FR","consents":[{"purpose":"offers.device","granted":true,"text_id":"t1"}]}"#)
             .answer(201, r#"{"link":"ln_…","device":"d-42","household":"hh_…","role":"owner"}"#),
-        post("/v1/links:bulk", claims::bulk_links, "Link devices of a fleet that exists already, one per line")
+        post("/v1/links:bulk", claims::bulk_links, "Link devices of a fleet that exists already, one per line; `until` as at a claim")
             .body(r#"{"device":"d-7","profile":"p7","role":"owner","tz":"Europe/Paris","locale":"fr-FR","consents":[]}"#)
             .answer(200, r#"{"link":"ln_…","device":"d-7","household":"hh_…","role":"owner"}"#)
             .bulk(),
@@ -392,6 +392,9 @@ pub(super) fn all() -> Vec<Entry> {
         put("/v1/devices/{device}/stolen", stolen::flag, "Say for a customer that it was stolen: it is suspended, and nobody can claim it")
             .body("{}"),
         delete("/v1/devices/{device}/stolen", stolen::end, "It is back, or was never gone").empty_answer(),
+        put("/v1/devices/{device}/mode", stays::share, "Guests share it (a rental flat, a hotel): who links it says when the stay ends; `until` for who has it now")
+            .body(r#"{"mode":"shared_public","until":null}"#),
+        delete("/v1/devices/{device}/mode", stays::end, "No further guests; a stay that has begun ends when it was to").empty_answer(),
         get("/v1/serials/{serial}/claimable", stolen::claimable, "Whether who holds the device with this serial number could claim it; for buyers, of any maker's device, and nothing else is told")
             .query(&["maker", "profile"])
             .answer(200, r#"{"claimable":true}"#),

@@ -172,6 +172,8 @@ pub fn device(view: &DeviceView) -> Value {
         "health": health.collect::<Vec<_>>(),
         "suspended": device.suspended.is_some(),
         "stolen": device.is_stolen(),
+        "mode": if device.is_shared_public() { "shared_public" } else { "own" },
+        "stay_until": device.stay_until().filter(|_| view.shows_link).map(time),
         "usage": view.home.habits.get(&view.key).filter(|_| view.shows_link).map(|habit| usage(habit, view.at)),
     })
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::draft::Draft;
-use super::{Answered, Refusal, deadline, leave, wake};
+use super::{Answered, Refusal, deadline, leave, stay, wake};
 use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, ModelId, MoveId, derive_bytes};
 use crate::input::Join;
 use crate::limits::{CLAIM_TTL, DEVICES_PER_HOUSEHOLD_MAX, MEMBERS_PER_HOUSEHOLD_MAX};
 use crate::model::{Claim, Contact, Device, Few, Member, PresenceState};
+use crate::time::Timestamp;
 use crate::trigger::Moment;
 use crate::wire::{ClaimUp, DownMessage};
 
@@ -88,8 +89,14 @@ fn code(draft: &Draft<'_>, key: &DeviceKey) -> String {
     code
 }
 
-/// The retailer's backend confirms the code for its signed-in customer.
-pub(super) fn confirmed(draft: &mut Draft<'_>, key: &DeviceKey, code: &str, join: &Join) -> Answered {
+/// The retailer's backend confirms the code for its signed-in customer; for a guest with the end of the stay.
+pub(super) fn confirmed(
+    draft: &mut Draft<'_>,
+    key: &DeviceKey,
+    code: &str,
+    join: &Join,
+    until: Option<Timestamp>,
+) -> Answered {
     let now = draft.now;
     let home = draft.before();
     let expired = || {
@@ -106,22 +113,34 @@ pub(super) fn confirmed(draft: &mut Draft<'_>, key: &DeviceKey, code: &str, join
         let message = "the device is linked; it must show that somebody is at it (`claim/start` with presence)";
         return Err(Refusal::new(Code::ClaimAlreadyLinked, message));
     }
+    stay::check(device, until, now)?;
     draft.change(Change::ClaimSet { device: key.clone(), claim: None });
+    stay::begins(draft, key, until);
     hand_over(draft, key, join)
 }
 
-/// A link without a code, for a fleet that exists already.
-pub(super) fn linked_directly(draft: &mut Draft<'_>, key: &DeviceKey, join: &Join) -> Answered {
+/// A link without a code, for a fleet that exists already. The same guest again may leave earlier or later.
+pub(super) fn linked_directly(
+    draft: &mut Draft<'_>,
+    key: &DeviceKey,
+    join: &Join,
+    until: Option<Timestamp>,
+) -> Answered {
     let home = draft.before();
+    let Some(device) = home.devices.get(key) else { return Ok(Reply::Unchanged) };
     if let Some(link) = home.link_of(key) {
         if home.id == join.household && link.profile == join.member.profile {
+            stay::check(device, until, draft.now)?;
+            stay::begins(draft, key, until.filter(|until| device.stay_until() != Some(*until)));
             return Ok(Reply::Linked { link: link.id, household: home.id });
         }
         return Err(Refusal::new(Code::ClaimAlreadyLinked, format!("`{key}` is linked already; release it first")));
     }
-    if home.devices.get(key).is_some_and(|device| device.is_stolen()) {
+    if device.is_stolen() {
         return Err(Refusal::new(Code::DeviceSuspended, format!("`{key}` is suspended")));
     }
+    stay::check(device, until, draft.now)?;
+    stay::begins(draft, key, until);
     hand_over(draft, key, join)
 }
 

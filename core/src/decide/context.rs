@@ -9,7 +9,7 @@ use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::forecast::Moment;
 use crate::id::{DeviceKey, FieldName};
-use crate::model::{ContextEntry, Value};
+use crate::model::{ContextEntry, SHARED_PUBLIC, Value};
 use crate::time::{Span, Timestamp};
 use crate::trigger::Watched;
 use crate::wire::ContextUp;
@@ -61,7 +61,11 @@ fn makes_room(draft: &mut Draft<'_>, key: &DeviceKey) -> bool {
     if device.context.len() < CONTEXT_ENTRIES_MAX {
         return true;
     }
-    let ended = device.context.iter().filter(|(_, entry)| entry.until <= now).min_by_key(|(_, entry)| entry.until);
+    let ended = device
+        .context
+        .iter()
+        .filter(|(name, entry)| entry.until <= now && *name != SHARED_PUBLIC)
+        .min_by_key(|(_, entry)| entry.until);
     let Some(name) = ended.map(|(name, _)| name.to_string()) else { return false };
     draft.change(Change::ContextDropped { device: key.clone(), name });
     true

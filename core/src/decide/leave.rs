@@ -1,11 +1,11 @@
 //! The end of a link: reset on the device, release by the owner, take-over, decommission.
 
 use super::draft::Draft;
-use super::{Answered, REPLY_TTL, mandate, offer};
+use super::{Answered, REPLY_TTL, mandate, offer, stay};
 use crate::decision::{Change, Effect, Reply};
 use crate::id::{DeviceKey, HouseholdId, MoveId, base32, derive_bytes};
 use crate::input::Join;
-use crate::model::{Contact, Device, Few};
+use crate::model::{Contact, Device, Few, SHARED_PUBLIC};
 use crate::wire::{DownMessage, LifecycleUp};
 
 pub(super) fn lifecycle(draft: &mut Draft<'_>, key: &DeviceKey, said: LifecycleUp) -> Answered {
@@ -53,6 +53,11 @@ pub(super) fn released(draft: &mut Draft<'_>, key: &DeviceKey) -> Answered {
         return Ok(Reply::Unchanged);
     }
     draft.note("released by its owner");
+    given_back(draft, key)
+}
+
+/// It goes back to nobody, and owes a wipe.
+pub(super) fn given_back(draft: &mut Draft<'_>, key: &DeviceKey) -> Answered {
     go_home(draft, key, true)
 }
 
@@ -64,6 +69,7 @@ pub(super) fn retired(draft: &mut Draft<'_>, key: &DeviceKey) -> Answered {
 
 /// Back to a household of its own.
 fn go_home(draft: &mut Draft<'_>, key: &DeviceKey, wipe: bool) -> Answered {
+    stay::ends(draft, key);
     let prospect = HouseholdId::prospect(key);
     if draft.before().id == prospect {
         let Some(device) = draft.device(key).cloned() else { return Ok(Reply::Unchanged) };
@@ -108,12 +114,16 @@ pub(super) fn depart(
     Ok(Reply::Moving { id, to })
 }
 
-/// The device without anything that its former people did with it.
+/// The device without anything that its former people did with it. That guests share it is not theirs.
 fn without_history(device: &Device, wipe: bool) -> Device {
+    let mut context = Few::new();
+    if let Some(sharing) = device.context.get(SHARED_PUBLIC) {
+        context.insert(SHARED_PUBLIC.to_owned(), sharing.clone());
+    }
     Device {
         reported: Few::new(),
         slots: Few::new(),
-        context: Few::new(),
+        context,
         edges: Few::new(),
         claim: None,
         wipe_pending: wipe,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::draft::Draft;
-use super::{Answered, Refusal, claim, consent, leave, offer};
+use super::{Answered, Refusal, claim, consent, leave, offer, stay};
 use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, LinkId, MandateId, ProfileId};
@@ -163,6 +163,7 @@ pub(super) fn replaced(draft: &mut Draft<'_>, new: &DeviceKey, old: &DeviceKey) 
         let standing = Some(Box::new(Standing { preferences, ..(**standing).clone() }));
         draft.change(Change::StandingSet { profile: profile.clone(), standing });
     }
+    stay::carried(draft, old, new);
     draft.note(format!("{new} takes the place of {old}"));
     let reason = super::stolen::with_mark(gone, format!("replaced by {}", new.device));
     draft.change(Change::SuspendedSet { device: old.clone(), reason: Some(reason) });

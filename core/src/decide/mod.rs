@@ -37,6 +37,7 @@ mod rank;
 mod render;
 mod said;
 mod shared;
+mod stay;
 mod steps;
 mod stolen;
 mod supply;
@@ -167,10 +168,10 @@ fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
         }
         Command::CredentialUsed => with_device(draft, |draft, device| device::credential_used(draft, &device)),
         Command::ConfirmClaim { code, join } => {
-            with_device(draft, |draft, device| claim::confirmed(draft, &device, code, join))
+            with_device(draft, |draft, device| claim::confirmed(draft, &device, code, join, None))
         }
         Command::LinkDirectly { join } => {
-            with_device(draft, |draft, device| claim::linked_directly(draft, &device, join))
+            with_device(draft, |draft, device| claim::linked_directly(draft, &device, join, None))
         }
         Command::Arrive { id, device, join, .. } => claim::arrived(draft, *id, device, join.as_deref(), &[]),
         Command::ArriveKnown { id, device, join, contacts, .. } => {
@@ -214,6 +215,13 @@ fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
         Command::Unmerge(undo) => merge::unmerged(draft, undo),
         Command::FlagStolen => with_device(draft, |draft, device| stolen::flagged(draft, &device)),
         Command::EndStolen => with_device(draft, |draft, device| stolen::found(draft, &device)),
+        Command::JoinForStay { code, join, until } => with_device(draft, |draft, device| match code {
+            Some(code) => claim::confirmed(draft, &device, code, join, Some(*until)),
+            None => claim::linked_directly(draft, &device, join, Some(*until)),
+        }),
+        Command::ShareWithGuests { until } => with_device(draft, |draft, device| stay::shared(draft, &device, *until)),
+        Command::EndSharing => with_device(draft, |draft, device| stay::not_shared(draft, &device)),
+        Command::EndStay => with_device(draft, |draft, device| stay::over(draft, &device)),
     }
 }
 

@@ -267,6 +267,10 @@ fn vars(scope: &Scope<'_>, trigger: &Trigger, priced: Option<&Priced>, language:
         vars = vars.with_slot(state);
     }
     let home = scope.household;
+    // What guests share shows nobody's name.
+    if scope.device.sharing().is_some() {
+        return vars;
+    }
     match home.link_of(&scope.device.key).and_then(|link| home.members.get(&link.profile)) {
         Some(member) => vars.with_household(member.display_name.clone()),
         None => vars,

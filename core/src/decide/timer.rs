@@ -1,13 +1,21 @@
 //! Deadlines in the household's record: what is due, in the order in which it became due.
 
 use super::draft::Draft;
-use super::{Answered, deadline, offer, order, rank};
+use super::{Answered, deadline, offer, order, rank, stay};
 use crate::decision::{Change, Reply};
 use crate::model::{OfferState, OrderState};
 
 pub(super) fn due(draft: &mut Draft<'_>) -> Answered {
     let now = draft.now;
     let home = draft.before();
+    // The gateway ends each stay with an input of its own, which says of which device; a backtest comes by here.
+    // What else is due comes behind it, without what left.
+    if home.stay_over(now).is_some() {
+        for key in home.devices.keys() {
+            stay::over(draft, key)?;
+        }
+        return Ok(Reply::Done);
+    }
     for (key, device) in &home.devices {
         if device.claim.as_ref().is_some_and(|claim| claim.expires_at <= now) {
             draft.note("the claim code ended unused");

@@ -113,8 +113,14 @@ impl Household {
     pub fn owner(&self) -> Option<&Member> {
         self.members.values().map(|member| &**member).find(|member| member.role == Role::Owner)
     }
+    /// A device whose guest's stay is over; the first one to end.
+    pub fn stay_over(&self, now: Timestamp) -> Option<DeviceKey> {
+        let ends = self.devices.iter().filter_map(|(key, device)| Some((device.stay_until()?, key)));
+        ends.filter(|(until, _)| *until <= now).min().map(|(_, key)| key.clone())
+    }
     /// The next instant at which something is due: a claim or an offer ends, a held or snoozed
-    /// offer is looked at again, a cancel window closes, an armed trigger may turn, a pause ends.
+    /// offer is looked at again, a cancel window closes, an armed trigger may turn, a pause ends, a
+    /// guest's stay is over.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         use super::{OfferState, OrderState};
         let claims = self.devices.values().filter_map(|device| device.claim.as_ref().map(|claim| claim.expires_at));
@@ -129,6 +135,7 @@ impl Household {
             .map(|order| order.cancel_until.unwrap_or(order.created_at));
         let waiting = self.orders.values().filter_map(|order| order.waits_until());
         let armed = self.devices.values().flat_map(|device| device.edges.values().filter_map(|edge| edge.again_at));
-        claims.chain(offers).chain(orders).chain(waiting).chain(armed).chain(self.paused_until).min()
+        let stays = self.devices.values().filter_map(|device| device.stay_until());
+        claims.chain(stays).chain(offers).chain(orders).chain(waiting).chain(armed).chain(self.paused_until).min()
     }
 }

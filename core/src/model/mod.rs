@@ -19,6 +19,7 @@ mod product;
 mod profile;
 mod slot;
 mod standing;
+mod stay;
 mod supply;
 mod track;
 mod trend;
@@ -49,6 +50,8 @@ pub use profile::{
 };
 pub use slot::{Evidence, SlotKind, SlotSchema, SlotState, Unit};
 pub use standing::{DEVICE_CHANNEL, Flag, Loyalty, Preferences, Standing};
+pub(crate) use stay::SHARED_PUBLIC;
+pub use stay::Sharing;
 pub use supply::{Bought, Shelf, SlotKey, Supply};
 pub use track::{Cycle, Foresight, Learned, Report, Track};
 pub use trend::{TREND_READINGS_MIN, Trend, TrendKey, TrendReading};

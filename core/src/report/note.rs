@@ -311,7 +311,12 @@ impl Notes<'_> {
                 (!was_paused && now < *until).then_some(OptOutKind::Paused)
             }
             Change::LinkEnded(link) => home.links.contains_key(link).then_some(OptOutKind::Released),
-            Change::DeviceLeft { device, .. } => home.link_of(device).is_some().then_some(OptOutKind::Released),
+            // Who leaves at the end of a stay did not mind being spoken to.
+            Change::DeviceLeft { device, .. } => {
+                let stay = home.devices.get(device).and_then(|device| device.stay_until());
+                let was_given_back = stay.is_none_or(|until| now < until);
+                (was_given_back && home.link_of(device).is_some()).then_some(OptOutKind::Released)
+            }
             _ => None,
         };
         let kinds: std::collections::BTreeSet<OptOutKind> = changes.iter().filter_map(kind_of).collect();

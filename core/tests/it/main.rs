@@ -26,6 +26,7 @@ mod reports;
 mod sellers;
 mod semantics;
 mod shared_caps;
+mod stays;
 mod supply;
 mod transcript;
 mod trends;

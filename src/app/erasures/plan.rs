@@ -189,7 +189,9 @@ impl App {
 fn told_of(what: &What) -> Vec<&Member> {
     let What::Command(command) = what else { return Vec::new() };
     match command {
-        Command::ConfirmClaim { join, .. } | Command::LinkDirectly { join } => vec![&join.member],
+        Command::ConfirmClaim { join, .. } | Command::LinkDirectly { join } | Command::JoinForStay { join, .. } => {
+            vec![&join.member]
+        }
         Command::AddMember { join } => vec![&join.member],
         Command::Arrive { join: Some(join), .. } | Command::ArriveKnown { join: Some(join), .. } => vec![&join.member],
         Command::ProfileChanged { member, .. } => vec![&**member],

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hearthway_core::budget::{AllDrawn, Sent};
 use hearthway_core::decision::{Change, Decision, Effect};
 use hearthway_core::id::{HouseholdId, InputId, OrderId};
-use hearthway_core::input::{Input, Sender, What};
+use hearthway_core::input::{Command, Input, Sender, What};
 use hearthway_core::model::{Contact, ContactState, Household, Offer};
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::{Span, Timestamp, Zone};
@@ -199,7 +199,7 @@ fn offer_of(decision: &Decision, id: hearthway_core::id::OfferId) -> Option<&Off
 /// Whether the gateway fired this deadline with one of its inputs.
 fn fired_later(household: HouseholdId, deadline: Timestamp, coming: &[LogRow]) -> bool {
     let fired = |row: &LogRow| {
-        matches!(row.input.what, What::Timer)
+        matches!(row.input.what, What::Timer | What::Command(Command::EndStay))
             && row.seq.checked_sub(1).is_some_and(|seq| log::timer_id(household, seq, deadline) == row.input.id)
     };
     coming.iter().any(fired)

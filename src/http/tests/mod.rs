@@ -21,6 +21,7 @@ mod price_lists;
 mod reports;
 mod second_person;
 mod session;
+mod stays;
 mod stolen;
 mod supply;
 mod tenants;
