@@ -48,6 +48,10 @@ pub const ORDERS_NEEDED_MAX: usize = 24;
 pub const REFUSALS_NEEDED_MAX: usize = 16;
 /// Contacts remembered per household for caps.
 pub const CONTACTS_MAX: usize = 64;
+/// Contacts of one trigger that are remembered however many others came after them: its own caps ask far back.
+pub const CONTACTS_OF_TRIGGER_KEPT: usize = 4;
+/// Contacts remembered in all, with those.
+pub const CONTACTS_KEPT_MAX: usize = 96;
 /// Triggers that may be armed on one device.
 pub const ARMED_PER_DEVICE_MAX: usize = 32;
 /// Edges remembered of one device: where a shop has more triggers on one model than this crossed at

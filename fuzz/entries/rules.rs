@@ -12,7 +12,7 @@ use hearthway_core::model::{DeviceModel, Evidence, Household, Retailer, Value};
 use hearthway_core::money::Money;
 use hearthway_core::rules::RuleSet;
 use hearthway_core::time::{Timestamp, Zone};
-use hearthway_core::trigger::condition::{Condition, Schema, Scope};
+use hearthway_core::trigger::condition::{Condition, Schema, Scope, Truth};
 use hearthway_core::trigger::definition::TextDefinition;
 use hearthway_core::trigger::{SourceFile, TextVars, Texts, TriggerSet, World, check, check_json};
 use hearthway_core::wire::topic::{Topic, Who, is_filter, is_topic, matches, may_publish, may_subscribe};
@@ -198,8 +198,14 @@ pub fn condition(data: &[u8]) {
             let device = &stage.household.devices[&stage.device];
             let household = &stage.household;
             let scope = Scope { household, device, description, slot: Some(&slot), event: None, now: NOW };
-            assert_eq!(condition.truth(&scope), condition.evaluate(&scope).truth);
-            if let Some(next) = condition.next_turn(&Zone::new("Europe/Paris").expect("a zone"), NOW) {
+            let evaluation = condition.evaluate(&scope);
+            assert_eq!(condition.truth(&scope), evaluation.truth);
+            // What fails has a cause, and what holds has none.
+            assert_eq!(
+                evaluation.failing().is_empty(),
+                evaluation.truth == Truth::True || evaluation.leaves.is_empty()
+            );
+            if let Some(next) = condition.next_turn(household, NOW) {
                 assert!(next > NOW);
             }
         }

@@ -33,7 +33,7 @@ fn about(look: &Look<'_>, verdict: StepVerdict, reason: Reason, id: &AudienceId)
     if let Some(audience) = look.rules.audience(&look.trigger.retailer, id) {
         numbers.push(fact("version", Fact::Int(i64::try_from(audience.version).unwrap_or(i64::MAX))));
         let evaluation = audience.evaluate(&look.scope()).filter(|_| reason == Reason::NotInAudience);
-        if let Some(leaf) = evaluation.as_ref().and_then(|evaluation| evaluation.failing().next()) {
+        if let Some(leaf) = evaluation.as_ref().and_then(|evaluation| evaluation.failing().into_iter().next()) {
             numbers.push(text("condition", leaf.text.to_string()));
             numbers.extend(leaf.value.as_ref().map(|value| text("found", value.to_string())));
         }

@@ -1,10 +1,11 @@
 //! Which ended offers and orders stay in a home's record: the last few of each, and beside them those that
 //! something still depends on. An order is needed while the customer may withdraw from it, a withdrawal or a
-//! return is unsettled, or it silences something; a refusal while it silences something and no newer one
+//! return is unsettled, it silences something, or it is the last of a product: conditions ask how long ago that was.
+//! A refusal while it silences something and no newer one
 //! silences the same.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::draft::Draft;
@@ -89,10 +90,20 @@ fn orders_to_drop(home: &Household, rules: &RuleSet, now: Timestamp) -> Vec<Orde
     let triggers = rules.triggers.iter().filter(|trigger| Some(&trigger.retailer) == home.retailer.as_ref());
     let bought_silence = triggers.filter_map(|trigger| trigger.after.ordered).max().unwrap_or(Span::ZERO);
     let leaving = &ended[..surplus];
-    let mut needed: Vec<&&Arc<Order>> = leaving.iter().filter(|order| is_needed(order, bought_silence, now)).collect();
+    let last = last_of_a_product(home);
+    let is_kept = |order: &&&Arc<Order>| is_needed(order, bought_silence, now) || last.contains(&order.id);
+    let mut needed: Vec<&&Arc<Order>> = leaving.iter().filter(is_kept).collect();
     needed.sort_by_key(|order| Reverse((is_unsettled(order), order.created_at, order.id)));
     let needed: BTreeSet<OrderId> = needed.into_iter().take(ORDERS_NEEDED_MAX).map(|order| order.id).collect();
     leaving.iter().map(|order| order.id).filter(|id| !needed.contains(id)).collect()
+}
+
+/// The last purchase of each product.
+fn last_of_a_product(home: &Household) -> BTreeSet<OrderId> {
+    let mut orders: Vec<&Arc<Order>> = home.orders.values().filter(|order| order.state.is_purchase()).collect();
+    orders.sort_by_key(|order| (order.created_at, order.id));
+    let lines = orders.iter().flat_map(|order| order.lines.iter().map(|line| (&line.product, order.id)));
+    lines.collect::<BTreeMap<&ProductId, OrderId>>().into_values().collect()
 }
 
 /// Whether anything may still follow from an ended order that only this record permits.
@@ -100,7 +111,7 @@ fn is_needed(order: &Order, bought_silence: Span, now: Timestamp) -> bool {
     let may_go_back = !order.state.is_final() && order.withdrawn_from_until().is_some_and(|until| now < until);
     let refunds = order.lines.iter().filter_map(|line| order.refunded_at(&line.product));
     let silences = refunds.max().is_some_and(|at| now < at + REFUND_SILENCE)
-        || (order.state != OrderState::Cancelled && now < order.created_at + bought_silence);
+        || (order.state.is_purchase() && now < order.created_at + bought_silence);
     may_go_back || is_unsettled(order) || silences
 }
 

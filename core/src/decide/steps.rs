@@ -14,7 +14,7 @@ use super::{audiences, controls};
 use crate::budget::Purse;
 use crate::input::Input;
 use crate::limits::{OVERDUE_AFTER, QUIET_END_JITTER, SLOT_STALE_AFTER};
-use crate::model::{Contact, Device, DeviceDescription, Household, OfferState, OrderState};
+use crate::model::{Contact, Device, DeviceDescription, Household, OfferState};
 use crate::rules::RuleSet;
 use crate::time::{Span, Timestamp};
 use crate::trace::{Fact, Phrase, StepVerdict};
@@ -247,7 +247,7 @@ pub(super) fn audience(look: &Look<'_>) -> Said {
 pub(super) fn conditions(look: &Look<'_>) -> Said {
     let Some(condition) = &look.trigger.when else { return not_configured(Reason::NoCondition) };
     let evaluation = condition.evaluate(&look.scope());
-    let failing = evaluation.failing().next();
+    let failing = evaluation.failing().into_iter().next();
     let wrong = failing.map(|leaf| leaf.source.clone()).unwrap_or_default();
     let mut leaves: Vec<_> =
         evaluation.leaves.iter().map(|leaf| fact("leaf", Fact::Text(leaf.told().into()))).collect();
@@ -287,7 +287,7 @@ pub(super) fn suppression(look: &Look<'_>, product: Option<&crate::id::ProductId
         }
         if let Some(silence) = look.trigger.after.ordered {
             let orders = look.home.orders.values().filter(|order| bought(order));
-            let last = orders.filter(|order| order.state != OrderState::Cancelled);
+            let last = orders.filter(|order| order.state.is_purchase());
             if let Some(said) = within(last.map(|order| order.created_at).max(), silence, look, Reason::JustOrdered) {
                 return said;
             }
@@ -352,11 +352,9 @@ pub(super) fn caps(look: &Look<'_>, rules: &RuleSet, purse: &dyn Purse) -> Said 
         numbers.push(fact("max", Fact::Int(i64::from(cap.max))));
         if made >= cap.max as usize {
             let detail = format!("{} {made} of {} {}", scope_name(cap.scope), cap.max, window_name(cap.window));
-            if let (CapWindow::Within(window), Some(oldest)) =
-                (cap.window, times.iter().rev().nth(cap.max.max(1) as usize - 1))
-            {
-                numbers.push(fact("frees", Fact::At(*oldest + window)));
-            }
+            // When the other homes' contacts end is not this one's to tell.
+            let frees = if elsewhere == 0 { frees(cap, &times, look) } else { None };
+            numbers.extend(frees.map(|at| fact("frees", Fact::At(at))));
             numbers.push(text("scope", scope_name(cap.scope)));
             numbers.push(text("window", window_name(cap.window)));
             numbers.extend(zone_of(look));
@@ -382,6 +380,16 @@ pub(super) fn contacts(cap: &Cap, look: &Look<'_>) -> Vec<Timestamp> {
         .map(|contact| contact.at)
         .filter(|at| in_window(cap, *at, look))
         .collect()
+}
+
+/// When there is room again under a cap that these contacts fill, oldest first.
+fn frees(cap: &Cap, times: &[Timestamp], look: &Look<'_>) -> Option<Timestamp> {
+    let oldest = *times.iter().rev().nth(cap.max.max(1) as usize - 1)?;
+    Some(match (cap.window, &look.home.zone) {
+        (CapWindow::Within(window), _) => oldest + window,
+        (CapWindow::EachDay, Some(zone)) => zone.next(oldest, jiff::civil::Time::midnight()),
+        (CapWindow::EachDay, None) => oldest + Span::days(1),
+    })
 }
 
 /// Whether a cap of the home counts a contact. Every contact is one on a device: nothing else reaches

@@ -184,7 +184,7 @@ fn arm(draft: &mut Draft<'_>, key: &DeviceKey, trigger: &Trigger, since: Timesta
     let armed = device.edges.values().filter(|edge| edge.state == EdgeState::Armed).count();
     let was_armed = device.edge(&trigger.id) == EdgeState::Armed;
     let edge = if waits && (was_armed || armed < ARMED_PER_DEVICE_MAX) {
-        let again_at = home.zone.as_ref().and_then(|zone| trigger.when.as_ref()?.next_turn(zone, now));
+        let again_at = trigger.when.as_ref().and_then(|when| when.next_turn(home, now));
         Edge { state: EdgeState::Armed, since, again_at }
     } else {
         Edge { again_at: forecast::again_at(draft, key, trigger), ..edge::spent(since) }

@@ -78,6 +78,10 @@ impl OrderState {
     pub fn is_undone(self) -> bool {
         matches!(self, OrderState::Cancelled | OrderState::Refused | OrderState::Refunded | OrderState::PickupExpired)
     }
+    /// Whether something was bought, whatever became of it: no order that came to nothing.
+    pub fn is_purchase(self) -> bool {
+        !matches!(self, OrderState::Cancelled | OrderState::Refused)
+    }
     /// Whether goods are still owed: such an order silences further offers of the same product.
     pub fn is_open(self) -> bool {
         self.rank() < 5

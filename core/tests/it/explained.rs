@@ -244,8 +244,8 @@ const HOMES: &[Home] = &[
             worn_again(world);
         },
         step: Step::Caps,
-        en: "The cap is reached: the customer was contacted 1 of 1 times today.",
-        fr: "Le plafond est atteint : client contacté 1 fois sur 1 aujourd'hui.",
+        en: "The cap is reached: the customer was contacted 1 of 1 times today; room again on 2026-03-19 00:00 Europe/Paris.",
+        fr: "Le plafond est atteint : client contacté 1 fois sur 1 aujourd'hui ; de nouveau possible le 2026-03-19 00:00 Europe/Paris.",
     },
     Home {
         name: "the shop does not sell it any more",

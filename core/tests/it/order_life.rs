@@ -4,7 +4,7 @@
 use hearthway_core::code::Code;
 use hearthway_core::decision::Reply;
 use hearthway_core::event_out::EventType;
-use hearthway_core::id::{OrderId, ProfileId};
+use hearthway_core::id::{OfferId, OrderId, ProductId, ProfileId};
 use hearthway_core::input::{Choice, Command};
 use hearthway_core::limits::{DELAYS_MAX, ORDER_ENTRIES_MAX};
 use hearthway_core::model::{OfferState, Order, OrderState, Place, Preferences, Shelf, Standing};
@@ -17,6 +17,7 @@ use crate::sellers::{
     product_id, sold_by, status, world,
 };
 use crate::transcript::{FILTER_WORN, used};
+use crate::triggers::COLD;
 use crate::world::{World, thermostat};
 
 fn ordered(world: &mut World, on_hand: u32, qty: u32) {
@@ -250,6 +251,11 @@ fn deliver_one(world: &mut World) -> OrderId {
     id
 }
 
+fn press_no(world: &mut World, offer: OfferId) {
+    let body = format!(r#"{{"offer":"{offer}","rev":1,"answer":"decline","nonce":"no"}}"#);
+    world.up(&thermostat(), "up/offer/answer", &body).unwrap();
+}
+
 fn find(world: &World, id: OrderId) -> Option<Order> {
     world.home_of(&thermostat()).orders.get(&id).map(|order| (**order).clone())
 }
@@ -276,6 +282,68 @@ fn an_order_is_remembered_while_the_customer_may_withdraw_and_until_the_withdraw
     let lines = vec![(product_id(), 1)];
     world.command(&thermostat(), Command::RefundOrder { order: first, rev: None, lines }).unwrap();
     assert_eq!(find(&world, first).map(|order| order.state), Some(OrderState::Refunded));
+}
+
+#[test]
+fn the_last_order_of_each_product_is_remembered_since_conditions_ask_how_long_ago_it_was() {
+    let mut world = world("");
+    let first = deliver_one(&mut world);
+    let home = world.home_of(&thermostat()).id;
+    let record = world.homes.get_mut(&home).unwrap();
+    for n in 0..12u8 {
+        let mut other = (*record.orders[&first]).clone();
+        other.id = OrderId::derived(&[&[n]]);
+        other.created_at = other.created_at + Span::minutes(i64::from(n) + 1);
+        other.lines[0].product = ProductId::new("of-another-kind").unwrap();
+        record.orders.insert(other.id, other.into());
+    }
+    world.pass(Span::days(100));
+    // An offer that ends takes what is old along.
+    for hours in [10, 650] {
+        world.up(&thermostat(), "up/slot", &used(hours)).unwrap();
+    }
+    let offer = world.offers_put(&thermostat()).pop().expect("an offer").id;
+    press_no(&mut world, offer);
+    assert!(find(&world, first).is_some(), "of the others there is a newer one each");
+    assert_eq!(world.home_of(&thermostat()).orders.len(), 9);
+}
+
+#[test]
+fn a_bound_on_the_days_since_an_order_turns_by_itself() {
+    let cold = COLD.replace(
+        "[trigger.offer]\n",
+        "[trigger.when]\nall = 'household.days_since_order(\"flt-20x25\", 9999) >= 3'\n[trigger.offer]\n",
+    );
+    let cold = cold.replace("actions = [\"order\", \"decline\"]", "actions = [\"decline\"]");
+    assert!(cold.contains("days_since_order") && !cold.contains("\"order\""), "{cold}");
+    let mut world = World::at_home(&format!("{FILTER_WORN}{cold}"));
+    let ordered_at = world.now;
+    deliver_one(&mut world);
+    world.pass(Span::hours(5));
+    for celsius in [19, 16] {
+        let body = format!(r#"{{"samples":[{{"f":{{"temperature":{celsius}}}}}]}}"#);
+        world.up(&thermostat(), "up/telemetry", &body).unwrap();
+    }
+    assert_eq!(first_block(&world), "conditions");
+    world.pass(ordered_at + Span::days(3) - Span::minutes(1) - world.now);
+    assert!(world.offers_put(&thermostat()).is_empty());
+    world.pass(Span::minutes(2));
+    assert_eq!(world.offers_put(&thermostat()).len(), 1, "{}", world.last_trace());
+}
+
+#[test]
+fn an_order_that_the_shop_refused_was_no_purchase() {
+    let mut world = World::at_home(&format!("{FILTER_WORN}[trigger.limits]\nafter = {{ ordered = \"30d\" }}\n"));
+    let offer = offered(&mut world);
+    accept(&mut world, &offer).unwrap();
+    let again = |world: &mut World| {
+        for hours in [10, 650] {
+            world.up(&thermostat(), "up/slot", &used(hours)).unwrap();
+        }
+        world.offers_put(&thermostat()).len()
+    };
+    status(&mut world, OrderState::Refused).unwrap();
+    assert_eq!(again(&mut world), 1);
 }
 
 #[test]

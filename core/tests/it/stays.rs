@@ -2,9 +2,10 @@
 
 use hearthway_core::code::Code;
 use hearthway_core::decision::Reply;
+use hearthway_core::event_out::EventType;
 use hearthway_core::id::{DeviceKey, HouseholdId};
 use hearthway_core::input::{Command, What};
-use hearthway_core::model::{Purpose, Sharing};
+use hearthway_core::model::{Purpose, Sharing, Tenant};
 use hearthway_core::report::{Asked, OptOuts};
 use hearthway_core::time::{Span, Timestamp};
 use hearthway_core::wire::DownMessage;
@@ -99,6 +100,9 @@ fn a_stay_ends_by_itself_and_the_next_guest_finds_nothing_of_it() {
     assert!(device.wipe_pending && device.slots.is_empty());
     assert_eq!(sharing(&world), FREE);
     assert!(world.heard(&thermostat()).contains(&DownMessage::Wipe));
+    let released: Vec<_> = world.told.iter().filter(|event| event.kind == EventType::DeviceReleased).collect();
+    let told_to: Vec<&Tenant> = released.iter().map(|event| &event.to).collect();
+    assert!(told_to.contains(&&Tenant::Retailer(shop())) && released.len() == 2, "{told_to:?}");
     assert!(world.homes[&guests].devices.is_empty() && world.homes[&guests].links.is_empty());
     assert_eq!(world.homes[&guests].next_deadline(), None);
     // Who leaves at the end did not opt out of anything.
@@ -183,6 +187,13 @@ fn no_word_of_the_device_takes_the_place_of_its_mode() {
             "{n}"
         );
     }
+    for n in 0..15 {
+        world.up(&thermostat(), "up/context", &format!(r#"{{"long-{n}":"yes","ttl_s":86400}}"#)).unwrap();
+    }
+    // The stay is over, and its deadline has not been looked at yet.
+    world.now = until + Span::seconds(1);
+    world.up(&thermostat(), "up/context", r#"{"one-more":"yes","ttl_s":60}"#).unwrap();
+    assert!(sharing(&world).is_some());
     world.pass(Span::hours(1));
     assert_eq!(sharing(&world), FREE);
 }

@@ -8,6 +8,7 @@ use hearthway_core::code::Code;
 use hearthway_core::decision::Reply;
 use hearthway_core::id::{ModelId, ProductId, RetailerId, SlotId};
 use hearthway_core::input::{Command, What};
+use hearthway_core::limits::CONTACTS_MAX;
 use hearthway_core::model::{OfferState, Product, Purpose};
 use hearthway_core::time::{Span, Timestamp};
 use hearthway_core::trace::{Step, StepVerdict, Verdict};
@@ -284,6 +285,37 @@ fn an_offer_that_waited_for_the_device_into_the_night_is_held_at_delivery() {
     assert!(world.offers_put(&thermostat()).is_empty());
     world.pass(Span::hours(10));
     assert_eq!(world.offers_put(&thermostat()).len(), 1);
+}
+
+#[test]
+fn a_cap_of_a_year_is_not_forgotten_because_other_offers_were_made() {
+    let yearly =
+        "[trigger.limits]\ncaps = [ { max = 1, per = \"offer\", scope = \"household\", within = \"365d\" } ]\n";
+    let often = COLD.replace("cold-home", "cool-home").replace("17 °C", "19 °C").replace("18 °C", "20 °C");
+    let mut world = World::at_home(&format!("{}{often}", with(yearly)));
+    // Each is refused at once.
+    let refused = |world: &mut World, values: &[f64]| {
+        for value in values {
+            world.pass(Span::minutes(1));
+            temperature(world, *value);
+        }
+        let offers = world.offers_put(&thermostat());
+        for offer in &offers {
+            let body = format!(r#"{{"offer":"{0}","rev":1,"answer":"decline","nonce":"{0}"}}"#, offer.id);
+            world.up(&thermostat(), "up/offer/answer", &body).unwrap();
+        }
+        offers.len()
+    };
+    assert_eq!((refused(&mut world, &[21.0, 18.5]), refused(&mut world, &[16.0])), (1, 1));
+    for _ in 0..100 {
+        world.pass(Span::days(3));
+        assert_eq!(refused(&mut world, &[21.0, 18.5]), 1);
+    }
+    assert_eq!(world.home_of(&thermostat()).contacts.len(), CONTACTS_MAX + 1);
+    assert_eq!(refused(&mut world, &[16.0]), 0, "three hundred days later");
+    assert_eq!(world.last_trace().first_block, Some(Step::Caps));
+    world.pass(Span::days(66));
+    assert_eq!((refused(&mut world, &[21.0, 18.5]), refused(&mut world, &[16.0])), (1, 1), "after a year, both");
 }
 
 #[test]

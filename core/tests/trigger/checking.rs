@@ -138,6 +138,8 @@ fn each_mistake_is_told_at_its_key() {
         ("event = \"telemetry\"\nfield = \"temperature\"\nfalls_below = 1\nrises_above = 2", "", "trigger.crossing", 4),
         ("event = \"telemetry\"\nfield = \"temperature\"\nfalls_below = -41", "", "trigger.value", 8),
         ("event = \"telemetry\"\nfield = \"temperature\"\nfalls_below = 17\nrearm = 16", "", "trigger.value", 9),
+        ("event = \"telemetry\"\nfield = \"temperature\"\nfalls_below = 17\nrearm = 81", "", "trigger.value", 9),
+        ("event = \"telemetry\"\nfield = \"temperature\"\nrises_above = 17\nrearm = -41", "", "trigger.value", 9),
         ("event = \"telemetry\"\nfield = \"mode\"\nfalls_below = 17", "", "trigger.type", 8),
         ("event = \"telemetry\"\nfield = \"mode\"\nbecomes = \"of\"", "", "trigger.value", 8),
         ("event = \"telemetry\"\nfield = \"mode\"\nbecomes = true", "", "trigger.type", 8),
@@ -325,6 +327,28 @@ fn what_is_left_out_has_its_documented_default() {
     // 2 % of -40 to 80 °C is 2.4 °C.
     assert_eq!(edge.crossing, Crossing::RisesAbove { threshold: 25.0, rearm: 22.6 });
     assert!(!edge.on_first);
+}
+
+#[test]
+fn near_the_end_of_a_range_the_way_back_of_an_edge_stays_within_it() {
+    let rules = rules();
+    let crossing = |on: &str| {
+        let text = with(on, "");
+        let checked = check(&[SourceFile { name: "t.toml".into(), text }], &world(&rules));
+        checked.triggers[0].on.edge().unwrap().crossing.clone()
+    };
+    // Its field lies within -40 to 80 °C, 2 % of which are 2.4.
+    for (bound, wanted) in [
+        ("rises_above = -39", Crossing::RisesAbove { threshold: -39.0, rearm: -39.5 }),
+        ("rises_above = -30", Crossing::RisesAbove { threshold: -30.0, rearm: -32.4 }),
+        ("falls_below = 79", Crossing::FallsBelow { threshold: 79.0, rearm: 79.5 }),
+        ("falls_below = 80", Crossing::FallsBelow { threshold: 80.0, rearm: 80.0 }),
+    ] {
+        assert_eq!(crossing(&format!("event = \"telemetry\"\nfield = \"temperature\"\n{bound}")), wanted);
+    }
+    // A slot counts from nothing to 720 h.
+    let slot = "event = \"slot\"\nslot = \"air_filter\"\nfield = \"used\"\nrises_above = \"10 h\"";
+    assert_eq!(crossing(slot), Crossing::RisesAbove { threshold: 10.0, rearm: 5.0 });
 }
 
 fn filter_worn() -> serde_json::Value {

@@ -126,7 +126,42 @@ fn each_leaf_keeps_its_value_source_and_age() {
         ]
     );
     assert_eq!(evaluation.truth, Truth::Unknown);
-    assert_eq!(evaluation.failing().count(), 2);
+    assert_eq!(failing(&condition), ["telemetry.setpoint"], "the hour alone would not have made it unknown");
+}
+
+/// What made a condition fail or unknown, by name.
+fn failing(condition: &Condition) -> Vec<String> {
+    let ((household, device), description) = (home(), thermostat());
+    let scope = Scope {
+        household: &household,
+        device: &device,
+        description: &description,
+        slot: None,
+        event: None,
+        now: now(),
+    };
+    condition.evaluate(&scope).failing().iter().map(|leaf| leaf.source.clone()).collect()
+}
+
+#[test]
+fn what_made_a_condition_fail_is_named_and_nothing_that_another_part_stood_in_for() {
+    // The temperature is 16.4, the hour 18; the setpoint is too old to be believed.
+    for (source, blamed) in [
+        ("local.hour > 5 && !(telemetry.temperature < 17)", &["telemetry.temperature"][..]),
+        ("(local.hour < 3 || local.hour > 5) && telemetry.temperature > 17", &["telemetry.temperature"]),
+        ("local.hour < 3 || telemetry.temperature > 17", &["local.hour", "telemetry.temperature"]),
+        ("!(local.hour > 3 && telemetry.temperature < 17)", &["local.hour", "telemetry.temperature"]),
+        ("!(local.hour < 3 || telemetry.temperature < 17)", &["telemetry.temperature"]),
+        ("telemetry.setpoint > 18 && telemetry.temperature > 17", &["telemetry.temperature"]),
+        ("telemetry.setpoint > 18 && telemetry.temperature < 17", &["telemetry.setpoint"]),
+        ("telemetry.temperature < telemetry.setpoint", &["telemetry.setpoint"]),
+        ("telemetry.setpoint > telemetry.temperature", &["telemetry.setpoint"]),
+        ("local.hour > 5 ? telemetry.temperature > 17 : local.hour > 3", &["telemetry.temperature"]),
+        ("telemetry.setpoint > 18 ? local.hour > 5 : local.hour > 3", &["telemetry.setpoint"]),
+        ("telemetry.temperature < 17 || local.hour < 3", &[]),
+    ] {
+        assert_eq!(failing(&compile(source).unwrap()), blamed, "{source}");
+    }
 }
 
 #[test]
@@ -258,15 +293,15 @@ fn a_condition_is_bounded() {
 
 #[test]
 fn a_bound_on_local_time_turns_at_the_next_hour_minute_or_day() {
-    let zone = Zone::new("Europe/Paris").unwrap();
-    let turn = |source: &str| compile(source).unwrap().next_turn(&zone, at("2026-11-10T18:30:12.345+01:00"));
+    let (home, _) = home();
+    let turn = |source: &str| compile(source).unwrap().next_turn(&home, at("2026-11-10T18:30:12.345+01:00"));
     assert_eq!(turn("local.hour >= 17"), Some(at("2026-11-10T19:00:00+01:00")));
     assert_eq!(turn("local.hour >= 17 && local.minute > 5"), Some(at("2026-11-10T18:31:00+01:00")));
     assert_eq!(turn("local.weekday == \"sat\""), Some(at("2026-11-11T00:00:00+01:00")));
     assert_eq!(turn("telemetry.temperature < 17"), None);
     assert!(compile("local.month == 5").unwrap().uses_local_time());
     // On the hour itself the next turn is an hour later.
-    let on_the_hour = compile("local.hour >= 17").unwrap().next_turn(&zone, at("2026-11-10T18:00:00+01:00"));
+    let on_the_hour = compile("local.hour >= 17").unwrap().next_turn(&home, at("2026-11-10T18:00:00+01:00"));
     assert_eq!(on_the_hour, Some(at("2026-11-10T19:00:00+01:00")));
 }
 

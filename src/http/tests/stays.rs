@@ -91,6 +91,7 @@ async fn a_stay_ends_over_a_restart_and_nobody_sees_the_stay_of_another() {
     first.register("d-1").await;
     first.ok("PUT", MODE, &first.maker, shared()).await;
     checks_in(&first, "p1", START + Span::days(2)).await;
+    let guests = first.app.engine.route(&"acme/d-1".parse().unwrap()).unwrap().household;
     first.used("d-1", 17.5).await;
     let p1 = token_of(&first, "p1").await;
     let body = json!({"device": "d-1", "party": "Energy Advice Ltd", "until": (START + Span::days(30)).to_string()});
@@ -122,6 +123,8 @@ async fn a_stay_ends_over_a_restart_and_nobody_sees_the_stay_of_another() {
         "{told}"
     );
     assert_eq!(told["items"].as_array().unwrap().iter().filter(|one| one["what"] == "device.linked").count(), 1);
+
+    assert_eq!(house.app.engine.replay(guests).unwrap().differences, []);
 
     clock.0.send_replace(START + Span::days(3));
     checks_in(&house, "p2", START + Span::days(4)).await;

@@ -167,11 +167,22 @@ fn level(
         return None;
     }
     let span = range.or_else(|| Some(max.as_ref()? - min.as_ref()?)).unwrap_or(threshold.abs());
+    // Near the end of the range there is less room for the way back: half of it.
+    let room = match falls {
+        true => max.map(|max| max - threshold),
+        false => min.map(|min| threshold - min),
+    };
+    let back = room.map_or(span * REARM_SHARE, |room| (span * REARM_SHARE).min(room / 2.0));
     let rearm = match given_rearm {
         Some(rearm) => rearm?,
-        None if falls => threshold + span * REARM_SHARE,
-        None => threshold - span * REARM_SHARE,
+        None if falls => threshold + back,
+        None => threshold - back,
     };
+    if if falls { max.is_some_and(|max| rearm > max) } else { min.is_some_and(|min| rearm < min) } {
+        let help = Some(format!("the field lies within {} to {}", bound(*min), bound(*max)));
+        findings.error("trigger.value", "/on/rearm", "no value ever comes back to this, it would fire only once", help);
+        return None;
+    }
     between(key, threshold, rearm, findings)
 }
 

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 
 use super::{Arithmetic, Comparison, Condition, Id, Node};
 use crate::id::SlotId;
-use crate::model::{Device, DeviceDescription, Household, OrderState, Value, is_list_mark};
+use crate::model::{Device, DeviceDescription, Household, Value, is_list_mark};
 use crate::time::{Span, Timestamp};
 use crate::wire::EventUp;
 
@@ -85,18 +85,24 @@ impl Truth {
 }
 
 /// A condition's truth with each of its leaves.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Evaluation<'c> {
     /// The whole.
     pub truth: Truth,
     /// Each comparison, in the order written.
     pub leaves: Vec<Leaf<'c>>,
+    /// What was evaluated.
+    condition: &'c Condition,
 }
 
-impl Evaluation<'_> {
-    /// The leaves that do not hold, in the order written.
-    pub fn failing(&self) -> impl Iterator<Item = &Leaf<'_>> {
-        self.leaves.iter().filter(|leaf| leaf.truth != Truth::True)
+impl<'c> Evaluation<'c> {
+    /// The leaves that made a condition fail or unknown, in the order written; none of one that holds. A leaf that
+    /// does not hold is none of them where another stood in for it, and one that holds is where a `!` turns it.
+    pub fn failing(&self) -> Vec<&Leaf<'c>> {
+        match self.truth {
+            Truth::True => Vec::new(),
+            Truth::False | Truth::Unknown => self.condition.deciding(self.condition.root, &mut self.leaves.iter()).1,
+        }
     }
 }
 
@@ -219,7 +225,7 @@ impl Condition {
     pub fn evaluate(&self, scope: &Scope<'_>) -> Evaluation<'_> {
         let mut leaves = Vec::new();
         let truth = self.leaves(self.root, scope, &mut leaves);
-        Evaluation { truth, leaves }
+        Evaluation { truth, leaves, condition: self }
     }
     /// A node's truth when nothing at all is known: what remains is constant.
     pub(super) fn constant(&self, id: Id) -> Truth {
@@ -299,10 +305,45 @@ impl Condition {
             }
         }
     }
+    /// A node's truth, and which of its leaves made it so: those of the parts that came out as the whole did. Takes
+    /// the leaves as [`Condition::leaves`] told them.
+    fn deciding<'e, 'c>(&self, id: Id, told: &mut impl Iterator<Item = &'e Leaf<'c>>) -> (Truth, Vec<&'e Leaf<'c>>)
+    where
+        'c: 'e,
+    {
+        match &self.nodes[id] {
+            Node::Not(inner) => {
+                let (truth, leaves) = self.deciding(*inner, told);
+                (!truth, leaves)
+            }
+            Node::And(parts) | Node::Or(parts) => {
+                let parts: Vec<_> = parts.iter().map(|part| self.deciding(*part, told)).collect();
+                let truths = parts.iter().map(|(truth, _)| *truth);
+                let whole = match &self.nodes[id] {
+                    Node::And(_) => truths.fold(Truth::True, Truth::and),
+                    _ => truths.fold(Truth::False, Truth::or),
+                };
+                let alike = parts.into_iter().filter(|(truth, _)| *truth == whole);
+                (whole, alike.flat_map(|(_, leaves)| leaves).collect())
+            }
+            Node::If(condition, yes, no) => {
+                let condition = self.deciding(*condition, told);
+                let (yes, no) = (self.deciding(*yes, told), self.deciding(*no, told));
+                match condition.0 {
+                    Truth::True => yes,
+                    Truth::False => no,
+                    Truth::Unknown => condition,
+                }
+            }
+            _ => told.next().map_or((Truth::Unknown, Vec::new()), |leaf| (leaf.truth, vec![leaf])),
+        }
+    }
     fn leaf(&self, id: Id, scope: &Scope<'_>) -> Leaf<'_> {
         let text = on_one_line(self.text(id));
         let truth = self.value(id, Some(scope)).truth();
-        let source = self.source_of(id);
+        let is_unknown = |source: Id| self.value(source, Some(scope)) == Val::Unknown;
+        let unknown = if truth == Truth::Unknown { self.source_of(id, &is_unknown) } else { None };
+        let source = unknown.or_else(|| self.source_of(id, &|_| true));
         let (value, name, age) = match source.map(|source| (source, &self.nodes[source])) {
             Some((source, Node::Path(path))) => {
                 (self.value(source, Some(scope)).owned(), written(path, NAME_BYTES), path.age(scope))
@@ -312,20 +353,21 @@ impl Condition {
         };
         Leaf { text, truth, value, source: name, age }
     }
-    /// The first thing a leaf reads.
-    fn source_of(&self, id: Id) -> Option<Id> {
+    /// The first thing a leaf reads that is so.
+    fn source_of(&self, id: Id, is_so: &dyn Fn(Id) -> bool) -> Option<Id> {
+        let of = |id: &Id| self.source_of(*id, is_so);
         match &self.nodes[id] {
-            Node::Path(_) | Node::DaysSinceOrder { .. } => Some(id),
+            Node::Path(_) | Node::DaysSinceOrder { .. } => is_so(id).then_some(id),
             Node::Number(_) | Node::Text(_) | Node::Bool(_) | Node::Numbers(_) | Node::Texts(_) => None,
-            Node::Not(a) | Node::Negate(a) | Node::Has(a) | Node::Size(a) => self.source_of(*a),
-            Node::And(parts) | Node::Or(parts) => parts.iter().find_map(|part| self.source_of(*part)),
-            Node::If(a, b, c) => [a, b, c].into_iter().find_map(|part| self.source_of(*part)),
+            Node::Not(a) | Node::Negate(a) | Node::Has(a) | Node::Size(a) => of(a),
+            Node::And(parts) | Node::Or(parts) => parts.iter().find_map(of),
+            Node::If(a, b, c) => [a, b, c].into_iter().find_map(of),
             Node::Compare(_, a, b)
             | Node::Arithmetic(_, a, b)
             | Node::In(a, b)
             | Node::StartsWith(a, b)
             | Node::EndsWith(a, b)
-            | Node::Contains(a, b) => self.source_of(*a).or_else(|| self.source_of(*b)),
+            | Node::Contains(a, b) => of(a).or_else(|| of(b)),
         }
     }
 }
@@ -406,16 +448,16 @@ fn text_test<'a>(text: Val<'_>, part: Val<'_>, test: impl Fn(&str, &str) -> bool
     }
 }
 
-/// Whole days since the household last ordered a product; orders that came to nothing do not count.
+/// Whole days since the household last ordered a product.
 fn days_since_order(scope: &Scope<'_>, product: &str) -> Option<f64> {
-    scope
-        .household
-        .orders
-        .values()
-        .filter(|order| !matches!(order.state, OrderState::Cancelled | OrderState::Refused))
-        .filter(|order| order.created_at <= scope.now)
+    last_order(scope.household, product, scope.now).map(|at| ((scope.now - at).0 / Span::days(1).0) as f64)
+}
+
+/// When a household last ordered a product; orders that came to nothing do not count.
+pub(super) fn last_order(home: &Household, product: &str, now: Timestamp) -> Option<Timestamp> {
+    let orders = home.orders.values().filter(|order| order.state.is_purchase() && order.created_at <= now);
+    orders
         .filter(|order| order.lines.iter().any(|line| line.product.as_str() == product))
         .map(|order| order.created_at)
         .max()
-        .map(|at| ((scope.now - at).0 / Span::days(1).0) as f64)
 }

@@ -38,6 +38,7 @@ use jiff::civil;
 pub use evaluate::{Evaluation, Leaf, Scope, Truth};
 pub use typing::{Articles, Schema};
 
+use crate::model::Household;
 use crate::time::{Span, Timestamp, Zone};
 use path::{LocalPart, Path};
 pub(crate) use path::{WEEKDAYS, weekday};
@@ -165,9 +166,19 @@ impl Condition {
     pub fn uses_local_time(&self) -> bool {
         self.local_parts().next().is_some()
     }
-    /// The next instant, strictly after `now`, at which a bound on local time can turn: a minute,
-    /// hour or day begins, whichever is the finest that it reads. None when it reads no local time.
-    pub fn next_turn(&self, zone: &Zone, now: Timestamp) -> Option<Timestamp> {
+    /// The next instant, strictly after `now`, at which a bound on time can turn: a minute, hour or day begins in the
+    /// home, whichever is the finest that it reads, or another whole day since an order is over. None when it reads
+    /// no time.
+    pub fn next_turn(&self, home: &Household, now: Timestamp) -> Option<Timestamp> {
+        let of_the_clock = home.zone.as_ref().and_then(|zone| self.next_local_turn(zone, now));
+        let orders = self.nodes.iter().filter_map(|node| match node {
+            Node::DaysSinceOrder { product, .. } => evaluate::last_order(home, product, now),
+            _ => None,
+        });
+        let days = orders.map(|at| at + Span::days((now - at).0 / Span::days(1).0 + 1));
+        days.chain(of_the_clock).min()
+    }
+    fn next_local_turn(&self, zone: &Zone, now: Timestamp) -> Option<Timestamp> {
         let finest = self.local_parts().min()?;
         let local = zone.local(now);
         let into_minute = Span(i64::from(local.second()) * 1_000 + i64::from(local.millisecond()));
