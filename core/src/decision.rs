@@ -76,6 +76,8 @@ pub enum Reply {
         /// Its state.
         state: OrderState,
     },
+    /// Heard, and not believed before the next word agrees with it.
+    Doubted,
 }
 
 /// One change of a household. `Household::apply` is the only reader.

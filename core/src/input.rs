@@ -303,6 +303,17 @@ pub enum Command {
     EndSharing,
     /// A stay is over: the engine says it when the time has come.
     EndStay,
+    /// As [`Command::SetContext`], of a number that does not go further than so far from one word to the next.
+    SetSteadyContext {
+        /// The entry.
+        name: FieldName,
+        /// Its value.
+        value: f64,
+        /// How far it may lie from the word before.
+        step_max: f64,
+        /// When it stops being believed.
+        until: Timestamp,
+    },
 }
 
 /// Where a device goes when it is linked, and for whom.

@@ -236,7 +236,12 @@ fn data_of(description: &DeviceDescription) -> Vec<String> {
 pub(crate) fn linked(reply: Reply, device: DeviceKey, role: Role) -> Result<Linked, Failure> {
     match reply {
         Reply::Linked { link, household } => Ok(Linked { link, device, household, role }),
-        Reply::Done | Reply::Unchanged | Reply::Moving { .. } | Reply::Answered { .. } | Reply::OrderMoved { .. } => {
+        Reply::Done
+        | Reply::Unchanged
+        | Reply::Doubted
+        | Reply::Moving { .. }
+        | Reply::Answered { .. }
+        | Reply::OrderMoved { .. } => {
             Err(Refusal::new(Code::InternalRetry, "the device is on its way; look at it in a moment").into())
         }
     }

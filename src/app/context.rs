@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use hearthway_core::decision::Reply;
 use hearthway_core::id::{FieldName, HouseholdId};
 use hearthway_core::input::Command;
 use hearthway_core::model::Value;
@@ -44,6 +45,8 @@ pub struct ContextWord {
     pub ttl: Span,
     /// Where.
     pub place: Place,
+    /// How far a number may lie from the word before; one beyond is not believed until another agrees with it.
+    pub step_max: Option<f64>,
 }
 
 /// How many homes know.
@@ -51,8 +54,19 @@ pub struct ContextWord {
 pub struct Told {
     /// Homes.
     pub homes: u64,
+    /// Of these, where the word lies too far from the one before to be believed.
+    pub doubted: u64,
     /// Until when it is believed.
     pub until: Timestamp,
+}
+
+impl Told {
+    /// One home more.
+    fn count(&mut self, outcome: Outcome) -> Result<(), Failure> {
+        self.doubted += u64::from(settled(outcome)? == Reply::Doubted);
+        self.homes += 1;
+        Ok(())
+    }
 }
 
 impl App {
@@ -65,16 +79,23 @@ impl App {
         if matches!(&word.value, Value::Text(text) if text.is_empty() || text.chars().count() > WORD_CHARS_MAX) {
             return Err(Failure::invalid("/value", format!("a word of 1 to {WORD_CHARS_MAX} characters")));
         }
+        if let Some(step_max) = word.step_max {
+            if !matches!(word.value, Value::Number(_)) {
+                return Err(Failure::invalid("/step_max", "only a number goes in steps; leave it out"));
+            }
+            if !step_max.is_finite() || step_max <= 0.0 {
+                return Err(Failure::invalid("/step_max", "a number above 0, in what the value is measured in"));
+            }
+        }
         let until = self.now() + word.ttl;
-        let mut told = Told { homes: 0, until };
+        let mut told = Told { homes: 0, doubted: 0, until };
         match &word.place {
             Place::Home(id) => {
                 let home = self.engine.facts(*id).await?;
                 if home.is_none_or(|home| home.retailer.as_ref() != Some(retailer)) {
                     return Err(Failure::not_found("household", id));
                 }
-                settled(self.tell(*id, word, until).await)?;
-                told.homes = 1;
+                told.count(self.tell(*id, word, until).await)?;
             }
             Place::Region(zone) => {
                 let mut telling: JoinSet<Outcome> = JoinSet::new();
@@ -106,7 +127,13 @@ impl App {
     }
 
     fn context_input(&self, id: HouseholdId, word: &ContextWord, until: Timestamp) -> hearthway_core::input::Input {
-        let what = Command::SetContext { name: word.kind.clone(), value: word.value.clone(), until };
+        let (name, value) = (word.kind.clone(), word.value.clone());
+        let what = match (&value, word.step_max) {
+            (Value::Number(value), Some(step_max)) => {
+                Command::SetSteadyContext { name, value: *value, step_max, until }
+            }
+            _ => Command::SetContext { name, value, until },
+        };
         self.command(None, "context", id.bytes(), what)
     }
 
@@ -129,8 +156,7 @@ impl App {
 fn settle_one(outcome: Result<Outcome, tokio::task::JoinError>, told: &mut Told) -> Result<(), Failure> {
     // A task that panicked is a fault of ours; the home it was about does not know.
     if let Ok(outcome) = outcome {
-        settled(outcome)?;
-        told.homes += 1;
+        told.count(outcome)?;
     }
     Ok(())
 }

@@ -87,7 +87,12 @@ impl App {
         match settled(self.engine.call(Target::Household(household), input).await) {
             Ok(Reply::Answered { state, order, .. }) => Ok(Answered { state, order }),
             Ok(
-                Reply::Done | Reply::Unchanged | Reply::Moving { .. } | Reply::Linked { .. } | Reply::OrderMoved { .. },
+                Reply::Done
+                | Reply::Unchanged
+                | Reply::Doubted
+                | Reply::Moving { .. }
+                | Reply::Linked { .. }
+                | Reply::OrderMoved { .. },
             ) => {
                 let (_, offer) = self.find_offer(retailer, id)?;
                 Ok(Answered { state: offer.state.as_str().to_owned(), order: order_of(&offer) })

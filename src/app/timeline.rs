@@ -288,6 +288,7 @@ fn of_command(command: &Command, blank: Happened) -> Option<Happened> {
         | Command::ArriveKnown { join: None, .. }
         | Command::ProfileChanged { .. }
         | Command::SetContext { .. }
+        | Command::SetSteadyContext { .. }
         | Command::Activated { .. } => return None,
     })
 }

@@ -20,6 +20,7 @@ pub(super) struct ContextBody {
     ttl_s: u32,
     household: Option<HouseholdId>,
     region: Option<Zone>,
+    step_max: Option<f64>,
 }
 
 pub(super) async fn post_context(
@@ -36,7 +37,10 @@ pub(super) async fn post_context(
             return Err(ApiError::invalid("/household", "name either `household` or `region`, a time zone"));
         }
     };
-    let word = ContextWord { kind, value: body.value.to_value(), ttl: Span::seconds(body.ttl_s.into()), place };
+    let (value, ttl) = (body.value.to_value(), Span::seconds(body.ttl_s.into()));
+    let word = ContextWord { kind, value, ttl, place, step_max: body.step_max };
     let told = shared.app.set_context(&who, &word).await?;
-    Ok(Json(json!({"kind": word.kind.as_str(), "homes": told.homes, "until": told.until.to_string()})).into_response())
+    let until = told.until.to_string();
+    let told = json!({"kind": word.kind.as_str(), "homes": told.homes, "doubted": told.doubted, "until": until});
+    Ok(Json(told).into_response())
 }

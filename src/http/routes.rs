@@ -250,9 +250,9 @@ pub(super) fn all() -> Vec<Entry> {
             .answer(200, r#"{"link":"ln_…","device":"d-7","household":"hh_…","role":"owner"}"#)
             .bulk(),
         delete("/v1/links/{link}", claims::delete_link, "End a link; the device is given back").empty_answer(),
-        post("/v1/context/{kind}", context::post_context, "What surrounds homes, such as `weather`, `tariff`, `season`: of one household, or of a region by its time zone")
+        post("/v1/context/{kind}", context::post_context, "What surrounds homes, such as `weather`, `tariff`, `season`: of one household, or of a region by its time zone; with `step_max` a number that lies further from the word before is not believed until another agrees")
             .body(r#"{"value":"rain","ttl_s":10800,"region":"Europe/Paris"}"#)
-            .answer(200, r#"{"kind":"weather","homes":412,"until":"2026-11-10T20:00:00Z"}"#),
+            .answer(200, r#"{"kind":"weather","homes":412,"doubted":0,"until":"2026-11-10T20:00:00Z"}"#),
         post("/v1/events", events::post_events, "What happened elsewhere, as CloudEvents 1.0, one or a batch: a `purchase`, or anything else that triggers on `channel` wait for; each is taken once by its `source` and `id`")
             .body(r#"[{"specversion":"1.0","id":"till-7-0042","source":"/stores/st-12","type":"purchase","time":"2026-11-10T17:04:00Z","data":{"profile":"p1","product":"flt-20x25","qty":2}}]"#)
             .answer(200, r#"{"items":[{"id":"till-7-0042","result":"taken","household":"hh_…"}]}"#),

@@ -9,7 +9,7 @@ use crate::code::Code;
 use crate::decision::{Change, Reply};
 use crate::forecast::Moment;
 use crate::id::{DeviceKey, FieldName};
-use crate::model::{ContextEntry, SHARED_PUBLIC, Value};
+use crate::model::{ContextEntry, Device, SHARED_PUBLIC, Value};
 use crate::time::{Span, Timestamp};
 use crate::trigger::Watched;
 use crate::wire::ContextUp;
@@ -41,8 +41,46 @@ pub(super) fn of_device(draft: &mut Draft<'_>, key: &DeviceKey, said: &ContextUp
 
 /// A feed speaks of the surroundings of a home: every device in it knows.
 pub(super) fn of_home(draft: &mut Draft<'_>, name: &FieldName, value: &Value, until: Timestamp) -> Answered {
+    let home = draft.before();
+    heard(draft, name, value, until, home.devices.keys());
+    Ok(Reply::Done)
+}
+
+/// A feed speaks of a number that changes slowly. Where it lies further from the word before than it may, one of the
+/// two is wrong, and until two words agree nobody knows which: what depends on it is unknown.
+pub(super) fn steady(draft: &mut Draft<'_>, name: &FieldName, value: f64, step_max: f64, until: Timestamp) -> Answered {
     let (home, now) = (draft.before(), draft.now);
-    for key in home.devices.keys() {
+    let is_doubtful = |device: &Device| {
+        let known = device.context.get(name.as_str());
+        let known = known.filter(|known| now < known.until || is_doubted(known));
+        known.is_some_and(|known| matches!(known.value, Value::Number(before) if (value - before).abs() > step_max))
+    };
+    let (doubted, believed): (Vec<_>, Vec<_>) = home.devices.iter().partition(|(_, device)| is_doubtful(device));
+    for (key, _) in &doubted {
+        draft
+            .note(format!("context {name} = {value}: too far from the word before, not believed until another agrees"));
+        let entry = ContextEntry { value: Value::Number(value), t: now, until: now };
+        draft.change(Change::ContextSet { device: (*key).clone(), name: name.to_string(), entry });
+    }
+    heard(draft, name, &Value::Number(value), until, believed.into_iter().map(|(key, _)| key));
+    Ok(if doubted.is_empty() { Reply::Done } else { Reply::Doubted })
+}
+
+/// Whether a word was heard and never believed.
+fn is_doubted(word: &ContextEntry) -> bool {
+    word.until == word.t
+}
+
+/// These devices of the home take a feed's word.
+fn heard<'h>(
+    draft: &mut Draft<'h>,
+    name: &FieldName,
+    value: &Value,
+    until: Timestamp,
+    keys: impl Iterator<Item = &'h DeviceKey>,
+) {
+    let (home, now) = (draft.before(), draft.now);
+    for key in keys {
         if !takes(draft, key, name, value, now, until) {
             draft
                 .note(format!("{key} keeps {CONTEXT_ENTRIES_MAX} other entries of context and does not take `{name}`"));
@@ -51,7 +89,6 @@ pub(super) fn of_home(draft: &mut Draft<'_>, name: &FieldName, value: &Value, un
     for key in home.devices.keys() {
         wake::armed(draft, key);
     }
-    Ok(Reply::Done)
 }
 
 /// Lets the entry go that ended first, where there are as many as a device keeps.

@@ -221,6 +221,9 @@ fn from_command(draft: &mut Draft<'_>, command: &Command) -> Answered {
         }),
         Command::ShareWithGuests { until } => with_device(draft, |draft, device| stay::shared(draft, &device, *until)),
         Command::EndSharing => with_device(draft, |draft, device| stay::not_shared(draft, &device)),
+        Command::SetSteadyContext { name, value, step_max, until } => {
+            context::steady(draft, name, *value, *step_max, *until)
+        }
         Command::EndStay => with_device(draft, |draft, device| stay::over(draft, &device)),
     }
 }

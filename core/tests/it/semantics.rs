@@ -3,7 +3,8 @@
 
 use hearthway_core::code::Code;
 use hearthway_core::decide::decide;
-use hearthway_core::id::{HouseholdId, ProfileId, RetailerId};
+use hearthway_core::decision::Reply;
+use hearthway_core::id::{FieldName, HouseholdId, ProfileId, RetailerId};
 use hearthway_core::input::{Command, What};
 use hearthway_core::model::{EdgeState, OfferState, Purpose};
 use hearthway_core::time::{Span, Timestamp, Zone};
@@ -424,6 +425,38 @@ fn a_device_keeps_sixteen_entries_of_context_and_those_that_ended_make_room() {
     say(&mut world, 16..28, 60).unwrap();
     assert_eq!(kept(&world), 16, "twelve had ended");
     assert!(world.home_of(&thermostat()).devices[&thermostat()].context.contains_key("c27"));
+}
+
+#[test]
+fn a_feed_that_jumps_is_not_believed_until_two_of_its_words_agree() {
+    let mild = "[trigger.when]\nall = 'context.outside < 15'\n";
+    let mut world = home_with(&tip("t", COLD, mild));
+    let say = |world: &mut World, value: f64| {
+        let until = world.now + Span::hours(3);
+        let name = FieldName::new("outside").unwrap();
+        world.command(&thermostat(), Command::SetSteadyContext { name, value, step_max: 10.0, until }).unwrap()
+    };
+    let is_known = |world: &World| {
+        let home = world.home_of(&thermostat());
+        world.now < home.devices[&thermostat()].context["outside"].until
+    };
+    assert_eq!(say(&mut world, -2.0), Reply::Done, "nothing is known that it could jump from");
+    assert_eq!((say(&mut world, 8.0), is_known(&world)), (Reply::Done, true), "ten degrees are no jump");
+    assert_eq!((say(&mut world, -40.0), is_known(&world)), (Reply::Doubted, false));
+    temperature(&mut world, 19.0);
+    temperature(&mut world, 16.0);
+    assert_eq!(offers(&mut world), 0, "below 15 as it is, nobody believes it");
+    assert!(world.last_trace().steps.iter().any(|step| step.reason.starts_with("conditions_unknown")));
+    assert_eq!((say(&mut world, 999.0), is_known(&world)), (Reply::Doubted, false), "nor does this agree with it");
+    assert_eq!((say(&mut world, 8.0), is_known(&world)), (Reply::Doubted, false));
+    assert_eq!(say(&mut world, 8.5), Reply::Done);
+    assert_eq!(offers(&mut world), 1, "two words agree, and the edge still holds");
+    world.pass(Span::hours(4));
+    assert_eq!(
+        (say(&mut world, 30.0), is_known(&world)),
+        (Reply::Done, true),
+        "of a feed that was away any word is good"
+    );
 }
 
 #[test]

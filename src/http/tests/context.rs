@@ -44,6 +44,17 @@ async fn a_feed_tells_a_home_or_all_homes_of_a_region_and_wakes_their_triggers()
 }
 
 #[tokio::test]
+async fn a_number_that_jumps_is_counted_as_doubted_until_the_next_agrees() {
+    let house = house().await;
+    house.link("d-1", "p1").await;
+    for (value, doubted) in [(12.0, 0), (400.0, 1), (401.0, 0), (12.0, 1)] {
+        let body = json!({"value": value, "ttl_s": 60, "region": "Europe/Paris", "step_max": 10});
+        let told = house.ok("POST", "/v1/context/outside", &house.shop, body).await;
+        assert_eq!((&told["homes"], &told["doubted"]), (&json!(1), &json!(doubted)), "{value}: {told}");
+    }
+}
+
+#[tokio::test]
 async fn a_word_without_a_place_or_an_end_is_refused_with_its_pointer() {
     let house = house().await;
     for (body, pointer) in [
@@ -52,6 +63,8 @@ async fn a_word_without_a_place_or_an_end_is_refused_with_its_pointer() {
         (json!({"value": "rain", "ttl_s": 604_801, "region": "Europe/Paris"}), "/ttl_s"),
         (json!({"value": "", "ttl_s": 60, "region": "Europe/Paris"}), "/value"),
         (json!({"value": "rain", "ttl_s": 60, "region": "Europe/Pariss"}), "/region"),
+        (json!({"value": "rain", "ttl_s": 60, "region": "Europe/Paris", "step_max": 1}), "/step_max"),
+        (json!({"value": 12, "ttl_s": 60, "region": "Europe/Paris", "step_max": 0}), "/step_max"),
     ] {
         let answer = house.call("POST", "/v1/context/weather", &house.shop, body.clone()).await;
         assert_eq!((answer.status, &answer.json["pointer"]), (422, &json!(pointer)), "{body} {}", answer.text);
