@@ -416,7 +416,7 @@ pub const KEYS: &[Key] = &[
         name: "cached_households_max",
         kind: Kind::Count { unit: "households", min: 16, max: 10_000_000 },
         default: Some("10000"),
-        meaning: "Households kept in memory. Others are loaded when something happens in them.",
+        meaning: "Households kept in memory, most of them as the bytes of their record. Others are loaded when\nsomething happens in them.",
     },
     Key {
         section: "engine",

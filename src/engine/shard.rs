@@ -53,6 +53,9 @@ const RECORD_GROWTH_BYTES: usize = 128;
 /// Bytes that a stored value may have; a margin below the store's own bound for its envelope.
 const ROW_BYTES_MAX: usize = VALUE_BYTES_MAX - 64;
 
+/// How many more households than its share a shard may have in memory, as a part of all.
+const UNEVEN_SHARE: usize = 16;
+
 pub(super) struct Shard {
     house: Arc<House>,
     index: usize,
@@ -86,7 +89,9 @@ impl Step {
 
 impl Shard {
     pub(super) fn new(house: Arc<House>, index: usize) -> Shard {
-        let max = house.settings.cached_households_max.div_ceil(house.inboxes.len());
+        // Households do not spread evenly: without room for that the shard that has more reads them again and again.
+        let max = house.settings.cached_households_max;
+        let max = (max + max / UNEVEN_SHARE).div_ceil(house.inboxes.len());
         Shard { house, index, epoch: 0, facts: Facts::new(max), in_flight: HashMap::new() }
     }
 
@@ -135,9 +140,9 @@ impl Shard {
 
     /// The facts as they are on disk.
     pub(super) fn durable_facts(&mut self, household: HouseholdId) -> Result<Option<Arc<Household>>, StoreError> {
-        match self.facts.get_mut(household) {
-            Some(known) if known.in_flight == 0 => Ok(Some(Arc::clone(&known.row.facts)).filter(|facts| facts.seq > 0)),
-            _ => Ok(read_household(household, &*self.house.store, self.house.decider)?.map(|stored| stored.row.facts)),
+        match self.facts.durable(household) {
+            Some(facts) => Ok(Some(facts).filter(|facts| facts.seq > 0)),
+            None => Ok(read_household(household, &*self.house.store, self.house.decider)?.map(|stored| stored.row.facts)),
         }
     }
 

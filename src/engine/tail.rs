@@ -46,6 +46,11 @@ impl Tail {
         tail
     }
 
+    /// Gives back the room that it may grow into.
+    pub(super) fn rest(&mut self) {
+        self.body.shrink_to_fit();
+    }
+
     /// Whether changes may follow here instead of in a new record.
     pub(super) fn takes(&self, changes: &[Change]) -> bool {
         !self.body.is_empty() && self.body.len() < TAIL_BYTES_MAX && changes.iter().all(is_small)

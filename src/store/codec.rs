@@ -244,6 +244,11 @@ pub fn append<T: Serialize + ?Sized>(piece: &T, body: &mut Vec<u8>) {
     postcard::serialize_with_flavor(piece, Appending(body)).expect("stored types have a postcard form");
 }
 
+/// The first piece of a body that [`append`] wrote; none where it is another.
+pub fn first<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    postcard::take_from_bytes(body).ok().map(|(piece, _)| piece)
+}
+
 /// A body of pieces in its envelope.
 pub fn seal(schema: Schema, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len() + CRC_BYTES);
