@@ -37,7 +37,7 @@ pub(super) struct Known {
     pub(super) tail: Tail,
     /// What its values are sealed with.
     pub(super) key: KeyId,
-    /// Used since the last look at it: gets a second chance before it falls asleep.
+    /// Used again since the last look at it: gets a second chance before it falls asleep.
     used: bool,
 }
 
@@ -86,8 +86,11 @@ impl Facts {
         store: &dyn Store,
         decider: Decider,
     ) -> Result<(&mut Known, bool), StoreError> {
-        let read = match self.known.get(&id) {
-            Some(State::Awake(_)) => false,
+        let read = match self.known.get_mut(&id) {
+            Some(State::Awake(known)) => {
+                known.used = true;
+                false
+            }
             Some(State::Asleep(_)) => {
                 self.send_to_sleep();
                 let Some(State::Asleep(asleep)) = self.known.remove(&id) else { unreachable!("it was there") };
@@ -96,11 +99,7 @@ impl Facts {
                 false
             }
             None => {
-                let Stored { row, record_bytes, tail, key } = read_household(id, store, decider)?.unwrap_or_else(|| {
-                    let facts = Arc::new(Household::empty(id));
-                    let row = HouseholdRow { facts, heard: Few::new(), snapshot: LastSnapshot::default() };
-                    Stored { row, record_bytes: 0, tail: Tail::default(), key: NOT_SEALED }
-                });
+                let Stored { row, record_bytes, tail, key } = read_or_empty(id, store, decider)?;
                 self.send_to_sleep();
                 self.make_room();
                 let (pages, ledgers) = (Pages::default(), Ledgers::default());
@@ -111,9 +110,7 @@ impl Facts {
                 true
             }
         };
-        let known = self.get_mut(id).expect("it was awake or has just been woken");
-        known.used = true;
-        Ok((known, read))
+        Ok((self.get_mut(id).expect("it was awake or has just been woken"), read))
     }
 
     /// A household that is awake.
@@ -210,6 +207,15 @@ pub(super) struct Stored {
     pub(super) tail: Tail,
     /// What it is sealed with.
     pub(super) key: KeyId,
+}
+
+/// Reads a household; an empty one where there is none.
+fn read_or_empty(id: HouseholdId, store: &dyn Store, decider: Decider) -> Result<Stored, StoreError> {
+    Ok(read_household(id, store, decider)?.unwrap_or_else(|| {
+        let facts = Arc::new(Household::empty(id));
+        let row = HouseholdRow { facts, heard: Few::new(), snapshot: LastSnapshot::default() };
+        Stored { row, record_bytes: 0, tail: Tail::default(), key: NOT_SEALED }
+    }))
 }
 
 /// Reads a household; none where there is none, or where it was erased.

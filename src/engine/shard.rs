@@ -142,7 +142,9 @@ impl Shard {
     pub(super) fn durable_facts(&mut self, household: HouseholdId) -> Result<Option<Arc<Household>>, StoreError> {
         match self.facts.durable(household) {
             Some(facts) => Ok(Some(facts).filter(|facts| facts.seq > 0)),
-            None => Ok(read_household(household, &*self.house.store, self.house.decider)?.map(|stored| stored.row.facts)),
+            None => {
+                Ok(read_household(household, &*self.house.store, self.house.decider)?.map(|stored| stored.row.facts))
+            }
         }
     }
 
