@@ -11,6 +11,7 @@ mod conventions;
 mod customers;
 mod erasure;
 mod erasure_apart;
+mod erasure_orders;
 mod first_steps;
 mod goods;
 mod grants;
