@@ -121,8 +121,7 @@ impl App {
     ) -> Result<Moved, Failure> {
         let missing = match self.find_order(retailer, id) {
             Ok((household, order)) => {
-                let (household, order) =
-                    self.move_order(retailer, household, &order, word, what(order.id)).await?;
+                let (household, order) = self.move_order(retailer, household, &order, word, what(order.id)).await?;
                 return Ok(Moved::Home(household, order));
             }
             Err(missing @ Failure::NotFound { .. }) => missing,

@@ -21,6 +21,7 @@ use hearthway_core::money::{Currency, Money};
 use hearthway_core::time::Timestamp;
 use metrics::Counter;
 
+use super::Engine;
 use super::codes::{Codes, TakenFromPool};
 use super::decider::Decider;
 use super::elsewhere::TakenWord;
@@ -29,7 +30,6 @@ use super::metrics as names;
 use super::prepared::Prepared;
 use super::rows;
 use super::sends::TakenSend;
-use super::Engine;
 use super::stock::{PutAside, TakenStock};
 use crate::store::codec::{self, Schema};
 use crate::store::{Commit, Outcome, Store, StoreError, Write, keys};

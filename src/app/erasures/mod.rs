@@ -228,6 +228,8 @@ impl App {
             {
                 if let Stage::AtWork { leaving, .. } = &row.stage {
                     self.erasures.persons.departs(&retailer, &leaving.names, *id);
+                    // They were read from rows that are still there.
+                    self.forget_access(&retailer, &leaving.names);
                 }
                 if let (Stage::Destroying { keys }, Some(vault)) = (&row.stage, self.engine.store().vault()) {
                     // Before anybody may come by the same name: they begin with a key of their own.

@@ -104,7 +104,13 @@ impl App {
             None => false,
         };
         let anew = match home {
-            Some(_) if is_somebodys && table == table::OUTBOX && self.tells_of_a_gone_order(&job.retailer, &key, &bytes)? => None,
+            Some(_)
+                if is_somebodys
+                    && table == table::OUTBOX
+                    && self.tells_of_a_gone_order(&job.retailer, &key, &bytes)? =>
+            {
+                None
+            }
             Some(_) if is_somebodys => left.without_person(&key, &bytes)?,
             Some(_) if table == table::EVENT => left.waiting_event(&key, &bytes)?,
             Some(_) | None => None,

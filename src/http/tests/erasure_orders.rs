@@ -79,7 +79,8 @@ async fn an_open_order_leaves_a_shared_home_with_its_buyer_and_the_shop_goes_on_
     // Nobody who stays sees it, by whatever call; nor does the shop, in whatever list.
     assert_eq!(house.get(&format!("/v1/orders/{order}"), &shop).await.status, 404);
     assert_eq!(house.get("/v1/orders", &shop).await.json["items"], json!([]));
-    let jean = house.ok("POST", "/v1/tokens", &shop, json!({"role": "customer", "profile": "jean"})).await["token"].clone();
+    let jean =
+        house.ok("POST", "/v1/tokens", &shop, json!({"role": "customer", "profile": "jean"})).await["token"].clone();
     let jean = jean.as_str().unwrap();
     for (path, token) in [
         ("/v1/profiles/jean", shop.as_str()),
@@ -105,7 +106,12 @@ async fn an_open_order_leaves_a_shared_home_with_its_buyer_and_the_shop_goes_on_
     // The shop goes on, by the rules of any order; it is the only one.
     assert_eq!(says(&house, &house.other_shop, &order, 2, "accepted").await.status, 404);
     let told = says(&house, &shop, &order, 2, "accepted").await;
-    assert_eq!((told.status, &told.json["rev"], &told.json["state"]), (200, &json!(2), &json!("accepted")), "{}", told.text);
+    assert_eq!(
+        (told.status, &told.json["rev"], &told.json["state"]),
+        (200, &json!(2), &json!("accepted")),
+        "{}",
+        told.text
+    );
     for hidden in ["household", "device", "offer", "pickup"] {
         assert!(told.json.get(hidden).is_none(), "{}", told.text);
     }
@@ -182,7 +188,8 @@ async fn while_its_buyer_is_being_erased_an_order_waits_and_a_stop_after_any_ste
         house.app.engine.drain().await;
         let again = House { shop: shop.clone(), ..house_on(house.disk.clone()).await };
         let told = done(&again, &job.name()).await;
-        let told: Vec<&Value> = told["report"]["kept"].as_array().unwrap().iter().filter(|kept| kept["id"] == json!(order)).collect();
+        let told: Vec<&Value> =
+            told["report"]["kept"].as_array().unwrap().iter().filter(|kept| kept["id"] == json!(order)).collect();
         assert_eq!(told.len(), 1, "stopped after {stop_after} steps");
         assert_eq!((rows_of(&again, table::KEPT_ORDER), rows_of(&again, table::KEPT_AT)), (1, 2));
         let rev = if stop_after > 2 { 3 } else { 2 };
