@@ -53,6 +53,8 @@ impl App {
         for name in names {
             self.forget_customer_tokens(retailer, name);
             self.forget_grants(retailer, name);
+            self.wrong_codes.forget(retailer, name);
+            self.asked_serials.forget(retailer, name);
         }
     }
 

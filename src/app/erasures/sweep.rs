@@ -1,6 +1,6 @@
 //! Rows under the keys that end: sealed anew where others live in their home, else gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hearthway_core::id::{HouseholdId, OrderId, RetailerId};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::left_behind::LeftBehind;
 use super::locked::Apart;
 use super::{Home, Job};
-use crate::app::{App, Failure, rows};
+use crate::app::{App, Failure, links, rows};
 use crate::engine::rows::{OrderRow, OutboxRow};
 use crate::store::codec::{self, KeyId, Schema};
 use crate::store::keys::{self, Key, table};
@@ -46,7 +46,7 @@ impl App {
     pub(super) async fn sweep(&self, job: &mut Job, leaving: Leaving, homes: &[Home]) -> Result<(), Failure> {
         let left = LeftBehind { old: self.old_keys(&job.retailer, &leaving, homes)?, leaving };
         for _ in 0..PASSES_MAX {
-            if self.sweep_rows(job, &left).await? > 0 {
+            if self.sweep_rows(job, &left, homes).await? > 0 {
                 continue;
             }
             let merges = self.merges_of(&job.retailer, &left.leaving.names)?;
@@ -61,15 +61,35 @@ impl App {
         Err(Failure::Conflict("rows of the person are still being written; it is tried again".to_owned()))
     }
 
+    /// Homes in which nobody is left: no number leads there any more.
+    async fn emptied(&self, homes: &[Home]) -> Result<BTreeSet<HouseholdId>, Failure> {
+        let mut emptied = BTreeSet::new();
+        for home in homes {
+            if self.engine.facts(home.household).await?.is_none_or(|home| home.is_nobodys()) {
+                emptied.insert(home.household);
+            }
+        }
+        Ok(emptied)
+    }
+
     /// Goes once through all rows; gives how many stood under an old key.
-    async fn sweep_rows(&self, job: &mut Job, left: &LeftBehind) -> Result<u64, Failure> {
+    async fn sweep_rows(&self, job: &mut Job, left: &LeftBehind, homes: &[Home]) -> Result<u64, Failure> {
         let store = Arc::clone(self.engine.store());
         let own_row = left.leaving.names.first().map(|name| self.profile_row(&job.retailer, name).key);
+        let emptied = self.emptied(homes).await?;
         let (mut after, mut found): (Option<Key>, u64) = (None, 0);
         loop {
             let page = store.scan(&[], after.as_ref(), PAGE_ROWS)?;
             let Some((last, _)) = page.last() else { return Ok(found) };
             after = Some(last.clone());
+            let leads_there =
+                |(key, bytes): &(Key, Vec<u8>)| home_led_to(key, bytes).is_some_and(|home| emptied.contains(&home));
+            let gone: Vec<Write> =
+                page.iter().filter(|row| leads_there(row)).map(|(key, _)| Write::Delete(key.clone())).collect();
+            if !gone.is_empty() {
+                *job.row.report.deleted.entry("others".to_owned()).or_default() += gone.len() as u64;
+                rows::write(&self.engine, gone).await?;
+            }
             for (key, bytes) in page {
                 let home = match left.old.get(&codec::key_of(&bytes)) {
                     Some(home) => *home,
@@ -155,6 +175,14 @@ impl App {
             }
         }
         Ok(false)
+    }
+}
+
+/// The home that a row leads to which says no more than that: of a link, also one that ended long ago, or a mandate.
+fn home_led_to(key: &Key, bytes: &[u8]) -> Option<HouseholdId> {
+    match key.0.first().copied()? {
+        table::MANDATE => codec::decode::<HouseholdId>(Schema::Mandate, key, bytes).ok(),
+        _ => links::hinted_home(key, bytes),
     }
 }
 

@@ -347,3 +347,102 @@ async fn who_comes_by_the_name_of_somebody_erased_is_opened_by_none_of_their_tok
         assert_eq!(again.get("/v1/me", anew.as_str().unwrap()).await.status, 200);
     }
 }
+
+/// All that leads from one row to another, of somebody of whom everything is known that can be.
+#[tokio::test]
+async fn of_somebody_who_is_erased_no_table_holds_a_name_a_number_or_a_way_to_them() {
+    let (house, home, order) = sold().await;
+    let shop = house.shop.clone();
+    let profile = format!("/v1/profiles/{PROFILE}");
+    let identities = json!([{"type": "email", "value": "marquise@example.org"}]);
+    house.ok("PATCH", &profile, &shop, json!({"identities": identities})).await;
+    house.ok("PUT", &format!("{profile}/preferences"), &shop, json!({"frequency": {"per_week": 2}})).await;
+    let own = json!({"role": "customer", "profile": PROFILE});
+    let made = house.ok("POST", "/v1/tokens", &shop, own).await;
+    let (token, token_id) = (made["token"].as_str().unwrap(), made["id"].as_str().unwrap());
+    let until = (house.app.now() + hearthway_core::time::Span::days(30)).to_string();
+    let leave = json!({"device": "d-42", "party": "Energy Advice Ltd", "until": until});
+    let grant = house.call("POST", "/v1/me/grants", token, leave).await.json["grant"].as_str().unwrap().to_owned();
+    house
+        .ok(
+            "PUT",
+            &format!("{profile}/consents"),
+            &shop,
+            json!({"consents": [{"purpose": "auto_order", "granted": true}]}),
+        )
+        .await;
+    let mandate = json!({
+        "profile": PROFILE, "device": "d-42", "slot": "air_filter", "products": ["flt-20x25"],
+        "max_price": {"minor": 5000, "currency": "EUR"}, "max_per_30d": 1, "expires_at": until,
+    });
+    house.ok("PUT", "/v1/mandates/mandate-marker", &shop, mandate).await;
+    let invite = json!({"invite": true, "role": "viewer", "by": PROFILE});
+    house.ok("POST", "/v1/devices/d-42/members", &shop, invite).await;
+    // A device that they had and gave back, with a link and a mandate that ended with it.
+    linked(&house, "d-43", PROFILE, NAME, Some(&home)).await;
+    let person = house.get(&profile, &shop).await.json;
+    let links: Vec<String> =
+        person["links"].as_array().unwrap().iter().map(|link| link["link"].as_str().unwrap().to_owned()).collect();
+    let receipts: Vec<String> = person["consents"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|word| word["receipt"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(links.len() == 2 && !receipts.is_empty(), "{person}");
+    house.ok("POST", "/v1/devices/d-43/release", &shop, json!({})).await;
+    // Wrong codes of theirs are counted.
+    for code in ["AAAA-AAAA", "BBBB-BBBB"] {
+        let claim = json!({"code": code, "profile": PROFILE, "tz": "Europe/Paris", "consents": []});
+        assert!(house.call("POST", "/v1/claims/confirm", &shop, claim).await.status >= 400);
+    }
+    let offer = house.get(&format!("/v1/orders/{order}"), &shop).await.json["offer"].as_str().unwrap().to_owned();
+    let raw_of = |text: &str| {
+        let (_, id) = text.split_once('_').unwrap();
+        data_encoding::BASE32_NOPAD.decode(id.to_ascii_uppercase().as_bytes()).unwrap()
+    };
+    let ids: Vec<&str> = links
+        .iter()
+        .chain(&receipts)
+        .map(String::as_str)
+        .chain([offer.as_str(), order.as_str(), home.as_str()])
+        .collect();
+    let mut parts: Vec<(String, Vec<u8>)> = ids.iter().map(|id| ((*id).to_owned(), raw_of(id))).collect();
+    let texts = [PROFILE, NAME, FORMER, "marquise", "Energy Advice", "mandate-marker", token_id, &grant];
+    parts.extend(texts.iter().chain(&ids).map(|text| ((*text).to_owned(), text.as_bytes().to_vec())));
+    erased(&house, PROFILE).await;
+    // What stays, by table: the home's number where it stands for nobody; its counts; what is kept of the order;
+    // that something was sent under a cap; who of the shop did what.
+    let acts: Vec<&str> = ids.iter().copied().filter(|id| *id != home).chain([token_id, &grant]).collect();
+    let stays: [(u8, &[&str]); 7] = [
+        (table::HOUSEHOLD, &[&home]),
+        (table::LEDGER, &[&home, &offer]),
+        (table::KEPT_ORDER, &[&order]),
+        (table::KEPT_AT, &[&order]),
+        (table::SENT, &[&offer]),
+        (table::AUDIT, &acts),
+        (table::ROUTE, &[]),
+    ];
+    let mut seen = 0;
+    for (key, value) in house.app.engine.store().scan(&[], None, SCAN_ROWS_MAX).unwrap() {
+        let allowed = stays.iter().find(|(table, _)| *table == key.0[0]).map_or(&[][..], |(_, allowed)| *allowed);
+        for (text, part) in &parts {
+            let holds =
+                [&key.0, &value].into_iter().any(|bytes| bytes.windows(part.len()).any(|window| window == *part));
+            seen += usize::from(holds);
+            assert!(!holds || allowed.contains(&text.as_str()), "`{text}` at {key}: {}", value.escape_ascii());
+        }
+    }
+    assert!(seen > 2, "the order is kept, and the home's number");
+    // Nor can an item of any log be opened that says so, but where the device itself says from which home it came.
+    for (at, log, item) in house.app.engine.store().items(None, SCAN_ROWS_MAX).unwrap() {
+        for (text, part) in parts.iter().filter(|(text, _)| *text != home) {
+            let holds = item.windows(part.len()).any(|window| window == *part);
+            assert!(!holds, "`{text}` at {at:?} of {log:?}: {}", item.escape_ascii());
+        }
+    }
+    assert_eq!(
+        in_clear(&house.disk, &[PROFILE, NAME, FORMER, "marquise", "Energy Advice", "mandate-marker"]),
+        [] as [&str; 0]
+    );
+}

@@ -237,6 +237,34 @@ async fn somebody_with_a_thousand_orders_and_more_is_erased_like_anybody() {
     assert_eq!((count(&keys::kept_orders()), count(&[table::KEPT_AT])), (MORE + 1, 2 * (MORE + 1)));
 }
 
+#[tokio::test]
+async fn what_is_kept_of_an_order_goes_at_its_end_with_all_that_leads_to_it() {
+    let (house, _, order) = shared("0 s").await;
+    erased(&house, PROFILE).await;
+    // As if its end had come: the same rows, by an end that is over.
+    let store = house.app.engine.store().clone();
+    let (shop, id): (RetailerId, OrderId) = (RetailerId::new("shop-a").unwrap(), order.parse().unwrap());
+    let (key, bytes) = store.scan(&keys::kept_orders(), None, 2).unwrap().remove(0);
+    let (until, retailer, named) = keys::kept_order_of(&key).unwrap();
+    assert_eq!((&retailer, named), (&shop, id));
+    assert!(until > house.app.now() + Span::days(3_600));
+    let past = house.app.now() - Span::days(1);
+    let mut writes = vec![Write::Delete(key), Write::Put(keys::kept_order(past, &shop, id), bytes)];
+    for (key, mut bytes) in store.scan(&[table::KEPT_AT], None, 10).unwrap() {
+        let (end, rest) = postcard::take_from_bytes::<i64>(&bytes[8..bytes.len() - 4]).unwrap();
+        assert_eq!(end, until.0);
+        let body = [postcard::to_allocvec(&past.0).unwrap(), rest.to_vec()].concat();
+        bytes = codec::seal(Schema::KeptAt, &body);
+        writes.push(Write::Put(key, bytes));
+    }
+    house.app.engine.write(Commit { preconditions: Vec::new(), writes }).await.unwrap();
+    assert_eq!((free(&house).await, rows_of(&house, table::KEPT_AT)), (json!(1), 2));
+    house.app.upkeep().await;
+    assert_eq!((rows_of(&house, table::KEPT_ORDER), rows_of(&house, table::KEPT_AT)), (0, 0));
+    let counted = house.ok("PUT", STOCK, &house.shop, json!({"on_hand": 2})).await;
+    assert_eq!((&counted["free"], &counted["reserved"]), (&json!(2), &json!(0)), "nothing waits for it any more");
+}
+
 #[test]
 fn an_order_that_a_release_before_kept_is_read_and_nobody_goes_on_with_it() {
     // As version 1 wrote it: id, state, total, fulfil, lines, when.
