@@ -183,9 +183,10 @@ impl App {
         if !self.customer_tokens.read().tokens.get(id).is_some_and(is_theirs) {
             return Ok(false);
         }
-        // First in memory: it opens nothing from here on, whatever the disk says.
-        self.customer_tokens.write().remove(id);
+        // First on disk: where that fails the caller hears of it, and can end it again. Ended in memory alone it would
+        // be there again at the next start, and whoever asked again meanwhile would be told that there is none.
         rows::write(&self.engine, vec![Write::Delete(row_key(id))]).await?;
+        self.customer_tokens.write().remove(id);
         Ok(true)
     }
 

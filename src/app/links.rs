@@ -15,7 +15,7 @@ use super::tokens::{Caller, Scope};
 use super::{App, Failure, rows};
 use crate::engine::{Outcome, Target};
 use crate::store::Write;
-use crate::store::codec::Schema;
+use crate::store::codec::{self, Schema};
 use crate::store::keys::{Key, KeyBuilder, table};
 
 /// How often a link is tried while too many devices are moving.
@@ -37,6 +37,13 @@ pub(crate) fn hint_key(retailer: &RetailerId, link: LinkId) -> Key {
 
 pub(crate) fn hint(retailer: &RetailerId, link: LinkId, household: HouseholdId, device: &DeviceKey) -> Write {
     rows::put(Schema::Document, hint_key(retailer, link), &LinkHint { household, device: device.clone() })
+}
+
+/// The home that a hint of a link leads to; none of any other row.
+pub(crate) fn hinted_home(key: &Key, bytes: &[u8]) -> Option<HouseholdId> {
+    let hints = KeyBuilder::table(table::DOCUMENT).name("link").prefix();
+    let hint = key.0.starts_with(&hints).then(|| codec::decode::<LinkHint>(Schema::Document, key, bytes))?;
+    hint.ok().map(|hint| hint.household)
 }
 
 /// A link to be made without a code, for a fleet that exists already.

@@ -383,8 +383,8 @@ impl App {
         let Ok((old, _)) = self.unit(who, old) else { return Ok(false) };
         let prospect = HouseholdId::prospect(&old);
         let home = self.engine.facts(prospect).await?;
-        let reason = home.as_ref().and_then(|home| home.devices.get(&old)).and_then(|old| old.suspended.as_ref());
-        Ok(route.retailer.is_some() && reason.is_some_and(|reason| *reason == format!("replaced by {}", new.device)))
+        let unit = home.as_ref().and_then(|home| home.devices.get(&old));
+        Ok(route.retailer.is_some() && unit.is_some_and(|old| old.was_replaced_by(new)))
     }
 }
 

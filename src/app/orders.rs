@@ -13,6 +13,15 @@ use crate::engine::rows::OrderRow;
 use crate::store::codec::Schema;
 use crate::store::keys::{self, KeyBuilder, table};
 
+/// An order that was moved on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Moved {
+    /// In a home.
+    Home(HouseholdId, Order),
+    /// Apart: its buyer was erased.
+    Locked(Order),
+}
+
 /// Characters of the shop's word on the arrival.
 const ETA_CHARS_MAX: usize = 64;
 /// Lines of one call: an order has fewer.
@@ -49,14 +58,11 @@ impl App {
         rev: u32,
         state: OrderState,
         eta: Option<String>,
-    ) -> Result<(HouseholdId, Order), Failure> {
+    ) -> Result<Moved, Failure> {
         let retailer = who.retailer(Scope::OrdersStatus)?;
         check_eta(eta.as_deref())?;
-        let (household, order) = self.find_order(retailer, id)?;
-        let what = Command::SetOrderStatus { order: order.id, rev, state, eta };
-        let input = self.command(Some(&order.device), "status", order.id.bytes(), what);
-        settled(self.engine.call(Target::Household(household), input).await)?;
-        self.find_order(retailer, id)
+        let what = |order| Command::SetOrderStatus { order, rev, state, eta };
+        self.moved_by_shop(retailer, id, "status", what).await
     }
 
     /// The shop or the customer's app cancels an order.
@@ -65,9 +71,7 @@ impl App {
         check_own_channel(channel)?;
         let (household, order) = self.find_order(retailer, id)?;
         let what = Command::CancelOrder { order: order.id, channel: channel.to_owned() };
-        let input = self.command(Some(&order.device), "cancel", order.id.bytes(), what);
-        settled(self.engine.call(Target::Household(household), input).await)?;
-        self.find_order(retailer, id)
+        self.move_order(retailer, household, &order, "cancel", what).await
     }
 
     /// The customer withdraws from an order, by another channel than the device.
@@ -86,12 +90,10 @@ impl App {
         id: &str,
         rev: Option<u32>,
         lines: Vec<(ProductId, u32)>,
-    ) -> Result<(HouseholdId, Order), Failure> {
+    ) -> Result<Moved, Failure> {
         let retailer = who.retailer(Scope::OrdersStatus)?;
         check_lines(&lines)?;
-        let (household, order) = self.find_order(retailer, id)?;
-        let what = Command::RefundOrder { order: order.id, rev, lines };
-        self.move_order(retailer, household, &order, "refund", what).await
+        self.moved_by_shop(retailer, id, "refund", |order| Command::RefundOrder { order, rev, lines }).await
     }
 
     /// The shop sends some of the goods.
@@ -102,13 +104,31 @@ impl App {
         rev: u32,
         lines: Vec<(ProductId, u32)>,
         eta: Option<String>,
-    ) -> Result<(HouseholdId, Order), Failure> {
+    ) -> Result<Moved, Failure> {
         let retailer = who.retailer(Scope::OrdersStatus)?;
         check_eta(eta.as_deref())?;
         check_lines(&lines)?;
-        let (household, order) = self.find_order(retailer, id)?;
-        let what = Command::ShipLines { order: order.id, rev, lines, eta };
-        self.move_order(retailer, household, &order, "ship", what).await
+        self.moved_by_shop(retailer, id, "ship", |order| Command::ShipLines { order, rev, lines, eta }).await
+    }
+
+    /// What the shop does with an order, also with one whose buyer was erased: it is owed all the same.
+    async fn moved_by_shop(
+        &self,
+        retailer: &RetailerId,
+        id: &str,
+        word: &str,
+        what: impl FnOnce(OrderId) -> Command,
+    ) -> Result<Moved, Failure> {
+        let missing = match self.find_order(retailer, id) {
+            Ok((household, order)) => {
+                let (household, order) = self.move_order(retailer, household, &order, word, what(order.id)).await?;
+                return Ok(Moved::Home(household, order));
+            }
+            Err(missing @ Failure::NotFound { .. }) => missing,
+            Err(failure) => return Err(failure),
+        };
+        let Ok(id) = id.parse() else { return Err(missing) };
+        self.move_locked(retailer, id, word, what(id)).await?.map(Moved::Locked).ok_or(missing)
     }
 
     async fn move_order(
@@ -119,6 +139,11 @@ impl App {
         word: &str,
         what: Command,
     ) -> Result<(HouseholdId, Order), Failure> {
+        // While its buyer is being erased it is in no home, and not yet apart.
+        let _busy = match &order.profile {
+            Some(buyer) => Some(self.erasures.check(retailer, buyer)?),
+            None => None,
+        };
         let input = self.command(Some(&order.device), word, order.id.bytes(), what);
         settled(self.engine.call(Target::Household(household), input).await)?;
         self.find_order(retailer, &order.id.to_string())

@@ -148,6 +148,14 @@ impl WrongCodes {
         known.count(tries, now);
     }
 
+    /// A person is erased: their tries are nobody's.
+    pub(crate) fn forget(&self, retailer: &RetailerId, profile: &ProfileId) {
+        let mut known = self.known();
+        for tries in [Tries::of_person(retailer, profile), Tries::of_buyer(retailer, profile)] {
+            known.wrong.remove(&tries.of);
+        }
+    }
+
     /// A code was right, and served: what was mistyped before it is forgiven.
     pub(crate) fn served(&self, tries: &Tries, code: &str, now: Timestamp) {
         let mut known = self.known();
@@ -207,6 +215,21 @@ mod tests {
         let other = Tries::of_token(&RetailerId::new("shop-b").unwrap(), "tk");
         (0..5).for_each(|_| wrong.count(&other, "7K4Q9XMP", now));
         assert!(wrong.check(&other, now).is_err());
+    }
+
+    #[test]
+    fn of_somebody_who_is_erased_no_try_is_remembered() {
+        let (wrong, now) = (WrongCodes::default(), Timestamp(0));
+        let (p1, p2) = (ProfileId::new("p1").unwrap(), ProfileId::new("p2").unwrap());
+        for _ in 0..WRONG_CODES_MAX {
+            for profile in [&p1, &p2] {
+                wrong.count(&Tries::of_person(&shop(), profile), "WRONGWRO", now);
+                wrong.count(&Tries::of_buyer(&shop(), profile), "WRONGWRO", now);
+            }
+        }
+        wrong.forget(&shop(), &p1);
+        assert!(wrong.known().wrong.keys().all(|who| !who.contains("p1")), "{:?}", wrong.known().wrong.keys());
+        assert!(wrong.check(&person("p1"), now).is_ok() && wrong.check(&person("p2"), now).is_err());
     }
 
     #[test]

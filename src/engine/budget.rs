@@ -21,6 +21,7 @@ use hearthway_core::money::{Currency, Money};
 use hearthway_core::time::Timestamp;
 use metrics::Counter;
 
+use super::Engine;
 use super::codes::{Codes, TakenFromPool};
 use super::decider::Decider;
 use super::elsewhere::TakenWord;
@@ -29,9 +30,9 @@ use super::metrics as names;
 use super::prepared::Prepared;
 use super::rows;
 use super::sends::TakenSend;
-use super::stock::TakenStock;
+use super::stock::{PutAside, TakenStock};
 use crate::store::codec::{self, Schema};
-use crate::store::{Store, StoreError, Write, keys};
+use crate::store::{Commit, Outcome, Store, StoreError, Write, keys};
 
 /// How full a budget is when somebody should look, in percent: in time to raise it, and when it ends.
 const THRESHOLDS_PERCENT: [u64; 2] = [90, 100];
@@ -251,20 +252,23 @@ impl Prepared {
                 self.draws.taken.push(taken);
             }
         }
-        for effect in &decision.effects {
-            if let Effect::GivePartBack { retailer, order, left, back } = effect {
-                self.writes.push(rows::put(Schema::Draw, keys::draw(retailer, &left.trigger, *order), left));
-                self.draws.given_part_back.push((retailer.clone(), left.trigger.clone(), *back));
-            }
-            if let Effect::GiveBack { retailer, order, drawn } = effect {
-                self.writes.push(Write::Delete(keys::draw(retailer, &drawn.trigger, *order)));
-                self.draws.given_back.push((retailer.clone(), drawn.clone()));
-            }
-        }
+        decision.effects.iter().for_each(|effect| self.draws.follow(effect, &mut self.writes));
     }
 }
 
 impl Draws {
+    /// What an order gives back.
+    fn follow(&mut self, effect: &Effect, writes: &mut Vec<Write>) {
+        if let Effect::GivePartBack { retailer, order, left, back } = effect {
+            writes.push(rows::put(Schema::Draw, keys::draw(retailer, &left.trigger, *order), left));
+            self.given_part_back.push((retailer.clone(), left.trigger.clone(), *back));
+        }
+        if let Effect::GiveBack { retailer, order, drawn } = effect {
+            writes.push(Write::Delete(keys::draw(retailer, &drawn.trigger, *order)));
+            self.given_back.push((retailer.clone(), drawn.clone()));
+        }
+    }
+
     /// Budgets that its draws bring to a threshold, as they are told.
     pub(super) fn thresholds_reached(&self, now: Timestamp) -> Vec<EventOut> {
         let told = self.taken.iter().flat_map(|taken| {
@@ -293,6 +297,23 @@ impl Draws {
     /// the store have kept that after all, the next start knows, and until then one fewer is sold.
     pub(super) fn failed(self, store: &dyn Store) {
         self.taken.into_iter().for_each(|taken| taken.settle(store));
+    }
+}
+
+impl Engine {
+    /// Commits what becomes of an order that is in no home, with what it gives back of a budget and of goods.
+    pub async fn settle(&self, mut commit: Commit, effects: &[Effect]) -> Result<Outcome, StoreError> {
+        let (mut draws, mut put_aside) = (Draws::default(), PutAside::default());
+        for effect in effects {
+            draws.follow(effect, &mut commit.writes);
+            put_aside.follow(effect, &mut commit.writes);
+        }
+        let outcome = self.write(commit).await?;
+        if outcome == Outcome::Committed {
+            draws.stand(&self.house().budgets);
+            put_aside.stand(&self.house().budgets);
+        }
+        Ok(outcome)
     }
 }
 

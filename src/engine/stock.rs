@@ -122,44 +122,46 @@ impl Prepared {
                 self.put_aside.taken.push(taken);
             }
         }
-        for effect in &decision.effects {
-            match effect {
-                Effect::FreeStock { retailer, order, held } => {
-                    let key = keys::reservation(retailer, &held.product, &held.place, *order);
-                    self.writes.push(Write::Delete(key));
-                    self.put_aside.freed.push((retailer.clone(), held.clone()));
-                }
-                Effect::StockLeft { retailer, order, held } => {
-                    let key = keys::reservation(retailer, &held.product, &held.place, *order);
-                    let row = ReservationRow { qty: held.qty, gone: true };
-                    self.writes.push(rows::put(Schema::Reservation, key, &row));
-                }
-                Effect::StockParted { retailer, order, rev, rest, gone, free } => {
-                    let Held { place, product, qty } = rest;
-                    let row = |order, qty, gone| {
-                        let key = keys::reservation(retailer, product, place, order);
-                        rows::put(Schema::Reservation, key, &ReservationRow { qty, gone })
-                    };
-                    self.writes.push(match qty {
-                        0 => Write::Delete(keys::reservation(retailer, product, place, *order)),
-                        _ => row(*order, *qty, false),
-                    });
-                    if *gone > 0 {
-                        // A row of its own: a count takes it away and leaves what still waits alone.
-                        let part = OrderId::derived(&[b"part that left", order.bytes(), &rev.to_be_bytes()]);
-                        self.writes.push(row(part, *gone, true));
-                    }
-                    if *free > 0 {
-                        self.put_aside.freed.push((retailer.clone(), Held { qty: *free, ..rest.clone() }));
-                    }
-                }
-                _ => {}
-            }
-        }
+        decision.effects.iter().for_each(|effect| self.put_aside.follow(effect, &mut self.writes));
     }
 }
 
 impl PutAside {
+    /// What an order frees and takes away.
+    pub(super) fn follow(&mut self, effect: &Effect, writes: &mut Vec<Write>) {
+        match effect {
+            Effect::FreeStock { retailer, order, held } => {
+                let key = keys::reservation(retailer, &held.product, &held.place, *order);
+                writes.push(Write::Delete(key));
+                self.freed.push((retailer.clone(), held.clone()));
+            }
+            Effect::StockLeft { retailer, order, held } => {
+                let key = keys::reservation(retailer, &held.product, &held.place, *order);
+                let row = ReservationRow { qty: held.qty, gone: true };
+                writes.push(rows::put(Schema::Reservation, key, &row));
+            }
+            Effect::StockParted { retailer, order, rev, rest, gone, free } => {
+                let Held { place, product, qty } = rest;
+                let row = |order, qty, gone| {
+                    let key = keys::reservation(retailer, product, place, order);
+                    rows::put(Schema::Reservation, key, &ReservationRow { qty, gone })
+                };
+                writes.push(match qty {
+                    0 => Write::Delete(keys::reservation(retailer, product, place, *order)),
+                    _ => row(*order, *qty, false),
+                });
+                if *gone > 0 {
+                    // A row of its own: a count takes it away and leaves what still waits alone.
+                    let part = OrderId::derived(&[b"part that left", order.bytes(), &rev.to_be_bytes()]);
+                    writes.push(row(part, *gone, true));
+                }
+                if *free > 0 {
+                    self.freed.push((retailer.clone(), Held { qty: *free, ..rest.clone() }));
+                }
+            }
+            _ => {}
+        }
+    }
     /// It is on disk.
     pub(super) fn stand(self, budgets: &Budgets) {
         self.taken.into_iter().for_each(|mut taken| taken.is_kept = true);

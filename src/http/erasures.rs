@@ -43,7 +43,7 @@ fn begun(erasure: Erasure) -> ApiResult {
 }
 
 pub(super) fn view(erasure: &Erasure) -> Value {
-    let Erasure { id, begun_at, ended_at, trouble, report } = erasure;
+    let Erasure { id, begun_at, ended_at, trouble, report, kept_more } = erasure;
     let kept = report
         .kept
         .iter()
@@ -66,6 +66,7 @@ pub(super) fn view(erasure: &Erasure) -> Value {
             "sealed_anew": report.sealed_anew,
             "keys_destroyed": report.keys_destroyed,
             "kept": kept.collect::<Vec<_>>(),
+            "kept_more": kept_more,
         },
     })
 }

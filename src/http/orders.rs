@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use hearthway_core::id::ProductId;
 use hearthway_core::model::OrderState;
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::error::{ApiError, ApiResult};
 use super::request::{Body, Params, Who, page};
 use super::{Shared, views};
+use crate::app::orders::Moved;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +58,15 @@ pub(super) struct LineBody {
     qty: u32,
 }
 
+/// An order as it is now; one that is kept apart tells nothing of whom it was for.
+fn moved(order: &Moved) -> Response {
+    Json(match order {
+        Moved::Home(household, order) => views::order(*household, order),
+        Moved::Locked(order) => views::locked_order(order),
+    })
+    .into_response()
+}
+
 fn lines(lines: Vec<LineBody>) -> Vec<(ProductId, u32)> {
     lines.into_iter().map(|line| (line.product, line.qty)).collect()
 }
@@ -69,14 +79,14 @@ pub(super) async fn status(
 ) -> ApiResult {
     let state = OrderState::parse(&body.state)
         .ok_or_else(|| ApiError::invalid("/state", format!("a state is one of {}", states())))?;
-    let (household, order) = match body.lines {
+    let order = match body.lines {
         None => shared.app.set_order_status(&who, &id, body.rev, state, body.eta).await?,
         Some(sent) if state == OrderState::PartiallyShipped => {
             shared.app.ship_lines(&who, &id, body.rev, lines(sent), body.eta).await?
         }
         Some(_) => return Err(ApiError::invalid("/lines", "lines belong to `partially_shipped`; leave them out")),
     };
-    Ok(Json(views::order(household, &order)).into_response())
+    Ok(moved(&order))
 }
 
 #[derive(Deserialize)]
@@ -92,8 +102,7 @@ pub(super) async fn refund(
     Path(id): Path<String>,
     Body(body): Body<RefundBody>,
 ) -> ApiResult {
-    let (household, order) = shared.app.refund_order(&who, &id, body.rev, lines(body.lines)).await?;
-    Ok(Json(views::order(household, &order)).into_response())
+    Ok(moved(&shared.app.refund_order(&who, &id, body.rev, lines(body.lines)).await?))
 }
 
 pub(super) async fn withdraw(

@@ -366,7 +366,7 @@ pub(super) fn all() -> Vec<Entry> {
             .body(r#"{"profile":"p1"}"#)
             .answer(202, r#"{"erase":"er_…","state":"running"}"#),
         get("/v1/erase/{erase}", erasures::get_erase, "How far an erasure is, and its report: what ended, what was destroyed, what is kept and until when")
-            .answer(200, r#"{"erase":"er_…","state":"done","report":{"homes_emptied":1,"homes_left":0,"devices_given_back":2,"links_ended":2,"offers_withdrawn":1,"mandates_ended":0,"messages_taken_back":1,"deleted":{"offers":3,"orders":1,"profiles":1},"sealed_anew":{},"keys_destroyed":2,"kept":[{"what":"order","id":"or_…","why":"accounts: …","until":"2036-11-10T17:04:00Z"}]}}"#),
+            .answer(200, r#"{"erase":"er_…","state":"done","report":{"homes_emptied":1,"homes_left":0,"devices_given_back":2,"links_ended":2,"offers_withdrawn":1,"mandates_ended":0,"messages_taken_back":1,"deleted":{"offers":3,"orders":1,"profiles":1},"sealed_anew":{},"keys_destroyed":2,"kept":[{"what":"order","id":"or_…","why":"accounts: …","until":"2036-11-10T17:04:00Z"}],"kept_more":0}}"#),
     ];
     let fleet = [
         get("/v1/devices", devices::list_devices, "Devices, by maker and name")

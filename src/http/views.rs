@@ -119,10 +119,6 @@ fn extend(json: &mut Value, more: Value) {
 
 /// An order.
 pub fn order(household: HouseholdId, order: &Order) -> Value {
-    let lines = order
-        .lines
-        .iter()
-        .map(|line| json!({"product": line.product.as_str(), "name": line.name, "qty": line.qty, "price": line.price, "shipped": line.shipped, "refunded": line.refunded}));
     let pickup = order.pickup.as_ref().map(|pickup| {
         json!({"store": pickup.store, "name": pickup.name, "code": pickup.code, "until": time_or_null(pickup.until)})
     });
@@ -145,8 +141,32 @@ pub fn order(household: HouseholdId, order: &Order) -> Value {
         "eta": order.eta,
         "created_at": time(order.created_at),
         "test": order.test,
-        "lines": lines.collect::<Vec<_>>(),
+        "lines": lines(order),
         "history": history(&order.history),
+    })
+}
+
+fn lines(order: &Order) -> Vec<Value> {
+    let lines = order
+        .lines
+        .iter()
+        .map(|line| json!({"product": line.product.as_str(), "name": line.name, "qty": line.qty, "price": line.price, "shipped": line.shipped, "refunded": line.refunded}));
+    lines.collect()
+}
+
+/// An order whose buyer was erased: how it stands, and nothing of where it came from.
+pub fn locked_order(order: &Order) -> Value {
+    json!({
+        "order": order.id,
+        "profile": null,
+        "rev": order.rev,
+        "state": order.state.as_str(),
+        "total": order.total,
+        "refunded": order.refunded(),
+        "fulfil": order.fulfil,
+        "eta": order.eta,
+        "created_at": time(order.created_at),
+        "lines": lines(order),
     })
 }
 

@@ -132,7 +132,7 @@ schemas! {
     /// An erasure at work or done.
     Erasure = 35, version 1;
     /// What the law wants kept of an order whose buyer was erased.
-    KeptOrder = 36, version 1;
+    KeptOrder = 36, version 2;
     /// Which file holds the customers' keys.
     KeysFile = 37, version 1;
     /// When a reservation ends by itself.
@@ -143,6 +143,8 @@ schemas! {
     WatchedHome = 40, version 1;
     /// Leave that a customer gave to read what a device reports.
     Grant = 41, version 1;
+    /// Where an order is kept whose buyer was erased, and by which erasure.
+    KeptAt = 48, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -452,7 +454,8 @@ mod tests {
             Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate \
             Webhook Event Audit ProductPack Stock Reservation Identity Merge ConsentSaid Erasure KeptOrder KeysFile \
             ReservationEnd CustomerToken WatchedHome Grant";
-        let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
+        let mut expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
+        expected.push((48, "KeptAt".to_owned()));
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {
             assert_eq!(Schema::of_kind(*schema as u8), Some(*schema));

@@ -104,6 +104,8 @@ pub mod table {
     pub const ERASURE: u8 = b'e';
     /// Orders whose buyers were erased, as long as the law wants them kept.
     pub const KEPT_ORDER: u8 = b'o';
+    /// Where orders are kept whose buyers were erased, by order and by erasure.
+    pub const KEPT_AT: u8 = b'q';
     /// Homes of people who have another one too.
     pub const WATCHED_HOME: u8 = b'p';
     /// Which file holds the customers' keys.
@@ -460,6 +462,29 @@ pub fn kept_order(until: Timestamp, retailer: &RetailerId, id: OrderId) -> Key {
 /// All of them, those that go first first.
 pub fn kept_orders() -> Vec<u8> {
     KeyBuilder::table(table::KEPT_ORDER).prefix()
+}
+/// The instant, retailer and order that a kept order's key is made of.
+pub fn kept_order_of(key: &Key) -> Option<(Timestamp, RetailerId, OrderId)> {
+    let (rest, order) = key.0.split_last_chunk::<DERIVED_BYTES>()?;
+    let (name, 0) = rest.get(9..)?.split_last().map(|(end, name)| (name, *end))? else { return None };
+    let retailer = RetailerId::new(std::str::from_utf8(name).ok()?).ok()?;
+    Some((kept_until(key)?, retailer, OrderId(*order)))
+}
+/// Where an order is kept.
+pub fn kept_at(retailer: &RetailerId, order: OrderId) -> Key {
+    KeyBuilder::table(table::KEPT_AT).name("order").name(retailer.as_str()).fixed(order.bytes()).key()
+}
+/// That an erasure keeps an order.
+pub fn kept_by(retailer: &RetailerId, erasure: &[u8; DERIVED_BYTES], order: OrderId) -> Key {
+    Key(all_kept_by(retailer, erasure).into_iter().chain(order.bytes().iter().copied()).collect())
+}
+/// All orders that an erasure keeps.
+pub fn all_kept_by(retailer: &RetailerId, erasure: &[u8; DERIVED_BYTES]) -> Vec<u8> {
+    KeyBuilder::table(table::KEPT_AT).name("erasure").name(retailer.as_str()).fixed(erasure).prefix()
+}
+/// The order that such a key ends with.
+pub fn kept_by_of(key: &Key) -> Option<OrderId> {
+    key.0.last_chunk::<DERIVED_BYTES>().map(|id| OrderId(*id))
 }
 /// The instant at which a kept order goes.
 pub fn kept_until(key: &Key) -> Option<Timestamp> {

@@ -32,6 +32,8 @@ pub const UPGRADES: &[Upgrade] = &[
     Upgrade { schema: Schema::Profile, from: 1, step: first::<ProfileV1, Profile> },
     // Version 2 knows at the end of a product what price lists say of it: nothing.
     Upgrade { schema: Schema::ProductPack, from: 1, step: pack },
+    // Version 2 says at its end what the shop still needs to work on the order; 0 is nothing.
+    Upgrade { schema: Schema::KeptOrder, from: 1, step: |body| Ok([body, &[0]].concat()) },
     // Version 2 says at its end how often a prospect was spoken to; 0 is never.
     Upgrade { schema: Schema::Move, from: 1, step: |body| Ok([body, &[0]].concat()) },
 ];

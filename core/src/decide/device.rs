@@ -189,10 +189,11 @@ pub(super) fn time(draft: &mut Draft<'_>, key: &DeviceKey, t0: Option<Timestamp>
 
 pub(super) fn suspend(draft: &mut Draft<'_>, key: &DeviceKey, reason: &str) -> Answered {
     let Some(device) = draft.before().devices.get(key) else { return Ok(Reply::Unchanged) };
+    let reason = super::stolen::in_their_words(reason);
     if device.suspended.is_some() {
-        return super::stolen::suspended_too(draft, key, reason);
+        return super::stolen::suspended_too(draft, key, &reason);
     }
-    suspend_for(draft, key, reason, reason)
+    suspend_for(draft, key, &reason, &reason)
 }
 
 /// Silences a device for a reason, and tells it one.

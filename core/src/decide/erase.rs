@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use super::Answered;
 use super::draft::Draft;
-use super::{leave, offer};
+use super::{leave, offer, order};
 use crate::decision::{Change, Reply};
 use crate::id::{DeviceKey, HouseholdId, OfferId, ProfileId};
-use crate::model::{Household, Leaving, Offer, OfferText, Order};
+use crate::model::{Household, Leaving, Offer, OfferText, Order, OrderState};
 
 /// What a device is told of an offer that greeted the person.
 const GREETED: &str = "it named somebody who left";
 
 /// Devices that nobody else here is linked to go back to households of their own and owe a wipe; what the
-/// person gave ends, and no offer greets them any more; then they leave. A home where nobody is left forgets
-/// everything but how many inputs it had, so that nothing that follows from their numbers comes twice.
+/// person gave ends, no offer greets them any more, and what they bought leaves the home; then they do. A home
+/// where nobody is left forgets everything but how many inputs it had, so that nothing that follows from their
+/// numbers comes twice.
 pub(super) fn forgotten(draft: &mut Draft<'_>, leaving: &Leaving) -> Answered {
     let home = draft.before();
     let is_left_empty = home.members.keys().all(|member| leaving.is(member));
@@ -40,6 +41,11 @@ pub(super) fn forgotten(draft: &mut Draft<'_>, leaving: &Leaving) -> Answered {
     if !is_left_empty || is_deserted {
         ungreet(draft, leaving);
     }
+    // The shop was not asked for these yet, and would not know for whom they are.
+    let is_theirs = |order: &Order| is_left_empty || order.profile.as_ref().is_some_and(|buyer| leaving.is(buyer));
+    let in_window = |order: &&Arc<Order>| order.state == OrderState::Confirmed && is_theirs(order);
+    let called_off: Vec<Arc<Order>> = home.orders.values().filter(in_window).cloned().collect();
+    called_off.iter().for_each(|order| order::called_off(draft, order, "its buyer was erased"));
     draft.note("a person of this home was erased");
     for name in &leaving.names {
         draft.change(Change::PersonForgotten(name.clone()));
@@ -73,9 +79,8 @@ impl Household {
         self.merges.retain(|merged| !merged.names(profile));
         self.links.retain(|_, link| link.profile != *profile);
         self.supply.mandates.retain(|_, mandate| mandate.profile != *profile);
-        for order in self.orders.values_mut().filter(|order| order.profile.as_ref() == Some(profile)) {
-            Arc::make_mut(order).profile = None;
-        }
+        // What they bought is theirs, and none of those who stay: it is kept apart, for the accounts.
+        self.orders.retain(|_, order| order.profile.as_ref() != Some(profile));
         // Where nobody lived any more, what others left stays theirs.
         let is_others = |order: &Arc<Order>| order.profile.is_some();
         let has_others = !self.standings.is_empty() || self.orders.values().any(is_others);

@@ -165,7 +165,7 @@ pub(super) fn replaced(draft: &mut Draft<'_>, new: &DeviceKey, old: &DeviceKey) 
     }
     stay::carried(draft, old, new);
     draft.note(format!("{new} takes the place of {old}"));
-    let reason = super::stolen::with_mark(gone, format!("replaced by {}", new.device));
+    let reason = super::stolen::with_mark(gone, super::stolen::replaced_by(new));
     draft.change(Change::SuspendedSet { device: old.clone(), reason: Some(reason) });
     leave::retired(draft, old)
 }

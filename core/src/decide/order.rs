@@ -129,6 +129,20 @@ fn enter(draft: &mut Draft<'_>, before: &Order, mut next: Order, said: OrderStat
     Ok(reply)
 }
 
+/// An order ends inside its window, and nobody is told of it or woken by it: what it drew and put aside is free.
+pub(super) fn called_off(draft: &mut Draft<'_>, before: &Order, cause: &str) {
+    let mut next = before.clone();
+    next.rev += 1;
+    next.state = OrderState::Cancelled;
+    next.history.push(entry(next.state, draft, cause));
+    if let Some(drawn) = next.drawn.take() {
+        draft.effect(Effect::GiveBack { retailer: next.retailer.clone(), order: next.id, drawn });
+    }
+    settle_goods(draft, before, &mut next);
+    draft.change(Change::OrderSet(Arc::new(next.clone())));
+    supply::order_moved(draft, before, &next);
+}
+
 /// What becomes of the goods that are put aside: what left is gone, what nobody gets any more is free, and the rest
 /// waits.
 fn settle_goods(draft: &mut Draft<'_>, before: &Order, next: &mut Order) {

@@ -12,6 +12,8 @@ use crate::model::Device;
 const STOLEN: &str = "stolen, as its owner says";
 /// Between that and why it was suspended before.
 const BEFORE: &str = "; before: ";
+/// Why a device is suspended that another one took the place of.
+const REPLACED: &str = "replaced by ";
 /// What the device itself is told: whoever holds it need not know more.
 const NEUTRAL: &str = "suspended";
 
@@ -20,11 +22,29 @@ impl Device {
     pub fn is_stolen(&self) -> bool {
         self.suspended.as_deref().is_some_and(|reason| reason.starts_with(STOLEN))
     }
+    /// Whether another one took its place, stolen or not.
+    pub fn was_replaced_by(&self, new: &DeviceKey) -> bool {
+        let reason = if self.is_stolen() { self.suspended_before() } else { self.suspended.clone() };
+        reason.is_some_and(|reason| reason == replaced_by(new))
+    }
     /// Why it is suspended beside that.
     fn suspended_before(&self) -> Option<String> {
         let reason = self.suspended.as_deref()?.strip_prefix(STOLEN)?;
         reason.strip_prefix(BEFORE).map(str::to_owned)
     }
+}
+
+/// A reason as a tenant wrote it, never to be taken for the gateway's own word: what begins like one is quoted.
+pub(super) fn in_their_words(reason: &str) -> String {
+    match [STOLEN, REPLACED].iter().any(|own| reason.starts_with(own)) {
+        true => format!("\"{reason}\""),
+        false => reason.to_owned(),
+    }
+}
+
+/// Why a device is suspended that another took the place of.
+pub(super) fn replaced_by(new: &DeviceKey) -> String {
+    format!("{REPLACED}{}", new.device)
 }
 
 pub(super) fn flagged(draft: &mut Draft<'_>, key: &DeviceKey) -> Answered {

@@ -30,9 +30,8 @@ impl LeftBehind {
         let as_it_is = |stays: bool| stays.then(|| bytes.to_vec());
         Ok(match key.0.first().copied().unwrap_or_default() {
             table::ORDER => {
-                let mut row: OrderRow = codec::decode(Schema::Order, key, bytes)?;
-                row.order.profile = row.order.profile.filter(|buyer| !self.leaving.is(buyer));
-                Some(codec::encode(Schema::Order, &row))
+                let row: OrderRow = codec::decode(Schema::Order, key, bytes)?;
+                as_it_is(!row.order.profile.is_some_and(|buyer| self.leaving.is(&buyer)))
             }
             table::EVENT => self.event(key, bytes)?,
             // Those that the home still knows have lost their greeting already.

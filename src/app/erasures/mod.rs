@@ -7,8 +7,8 @@
 //! 1. In each home the person is forgotten: devices that nobody else is linked to go back to households of
 //!    their own and owe a wipe, what they gave ends. A home where nobody is left is emptied.
 //! 2. The home goes on under another key, its log begins anew with a snapshot; an empty one is not sealed.
-//! 3. Rows under the old keys are deleted, or, in a home where others live, sealed anew. Of orders that
-//!    stand, what the law wants is put apart.
+//! 3. Rows under the old keys are deleted, or, in a home where others live, sealed anew. The person's orders that
+//!    stand are put apart, without them.
 //! 4. The profile's row goes, and the erasure's row names the keys to be destroyed and nobody any more. The shop's
 //!    systems are to act on it too, by the name that they know: that event waits for them under the key of a day
 //!    that is near, and is deleted when it is told.
@@ -19,9 +19,11 @@
 //! | `persons` | who is being erased, and about whom something is at work |
 //! | `plan` | where the person is, looked up before anything is taken and once more at the end |
 //! | `sweep` | all rows under the keys that end; `left_behind` what of such a row others need |
+//! | `locked` | orders that are kept apart, and how the shop goes on with them |
 //! | `report` | what is told of it, and what is kept of orders |
 
 mod left_behind;
+mod locked;
 mod persons;
 mod plan;
 mod report;
@@ -171,7 +173,7 @@ impl App {
         let (app, profile) = (Arc::clone(self), profile.to_owned());
         let begun = tokio::spawn(async move {
             let job = app.plan_erasure(&retailer, &profile).await?;
-            let told = erasure(&job.id, &job.row, None);
+            let told = erasure(&job.id, job.row.clone(), None);
             tokio::spawn(app.erase(job));
             Ok::<Erasure, Failure>(told)
         });
@@ -188,7 +190,11 @@ impl App {
         let bytes = id_of(id).ok_or_else(missing)?;
         let key = keys::erasure(retailer, &bytes);
         let row: ErasureRow = rows::get(&**self.engine.store(), Schema::Erasure, &key)?.ok_or_else(missing)?;
-        Ok(erasure(&bytes, &row, self.erasures.trouble().get(id).cloned()))
+        let mut told = erasure(&bytes, row, self.erasures.trouble().get(id).cloned());
+        let (mut kept, more) = self.kept_by(retailer, &bytes)?;
+        kept.append(&mut told.report.kept);
+        (told.report.kept, told.kept_more) = (kept, more);
+        Ok(told)
     }
 
     /// Goes on with what an end of the gateway cut short, once merges of profiles have been finished.
@@ -222,6 +228,8 @@ impl App {
             {
                 if let Stage::AtWork { leaving, .. } = &row.stage {
                     self.erasures.persons.departs(&retailer, &leaving.names, *id);
+                    // They were read from rows that are still there.
+                    self.forget_access(&retailer, &leaving.names);
                 }
                 if let (Stage::Destroying { keys }, Some(vault)) = (&row.stage, self.engine.store().vault()) {
                     // Before anybody may come by the same name: they begin with a key of their own.
@@ -397,12 +405,12 @@ impl App {
     }
 }
 
-fn erasure(id: &[u8; DERIVED_BYTES], row: &ErasureRow, trouble: Option<String>) -> Erasure {
+fn erasure(id: &[u8; DERIVED_BYTES], row: ErasureRow, trouble: Option<String>) -> Erasure {
     let ended_at = match row.stage {
         Stage::Done { at } => Some(at),
         Stage::AtWork { .. } | Stage::Destroying { .. } => None,
     };
-    Erasure { id: name_of(id), begun_at: row.begun_at, ended_at, trouble, report: row.report.clone() }
+    Erasure { id: name_of(id), begun_at: row.begun_at, ended_at, trouble, report: row.report, kept_more: 0 }
 }
 
 /// What the id of an erasure begins with.

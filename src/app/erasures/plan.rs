@@ -29,10 +29,6 @@ impl App {
         let mut id = [0; DERIVED_BYTES];
         getrandom::fill(&mut id).map_err(|_| Failure::Conflict("the system gives no randomness".to_owned()))?;
         let departure = self.erasures.persons.depart(retailer, &names, id).await?;
-        for name in &names {
-            self.forget_customer_tokens(retailer, name);
-            self.forget_grants(retailer, name);
-        }
         // Read again: nothing is taken in about the person from here on.
         let profile = self.person(retailer, profile).await?.profile;
         self.finish_merges(retailer, &names).await?;
@@ -47,7 +43,19 @@ impl App {
         let job = Job { retailer: retailer.clone(), id, row, swept: None, letters: Vec::new() };
         rows::write(&self.engine, vec![self.work_written(&job.retailer, &job.id, &job.row)?]).await?;
         departure.begun();
+        self.forget_access(retailer, &names);
         Ok(job)
+    }
+
+    /// Whatever opens something about a person opens nothing from here on: their rows go with the sweep, and whoever
+    /// comes by the same name later is somebody else.
+    pub(super) fn forget_access(&self, retailer: &RetailerId, names: &[ProfileId]) {
+        for name in names {
+            self.forget_customer_tokens(retailer, name);
+            self.forget_grants(retailer, name);
+            self.wrong_codes.forget(retailer, name);
+            self.asked_serials.forget(retailer, name);
+        }
     }
 
     /// An erasure at work, sealed with the key of whom it is about.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hearthway_core::id::OrderId;
-use hearthway_core::model::{Fulfil, OrderLine, OrderState};
+use hearthway_core::budget::Drawn;
+use hearthway_core::id::{DERIVED_BYTES, DeviceKey, DeviceName, MakerId, OfferId, OrderId, RetailerId, SellerId};
+use hearthway_core::model::{Fulfil, Held, Order, OrderLine, OrderState, Pickup, StateChange};
 use hearthway_core::money::Money;
 use hearthway_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -59,8 +60,10 @@ pub struct Erasure {
     pub ended_at: Option<Timestamp>,
     /// Why it does not get on at the moment.
     pub trouble: Option<String>,
-    /// What came of it.
+    /// What came of it, with the orders that are kept.
     pub report: ErasureReport,
+    /// How many orders are kept beside those that the report lists.
+    pub kept_more: u64,
 }
 
 /// What the law wants kept of an order: nobody is named, no device, no home.
@@ -78,4 +81,91 @@ pub struct KeptOrder {
     pub lines: Vec<OrderLine>,
     /// When.
     pub created_at: Timestamp,
+    /// What the shop needs to go on with it; none where nothing follows.
+    pub at_work: Option<Box<AtWork>>,
+}
+
+/// What the shop needs to go on with an order of nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtWork {
+    rev: u32,
+    history: Vec<StateChange>,
+    eta: Option<String>,
+    test: bool,
+    drawn: Option<Drawn>,
+    seller: Option<SellerId>,
+    sold_by: Option<String>,
+    held: Option<Held>,
+    pickup: Option<Pickup>,
+    withdraw_days: Option<u32>,
+    withdrawn_at: Option<Timestamp>,
+}
+
+/// Where an order is kept, and by which erasure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KeptAt {
+    pub(super) until: Timestamp,
+    pub(super) erasure: [u8; DERIVED_BYTES],
+    /// Whether the shop may go on with it.
+    pub(super) is_at_work: bool,
+}
+
+impl KeptOrder {
+    /// What is kept of an order: without buyer, home, device and offer.
+    pub(super) fn of(order: &Order) -> KeptOrder {
+        let order = order.clone();
+        let at_work = AtWork {
+            rev: order.rev,
+            history: order.history,
+            eta: order.eta,
+            test: order.test,
+            drawn: order.drawn,
+            seller: order.seller,
+            sold_by: order.sold_by,
+            held: order.held,
+            pickup: order.pickup,
+            withdraw_days: order.withdraw_days,
+            withdrawn_at: order.withdrawn_at,
+        };
+        KeptOrder {
+            id: order.id,
+            state: order.state,
+            total: order.total,
+            fulfil: order.fulfil,
+            lines: order.lines,
+            created_at: order.created_at,
+            at_work: (!order.state.is_final()).then(|| Box::new(at_work)),
+        }
+    }
+
+    /// The order as the rules move it on, on a device of nobody's; none where nothing follows.
+    pub(super) fn at_work(&self, retailer: &RetailerId) -> Option<Order> {
+        let more = (**self.at_work.as_ref()?).clone();
+        let nobody = || MakerId::new("nobody").ok().zip(DeviceName::new("nobody").ok());
+        let (maker, device) = nobody()?;
+        Some(Order {
+            id: self.id,
+            offer: OfferId::derived(&[b"nobody", self.id.bytes()]),
+            retailer: retailer.clone(),
+            device: DeviceKey::new(maker, device),
+            profile: None,
+            rev: more.rev,
+            state: self.state,
+            total: self.total,
+            cancel_until: None,
+            fulfil: self.fulfil,
+            lines: self.lines.clone(),
+            eta: more.eta,
+            test: more.test,
+            created_at: self.created_at,
+            history: more.history,
+            drawn: more.drawn,
+            seller: more.seller,
+            sold_by: more.sold_by,
+            held: more.held,
+            pickup: more.pickup,
+            withdraw_days: more.withdraw_days,
+            withdrawn_at: more.withdrawn_at,
+        })
+    }
 }

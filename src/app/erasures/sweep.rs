@@ -1,15 +1,17 @@
 //! Rows under the keys that end: sealed anew where others live in their home, else gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hearthway_core::id::{HouseholdId, RetailerId};
-use hearthway_core::model::{Leaving, Order};
+use hearthway_core::id::{HouseholdId, OrderId, RetailerId};
+use hearthway_core::model::Leaving;
+use serde_json::Value;
 
 use super::left_behind::LeftBehind;
-use super::{Home, Job, Kept, KeptOrder};
-use crate::app::{App, Failure, rows};
-use crate::engine::rows::OrderRow;
+use super::locked::Apart;
+use super::{Home, Job};
+use crate::app::{App, Failure, links, rows};
+use crate::engine::rows::{OrderRow, OutboxRow};
 use crate::store::codec::{self, KeyId, Schema};
 use crate::store::keys::{self, Key, table};
 use crate::store::sealed::Subject;
@@ -44,7 +46,7 @@ impl App {
     pub(super) async fn sweep(&self, job: &mut Job, leaving: Leaving, homes: &[Home]) -> Result<(), Failure> {
         let left = LeftBehind { old: self.old_keys(&job.retailer, &leaving, homes)?, leaving };
         for _ in 0..PASSES_MAX {
-            if self.sweep_rows(job, &left).await? > 0 {
+            if self.sweep_rows(job, &left, homes).await? > 0 {
                 continue;
             }
             let merges = self.merges_of(&job.retailer, &left.leaving.names)?;
@@ -59,15 +61,35 @@ impl App {
         Err(Failure::Conflict("rows of the person are still being written; it is tried again".to_owned()))
     }
 
+    /// Homes in which nobody is left: no number leads there any more.
+    async fn emptied(&self, homes: &[Home]) -> Result<BTreeSet<HouseholdId>, Failure> {
+        let mut emptied = BTreeSet::new();
+        for home in homes {
+            if self.engine.facts(home.household).await?.is_none_or(|home| home.is_nobodys()) {
+                emptied.insert(home.household);
+            }
+        }
+        Ok(emptied)
+    }
+
     /// Goes once through all rows; gives how many stood under an old key.
-    async fn sweep_rows(&self, job: &mut Job, left: &LeftBehind) -> Result<u64, Failure> {
+    async fn sweep_rows(&self, job: &mut Job, left: &LeftBehind, homes: &[Home]) -> Result<u64, Failure> {
         let store = Arc::clone(self.engine.store());
         let own_row = left.leaving.names.first().map(|name| self.profile_row(&job.retailer, name).key);
+        let emptied = self.emptied(homes).await?;
         let (mut after, mut found): (Option<Key>, u64) = (None, 0);
         loop {
             let page = store.scan(&[], after.as_ref(), PAGE_ROWS)?;
             let Some((last, _)) = page.last() else { return Ok(found) };
             after = Some(last.clone());
+            let leads_there =
+                |(key, bytes): &(Key, Vec<u8>)| home_led_to(key, bytes).is_some_and(|home| emptied.contains(&home));
+            let gone: Vec<Write> =
+                page.iter().filter(|row| leads_there(row)).map(|(key, _)| Write::Delete(key.clone())).collect();
+            if !gone.is_empty() {
+                *job.row.report.deleted.entry("others".to_owned()).or_default() += gone.len() as u64;
+                rows::write(&self.engine, gone).await?;
+            }
             for (key, bytes) in page {
                 let home = match left.old.get(&codec::key_of(&bytes)) {
                     Some(home) => *home,
@@ -102,81 +124,75 @@ impl App {
             None => false,
         };
         let anew = match home {
+            Some(_)
+                if is_somebodys
+                    && table == table::OUTBOX
+                    && self.tells_of_a_gone_order(&job.retailer, &key, &bytes)? =>
+            {
+                None
+            }
             Some(_) if is_somebodys => left.without_person(&key, &bytes)?,
             Some(_) if table == table::EVENT => left.waiting_event(&key, &bytes)?,
             Some(_) | None => None,
         };
-        let mut writes = Vec::new();
-        let (mut kept, mut is_sealed_anew) = (None, false);
+        let order = match table {
+            table::ORDER => Some(codec::decode::<OrderRow>(Schema::Order, &key, &bytes)?.order),
+            _ => None,
+        };
+        let mut apart = Apart { writes: Vec::new(), effects: Vec::new() };
+        let mut is_sealed_anew = false;
         match (home, anew) {
             (Some(home), Some(mut bytes)) => {
                 codec::belong_to(self.vault()?.key_for(Subject::household(home))?, &mut bytes);
-                writes.push(Write::Put(key.clone(), bytes));
+                apart.writes.push(Write::Put(key.clone(), bytes));
                 is_sealed_anew = true;
             }
             _ => {
-                if !is_somebodys && table == table::ORDER {
-                    kept = self.kept_order(job, &codec::decode::<OrderRow>(Schema::Order, &key, &bytes)?.order);
+                if let Some(order) = &order {
+                    apart = self.kept_apart(job, order);
                 }
-                writes.push(Write::Delete(key.clone()));
+                apart.writes.push(Write::Delete(key.clone()));
             }
-        }
-        if let Some((kept_at, order, _)) = &kept {
-            writes.push(rows::put(Schema::KeptOrder, kept_at.clone(), order));
-        }
-        if let Some((_, _, told)) = &kept {
-            // With its order, or a report that a kill came before would not tell of it.
-            let mut known = job.row.clone();
-            known.report.kept.push(told.clone());
-            writes.push(self.work_written(&job.retailer, &job.id, &known)?);
         }
         let preconditions = vec![Precondition::Equals(key, bytes)];
         // A row that was written over meanwhile is looked at again in the next pass.
-        if self.engine.write(Commit { preconditions, writes }).await? == Outcome::Committed {
+        let commit = Commit { preconditions, writes: apart.writes };
+        if self.engine.settle(commit, &apart.effects).await? == Outcome::Committed {
             let counted = if is_sealed_anew { &mut job.row.report.sealed_anew } else { &mut job.row.report.deleted };
             *counted.entry(what.to_owned()).or_default() += 1;
-            job.row.report.kept.extend(kept.map(|(_, _, told)| told));
         }
         Ok(())
     }
 
-    /// What is kept of an order, and where: nothing of one that was undone, or that is too old.
-    fn kept_order(&self, job: &Job, order: &Order) -> Option<(Key, KeptOrder, Kept)> {
-        let now = self.now();
-        let from = if order.state.is_open() { now } else { order.created_at };
-        let until = from + self.erasures.order_retention;
-        if order.state.is_undone() || until <= now {
-            return None;
-        }
-        let bare = KeptOrder {
-            id: order.id,
-            state: order.state,
-            total: order.total,
-            fulfil: order.fulfil,
-            lines: order.lines.clone(),
-            created_at: order.created_at,
-        };
-        let told = Kept {
-            what: "order".to_owned(),
-            id: Some(order.id.to_string()),
-            why: "accounts: its lines, total, state and date, without buyer, home and device".to_owned(),
-            until,
-        };
-        Some((keys::kept_order(until, &job.retailer, order.id), bare, told))
-    }
-
-    /// Orders that need not be kept any longer go.
-    pub(in crate::app) async fn sweep_kept_orders(&self) -> Result<(), Failure> {
-        let now = self.now();
-        loop {
-            let page = self.engine.store().scan(&keys::kept_orders(), None, PAGE_ROWS)?;
-            let is_over = |key: &Key| keys::kept_until(key).is_some_and(|until| until <= now);
-            let over: Vec<Write> = page.into_iter().map(|(key, _)| key).filter(is_over).map(Write::Delete).collect();
-            if over.is_empty() {
-                return Ok(());
+    /// Whether a message that waits is about an order that left with its buyer: rows of orders are gone through
+    /// before those that wait for devices.
+    fn tells_of_a_gone_order(&self, retailer: &RetailerId, key: &Key, bytes: &[u8]) -> Result<bool, Failure> {
+        let row: OutboxRow = codec::decode(Schema::Outbox, key, bytes)?;
+        let Ok(said) = serde_json::from_slice::<Value>(&row.payload) else { return Ok(false) };
+        for order in orders_in(&said) {
+            if self.engine.store().get(&keys::order(retailer, order))?.is_none() {
+                return Ok(true);
             }
-            rows::write(&self.engine, over).await?;
         }
+        Ok(false)
+    }
+}
+
+/// The home that a row leads to which says no more than that: of a link, also one that ended long ago, or a mandate.
+fn home_led_to(key: &Key, bytes: &[u8]) -> Option<HouseholdId> {
+    match key.0.first().copied()? {
+        table::MANDATE => codec::decode::<HouseholdId>(Schema::Mandate, key, bytes).ok(),
+        _ => links::hinted_home(key, bytes),
+    }
+}
+
+/// The orders that a message names.
+fn orders_in(said: &Value) -> Vec<OrderId> {
+    match said {
+        Value::Object(fields) => fields.values().flat_map(orders_in).collect(),
+        Value::Array(items) => items.iter().flat_map(orders_in).collect(),
+        Value::String(text) => text.parse().ok().into_iter().collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use hearthway_core::input::Command;
 use serde_json::{Value, json};
 
 use super::erasure::{FORMER, NAME, PROFILE, done, id_of, in_clear, linked, opened_with, sealed_with, sold, sold_in};
-use super::{House, OPERATOR, house};
+use super::{House, OPERATOR, house, house_on};
 use crate::app::erasures::{Job, Step};
 use crate::app::members::Invitation;
 use crate::engine::Target;
@@ -38,12 +38,30 @@ async fn erased(house: &House, profile: &str) -> Value {
     done(house, begun["erase"].as_str().unwrap()).await["report"].clone()
 }
 
-#[tokio::test]
-async fn two_erasures_in_one_home_destroy_no_key_that_somebody_still_needs() {
-    let (house, home, order) = sold().await;
-    let shop = house.shop.clone();
+/// A home of three, in which the last one bought something.
+async fn sold_to_lea() -> (House, String, String) {
+    let (house, home, _) = sold().await;
     linked(&house, "d-43", "jean", "Chez Jean", Some(&home)).await;
     linked(&house, "d-44", "lea", "Chez Lea", Some(&home)).await;
+    house.ok("PUT", "/v1/products/flt-9", &house.shop, json!({"name": {"fr": "Filtre 9"}, "price": {"minor": 900, "currency": "EUR"}, "fits": [{"model": "th-200", "slot": "air_filter"}]})).await;
+    let mut plain = super::trigger();
+    plain["id"] = "filter-9".into();
+    plain["offer"]["product"] = "flt-9".into();
+    house.ok("PUT", "/v1/triggers/filter-9", &house.shop, plain).await;
+    house.ok("POST", "/v1/triggers/filter-9/publish", &house.shop, json!({})).await;
+    house.used("d-44", 590.0).await;
+    house.used("d-44", 612.0).await;
+    let offers = house.get("/v1/offers?state=sent", &house.shop).await;
+    let offer = offers.json["items"][0]["offer"].as_str().unwrap_or_else(|| panic!("{}", offers.text)).to_owned();
+    let accept = json!({"rev": 1, "answer": "accept", "channel": "app", "profile": "lea"});
+    let order = house.ok("POST", &format!("/v1/offers/{offer}/answer"), &house.shop, accept).await;
+    (house, home, order["order"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn two_erasures_in_one_home_destroy_no_key_that_somebody_still_needs() {
+    let (house, _, order) = sold_to_lea().await;
+    let shop = house.shop.clone();
     let (mut first, mut second) = (plan(&house, PROFILE).await, plan(&house, "jean").await);
     go(&house, &mut first, until_swept).await;
     go(&house, &mut second, |step| matches!(step, Step::Forget(_) | Step::Reseal(_))).await;
@@ -56,9 +74,7 @@ async fn two_erasures_in_one_home_destroy_no_key_that_somebody_still_needs() {
     assert_eq!(person["links"][0]["device"], "d-44", "{person}");
     assert_eq!(opened_with(&house, &[PROFILE, NAME, "Chez Jean"]), [] as [&str; 0]);
     // Both at once, as they are asked for.
-    let (house, home, order) = sold().await;
-    linked(&house, "d-43", "jean", "Chez Jean", Some(&home)).await;
-    linked(&house, "d-44", "lea", "Chez Lea", Some(&home)).await;
+    let (house, _, order) = sold_to_lea().await;
     let both = tokio::join!(erased(&house, PROFILE), erased(&house, "jean"));
     assert_eq!((&both.0["homes_left"], &both.1["homes_left"]), (&json!(1), &json!(1)), "{both:?}");
     assert_eq!(house.get(&format!("/v1/orders/{order}"), &house.shop).await.status, 200);
@@ -75,7 +91,7 @@ async fn what_somebody_left_in_a_home_that_they_live_in_no_more_goes_too() {
     let before = sealed_with(&house.disk);
     let report = erased(&house, PROFILE).await;
     assert_eq!((&report["homes_left"], &report["links_ended"]), (&json!(1), &json!(0)), "{report}");
-    assert_eq!(house.get(&format!("/v1/orders/{order}"), &shop).await.json["profile"], Value::Null);
+    assert_eq!(house.get(&format!("/v1/orders/{order}"), &shop).await.status, 404, "it left with its buyer");
     assert_eq!(opened_with(&house, &[PROFILE, NAME, FORMER]), [] as [&str; 0]);
     let vault_knows = |key: &codec::KeyId| house.app.engine.store().vault().unwrap().knows(*key);
     assert_eq!(before.iter().filter(|key| !vault_knows(key)).count(), 2, "the home's log was theirs too");
@@ -127,7 +143,7 @@ async fn a_person_of_many_names_is_erased_by_each_of_them() {
         house.app.erasure_step(&mut job, step).await.unwrap();
     }
     assert_eq!(opened_with(&house, &names), [] as [&str; 0]);
-    assert_eq!(house.get(&format!("/v1/orders/{order}"), &shop).await.json["profile"], Value::Null);
+    assert_eq!(house.get(&format!("/v1/orders/{order}"), &shop).await.status, 404, "it left with its buyer");
     for name in &names[..3] {
         assert_eq!(house.get(&format!("/v1/profiles/{name}"), &shop).await.status, 404, "{name}");
         house.ok("PUT", &format!("/v1/profiles/{name}"), &shop, json!({})).await;
@@ -301,4 +317,132 @@ async fn a_home_tells_nobody_whose_it_is() {
     assert_ne!(id_of(&home), guessed, "whoever has a backup and a list of names finds nobody");
     let other = house.get("/v1/devices/d-42", OPERATOR).await.json;
     assert!(!other.to_string().contains(&guessed.to_string()), "{other}");
+}
+
+#[tokio::test]
+async fn who_comes_by_the_name_of_somebody_erased_is_opened_by_none_of_their_tokens() {
+    for stop_after in 0..=6 {
+        let (house, ..) = sold().await;
+        let shop = house.shop.clone();
+        let own = json!({"role": "customer", "profile": PROFILE});
+        let token = house.ok("POST", "/v1/tokens", &shop, own.clone()).await["token"].as_str().unwrap().to_owned();
+        let until = (house.app.now() + hearthway_core::time::Span::days(30)).to_string();
+        let leave = json!({"device": "d-42", "party": "Energy Advice Ltd", "until": until});
+        let leave = house.call("POST", "/v1/me/grants", &token, leave).await.json["token"].clone();
+        let leave = leave.as_str().unwrap();
+        let mut job = plan(&house, PROFILE).await;
+        for step in job.steps().into_iter().take(stop_after) {
+            house.app.erasure_step(&mut job, step).await.unwrap();
+        }
+        house.app.engine.drain().await;
+        // What a start reads of them is there for as long as the sweep has not come to it.
+        let again = House { shop: shop.clone(), ..house_on(house.disk.clone()).await };
+        done(&again, &job.name()).await;
+        linked(&again, "d-42", PROFILE, "Somebody Else", None).await;
+        let told = again.get("/v1/me", &token).await;
+        assert_eq!(told.status, 401, "stopped after {stop_after} steps: {}", told.text);
+        let read = again.get("/v1/granted/data", leave).await;
+        assert_eq!(read.status, 401, "stopped after {stop_after} steps: {}", read.text);
+        let anew = again.ok("POST", "/v1/tokens", &shop, own).await["token"].clone();
+        assert_eq!(again.get("/v1/me", anew.as_str().unwrap()).await.status, 200);
+    }
+}
+
+/// All that leads from one row to another, of somebody of whom everything is known that can be.
+#[tokio::test]
+async fn of_somebody_who_is_erased_no_table_holds_a_name_a_number_or_a_way_to_them() {
+    let (house, home, order) = sold().await;
+    let shop = house.shop.clone();
+    let profile = format!("/v1/profiles/{PROFILE}");
+    let identities = json!([{"type": "email", "value": "marquise@example.org"}]);
+    house.ok("PATCH", &profile, &shop, json!({"identities": identities})).await;
+    house.ok("PUT", &format!("{profile}/preferences"), &shop, json!({"frequency": {"per_week": 2}})).await;
+    let own = json!({"role": "customer", "profile": PROFILE});
+    let made = house.ok("POST", "/v1/tokens", &shop, own).await;
+    let (token, token_id) = (made["token"].as_str().unwrap(), made["id"].as_str().unwrap());
+    let until = (house.app.now() + hearthway_core::time::Span::days(30)).to_string();
+    let leave = json!({"device": "d-42", "party": "Energy Advice Ltd", "until": until});
+    let grant = house.call("POST", "/v1/me/grants", token, leave).await.json["grant"].as_str().unwrap().to_owned();
+    house
+        .ok(
+            "PUT",
+            &format!("{profile}/consents"),
+            &shop,
+            json!({"consents": [{"purpose": "auto_order", "granted": true}]}),
+        )
+        .await;
+    let mandate = json!({
+        "profile": PROFILE, "device": "d-42", "slot": "air_filter", "products": ["flt-20x25"],
+        "max_price": {"minor": 5000, "currency": "EUR"}, "max_per_30d": 1, "expires_at": until,
+    });
+    house.ok("PUT", "/v1/mandates/mandate-marker", &shop, mandate).await;
+    let invite = json!({"invite": true, "role": "viewer", "by": PROFILE});
+    house.ok("POST", "/v1/devices/d-42/members", &shop, invite).await;
+    // A device that they had and gave back, with a link and a mandate that ended with it.
+    linked(&house, "d-43", PROFILE, NAME, Some(&home)).await;
+    let person = house.get(&profile, &shop).await.json;
+    let links: Vec<String> =
+        person["links"].as_array().unwrap().iter().map(|link| link["link"].as_str().unwrap().to_owned()).collect();
+    let receipts: Vec<String> = person["consents"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|word| word["receipt"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(links.len() == 2 && !receipts.is_empty(), "{person}");
+    house.ok("POST", "/v1/devices/d-43/release", &shop, json!({})).await;
+    // Wrong codes of theirs are counted.
+    for code in ["AAAA-AAAA", "BBBB-BBBB"] {
+        let claim = json!({"code": code, "profile": PROFILE, "tz": "Europe/Paris", "consents": []});
+        assert!(house.call("POST", "/v1/claims/confirm", &shop, claim).await.status >= 400);
+    }
+    let offer = house.get(&format!("/v1/orders/{order}"), &shop).await.json["offer"].as_str().unwrap().to_owned();
+    let raw_of = |text: &str| {
+        let (_, id) = text.split_once('_').unwrap();
+        data_encoding::BASE32_NOPAD.decode(id.to_ascii_uppercase().as_bytes()).unwrap()
+    };
+    let ids: Vec<&str> = links
+        .iter()
+        .chain(&receipts)
+        .map(String::as_str)
+        .chain([offer.as_str(), order.as_str(), home.as_str()])
+        .collect();
+    let mut parts: Vec<(String, Vec<u8>)> = ids.iter().map(|id| ((*id).to_owned(), raw_of(id))).collect();
+    let texts = [PROFILE, NAME, FORMER, "marquise", "Energy Advice", "mandate-marker", token_id, &grant];
+    parts.extend(texts.iter().chain(&ids).map(|text| ((*text).to_owned(), text.as_bytes().to_vec())));
+    erased(&house, PROFILE).await;
+    // What stays, by table: the home's number where it stands for nobody; its counts; what is kept of the order;
+    // that something was sent under a cap; who of the shop did what.
+    let acts: Vec<&str> = ids.iter().copied().filter(|id| *id != home).chain([token_id, &grant]).collect();
+    let stays: [(u8, &[&str]); 7] = [
+        (table::HOUSEHOLD, &[&home]),
+        (table::LEDGER, &[&home, &offer]),
+        (table::KEPT_ORDER, &[&order]),
+        (table::KEPT_AT, &[&order]),
+        (table::SENT, &[&offer]),
+        (table::AUDIT, &acts),
+        (table::ROUTE, &[]),
+    ];
+    let mut seen = 0;
+    for (key, value) in house.app.engine.store().scan(&[], None, SCAN_ROWS_MAX).unwrap() {
+        let allowed = stays.iter().find(|(table, _)| *table == key.0[0]).map_or(&[][..], |(_, allowed)| *allowed);
+        for (text, part) in &parts {
+            let holds =
+                [&key.0, &value].into_iter().any(|bytes| bytes.windows(part.len()).any(|window| window == *part));
+            seen += usize::from(holds);
+            assert!(!holds || allowed.contains(&text.as_str()), "`{text}` at {key}: {}", value.escape_ascii());
+        }
+    }
+    assert!(seen > 2, "the order is kept, and the home's number");
+    // Nor can an item of any log be opened that says so, but where the device itself says from which home it came.
+    for (at, log, item) in house.app.engine.store().items(None, SCAN_ROWS_MAX).unwrap() {
+        for (text, part) in parts.iter().filter(|(text, _)| *text != home) {
+            let holds = item.windows(part.len()).any(|window| window == *part);
+            assert!(!holds, "`{text}` at {at:?} of {log:?}: {}", item.escape_ascii());
+        }
+    }
+    assert_eq!(
+        in_clear(&house.disk, &[PROFILE, NAME, FORMER, "marquise", "Energy Advice", "mandate-marker"]),
+        [] as [&str; 0]
+    );
 }

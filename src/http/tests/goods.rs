@@ -27,7 +27,7 @@ async fn shop() -> House {
     with_stores(house().await).await
 }
 
-async fn with_stores(house: House) -> House {
+pub(super) async fn with_stores(house: House) -> House {
     house.ok("PUT", "/v1/products/flt-20x25", &house.shop, product()).await;
     for (id, region) in [("st-1", "Europe/Berlin"), ("st-2", "Europe/Paris")] {
         let body = json!({"name": format!("Store {id}"), "region": region, "ready": "today"});

@@ -1,10 +1,12 @@
 //! The readings of a device: for whose it is, and for whom they let read it.
 
+use std::sync::atomic::Ordering;
+
 use hearthway_core::time::Span;
 use hearthway_core::wire::{DeviceMessage, LifecycleUp};
 use serde_json::{Value, json};
 
-use super::{Answer, House, house, house_on};
+use super::{Answer, House, OPERATOR, house, house_on};
 
 async fn token_of(house: &House, profile: &str) -> String {
     let made = house.ok("POST", "/v1/tokens", &house.shop, json!({"role": "customer", "profile": profile})).await;
@@ -215,5 +217,58 @@ async fn grants_go_when_their_time_is_over() {
         clock.0.send_replace(start + Span::days(days));
         house.app.upkeep().await;
         assert_eq!(left(&house), rows, "after {days} days");
+    }
+}
+
+/// Waits until the writer has looked after a disk that is well again.
+async fn well_again(house: &House) {
+    while house.call("PUT", "/v1/makers/acme", OPERATOR, json!({"name": "Acme"})).await.status != 200 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+/// Deletes as soon as the disk is well again.
+async fn deleted(house: &House, token: &str, path: &str) -> u16 {
+    well_again(house).await;
+    house.send("DELETE", path, token, &[], None).await.status
+}
+
+/// What ends leave or a token says so only when that is on disk, and what failed can be done again; where the disk had
+/// it all the same it stays ended.
+#[tokio::test]
+async fn what_could_not_be_ended_on_disk_is_told_so_and_no_end_that_was_told_is_taken_back() {
+    for (lies, again) in [(false, true), (false, false), (true, true), (true, false)] {
+        let house = house().await;
+        let shop = house.shop.clone();
+        house.link("d-1", "p1").await;
+        let p1 = token_of(&house, "p1").await;
+        let (grant, party) = granted(&house, &p1, "d-1").await;
+        let made = house.ok("POST", "/v1/tokens", &shop, json!({"role": "customer", "profile": "p1"})).await;
+        let (token, text) = (made["id"].as_str().unwrap(), made["token"].as_str().unwrap());
+        let paths = [(format!("/v1/me/grants/{grant}"), &p1), (format!("/v1/tokens/{token}"), &shop)];
+        let trouble = if lies { &house.disk.trouble.lies } else { &house.disk.trouble.fails };
+        for (path, who) in &paths {
+            trouble.store(true, Ordering::Relaxed);
+            let told = house.send("DELETE", path, who, &[], None).await;
+            assert_eq!(told.status, 503, "{path}: {}", told.text);
+            trouble.store(false, Ordering::Relaxed);
+            // It was not told to have ended, and has not.
+            if again {
+                assert_eq!(deleted(&house, who, path).await, 204, "{path}");
+                assert_eq!(deleted(&house, who, path).await, 404, "{path}");
+            } else {
+                well_again(&house).await;
+            }
+        }
+        let is_listed = |told: &Answer| told.text.contains(&grant);
+        assert_eq!(is_listed(&house.get("/v1/me/grants", &p1).await), !again, "lies: {lies}");
+        let opens =
+            async |house: &House| [house.get(READ, &party).await.status, house.get("/v1/me", text).await.status];
+        assert_eq!(opens(&house).await, if again { [401, 401] } else { [200, 200] }, "lies: {lies}");
+        house.app.engine.drain().await;
+        let house = House { shop, ..house_on(house.disk.clone()).await };
+        let expected = if again || lies { [401, 401] } else { [200, 200] };
+        assert_eq!(opens(&house).await, expected, "after a start, lies: {lies}, again: {again}");
+        assert_eq!(is_listed(&house.get("/v1/me/grants", &p1).await), !(again || lies));
     }
 }

@@ -11,6 +11,7 @@ mod conventions;
 mod customers;
 mod erasure;
 mod erasure_apart;
+mod erasure_orders;
 mod first_steps;
 mod goods;
 mod grants;
@@ -31,6 +32,7 @@ mod visibility;
 mod webhooks;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hearthway_core::id::DeviceKey;
 use hearthway_core::input::{Input, What};
@@ -41,9 +43,10 @@ use serde_json::{Value, json};
 use crate::app::{App, BrokerAddress, Rulebook, Settings};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{self, Engine, Outcome, Target};
-use crate::store::Store;
+use crate::store::keys::Key;
 use crate::store::memory::MemoryStore;
 use crate::store::sealed::{Making, SealedStore, SealingSecrets};
+use crate::store::{self, AllItems, Commit, Items, Mark, Rows, Store, StoreError, reads_pass_through};
 use crate::webhook::address::Reach;
 use crate::webhook::{Courier, Wire};
 
@@ -65,18 +68,44 @@ pub(super) struct House {
 pub(super) struct Disk {
     pub(super) rows: Arc<MemoryStore>,
     pub(super) dir: Arc<tempfile::TempDir>,
+    /// Whether it writes nothing, and whether it writes and says that it did not.
+    pub(super) trouble: Arc<Trouble>,
+}
+
+/// What is wrong with a disk.
+#[derive(Default)]
+pub(super) struct Trouble {
+    pub(super) fails: AtomicBool,
+    pub(super) lies: AtomicBool,
+}
+
+/// A store on a disk that may be in trouble.
+struct Troubled(Arc<MemoryStore>, Arc<Trouble>);
+
+impl Store for Troubled {
+    fn commit(&self, group: &[Commit]) -> Result<Vec<store::Outcome>, StoreError> {
+        let failed = || Err(StoreError::Failed { doing: "committing", cause: "the disk is in trouble".into() });
+        if self.1.fails.load(Ordering::Relaxed) {
+            return failed();
+        }
+        let outcomes = self.0.commit(group)?;
+        if self.1.lies.load(Ordering::Relaxed) { failed() } else { Ok(outcomes) }
+    }
+    reads_pass_through!(self => self.0);
 }
 
 impl Disk {
     pub(super) fn new() -> Disk {
-        Disk { rows: Arc::new(MemoryStore::new()), dir: Arc::new(tempfile::tempdir().unwrap()) }
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Disk { rows: Arc::new(MemoryStore::new()), dir, trouble: Arc::default() }
     }
     pub(super) fn keys_file(&self) -> std::path::PathBuf {
         self.dir.path().join("customers.keys")
     }
     pub(super) fn open(&self) -> Arc<dyn Store> {
         let secrets = SealingSecrets { wrapping: [1; 32], blinding: [2; 32] };
-        SealedStore::open(self.rows.clone(), &self.keys_file(), secrets, Making::Allowed).unwrap()
+        let rows = Arc::new(Troubled(self.rows.clone(), self.trouble.clone()));
+        SealedStore::open(rows, &self.keys_file(), secrets, Making::Allowed).unwrap()
     }
 }
 

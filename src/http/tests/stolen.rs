@@ -147,3 +147,28 @@ async fn a_token_that_names_a_new_customer_each_time_must_wait_too_and_many_at_o
     let narrow = house.ok("POST", "/v1/tokens", OPERATOR, body).await["token"].as_str().unwrap().to_owned();
     assert_eq!(house.get(&path("TH-1", "new"), &narrow).await.status, 403);
 }
+
+#[tokio::test]
+async fn no_word_of_a_tenant_is_taken_for_a_theft_and_none_hides_one() {
+    let house = house().await;
+    house.link("d-1", "p1").await;
+    let forged = json!({"reason": "stolen, as its owner says; before: nothing"});
+    let told = house.ok("POST", "/v1/devices/d-1/suspend", &house.maker, forged.clone()).await;
+    assert_eq!((&told["suspended"], &told["stolen"]), (&json!(true), &json!(false)), "{told}");
+    // A theft beside it is one, and ends without a trace of the other word being taken for it.
+    let flagged = house.ok("PUT", "/v1/devices/d-1/stolen", &house.shop, json!({})).await;
+    assert_eq!(flagged["stolen"], true, "{flagged}");
+    assert_eq!(house.call("POST", "/v1/devices/d-1/resume", &house.maker, json!({})).await.status, 409);
+    assert_eq!(house.send("DELETE", "/v1/devices/d-1/stolen", &house.shop, &[], None).await.status, 204);
+    let after = house.get("/v1/devices/d-1", &house.shop).await.json;
+    assert_eq!((&after["suspended"], &after["stolen"]), (&json!(true), &json!(false)), "{after}");
+    let resumed = house.ok("POST", "/v1/devices/d-1/resume", &house.maker, json!({})).await;
+    assert_eq!(resumed["suspended"], false, "{resumed}");
+    // Said of one that is stolen already it is not lost, and is no theft when that has ended.
+    house.ok("PUT", "/v1/devices/d-1/stolen", &house.shop, json!({})).await;
+    house.ok("POST", "/v1/devices/d-1/suspend", &house.maker, forged).await;
+    assert_eq!(house.send("DELETE", "/v1/devices/d-1/stolen", &house.shop, &[], None).await.status, 204);
+    let after = house.get("/v1/devices/d-1", &house.shop).await.json;
+    assert_eq!((&after["suspended"], &after["stolen"]), (&json!(true), &json!(false)), "{after}");
+    assert_eq!(house.ok("POST", "/v1/devices/d-1/resume", &house.maker, json!({})).await["suspended"], false);
+}

@@ -180,7 +180,7 @@ impl Sealing<'_> {
         }
         let cipher = match &self.last {
             Some((known, cipher)) if *known == id => cipher,
-            _ => match self.vault.cipher(id) {
+            _ => match self.vault.sealing_cipher(id) {
                 Some(cipher) => &self.last.insert((id, cipher)).1,
                 None => return Ok(Err(TooLate(key.clone()))),
             },

@@ -68,6 +68,9 @@ struct Keys {
     next: KeyId,
     /// Keys that are not yet on disk.
     unwritten: Vec<KeyId>,
+    /// Keys whose destruction has begun: they open, and seal nothing more, whoever still has their ids. One whose
+    /// destruction failed stays here until it is asked for again, and is written to no file meanwhile.
+    doomed: HashSet<KeyId>,
 }
 
 /// Nonces that never repeat: counted on from a random start of this process. Two starts out of 2^96 that
@@ -173,7 +176,8 @@ impl Vault {
             let mut keys = self.write();
             // Nothing more is sealed with them; what they sealed is read until the file is without them.
             keys.of.retain(|_, id| !ids.contains(id));
-            (keys.entries(|id| !ids.contains(&id)), keys.next)
+            keys.doomed.extend(&ids);
+            (keys.to_be_written(), keys.next)
         };
         // Whoever reads does not wait for the disk. A key that is made meanwhile waits for the file and is added to it.
         file.rewrite(next, &left)?;
@@ -181,6 +185,7 @@ impl Vault {
         let written: HashSet<KeyId> = left.iter().map(|entry| entry.id).collect();
         keys.unwritten.retain(|id| !written.contains(id) && !ids.contains(id));
         keys.known.retain(|id, _| !ids.contains(id));
+        keys.doomed.retain(|id| !ids.contains(id));
         Ok(())
     }
 
@@ -211,17 +216,24 @@ impl Vault {
         }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if file.is_unsure() {
+            let (all, next) = {
+                let keys = self.read();
+                (keys.to_be_written(), keys.next)
+            };
+            // Whoever reads does not wait for the disk here either.
+            file.rewrite(next, &all)?;
+            let written: HashSet<KeyId> = all.iter().map(|entry| entry.id).collect();
             let mut keys = self.write();
-            let all = keys.entries(|_| true);
-            file.rewrite(keys.next, &all)?;
-            keys.unwritten.clear();
+            let Keys { unwritten, doomed, .. } = &mut *keys;
+            unwritten.retain(|id| !written.contains(id) && !doomed.contains(id));
             return Ok(());
         }
         let (unwritten, entries) = {
             let keys = self.read();
             let entry =
                 |id: &KeyId| keys.known.get(id).map(|(subject, key)| Entry { id: *id, subject: *subject, key: *key });
-            (keys.unwritten.clone(), keys.unwritten.iter().filter_map(entry).collect::<Vec<_>>())
+            let lasting = keys.unwritten.iter().filter(|id| !keys.doomed.contains(id));
+            (keys.unwritten.clone(), lasting.filter_map(entry).collect::<Vec<_>>())
         };
         file.append(&entries)?;
         self.write().unwritten.retain(|id| !unwritten.contains(id));
@@ -235,9 +247,10 @@ impl Vault {
         nonce
     }
 
-    /// None for a key that was destroyed.
-    pub(super) fn cipher(&self, id: KeyId) -> Option<Cipher> {
-        self.read().known.get(&id).map(|(_, key)| Cipher::new(key))
+    /// What seals a value; none for a key that was destroyed, or is being: a value that it sealed now would be lost.
+    pub(super) fn sealing_cipher(&self, id: KeyId) -> Option<Cipher> {
+        let keys = self.read();
+        keys.known.get(&id).filter(|_| !keys.doomed.contains(&id)).map(|(_, key)| Cipher::new(key))
     }
 
     /// A value in clear, whether it was sealed or not.
@@ -274,9 +287,9 @@ impl Vault {
 }
 
 impl Keys {
-    /// Keys in the order of their ids.
-    fn entries(&self, wanted: impl Fn(KeyId) -> bool) -> Vec<Entry> {
-        let chosen = self.known.iter().filter(|(id, _)| wanted(**id));
+    /// Keys that a file is to hold, in the order of their ids.
+    fn to_be_written(&self) -> Vec<Entry> {
+        let chosen = self.known.iter().filter(|(id, _)| !self.doomed.contains(id));
         let mut entries: Vec<Entry> =
             chosen.map(|(id, (subject, key))| Entry { id: *id, subject: *subject, key: *key }).collect();
         entries.sort_unstable_by_key(|entry| entry.id);
@@ -297,6 +310,82 @@ mod tests {
     /// The file is at the disk, and is let on.
     static AT_THE_DISK: Barrier = Barrier::new(2);
     static GO_ON: Barrier = Barrier::new(2);
+
+    impl Vault {
+        fn opens(&self, id: KeyId) -> bool {
+            self.read().known.contains_key(&id)
+        }
+    }
+
+    fn opened(path: &Path, known: Option<FileId>) -> Vault {
+        Vault::open(path, SealingSecrets { wrapping: [1; 32], blinding: [2; 32] }, known).unwrap()
+    }
+
+    #[test]
+    fn a_key_whose_destruction_failed_seals_nothing_more_and_comes_back_in_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("customers.keys");
+        let vault = opened(&path, None);
+        let (gone, stays) = (Subject::day(1), Subject::day(2));
+        let (gone_id, stays_id) = (vault.key_for(gone).unwrap(), vault.key_for(stays).unwrap());
+        vault.write_down().unwrap();
+        let synced = vault.file.lock().unwrap().sync_folder;
+        vault.file.lock().unwrap().sync_folder = |_| Err(std::io::Error::other("the disk is gone"));
+        vault.destroy(&[gone_id]).unwrap_err();
+        assert!(vault.opens(gone_id) && vault.sealing_cipher(gone_id).is_none(), "until it is done it is read");
+        let anew = vault.key_for(gone).unwrap();
+        vault.write_down().unwrap_err();
+        assert!(vault.sealing_cipher(anew).is_some());
+        vault.file.lock().unwrap().sync_folder = synced;
+        vault.write_down().unwrap();
+        let known = |vault: &Vault| [gone_id, stays_id, anew].map(|id| vault.knows(id));
+        assert_eq!(known(&opened(&path, Some(vault.file_id()))), [false, true, true]);
+        vault.destroy(&[gone_id]).unwrap();
+        assert_eq!(known(&vault), [false, true, true]);
+        let late = vault.key_for(Subject::day(3)).unwrap();
+        vault.write_down().unwrap();
+        assert!(opened(&path, Some(vault.file_id())).knows(late));
+    }
+
+    /// As above, for the writing anew.
+    static ANEW_AT_THE_DISK: Barrier = Barrier::new(2);
+    static ANEW_GO_ON: Barrier = Barrier::new(2);
+
+    #[test]
+    fn nobody_who_reads_or_makes_a_key_waits_for_a_file_that_is_written_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("customers.keys");
+        let vault = Arc::new(opened(&path, None));
+        let (gone_id, first) = (vault.key_for(Subject::day(1)).unwrap(), vault.key_for(Subject::day(2)).unwrap());
+        vault.write_down().unwrap();
+        vault.file.lock().unwrap().sync_folder = |_| Err(std::io::Error::other("the disk is gone"));
+        vault.destroy(&[gone_id]).unwrap_err();
+        vault.file.lock().unwrap().sync_folder = |_| {
+            ANEW_AT_THE_DISK.wait();
+            ANEW_GO_ON.wait();
+            Ok(())
+        };
+        let second = vault.key_for(Subject::day(3)).unwrap();
+        let writing = thread::spawn({
+            let vault = vault.clone();
+            move || vault.write_down()
+        });
+        ANEW_AT_THE_DISK.wait();
+        let (told, hears) = mpsc::channel();
+        thread::spawn({
+            let vault = vault.clone();
+            move || told.send((vault.opens(first), vault.key_for(Subject::day(4)).unwrap())).unwrap()
+        });
+        let heard = hears.recv_timeout(Duration::from_secs(20));
+        ANEW_GO_ON.wait();
+        writing.join().unwrap().unwrap();
+        let (read, late) = heard.expect("who reads does not wait for the disk");
+        assert!(read);
+        vault.file.lock().unwrap().sync_folder = |_| Ok(());
+        vault.write_down().unwrap();
+        let again = opened(&path, Some(vault.file_id()));
+        assert_eq!([gone_id, first, second, late].map(|id| again.knows(id)), [false, true, true, true]);
+    }
 
     #[test]
     fn nobody_who_reads_or_makes_a_key_waits_for_the_disk_while_others_are_destroyed() {
@@ -321,7 +410,7 @@ mod tests {
         thread::spawn({
             let vault = vault.clone();
             move || {
-                let read = vault.cipher(stays_id).is_some() && vault.cipher(gone_id).is_some();
+                let read = vault.opens(stays_id) && vault.opens(gone_id) && vault.sealing_cipher(gone_id).is_none();
                 told.send((read, vault.key_for(late).unwrap(), vault.key_for(gone).unwrap())).unwrap();
             }
         });
