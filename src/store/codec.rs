@@ -143,6 +143,8 @@ schemas! {
     WatchedHome = 40, version 1;
     /// Leave that a customer gave to read what a device reports.
     Grant = 41, version 1;
+    /// What a person heard in a home that they left.
+    TakenAlong = 45, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -447,7 +449,8 @@ mod tests {
             Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate \
             Webhook Event Audit ProductPack Stock Reservation Identity Merge ConsentSaid Erasure KeptOrder KeysFile \
             ReservationEnd CustomerToken WatchedHome Grant";
-        let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
+        let expected = (1..).zip(names.split_whitespace().map(str::to_owned));
+        let expected: Vec<_> = expected.chain([(45, "TakenAlong".to_owned())]).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {
             assert_eq!(Schema::of_kind(*schema as u8), Some(*schema));
