@@ -69,6 +69,17 @@ impl StepTrace {
             Tongue::Fr => fr,
         };
         let mut step = self.clone();
+        // What somebody heard in another home is between the shop and them: whoever else lives here is not told of it.
+        for at in 0..step.numbers.len() {
+            let of_others = match &step.numbers[at] {
+                (name, Fact::Int(heard)) if &**name == "elsewhere" => *heard,
+                _ => continue,
+            };
+            if let Some((_, Fact::Int(made))) = at.checked_sub(1).and_then(|before| step.numbers.get_mut(before)) {
+                *made -= of_others;
+            }
+        }
+        step.numbers.retain(|(name, _)| &**name != "elsewhere");
         step.numbers.extend(zone.map(|zone| ("zone".into(), Fact::Text(zone.to_string().into()))));
         filled(template, &step, tongue)
     }
@@ -83,6 +94,15 @@ mod tests {
     fn step(reason: &'static str, verdict: StepVerdict) -> StepTrace {
         let numbers = vec![("made".into(), Fact::Int(1)), ("max".into(), Fact::Int(2))];
         StepTrace { step: Step::Caps, verdict, reason: reason.into(), numbers }
+    }
+
+    #[test]
+    fn a_customer_is_told_nothing_of_what_somebody_heard_in_another_home() {
+        let numbers = [("made", 3), ("elsewhere", 2), ("max", 4), ("made", 9), ("elsewhere", 9), ("max", 20)];
+        let numbers = numbers.map(|(name, number)| (name.into(), Fact::Int(number))).into();
+        let told = StepTrace { numbers, ..step("room_under_caps", StepVerdict::Pass) };
+        let told = told.to_customer(Tongue::En, None).unwrap();
+        assert_eq!(told, "You had not been spoken to too often: 1 of at most 4.");
     }
 
     #[test]

@@ -100,16 +100,23 @@ fn no_audience(id: &str) -> Failure {
 pub(super) fn add(rules: &mut RuleSet, name: &Name, document: &Document) -> Result<(), String> {
     let retailer = RetailerId::new(&name.tenant).map_err(|error| error.to_string())?;
     let id = AudienceId::new(&name.id).map_err(|error| error.to_string())?;
+    match compile(rules, name, document)? {
+        Some(audience) => drop(rules.audiences.insert((retailer, id), audience)),
+        None => drop(rules.audiences.remove(&(retailer, id))),
+    }
+    Ok(())
+}
+
+/// The audience that a document tells of, against the models of these rules; none where it is deleted.
+pub(super) fn compile(rules: &RuleSet, name: &Name, document: &Document) -> Result<Option<Arc<Audience>>, String> {
+    let id = AudienceId::new(&name.id).map_err(|error| error.to_string())?;
     if is_deleted(document) {
-        rules.audiences.remove(&(retailer, id));
-        return Ok(());
+        return Ok(None);
     }
     let body: AudienceBody = serde_json::from_str(&document.body).map_err(|error| error.to_string())?;
     // What it named was sold when it was written; whether it still is changes nothing about who bought it.
     let compiled = compiled(&body, &id, document.number, rules, Articles::Any);
-    let audience = compiled.map_err(|faults| told(&faults))?;
-    rules.audiences.insert((retailer, id), Arc::new(audience));
-    Ok(())
+    compiled.map(|audience| Some(Arc::new(audience))).map_err(|faults| told(&faults))
 }
 
 fn compiled(
@@ -184,7 +191,8 @@ impl App {
         }
         let known = self.rulebook.get(&name).is_some_and(|document| !is_deleted(&document));
         let condition = if known { condition } else { &Condition::Any };
-        let document = self.rulebook.put(&self.engine, name, to_text(&body), false, condition).await?;
+        let put = self.rulebook.put_checked(&self.engine, &rules, name, to_text(&body), condition, |_, _| Ok(()));
+        let document = put.await?;
         Ok(self.audience_view(retailer, id.as_str(), document))
     }
 

@@ -4,7 +4,7 @@ use hearthway_core::budget::{Budget, Spent};
 use hearthway_core::id::{RetailerId, TriggerId};
 use hearthway_core::money::Money;
 use hearthway_core::time::Zone;
-use hearthway_core::trigger::BudgetPlan;
+use hearthway_core::trigger::{BudgetPlan, budget_of};
 use serde_json::{Value, json};
 
 use super::catalog::document_json;
@@ -74,6 +74,10 @@ impl App {
             return Ok(live.budget);
         }
         let written = document_json(view.live.as_deref().unwrap_or(&view.draft));
+        // It was sound when it went live, and what it draws hangs on no model.
+        if view.live.is_some() {
+            return Ok(budget_of(&written));
+        }
         Ok(compiled(&written, retailer, &rules)?.budget)
     }
 }

@@ -7,7 +7,11 @@
 //! of their own (`src/app/catalog/kept.rs`) under the same versions: there may be a million of them.
 
 mod held;
+mod models;
+mod products;
+mod put;
 mod sets;
+mod stops;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, RwLock};
@@ -16,8 +20,8 @@ use arc_swap::ArcSwap;
 use hearthway_core::catalog::Products;
 use hearthway_core::chance::Chances;
 use hearthway_core::forecast::ProductPrior;
-use hearthway_core::id::{MakerId, ModelId, ProductId, RetailerId, StoreId, TriggerId, base32, derive_bytes};
-use hearthway_core::model::{ConsentText, DeviceModel, Maker, Product, Retailer};
+use hearthway_core::id::{MakerId, ModelId, RetailerId, StoreId, TriggerId, base32, derive_bytes};
+use hearthway_core::model::{ConsentText, DeviceModel, Maker, Retailer};
 use hearthway_core::rules::{Held, RuleSet};
 use hearthway_core::time::Timestamp;
 use hearthway_core::trigger::{Trigger, TriggerSet, Units};
@@ -25,7 +29,8 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 pub use held::Fallen;
-pub use sets::{Published, Wanted};
+pub use sets::{Published, Wanted, WantedSet};
+pub use stops::Looked;
 
 use super::catalog::kept::Kept;
 use super::{Failure, Page, PageQuery, audiences, catalog, rows, triggers};
@@ -189,8 +194,13 @@ pub struct Rulebook {
     latest: RwLock<BTreeMap<Name, Arc<Document>>>,
     catalog: Arc<Kept>,
     past: Mutex<VecDeque<Arc<RuleSet>>>,
-    /// Held over a change, so that versions are given one by one.
+    /// Held over a change, so that versions are given one by one. Nobody works long under it: who stops the triggers
+    /// waits for it.
     changing: tokio::sync::Mutex<Unsure>,
+    /// Held over a change of a model, from before what leans on it is compiled again.
+    changing_models: tokio::sync::Mutex<()>,
+    /// How often each retailer's triggers were stopped since the start.
+    stops: Mutex<BTreeMap<RetailerId, u64>>,
 }
 
 /// Rows of a change of which nobody was told that it is on disk, because the store failed or the caller left. They
@@ -243,62 +253,14 @@ impl Rulebook {
             catalog,
             past: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
+            changing_models: tokio::sync::Mutex::default(),
+            stops: Mutex::default(),
         }))
     }
 
     /// All products.
     pub fn catalog(&self) -> &Kept {
         &self.catalog
-    }
-
-    /// Products as they are from the next version of the rules on, none of them gone; durable on return and read
-    /// by the next decision. What is so already changes nothing. What is wanted is asked while nobody else changes
-    /// any; `more` is written with it. How many changed.
-    pub async fn put_products(
-        &self,
-        engine: &Engine,
-        retailer: &RetailerId,
-        more: Vec<Write>,
-        wanted: impl FnOnce(&Kept) -> Result<Vec<(ProductId, Option<Product>)>, Failure>,
-    ) -> Result<usize, Failure> {
-        let mut unsure = self.changing.lock().await;
-        let wanted = wanted(&self.catalog)?;
-        let version = self.current.load().version + 1;
-        let Some(staged) = self.catalog.stage(retailer, wanted, version, engine.clock().now()) else {
-            if !more.is_empty() {
-                unsure.settle(engine).await?;
-                rows::write(engine, more).await?;
-            }
-            return Ok(0);
-        };
-        let changed = staged.len();
-        let writes: Vec<Write> = staged.writes().into_iter().chain(more).collect();
-        // What is written with them goes with them: an import that is not as far as it says would lose lines.
-        let adds = writes.iter().filter_map(|write| match write {
-            Write::Put(key, _) => Some(key.clone()),
-            Write::Delete(_) | Write::Append(..) => None,
-        });
-        let adds = adds.collect();
-        let first = keys::product_pack(retailer, version, 0);
-        unsure.commit(engine, adds, vec![Precondition::Absent(first)], writes).await?;
-        // In this order: who asks as of the version before is answered as of it, whatever stands there.
-        self.catalog.take(staged);
-        let rules = self.current.load_full();
-        let products = rules.products.at(version);
-        self.current.store(Arc::new(RuleSet { version, products, ..(*rules).clone() }));
-        Ok(changed)
-    }
-
-    /// Lets former versions of products go that nobody reads who asks as of a version that the logs still read. How
-    /// many went.
-    pub async fn let_products_go(&self, engine: &Engine, oldest_read: Option<u64>) -> Result<usize, Failure> {
-        self.catalog.let_all_go(engine, oldest_read.unwrap_or(self.current.load().version)).await
-    }
-
-    /// Looks at the products while nobody changes any.
-    pub async fn while_nobody_changes<T>(&self, look: impl FnOnce(&Kept) -> T) -> T {
-        let _unsure = self.changing.lock().await;
-        look(&self.catalog)
     }
 
     /// Nothing is left of changes that failed: what the store says from here on was acknowledged.
@@ -372,67 +334,6 @@ impl Rulebook {
                 None => return Ok(None),
             }
         }
-    }
-
-    /// Writes the next version of a document, durable on return and read by the next decision.
-    /// The same text again changes nothing.
-    pub async fn put(
-        &self,
-        engine: &Engine,
-        name: Name,
-        body: String,
-        paused: bool,
-        condition: &Condition,
-    ) -> Result<Arc<Document>, Failure> {
-        self.put_told(engine, name, body, paused, condition).await.map(|(document, _)| document)
-    }
-
-    /// The same; tells what does not agree any more with a model that is written so.
-    pub async fn put_told(
-        &self,
-        engine: &Engine,
-        name: Name,
-        body: String,
-        paused: bool,
-        condition: &Condition,
-    ) -> Result<(Arc<Document>, Fallen), Failure> {
-        let mut unsure = self.changing.lock().await;
-        let before = self.get(&name);
-        condition.check(name.kind.as_str(), before.as_ref().map(|document| document.etag()).as_deref())?;
-        let rules = self.current.load_full();
-        // Who publishes a held trigger as it is has looked at it: it counts as published today.
-        let is_held = name.kind == Kind::Trigger
-            && rules.held.keys().any(|(retailer, id)| retailer.as_str() == name.tenant && id.as_str() == name.id);
-        let is_same = |document: &&Arc<Document>| document.body == body && document.paused == paused && !is_held;
-        if let Some(same) = before.as_ref().filter(is_same) {
-            return Ok((same.clone(), Fallen::default()));
-        }
-        let is_rule = name.kind != Kind::Draft;
-        let version = if is_rule { rules.version + 1 } else { 0 };
-        let changes_text = before.as_ref().is_none_or(|document| document.body != body);
-        let number = before.as_ref().map_or(0, |document| document.number) + u64::from(changes_text);
-        let document = Arc::new(Document { version, number, at: engine.clock().now(), body, paused });
-
-        // Made aside, before anything is written: who reads the rules reads the ones before or the ones after.
-        let (next, fallen) = match is_rule {
-            true => self.next(&rules, &name, &document).await.map(|(next, fallen)| (Some(next), fallen))?,
-            false => (None, Fallen::default()),
-        };
-        let key = name.key(version);
-        let write = vec![rows::put(Schema::Document, key.clone(), &*document)];
-        // A draft has no version, and is written over.
-        let (adds, preconditions) = match is_rule {
-            true => (vec![key.clone()], vec![Precondition::Absent(key)]),
-            false => (Vec::new(), Vec::new()),
-        };
-        unsure.commit(engine, adds, preconditions, write).await?;
-
-        if let Some(next) = next {
-            self.current.store(Arc::new(next));
-        }
-        fallen.warn(&name.id);
-        self.latest.write().expect("no holder of this lock panics").insert(name, document.clone());
-        Ok((document, fallen))
     }
 }
 

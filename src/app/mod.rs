@@ -6,6 +6,7 @@
 //! Start order: [`Rulebook::open`] (the documents become the first rule set), then
 //! `Engine::start` with that rule book, then [`App::start`] with that engine.
 
+mod aside;
 pub mod audiences;
 pub mod audit;
 pub mod backtests;
@@ -172,7 +173,7 @@ pub struct App {
     /// Held to write by who changes which audiences there are, to read by who names one.
     naming_audiences: tokio::sync::RwLock<()>,
     /// A count of the homes that a trigger reaches.
-    counting_homes: Arc<tokio::sync::Semaphore>,
+    pub(crate) counting_homes: Arc<tokio::sync::Semaphore>,
     /// Exports that customers ask for themselves.
     own_exports: tokio::sync::Semaphore,
     /// What devices reported, on its way to whoever asked.

@@ -324,12 +324,28 @@ impl App {
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.clone());
             for (key, bytes) in &page {
-                if let Some(profile) = unless_erased(codec::decode::<Profile>(Schema::Profile, key, bytes))? {
-                    self.watch_homes(&profile).await?;
+                if let Some(profile) = unless_erased(codec::decode::<Profile>(Schema::Profile, key, bytes))?
+                    && profile.households.len() > 1
+                {
+                    let homes = self.lived_in(&profile).await?;
+                    if homes.len() > 1 {
+                        self.engine.watch_homes(&homes).await?;
+                    }
                 }
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    /// The homes that somebody has not left.
+    async fn lived_in(&self, profile: &Profile) -> Result<BTreeSet<HouseholdId>, Failure> {
+        let mut homes = BTreeSet::new();
+        for id in &profile.households {
+            if self.engine.facts(*id).await?.is_some_and(|home| home.members.contains_key(&profile.id)) {
+                homes.insert(*id);
+            }
+        }
+        Ok(homes)
     }
 
     /// Tells the person's homes how they are called and spoken to.

@@ -110,11 +110,12 @@ impl Purse for Looking<'_> {
     fn send(&self, sending: &Sending<'_>) -> bool {
         sending.caps.iter().all(|cap| self.0.sent(sending.retailer, sending.trigger, cap) < cap.max)
     }
-    fn elsewhere(&self, hearing: &Hearing<'_>, cap: &SharedCap) -> u32 {
-        self.0.elsewhere(hearing, cap)
+    fn elsewhere(&self, hearing: &Hearing<'_>, cap: &SharedCap) -> Option<u32> {
+        Some(self.0.elsewhere(hearing, cap))
     }
-    fn speak(&self, speaking: &Speaking<'_>) -> bool {
-        speaking.caps.iter().all(|cap| self.0.elsewhere(&speaking.hearing, cap) < cap.max)
+    fn speak(&self, speaking: &Speaking<'_>) -> Result<(), usize> {
+        let reached = speaking.caps.iter().position(|cap| self.0.elsewhere(&speaking.hearing, cap) >= cap.max);
+        reached.map_or(Ok(()), Err)
     }
     fn free(&self, retailer: &RetailerId, product: &ProductId, place: &Place) -> Option<u32> {
         self.0.stock_level(retailer, product, place).free()

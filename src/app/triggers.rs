@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hearthway_core::code::{Code, Refusal};
 use hearthway_core::event_out::{EventOut, EventType};
 use hearthway_core::id::{RetailerId, TriggerId};
 use hearthway_core::model::Tenant;
@@ -11,9 +10,10 @@ use hearthway_core::rules::{Held, RuleSet};
 use hearthway_core::trigger::{Conflict, Problem, Trigger, World, check_json, compile_published, conflicts, run_cases};
 use serde_json::{Value, json};
 
+use super::aside::aside;
 use super::audiences::unknown_audiences;
 use super::catalog::{check_size, document_json};
-use super::documents::{Condition, Document, Kind, Name, Published, Wanted};
+use super::documents::{Condition, Document, Kind, Looked, Name, Published, Wanted, WantedSet};
 use super::second_person::may_publish;
 use super::tenants::to_text;
 use super::tokens::{Caller, Scope};
@@ -307,8 +307,8 @@ impl App {
         confirm: Option<&str>,
     ) -> Result<TriggerView, Failure> {
         let retailer = may_publish(who)?;
-        let counted = self.seen(retailer, id.as_str())?.draft;
-        let trigger = || compiled(&document_json(&counted), retailer, &self.engine.rules());
+        let (counted, looked) = (self.seen(retailer, id.as_str())?.draft, self.rulebook.look(retailer));
+        let trigger = || compiled(&document_json(&counted), retailer, &looked.rules);
         let too_many = confirm.is_none() && self.reaches_too_many(who, trigger).await?;
         let _naming = self.naming_audiences.read().await;
         let view = self.view(retailer, id.as_str())?;
@@ -319,11 +319,9 @@ impl App {
         let rules = self.engine.rules();
         let body = document_json(&view.draft);
         refuse_errors(check(&body, retailer, &rules))?;
-        let own = live_of(retailer, &rules);
-        refuse_one_more(view.live.as_deref(), own)?;
+        refuse_one_more(view.live.as_deref(), live_of(retailer, &rules))?;
         self.second_person(who, (retailer, id), &view.draft, confirm, too_many).await?;
-        let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());
-        self.rulebook.put(&self.engine, name, view.draft.body.clone(), false, &Condition::Any).await?;
+        self.let_speak(retailer, id, view.draft.body.clone(), &looked).await?;
         self.tell_published(retailer, &rules).await?;
         if confirm.is_some() {
             self.confirmed_once(retailer, id).await?;
@@ -337,16 +335,11 @@ impl App {
         let retailer = who.retailer(Scope::TriggersPublish)?.clone();
         who.retailer(Scope::TriggersWrite)?;
         let _naming = self.naming_audiences.read().await;
-        let (rules, of) = (self.engine.rules(), retailer.clone());
-        let before = Arc::clone(&rules);
-        let checked = tokio::task::spawn_blocking(move || check_set(&lines, &of, &rules));
-        let failed =
-            |error| Refusal::new(Code::InternalRetry, format!("checking the set ended early: {error}; send it again"));
-        let wanted = checked.await.map_err(failed)??;
-        let published = self
-            .rulebook
-            .put_set(&self.engine, &retailer, &before, wanted, pause_others, TRIGGERS_PER_RETAILER_MAX)
-            .await?;
+        let (looked, of) = (self.rulebook.look(&retailer), retailer.clone());
+        let (rules, before) = (Arc::clone(&looked.rules), Arc::clone(&looked.rules));
+        let triggers = aside("checking the set", move || check_set(&lines, &of, &rules)).await??;
+        let set = WantedSet { triggers, pause_others, live_max: TRIGGERS_PER_RETAILER_MAX };
+        let published = self.rulebook.put_set(&self.engine, &retailer, looked, set).await?;
         self.tell_published(&retailer, &before).await?;
         Ok(published)
     }
@@ -397,8 +390,10 @@ impl App {
         to: Option<u64>,
     ) -> Result<TriggerView, Failure> {
         let retailer = who.retailer(Scope::TriggersPublish)?;
-        let view = self.view(retailer, id.as_str())?;
         let _naming = self.naming_audiences.read().await;
+        let looked = self.rulebook.look(retailer);
+        let rules = Arc::clone(&looked.rules);
+        let view = self.view(retailer, id.as_str())?;
         let never = || Failure::Conflict(format!("the trigger `{id}` was never published"));
         let live = view.live.clone().ok_or_else(never)?;
         let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());
@@ -411,16 +406,30 @@ impl App {
             Some(number) => Failure::not_found("version", number),
             None => Failure::Conflict(format!("the trigger `{id}` has no earlier version")),
         })?;
-        let rules = self.engine.rules();
         let body = document_json(earlier);
         refuse_errors(check(&body, retailer, &rules))?;
         let meant = self.rulebook.meant_at(&name, earlier.number)?.unwrap_or(earlier.version);
         refuse_errors(of_units(&body, retailer, &Document { version: meant, ..(**earlier).clone() }, &rules))?;
-        let own = live_of(retailer, &rules);
-        refuse_one_more(Some(&*live), own)?;
-        self.rulebook.put(&self.engine, name, earlier.body.clone(), false, &Condition::Any).await?;
+        self.let_speak(retailer, id, earlier.body.clone(), &looked).await?;
         self.tell_published(retailer, &rules).await?;
         self.viewed(retailer, view.id, view.draft)
+    }
+
+    /// Makes a text live that was checked against these rules, where neither a model nor somebody who silenced the
+    /// trigger was faster.
+    async fn let_speak(
+        &self,
+        retailer: &RetailerId,
+        id: &TriggerId,
+        body: String,
+        looked: &Looked,
+    ) -> Result<(), Failure> {
+        let name = Name::of_retailer(Kind::Trigger, retailer, id.as_str());
+        let may = |rules: &RuleSet, live: Option<&Document>| {
+            self.rulebook.not_silenced(looked, live)?;
+            refuse_one_more(live, live_of(retailer, rules))
+        };
+        self.rulebook.put_checked(&self.engine, &looked.rules, name, body, &Condition::Any, may).await.map(|_| ())
     }
 
     /// What looks wrong about the caller's live triggers together.

@@ -8,6 +8,8 @@
 //! | leave to read what a device reports | at its date |
 //! | names of imports | 90 days after their last use |
 //! | former versions of products | when no log has an input that read them |
+//! | that a home is watched for its people's caps | when nobody in it has had another one for a day |
+//! | what people heard in homes that they left | after 400 days |
 
 use hearthway_core::report::Month;
 use hearthway_core::time::{Span, Timestamp};
@@ -47,6 +49,11 @@ impl App {
             ("leave to read what devices report", self.sweep_grants().await),
             ("names of imports", self.sweep_import_names().await),
             ("former versions of products", self.sweep_products().await),
+            ("homes that are watched in vain", self.engine.unwatch_homes().await.map(drop).map_err(Failure::from)),
+            (
+                "what was heard in homes that were left",
+                self.engine.forget_taken_along().await.map(drop).map_err(Failure::from),
+            ),
         ];
         for (what, outcome) in told {
             if let Err(failure) = outcome {

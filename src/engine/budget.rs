@@ -8,6 +8,7 @@
 //! was sold: a kill neither loses a unit nor sells one twice.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use hearthway_core::budget::{
@@ -15,7 +16,7 @@ use hearthway_core::budget::{
 };
 use hearthway_core::decision::{Change, Decision, Effect};
 use hearthway_core::event_out::EventOut;
-use hearthway_core::id::{OfferId, OrderId, PoolId, ProductId, RetailerId, StoreId, TriggerId};
+use hearthway_core::id::{HouseholdId, OfferId, OrderId, PoolId, ProductId, RetailerId, StoreId, TriggerId};
 use hearthway_core::model::Place;
 use hearthway_core::money::{Currency, Money};
 use hearthway_core::time::Timestamp;
@@ -40,6 +41,8 @@ const THRESHOLDS_PERCENT: [u64; 2] = [90, 100];
 /// All budgets.
 pub(super) struct Budgets {
     pub(super) held: Mutex<AllDrawn>,
+    /// Which homes are watched for their people's caps, and since when last somebody wanted that.
+    pub(super) watching: tokio::sync::Mutex<BTreeMap<HouseholdId, Timestamp>>,
     draws: Counter,
     refusals: Counter,
     returns: Counter,
@@ -58,6 +61,7 @@ impl Budgets {
         })?;
         let budgets = Budgets {
             held: Mutex::new(held),
+            watching: tokio::sync::Mutex::default(),
             draws: metrics::counter!(names::BUDGET_DRAWS),
             refusals: metrics::counter!(names::BUDGET_REFUSALS),
             returns: metrics::counter!(names::BUDGET_RETURNS),
@@ -152,17 +156,15 @@ impl Purse for Asking {
         true
     }
 
-    fn elsewhere(&self, hearing: &Hearing<'_>, cap: &SharedCap) -> u32 {
-        lock(&self.budgets.held).elsewhere.count(hearing, cap)
+    fn elsewhere(&self, hearing: &Hearing<'_>, cap: &SharedCap) -> Option<u32> {
+        Some(lock(&self.budgets.held).elsewhere.count(hearing, cap))
     }
 
-    fn speak(&self, speaking: &Speaking<'_>) -> bool {
-        let Some(taken) = Budgets::speak(&self.budgets, speaking) else {
-            self.budgets.sends_refused.increment(1);
-            return false;
-        };
+    fn speak(&self, speaking: &Speaking<'_>) -> Result<(), usize> {
+        let taken = Budgets::speak(&self.budgets, speaking);
+        let taken = taken.inspect_err(|_| self.budgets.sends_refused.increment(1))?;
         self.taken_words.borrow_mut().push(taken);
-        true
+        Ok(())
     }
 
     fn free(&self, retailer: &RetailerId, product: &ProductId, place: &Place) -> Option<u32> {

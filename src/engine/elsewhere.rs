@@ -3,15 +3,17 @@
 //!
 //! Which homes these are stands in a row each, written before the person comes to their second home. What they
 //! heard does not: that is in the homes' own records, and is read from there when a home begins to be watched, and
-//! at a start. So nothing of it is kept that an erasure would have to look for.
+//! at a start. So nothing of it is kept that an erasure would have to look for. Who leaves a home takes along what it
+//! had heard: a row of the person's own, sealed with their key, so that it goes with them.
 
 use std::sync::Arc;
 
-use hearthway_core::budget::Speaking;
+use hearthway_core::budget::{Heard, Speaking};
 use hearthway_core::decision::{Change, Decision};
-use hearthway_core::id::{HouseholdId, OfferId};
-use hearthway_core::model::{Contact, Household};
-use hearthway_core::time::Timestamp;
+use hearthway_core::id::{HouseholdId, OfferId, ProfileId, RetailerId};
+use hearthway_core::input::{Command, Input, What};
+use hearthway_core::model::{Contact, ContactState, Household};
+use hearthway_core::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::budget::Budgets;
@@ -19,9 +21,17 @@ use super::decider::Decider;
 use super::facts::read_household;
 use super::house::lock;
 use super::prepared::Prepared;
-use super::rows;
-use crate::store::codec::Schema;
-use crate::store::{Store, StoreError, Write, keys};
+use super::{Engine, rows};
+use crate::store::codec::{self, Schema};
+use crate::store::sealed::{Subject, hidden_name};
+use crate::store::{Commit, Store, StoreError, Write, keys};
+
+/// How long a home is watched of which nobody has another one: whoever was about to come has come by then.
+const WATCHED_IN_VAIN: Span = Span::hours(24);
+/// How long it counts what was heard in a home that was left: longer than a cap says "in a year".
+const TAKEN_ALONG_FOR: Span = Span::days(400);
+/// Rows deleted in one commit.
+const GONE_AT_ONCE: usize = 256;
 
 /// That a home is watched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,9 +45,117 @@ pub(super) fn watched(home: HouseholdId, since: Timestamp) -> Write {
     rows::put(Schema::WatchedHome, keys::watched_home(home), &WatchedRow { since })
 }
 
+/// What a person heard in a home that they left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct TakenAlongRow {
+    retailer: RetailerId,
+    profile: ProfileId,
+    household: HouseholdId,
+    heard: Vec<Heard>,
+}
+
+/// What people take along who leave a home by an input, and who is forgotten there.
+#[derive(Default)]
+pub(super) struct Leavers {
+    rows: Vec<TakenAlongRow>,
+    writes: Vec<Write>,
+    forgotten: Vec<ProfileId>,
+}
+
+impl Leavers {
+    /// Of the home as it was before. Who is merged into another, or again two, does not leave.
+    pub(super) fn of(
+        store: &dyn Store,
+        home: &Household,
+        input: &Input,
+        decision: &Decision,
+    ) -> Result<Leavers, StoreError> {
+        let mut leavers = Leavers::default();
+        match &input.what {
+            What::Command(Command::Merge(_) | Command::Unmerge(_)) => return Ok(leavers),
+            What::Command(Command::ForgetPerson(leaving)) => leavers.forgotten.clone_from(&leaving.names),
+            _ => {}
+        }
+        let Some(retailer) = &home.retailer else { return Ok(leavers) };
+        for change in &decision.changes {
+            let Change::MemberLeft(profile) = change else { continue };
+            // What nobody has seen yet they will not see.
+            let seen = home.contacts.iter().filter(|contact| contact.state == ContactState::Counted);
+            let heard: Vec<Heard> = seen.map(Heard::from).collect();
+            if heard.is_empty() {
+                continue;
+            }
+            let name = hidden_name(store, retailer, profile);
+            let (retailer, profile) = (retailer.clone(), profile.clone());
+            let key = keys::taken_along(&retailer, &name, home.id);
+            let row = TakenAlongRow { retailer, profile, household: home.id, heard };
+            let mut bytes = codec::encode(Schema::TakenAlong, &row);
+            if let Some(vault) = store.vault() {
+                codec::belong_to(vault.key_for(Subject::profile(&name))?, &mut bytes);
+            }
+            leavers.writes.push(Write::Put(key, bytes));
+            leavers.rows.push(row);
+        }
+        Ok(leavers)
+    }
+}
+
+impl Engine {
+    /// Does not watch homes any more of which nobody has had another one for a day. How many.
+    pub async fn unwatch_homes(&self) -> Result<usize, StoreError> {
+        let (budgets, now) = (&self.house().budgets, self.clock().now());
+        let mut wanted = budgets.watching.lock().await;
+        let mut over = Vec::new();
+        {
+            // In one go: whoever is decided to come is among its people at once.
+            let elsewhere = &mut lock(&budgets.held).elsewhere;
+            for home in elsewhere.idle() {
+                let since = wanted.entry(home).or_insert(now);
+                *since = (*since).min(now);
+                if now >= *since + WATCHED_IN_VAIN {
+                    elsewhere.unwatch(home);
+                    over.push(home);
+                }
+            }
+        }
+        for part in over.chunks(GONE_AT_ONCE) {
+            wanted.retain(|home, _| !part.contains(home));
+            let writes = part.iter().map(|home| Write::Delete(keys::watched_home(*home))).collect();
+            self.write(Commit { preconditions: Vec::new(), writes }).await?;
+        }
+        Ok(over.len())
+    }
+
+    /// What people heard in homes that they left counts no more once it is so old that no cap looks back to it. How
+    /// many rows went.
+    pub async fn forget_taken_along(&self) -> Result<usize, StoreError> {
+        let before = self.clock().now() - TAKEN_ALONG_FOR;
+        let mut over = Vec::new();
+        rows::walk(&**self.store(), &keys::all_taken_along(), |key, bytes| {
+            let row = rows::unless_erased(codec::decode::<TakenAlongRow>(Schema::TakenAlong, key, bytes))?;
+            if row.is_some_and(|row| row.heard.iter().all(|heard| heard.at < before)) {
+                over.push(Write::Delete(key.clone()));
+            }
+            Ok(true)
+        })?;
+        lock(&self.house().budgets.held).elsewhere.forget_before(before);
+        for part in over.chunks(GONE_AT_ONCE) {
+            self.write(Commit { preconditions: Vec::new(), writes: part.to_vec() }).await?;
+        }
+        Ok(over.len())
+    }
+}
+
 impl Budgets {
-    /// Reads what people with several homes heard.
+    /// Reads what people with several homes heard, and those who left one.
     pub(super) fn read_elsewhere(&self, store: &dyn Store, decider: Decider) -> Result<(), StoreError> {
+        rows::walk(store, &keys::all_taken_along(), |key, bytes| {
+            let row = codec::decode::<TakenAlongRow>(Schema::TakenAlong, key, bytes);
+            if let Some(TakenAlongRow { retailer, profile, household, heard }) = rows::unless_erased(row)? {
+                lock(&self.held).elsewhere.take_along(&retailer, &profile, household, heard);
+            }
+            Ok(true)
+        })?;
         rows::walk(store, &keys::watched_homes(), |key, _| {
             let home = keys::watched_home_of(key);
             if let Some(stored) = home.map(|home| read_household(home, store, decider)).transpose()?.flatten() {
@@ -60,12 +178,12 @@ impl Budgets {
         lock(&self.held).elsewhere.watch(home);
     }
 
-    /// Lets something be said, where every cap of the people has room.
-    pub(super) fn speak(budgets: &Arc<Budgets>, speaking: &Speaking<'_>) -> Option<TakenWord> {
+    /// Lets something be said, where every cap of the people has room; else says which has none.
+    pub(super) fn speak(budgets: &Arc<Budgets>, speaking: &Speaking<'_>) -> Result<TakenWord, usize> {
         let (household, offer) = (speaking.hearing.household, speaking.offer);
         let is_new = lock(&budgets.held).elsewhere.speak(speaking)?;
         // What was counted before stays so, whatever becomes of this.
-        Some(TakenWord { budgets: Arc::clone(budgets), household, offer, is_kept: !is_new })
+        Ok(TakenWord { budgets: Arc::clone(budgets), household, offer, is_kept: !is_new })
     }
 }
 
@@ -104,9 +222,20 @@ pub(super) struct Words {
     unheard: Vec<OfferId>,
     /// The home, where other people live in it from here on.
     moved: Option<Arc<Household>>,
+    /// What people take along.
+    left: Vec<TakenAlongRow>,
+    /// Whom the home forgets, who may have taken something along.
+    forgotten: Vec<ProfileId>,
 }
 
 impl Prepared {
+    /// What people take along who leave.
+    pub(super) fn take_along(&mut self, leavers: Leavers) {
+        self.writes.extend(leavers.writes);
+        self.words.left = leavers.rows;
+        self.words.forgotten = leavers.forgotten;
+    }
+
     /// What a watched home is told, and what nobody heard after all.
     pub(super) fn follow_words(
         &mut self,
@@ -142,6 +271,10 @@ impl Prepared {
                 self.words.moved = Some(Arc::clone(facts));
             }
         }
+        if self.words.moved.is_some() {
+            // What is decided next already speaks to them; who goes is gone once that is on disk.
+            lock(&budgets.held).elsewhere.people_come(facts);
+        }
     }
 }
 
@@ -149,10 +282,19 @@ impl Words {
     /// It is on disk.
     pub(super) fn stand(self, budgets: &Budgets, household: HouseholdId) {
         self.taken.into_iter().for_each(|mut word| word.is_kept = true);
-        if self.said.is_empty() && self.unheard.is_empty() && self.moved.is_none() {
+        if self.said.is_empty()
+            && self.unheard.is_empty()
+            && self.moved.is_none()
+            && self.left.is_empty()
+            && self.forgotten.is_empty()
+        {
             return;
         }
         let mut held = lock(&budgets.held);
+        for TakenAlongRow { retailer, profile, household, heard } in self.left {
+            held.elsewhere.take_along(&retailer, &profile, household, heard);
+        }
+        self.forgotten.iter().for_each(|who| held.elsewhere.leave_behind(who, household));
         // Once more: an earlier decision that said the same and failed may have taken it back meanwhile.
         for contact in &self.said {
             held.elsewhere.add(household, contact);
@@ -165,7 +307,14 @@ impl Words {
 
     /// It is not on disk, as far as the store says. What would have been taken back goes on counting until the next
     /// start, which knows.
-    pub(super) fn failed(self, store: &dyn Store, decider: Decider) {
+    pub(super) fn failed(self, budgets: &Budgets, store: &dyn Store, decider: Decider) {
         self.taken.into_iter().for_each(|word| word.settle(store, decider));
+        // Who did not come after all: as the store has it.
+        if let Some(home) = self.moved
+            && let Ok(stored) = read_household(home.id, store, decider)
+        {
+            let stands = stored.map_or_else(|| Arc::new(Household::empty(home.id)), |stored| stored.row.facts);
+            lock(&budgets.held).elsewhere.people_are(&stands);
+        }
     }
 }

@@ -372,6 +372,8 @@ impl Engine {
     /// them. Called before the person comes to the second; durable on return.
     pub async fn watch_homes(&self, homes: &BTreeSet<HouseholdId>) -> Result<(), StoreError> {
         let (budgets, now) = (&self.house().budgets, self.clock().now());
+        let mut wanted = budgets.watching.lock().await;
+        wanted.extend(homes.iter().map(|home| (*home, now)));
         let new: Vec<HouseholdId> = homes.iter().copied().filter(|home| !budgets.watches(*home)).collect();
         if new.is_empty() {
             return Ok(());

@@ -44,6 +44,9 @@ const STEPS: [Step; 10] = [
     Step::Placement,
 ];
 
+/// Steps that stop a home until somebody gives leave, or joins an audience.
+const LASTING: [Step; 3] = [Step::Link, Step::Consent, Step::Audience];
+
 /// Homes that are left after a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReachStage {
@@ -156,21 +159,22 @@ impl Past {
         Ok(Some(ReachReport { trigger, stages, blocked_by, conditions_hold, held_out, history }))
     }
 
-    /// Whether a trigger may speak to more homes than so many: they have a device that it is about, and consent,
-    /// wishes and audience let it speak. What passes by itself, such as a cap that is used up, makes it no smaller.
+    /// Whether a trigger may speak to more homes than so many: they have a device that it is about, and consent
+    /// and audience let it speak. What passes by itself, such as a pause or a cap that is used up, makes it no smaller:
+    /// else it would be published alone while many are silent for a week.
     pub fn reaches_more_than(&self, trigger: &Arc<Trigger>, now: Timestamp, max: u64) -> Result<bool, StoreError> {
         let rules = self.rules();
         let live = rules.triggers.iter().filter(|live| live.retailer == trigger.retailer && live.id != trigger.id);
         let triggers = TriggerSet::build(live.cloned().chain([Arc::clone(trigger)]).collect::<Vec<_>>());
         let rules = RuleSet { triggers, ..(*rules).clone() };
-        let needed = STEPS.iter().position(|step| *step == Step::Audience).map_or(STEPS.len(), |at| at + 1);
         let mut reached = 0;
         self.households_while(|household| {
             let Some(stored) = read_household(household, &*self.store, self.decider)? else { return Ok(true) };
             let home = &*stored.row.facts;
             let is_ours = home.retailer.as_ref() == Some(&trigger.retailer);
-            let came = is_ours.then(|| self.comes(home, &rules, trigger, now)).flatten();
-            reached += u64::from(came.is_some_and(|came| came.passed >= needed));
+            let may_hear = |candidate: &CandidateTrace| !LASTING.iter().any(|step| is_stopped(candidate, *step));
+            let is_reached = is_ours && self.looked(home, &rules, trigger, now).any(|looked| may_hear(&looked));
+            reached += u64::from(is_reached);
             Ok(reached <= max)
         })?;
         Ok(reached > max)
@@ -178,12 +182,24 @@ impl Past {
 
     /// How far a home comes at the device that comes furthest; none where the trigger is about none.
     fn comes(&self, home: &Household, rules: &RuleSet, trigger: &Trigger, now: Timestamp) -> Option<Came> {
+        self.looked(home, rules, trigger, now).map(|looked| how_far(&looked)).max_by_key(|came| came.passed)
+    }
+
+    /// What would be decided at each device of a home that the trigger is about.
+    fn looked<'h>(
+        &self,
+        home: &'h Household,
+        rules: &'h RuleSet,
+        trigger: &'h Trigger,
+        now: Timestamp,
+    ) -> impl Iterator<Item = CandidateTrace> + use<'h> {
+        let why_not = self.decider.why_not;
         let is_about = |key: &&DeviceKey| {
             home.devices.get(key).is_some_and(|device| {
                 device.description_in(rules).is_some_and(|can| trigger.on.covers(&can.kind, &device.model))
             })
         };
-        let looked = home.devices.keys().filter(is_about).map(|device| {
+        home.devices.keys().filter(is_about).map(move |device| {
             let input = Input {
                 id: InputId::derived(&[b"reach", home.id.bytes(), &now.0.to_be_bytes()]),
                 message: None,
@@ -194,9 +210,8 @@ impl Past {
                 sender: Sender::default(),
                 what: What::Timer,
             };
-            how_far(&(self.decider.why_not)(home, &input, rules, trigger))
-        });
-        looked.max_by_key(|came| came.passed)
+            why_not(home, &input, rules, trigger)
+        })
     }
 
     /// What the trigger would have sent in the last days that the log has.
@@ -222,13 +237,14 @@ impl Past {
     }
 }
 
+fn is_stopped(candidate: &CandidateTrace, wanted: Step) -> bool {
+    let stops = |step: &StepTrace| step.verdict == StepVerdict::Block && step.code() != Reason::NoText.code();
+    candidate.steps.iter().find(|step| step.step == wanted).is_some_and(stops)
+}
+
 fn how_far(candidate: &CandidateTrace) -> Came {
     let step = |wanted: Step| candidate.steps.iter().find(|step| step.step == wanted);
-    let is_stopped = |wanted: &Step| {
-        let stops = |step: &StepTrace| step.verdict == StepVerdict::Block && step.code() != Reason::NoText.code();
-        step(*wanted).is_some_and(stops)
-    };
-    let stop = STEPS.iter().position(is_stopped);
+    let stop = STEPS.iter().position(|step| is_stopped(candidate, *step));
     let conditions = step(Step::Conditions).map(|step| step.verdict);
     Came {
         passed: stop.unwrap_or(STEPS.len()),

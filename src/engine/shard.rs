@@ -23,7 +23,7 @@ use hearthway_core::wire::DownMessage;
 
 use super::budget::{Asking, Draws};
 use super::codes::HandedOut;
-use super::elsewhere::Words;
+use super::elsewhere::{Leavers, Words};
 use super::facts::{Facts, read_household};
 use super::house::{House, MOVES_IN_FLIGHT_MAX};
 use super::job::{InputJob, Job, Queued, retry};
@@ -351,6 +351,10 @@ impl Shard {
         }
         let notes = report::notes(&facts, &decision, &rules);
         let events = self.house.events.of_decision(&facts, &input, &decision, &rules);
+        let leavers = match Leavers::of(&*self.house.store, &facts, &input, &decision) {
+            Ok(leavers) => leavers,
+            Err(error) => return self.unreadable(waiter, &error),
+        };
         drop(facts);
         if let Err(error) = self.open_ledgers(household, &notes) {
             return self.unreadable(waiter, &error);
@@ -386,6 +390,7 @@ impl Shard {
         prepared.follow_codes(taken_codes, &decision);
         prepared.follow_sends(taken_sends, &decision);
         prepared.follow_stock(taken_stock, &decision);
+        prepared.take_along(leavers);
         prepared.follow_words(&self.house.budgets, taken_words, &facts, &decision);
         prepared.follow_consents(&self.house, &facts, &decision);
         prepared.tell(&self.house, events, input.received_at);

@@ -271,7 +271,7 @@ impl Writer {
             sendings.failed(&*self.house.store);
             self.house.events.failed(letters, &*self.house.store);
             put_aside.failed(&*self.house.store);
-            words.failed(&*self.house.store, self.house.decider);
+            words.failed(&self.house.budgets, &*self.house.store, self.house.decider);
             self.fail(waiter);
             for (row, route) in leaving {
                 // A store may have kept what it said it had not: then the move goes on.

@@ -143,8 +143,10 @@ schemas! {
     WatchedHome = 40, version 1;
     /// Leave that a customer gave to read what a device reports.
     Grant = 41, version 1;
+    /// What a person heard in a home that they left.
+    TakenAlong = 42, version 1;
     /// Where an order is kept whose buyer was erased, and by which erasure.
-    KeptAt = 48, version 1;
+    KeptAt = 43, version 1;
 }
 
 /// A step from one version of a schema to the next, on the bodies.
@@ -453,9 +455,8 @@ mod tests {
         let names = "Household Seen Log Told Route Outbox Move Offer Order Document Profile Token \
             Idempotency Provision Counter Engine Quarantine Tail Draw Code Ledger Sent Sweep LogPieces Mandate \
             Webhook Event Audit ProductPack Stock Reservation Identity Merge ConsentSaid Erasure KeptOrder KeysFile \
-            ReservationEnd CustomerToken WatchedHome Grant";
-        let mut expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
-        expected.push((48, "KeptAt".to_owned()));
+            ReservationEnd CustomerToken WatchedHome Grant TakenAlong KeptAt";
+        let expected: Vec<_> = (1..).zip(names.split_whitespace().map(str::to_owned)).collect();
         assert_eq!(kinds, expected);
         for schema in Schema::ALL {
             assert_eq!(Schema::of_kind(*schema as u8), Some(*schema));

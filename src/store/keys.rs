@@ -108,6 +108,8 @@ pub mod table {
     pub const KEPT_AT: u8 = b'q';
     /// Homes of people who have another one too.
     pub const WATCHED_HOME: u8 = b'p';
+    /// What people heard in homes that they left.
+    pub const TAKEN_ALONG: u8 = b'u';
     /// Which file holds the customers' keys.
     pub const KEYS_FILE: u8 = b'k';
     /// A row that stands for a moment only, see [`super::probe`].
@@ -502,6 +504,14 @@ pub fn watched_homes() -> Vec<u8> {
 /// The home that such a key names.
 pub fn watched_home_of(key: &Key) -> Option<HouseholdId> {
     key.0.last_chunk::<DERIVED_BYTES>().map(|id| HouseholdId(*id))
+}
+/// What a person, by their hidden name, heard in a home that they left.
+pub fn taken_along(retailer: &RetailerId, person: &[u8], home: HouseholdId) -> Key {
+    KeyBuilder::table(table::TAKEN_ALONG).name(retailer.as_str()).fixed(person).fixed(home.bytes()).key()
+}
+/// The same of everybody.
+pub fn all_taken_along() -> Vec<u8> {
+    KeyBuilder::table(table::TAKEN_ALONG).prefix()
 }
 /// Which file holds the customers' keys.
 pub fn keys_file() -> Key {

@@ -98,11 +98,11 @@ impl Purse for RefCell<AllDrawn> {
     fn send(&self, sending: &Sending<'_>) -> bool {
         self.borrow_mut().sends.send(sending).is_some()
     }
-    fn elsewhere(&self, hearing: &Hearing<'_>, cap: &SharedCap) -> u32 {
-        self.borrow().elsewhere.count(hearing, cap)
+    fn elsewhere(&self, hearing: &Hearing<'_>, cap: &SharedCap) -> Option<u32> {
+        Some(self.borrow().elsewhere.count(hearing, cap))
     }
-    fn speak(&self, speaking: &Speaking<'_>) -> bool {
-        self.borrow_mut().elsewhere.speak(speaking).is_some()
+    fn speak(&self, speaking: &Speaking<'_>) -> Result<(), usize> {
+        self.borrow_mut().elsewhere.speak(speaking).map(drop)
     }
     fn free(&self, retailer: &RetailerId, product: &ProductId, place: &Place) -> Option<u32> {
         self.borrow().stock.level(retailer, product, place).free()

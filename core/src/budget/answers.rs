@@ -32,6 +32,8 @@ pub enum Answer {
     Elsewhere(u32),
     /// Whether people with several homes may hear it.
     Speaking(bool),
+    /// They may not: this cap of theirs is reached.
+    Reached(u16),
 }
 
 /// A purse that notes what another one answers.
@@ -77,14 +79,18 @@ impl Purse for Noting<'_> {
         self.answers.borrow_mut().push(Answer::Sending(may));
         may
     }
-    fn elsewhere(&self, hearing: &Hearing<'_>, cap: &SharedCap) -> u32 {
+    fn elsewhere(&self, hearing: &Hearing<'_>, cap: &SharedCap) -> Option<u32> {
         let heard = self.purse.elsewhere(hearing, cap);
-        self.answers.borrow_mut().push(Answer::Elsewhere(heard));
+        // Where nobody knows, nothing is decided that is kept.
+        self.answers.borrow_mut().extend(heard.map(Answer::Elsewhere));
         heard
     }
-    fn speak(&self, speaking: &Speaking<'_>) -> bool {
+    fn speak(&self, speaking: &Speaking<'_>) -> Result<(), usize> {
         let may = self.purse.speak(speaking);
-        self.answers.borrow_mut().push(Answer::Speaking(may));
+        self.answers.borrow_mut().push(match may {
+            Ok(()) => Answer::Speaking(true),
+            Err(reached) => Answer::Reached(u16::try_from(reached).unwrap_or(u16::MAX)),
+        });
         may
     }
     fn free(&self, retailer: &RetailerId, product: &ProductId, place: &Place) -> Option<u32> {
@@ -154,14 +160,19 @@ impl Purse for Recalling<'_> {
     fn send(&self, _: &Sending<'_>) -> bool {
         matches!(self.next(), Some(Answer::Sending(true)))
     }
-    fn elsewhere(&self, _: &Hearing<'_>, _: &SharedCap) -> u32 {
+    fn elsewhere(&self, _: &Hearing<'_>, _: &SharedCap) -> Option<u32> {
         match self.next_if(|answer| matches!(answer, Answer::Elsewhere(_))) {
-            Some(Answer::Elsewhere(heard)) => *heard,
-            Some(_) | None => 0,
+            Some(Answer::Elsewhere(heard)) => Some(*heard),
+            Some(_) | None => Some(0),
         }
     }
-    fn speak(&self, _: &Speaking<'_>) -> bool {
-        !matches!(self.next_if(|answer| matches!(answer, Answer::Speaking(_))), Some(Answer::Speaking(false)))
+    fn speak(&self, _: &Speaking<'_>) -> Result<(), usize> {
+        match self.next_if(|answer| matches!(answer, Answer::Speaking(_) | Answer::Reached(_))) {
+            // Earlier releases noted no cap, and named the first.
+            Some(Answer::Speaking(false)) => Err(0),
+            Some(Answer::Reached(reached)) => Err(usize::from(*reached)),
+            Some(_) | None => Ok(()),
+        }
     }
     fn free(&self, _: &RetailerId, _: &ProductId, _: &Place) -> Option<u32> {
         match self.next_if(|answer| matches!(answer, Answer::Free(_))) {

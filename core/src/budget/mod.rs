@@ -21,7 +21,7 @@ use crate::time::Span;
 
 pub use all_drawn::AllDrawn;
 pub use answers::{Answer, Noting, Recalling};
-pub use elsewhere::{Elsewhere, Hearing, Speaking};
+pub use elsewhere::{Elsewhere, Heard, Hearing, Speaking};
 pub use sends::{Sending, Sends, Sent, SharedCap};
 pub use stock::{Level, Reserve, Stock};
 
@@ -156,14 +156,14 @@ pub trait Purse {
     /// Notes an offer under the caps of all homes, or refuses because one is reached. Who asked takes it
     /// back where the offer does not leave.
     fn send(&self, sending: &Sending<'_>) -> bool;
-    /// How often those people heard something in their other homes of whom that is most.
-    fn elsewhere(&self, _: &Hearing<'_>, _: &SharedCap) -> u32 {
-        0
+    /// How often those people heard something in their other homes of whom that is most, where anybody knows.
+    fn elsewhere(&self, _: &Hearing<'_>, _: &SharedCap) -> Option<u32> {
+        Some(0)
     }
-    /// Notes what people with several homes are about to hear, or refuses because a cap of theirs is reached. Who
-    /// asked takes it back where the offer does not leave.
-    fn speak(&self, _: &Speaking<'_>) -> bool {
-        true
+    /// Notes what people with several homes are about to hear, or says which of their caps is reached. Who asked takes
+    /// it back where the offer does not leave.
+    fn speak(&self, _: &Speaking<'_>) -> Result<(), usize> {
+        Ok(())
     }
     /// How many of a product are free at a place; none where nobody counts, or nobody knows.
     fn free(&self, _: &RetailerId, _: &ProductId, _: &Place) -> Option<u32> {
@@ -233,6 +233,9 @@ impl Purse for Unasked {
         TakenCode::Unknown
     }
     fn sent(&self, _: &RetailerId, _: &TriggerId, _: &SharedCap) -> Option<u32> {
+        None
+    }
+    fn elsewhere(&self, _: &Hearing<'_>, _: &SharedCap) -> Option<u32> {
         None
     }
     fn send(&self, _: &Sending<'_>) -> bool {

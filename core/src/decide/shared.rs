@@ -60,12 +60,12 @@ pub(super) fn send(look: &Look<'_>, rules: &RuleSet, purse: &dyn Purse) -> Optio
 }
 
 /// How often the people at the device heard something in their other homes, as a cap of the person's counts: of
-/// several people the one who heard most.
-pub(super) fn elsewhere(look: &Look<'_>, cap: &Cap, purse: &dyn Purse) -> u32 {
+/// several people the one who heard most. None where nobody may ask.
+pub(super) fn elsewhere(look: &Look<'_>, cap: &Cap, purse: &dyn Purse) -> Option<u32> {
     let people = people(look);
     match (of_person(cap), &look.home.retailer) {
         (true, Some(_)) if !people.is_empty() => purse.elsewhere(&hearing(look, &people), &of_other_homes(cap, look)),
-        _ => 0,
+        _ => Some(0),
     }
 }
 
@@ -78,21 +78,19 @@ pub(super) fn speak(look: &Look<'_>, purse: &dyn Purse) -> Option<Said> {
         SharedCap { max: cap.max.saturating_sub(made), ..of_other_homes(cap, look) }
     };
     let own: Vec<&Cap> = look.trigger.caps.iter().filter(|cap| of_person(cap)).collect();
-    let first = own.first()?;
-    if people.is_empty() || look.home.retailer.is_none() {
+    if own.is_empty() || people.is_empty() || look.home.retailer.is_none() {
         return None;
     }
     let caps: Vec<SharedCap> = own.iter().map(|cap| room(cap)).collect();
     let speaking = Speaking { hearing: hearing(look, &people), offer: offer_id(look), at: look.now, caps: &caps };
-    if purse.speak(&speaking) {
-        return None;
-    }
-    let detail = format!("profile {} of {} {}", first.max, first.max, window_name(first.window));
+    let reached = purse.speak(&speaking).err()?;
+    let reached = own.get(reached).or(own.first())?;
+    let detail = format!("profile {} of {} {}", reached.max, reached.max, window_name(reached.window));
     let numbers = vec![
-        fact("made", Fact::Int(first.max.into())),
-        fact("max", Fact::Int(first.max.into())),
+        fact("made", Fact::Int(reached.max.into())),
+        fact("max", Fact::Int(reached.max.into())),
         text("scope", "profile"),
-        text("window", window_name(first.window)),
+        text("window", window_name(reached.window)),
     ];
     Some(said_of(StepVerdict::Block, Reason::CapReached, detail, numbers))
 }

@@ -340,10 +340,13 @@ pub(super) fn caps(look: &Look<'_>, rules: &RuleSet, purse: &dyn Purse) -> Said 
     if look.trigger.caps.is_empty() {
         return not_configured(Reason::NoCap);
     }
-    let mut numbers = Vec::new();
+    let (mut numbers, mut is_asked) = (Vec::new(), true);
     for cap in look.trigger.caps.iter().filter(|cap| cap.scope != CapScope::Global) {
         let times = contacts(cap, look);
         let elsewhere = shared::elsewhere(look, cap, purse);
+        // What the home heard by itself may be enough.
+        is_asked &= elsewhere.is_some();
+        let elsewhere = elsewhere.unwrap_or(0);
         let made = times.len() + elsewhere as usize;
         numbers.push(fact("made", Fact::Int(made as i64)));
         if elsewhere > 0 {
@@ -360,6 +363,9 @@ pub(super) fn caps(look: &Look<'_>, rules: &RuleSet, purse: &dyn Purse) -> Said 
             numbers.extend(zone_of(look));
             return said_of(StepVerdict::Block, Reason::CapReached, detail, numbers);
         }
+    }
+    if !is_asked {
+        return said(StepVerdict::Skipped, Reason::ElsewhereNotAsked, numbers);
     }
     // What all homes share is asked for last: of a home that is silent anyway nobody needs to know.
     match shared::caps(look, rules, purse, &mut numbers) {

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Trigger;
-use super::compile::{Against, compile};
+use super::compile::{self, Against, compile};
 use super::definition::TriggerDefinition;
 use super::nearest::suggestion;
 use super::problem::Problem;
 use super::shape::TRIGGER;
 use super::tree::{Branch, Findings, Tree, line_and_column};
 use super::units::Units;
+use super::{BudgetPlan, Trigger};
 use crate::catalog::Products;
 use crate::id::{ModelId, ProductId, RetailerId, TriggerId};
 use crate::model::DeviceModel;
@@ -217,6 +217,15 @@ pub fn compile_published(
     let Some((definition, trigger)) = sound else { return Err(problems) };
     let changed = units.changed_under(&definition, &trigger.on, published_at, world);
     if changed.is_empty() { Ok(trigger) } else { Err(changed) }
+}
+
+/// What a trigger that was published may draw, also where it does not agree with the models any more: a budget leans on
+/// none. None where it has no budget.
+pub fn budget_of(value: &serde_json::Value) -> Option<BudgetPlan> {
+    let tree = Tree::from_json(value)?;
+    let mut findings = Findings::new("", "", &tree);
+    let sound = TRIGGER.sound(&tree, "", &mut findings)?;
+    compile::budget_of(&serde_json::from_value(sound).ok()?, &mut findings)
 }
 
 fn read_json(value: &serde_json::Value, world: &World<'_>, against: Against) -> (Sound, Vec<Problem>) {

@@ -119,6 +119,12 @@ fn span(text: Option<&str>) -> Option<Span> {
     text.and_then(|text| Span::parse(text).ok())
 }
 
+/// The budget by itself, whatever is proposed.
+pub(super) fn budget_of(definition: &TriggerDefinition, findings: &mut Findings<'_>) -> Option<super::BudgetPlan> {
+    let valid = valid(definition, findings);
+    budget::compile(definition.limits.as_ref()?.budget.as_ref()?, valid, None, findings)
+}
+
 fn valid(definition: &TriggerDefinition, findings: &mut Findings<'_>) -> (Option<Date>, Option<Date>) {
     let date = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Date>().ok());
     let Some(valid) = &definition.valid else { return (None, None) };

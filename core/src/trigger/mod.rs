@@ -32,7 +32,7 @@ use crate::time::{DailyWindow, Span};
 
 pub use case::{CaseOutcome, ReadFile, run_cases, tried_message};
 pub use check::{
-    Checked, FILE_BYTES_MAX, Sound, SourceFile, World, check, check_json, compile_json, compile_published,
+    Checked, FILE_BYTES_MAX, Sound, SourceFile, World, budget_of, check, check_json, compile_json, compile_published,
 };
 pub use condition::{Condition, Evaluation, Leaf, Scope, Truth};
 pub use conflicts::{CONFLICTS_MAX, Conflict, conflicts};

@@ -1,6 +1,6 @@
 //! Caps that all homes of a retailer share.
 
-use hearthway_core::budget::{Draw, Purse, Sending, SharedCap, Spent, TakenCode};
+use hearthway_core::budget::{Draw, Noting, Purse, Recalling, Sending, SharedCap, Speaking, Spent, TakenCode};
 use hearthway_core::decide::decide_with;
 use hearthway_core::id::{DeviceKey, OfferId, PoolId, RetailerId, TriggerId};
 use hearthway_core::money::Currency;
@@ -154,4 +154,51 @@ fn a_place_that_another_home_takes_between_the_look_and_the_send_is_not_sent_twi
     let candidate = &decision.trace.candidates[0];
     assert_eq!((candidate.offer, candidate.first_block), (None, Some(Step::Caps)), "{candidate}");
     assert!(decision.effects.is_empty(), "{:?}", decision.effects);
+}
+
+/// The people of the home heard as much as their second cap lets them, somewhere else and a moment ago.
+struct HeardElsewhere;
+
+impl Purse for HeardElsewhere {
+    fn spent(&self, _: &RetailerId, _: &TriggerId, _: Option<Currency>) -> Option<Spent> {
+        None
+    }
+    fn draw(&self, _: &Draw<'_>) -> bool {
+        false
+    }
+    fn take_code(&self, _: &RetailerId, _: &PoolId, _: OfferId) -> TakenCode {
+        TakenCode::Empty
+    }
+    fn sent(&self, _: &RetailerId, _: &TriggerId, _: &SharedCap) -> Option<u32> {
+        Some(0)
+    }
+    fn send(&self, _: &Sending<'_>) -> bool {
+        true
+    }
+    fn speak(&self, _: &Speaking<'_>) -> Result<(), usize> {
+        Err(1)
+    }
+}
+
+#[test]
+fn of_two_caps_of_a_person_the_one_is_named_that_is_reached() {
+    let two = "{ max = 9, per = \"all\", scope = \"profile\", within = \"1d\" }, \
+               { max = 2, per = \"offer\", scope = \"profile\", within = \"7d\" }";
+    let mut world = homes(&capped(two), 1);
+    assert!(sends(&mut world, 0));
+    let (id, input) = world.log.last().unwrap().clone();
+    let facts = {
+        let mut before = homes(&capped(two), 1);
+        before.up(&home(0), "up/slot", &crate::transcript::used(590)).unwrap();
+        before.homes[&id].clone()
+    };
+    let noting = Noting::new(&HeardElsewhere);
+    let decided = decide_with(&facts, &input, &world.rules, world.now, &noting);
+    let candidate = &decided.trace.candidates[0];
+    let caps = candidate.steps.iter().find(|step| step.step == Step::Caps).unwrap();
+    assert!(caps.reason.contains("profile 2 of 2"), "{caps:?}");
+    // And again by what was noted.
+    let answers = noting.into_answers();
+    let again = decide_with(&facts, &input, &world.rules, world.now, &Recalling::new(&answers));
+    assert_eq!(again.trace, decided.trace);
 }

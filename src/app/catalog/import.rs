@@ -238,27 +238,28 @@ impl App {
             .filter(|_| last > import.skip)
             .map(|name| rows::put(Schema::Counter, keys::product_import(&import.retailer, name), &last));
         let retailer = &import.retailer;
-        let mut faults = Vec::new();
-        let wanted = |kept: &Kept| {
+        let of = retailer.clone();
+        let wanted = move |kept: &Kept| {
+            let mut faults = Vec::new();
             let mut wanted = Vec::with_capacity(products.len());
             let mut unknown = BTreeSet::new();
             for Line { number, written, product, before } in products {
                 let id = written.id().clone();
-                let is = kept.number(retailer, &id);
+                let is = kept.number(&of, &id);
                 if is.is_none() {
                     unknown.insert(id.clone());
                 }
                 let product = match is == before {
                     true => Ok(product),
-                    false => written.onto(kept.latest(retailer, &id).map(|(product, _)| product).as_ref()),
+                    false => written.onto(kept.latest(&of, &id).map(|(product, _)| product).as_ref()),
                 };
                 match product {
                     Ok(product) => wanted.push((id, Some(product))),
                     Err(failure) => faults.push((number, failure)),
                 }
             }
-            check_room(kept, retailer, unknown.len())?;
-            Ok(wanted)
+            check_room(kept, &of, unknown.len())?;
+            Ok((wanted, faults))
         };
         let mut more: Vec<Write> = reached.into_iter().collect();
         if let Some(name) = import.name.as_ref().filter(|_| !more.is_empty()) {
@@ -268,7 +269,7 @@ impl App {
             let wrong = self.import_wrong(retailer, name)?.and(&wrong);
             more.push(rows::put(Schema::Document, wrong_key(retailer, name), &wrong));
         }
-        let changed = self.rulebook.put_products(&self.engine, retailer, more, wanted).await?;
+        let (changed, faults) = self.rulebook.put_products(&self.engine, retailer, more, wanted).await?;
         Ok(Taken { changed, faults })
     }
 }

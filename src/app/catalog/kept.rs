@@ -224,10 +224,11 @@ impl Kept {
     /// Takes in what is on disk.
     pub fn take(&self, staged: Staged) {
         let Staged { retailer, version, packs, .. } = staged;
-        let mut shelves = self.write();
-        shelves.newest = version;
-        let shop = shelves.of.entry(retailer).or_default();
+        // Row by row: decisions look at products meanwhile, and none of them as of this version yet.
         for (part, changed) in (0..).zip(packs) {
+            let mut shelves = self.write();
+            shelves.newest = version;
+            let shop = shelves.of.entry(retailer.clone()).or_default();
             changed.into_iter().for_each(|changed| shop.take(changed, Place { version, part }));
         }
     }

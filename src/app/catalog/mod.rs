@@ -37,6 +37,7 @@ use std::sync::Arc;
 use hearthway_core::forecast::{ProductPrior, of_region};
 use hearthway_core::id::{MakerId, ModelId, ProductId};
 use hearthway_core::model::{DeviceModel, Tenant};
+use hearthway_core::rules::RuleSet;
 use hearthway_core::time::Zone;
 use hearthway_core::wire;
 use serde_json::{Value, json};
@@ -99,13 +100,13 @@ impl App {
             return Err(Failure::invalid("/model", format!("the path says `{id}`; leave the field out or repeat it")));
         }
         let description = wire::read_description(body, Some(id.clone()))?;
-        if self.engine.rules().models.get(id).is_some_and(|model| model.maker != maker) {
-            return Err(Failure::Conflict(format!("the model id `{id}` is taken by another maker; choose another")));
-        }
-        let text = to_text(&model_json(&DeviceModel { maker, description }));
+        let text = to_text(&model_json(&DeviceModel { maker: maker.clone(), description }));
         check_size(&text)?;
-        let name = Name::of_house(Kind::Model, id.as_str());
-        let (document, fallen) = self.rulebook.put_told(&self.engine, name, text, false, condition).await?;
+        let is_free = |rules: &RuleSet| match rules.models.get(id).is_some_and(|model| model.maker != maker) {
+            true => Err(Failure::Conflict(format!("the model id `{id}` is taken by another maker; choose another"))),
+            false => Ok(()),
+        };
+        let (document, fallen) = self.rulebook.put_model(&self.engine, id, &text, condition, is_free).await?;
         // A maker is told how many there are, and not of whom.
         let warnings = if *who.tenant() == Tenant::Operator { fallen.named() } else { fallen.counted() };
         Ok((document, warnings))

@@ -12,6 +12,7 @@ use hearthway_core::money::Money;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::aside::aside;
 use super::super::documents::{Condition, etag};
 use super::super::tokens::{Caller, Scope};
 use super::super::{App, Failure, ItemProblem, Page, PageQuery};
@@ -278,6 +279,15 @@ fn tag(prices: &[(ProductId, PriceWindow)]) -> Option<String> {
     (!text.is_empty()).then(|| etag(&text.join("\n")))
 }
 
+/// What is told of a list that is set, but how many products change.
+fn summed_up(items: &[Item]) -> ListSet {
+    let mut set: Vec<(ProductId, PriceWindow)> =
+        items.iter().map(|item| (item.product.clone(), item.window.clone())).collect();
+    set.sort_by(|(a, first), (b, second)| (a, first.from).cmp(&(b, second.from)));
+    let products = items.iter().map(|item| &item.product).collect::<BTreeSet<_>>().len();
+    ListSet { items: items.len(), products, changed: 0, etag: tag(&set).expect("a list has a price at least") }
+}
+
 impl App {
     /// Sets a price list of the caller's as a whole, or nothing of it.
     pub async fn put_price_list(
@@ -288,34 +298,36 @@ impl App {
         condition: &Condition,
     ) -> Result<ListSet, Failure> {
         let retailer = who.retailer(Scope::ProductsWrite)?;
-        let items = read(body)?;
-        let mut set: Vec<(ProductId, PriceWindow)> =
-            items.iter().map(|item| (item.product.clone(), item.window.clone())).collect();
-        set.sort_by(|(a, first), (b, second)| (a, first.from).cmp(&(b, second.from)));
-        let products = items.iter().map(|item| &item.product).collect::<BTreeSet<_>>().len();
-        let write = |kept: &Kept| {
-            condition.check("price list", tag(&prices(kept, retailer, list)).as_deref())?;
-            let lists = kept.lists(retailer);
-            if lists.len() >= LISTS_MAX && !lists.iter().any(|(known, _)| known == list) {
+        let (items, set) = aside("reading the price list", move || {
+            let items = read(body)?;
+            let set = summed_up(&items);
+            Ok::<_, Failure>((items, set))
+        })
+        .await??;
+        let (of, list, condition) = (retailer.clone(), list.clone(), condition.clone());
+        let write = move |kept: &Kept| {
+            condition.check("price list", tag(&prices(kept, &of, &list)).as_deref())?;
+            let lists = kept.lists(&of);
+            if lists.len() >= LISTS_MAX && !lists.iter().any(|(known, _)| *known == list) {
                 return Err(Failure::Conflict(format!(
                     "a retailer has at most {LISTS_MAX} price lists; end one first"
                 )));
             }
-            wanted(kept, retailer, list, &items)
+            wanted(kept, &of, &list, &items).map(|wanted| (wanted, ()))
         };
-        let changed = self.rulebook.put_products(&self.engine, retailer, Vec::new(), write).await?;
-        let etag = tag(&set).expect("a list has a price at least");
-        Ok(ListSet { items: items.len(), products, changed, etag })
+        let (changed, ()) = self.rulebook.put_products(&self.engine, retailer, Vec::new(), write).await?;
+        Ok(ListSet { changed, ..set })
     }
 
     /// A price list is no more: its prices hold for nothing from the next decision on.
     pub async fn delete_price_list(&self, who: &Caller, list: &str, condition: &Condition) -> Result<(), Failure> {
         let retailer = who.retailer(Scope::ProductsWrite)?;
         let id = PriceListId::new(list).map_err(|_| no_list(list))?;
-        let write = |kept: &Kept| {
-            let known = tag(&prices(kept, retailer, &id)).ok_or_else(|| no_list(list))?;
+        let (of, condition) = (retailer.clone(), condition.clone());
+        let write = move |kept: &Kept| {
+            let known = tag(&prices(kept, &of, &id)).ok_or_else(|| no_list(id.as_str()))?;
             condition.check("price list", Some(&known))?;
-            wanted(kept, retailer, &id, &[])
+            wanted(kept, &of, &id, &[]).map(|wanted| (wanted, ()))
         };
         self.rulebook.put_products(&self.engine, retailer, Vec::new(), write).await?;
         Ok(())
@@ -327,8 +339,14 @@ impl App {
         let id = PriceListId::new(list).map_err(|_| no_list(list))?;
         let after = page.cursor.as_deref().map(read_cursor).transpose()?;
         // Of one moment: nobody sets it meanwhile.
-        let prices = self.rulebook.while_nobody_changes(|kept| prices(kept, retailer, &id)).await;
-        let etag = tag(&prices).ok_or_else(|| no_list(list))?;
+        let of = (retailer.clone(), id);
+        let looked = self.rulebook.while_nobody_changes(move |kept| {
+            let prices = prices(kept, &of.0, &of.1);
+            let etag = tag(&prices);
+            (prices, etag)
+        });
+        let (prices, etag) = looked.await?;
+        let etag = etag.ok_or_else(|| no_list(list))?;
         let products = prices.iter().map(|(product, _)| product).collect::<BTreeSet<_>>().len();
         let is_behind = |(product, window): &&(ProductId, PriceWindow)| {
             after.as_ref().is_none_or(|(after, from)| (product.as_str(), window.from.0) > (after.as_str(), *from))

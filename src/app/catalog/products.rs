@@ -6,6 +6,7 @@ use hearthway_core::model::Product;
 use hearthway_core::trigger::{ProductChoice, Trigger, nearest};
 use serde_json::Value;
 
+use super::super::aside::aside;
 use super::super::documents::{Condition, Kind, Name, etag};
 use super::super::tokens::{Caller, Scope};
 use super::super::triggers::wrong_today;
@@ -61,16 +62,15 @@ impl App {
     ) -> Result<TaggedProduct, Failure> {
         let retailer = who.retailer(Scope::ProductsWrite)?;
         let written = Written::new(id.clone(), retailer, body, None)?;
-        let mut warnings = Vec::new();
-        let kept = self.change_product(retailer, id, |before| {
+        let condition = condition.clone();
+        let kept = self.change_product(retailer, id, move |before| {
             let current = before.map(|before| TaggedProduct::of(before).etag);
             condition.check("product", current.as_deref())?;
-            let product = written.onto(before)?;
-            warnings = self.fits_nothing_known(&product);
-            Ok(product)
+            written.onto(before)
         });
-        let kept = kept.await?;
-        warnings.extend(self.silenced_by(retailer, id));
+        let (kept, product) = kept.await?;
+        let mut warnings = self.fits_nothing_known(&product);
+        warnings.extend(self.silenced_by(retailer, id).await?);
         warnings.truncate(WARNINGS_MAX);
         Ok(TaggedProduct { warnings, ..kept })
     }
@@ -103,7 +103,7 @@ impl App {
     }
 
     /// The retailer's live triggers that name a product and, as it is, cannot propose what they should.
-    fn silenced_by(&self, retailer: &RetailerId, id: &ProductId) -> Vec<String> {
+    async fn silenced_by(&self, retailer: &RetailerId, id: &ProductId) -> Result<Vec<String>, Failure> {
         let rules = self.engine.rules();
         let names = |trigger: &Trigger| match &trigger.offer.product {
             Some(ProductChoice::Fixed(named)) => named == id,
@@ -111,12 +111,23 @@ impl App {
             None => false,
         };
         let naming = rules.triggers.iter().filter(|trigger| trigger.retailer == *retailer && names(trigger));
-        let wrong = naming.take(NAMING_MAX).filter_map(|trigger| {
+        let live = naming.take(NAMING_MAX).filter_map(|trigger| {
             let live = self.rulebook.get(&Name::of_retailer(Kind::Trigger, retailer, trigger.id.as_str()))?;
-            let wrong = wrong_today(&trigger.id, &live, retailer, &rules).into_iter().next()?;
-            Some(format!("the live trigger `{}`: {}: {}", trigger.id, wrong.pointer, wrong.message))
+            Some((trigger.id.clone(), live))
         });
-        wrong.take(WARNINGS_MAX).collect()
+        let live: Vec<_> = live.collect();
+        if live.is_empty() {
+            return Ok(Vec::new());
+        }
+        let retailer = retailer.clone();
+        aside("checking the triggers that name the product", move || {
+            let wrong = live.into_iter().filter_map(|(trigger, live)| {
+                let wrong = wrong_today(&trigger, &live, &retailer, &rules).into_iter().next()?;
+                Some(format!("the live trigger `{trigger}`: {}: {}", wrong.pointer, wrong.message))
+            });
+            wrong.take(WARNINGS_MAX).collect()
+        })
+        .await
     }
 
     /// Writes what becomes of one product. Looked at while nobody else changes it: two who change different parts
@@ -125,18 +136,17 @@ impl App {
         &self,
         retailer: &RetailerId,
         id: &ProductId,
-        change: impl FnOnce(Option<&Product>) -> Result<Product, Failure>,
-    ) -> Result<TaggedProduct, Failure> {
-        let mut tagged = None;
-        let wanted = |kept: &Kept| {
-            let before = kept.latest(retailer, id).map(|(product, _)| product);
-            check_room(kept, retailer, usize::from(before.is_none()))?;
+        change: impl FnOnce(Option<&Product>) -> Result<Product, Failure> + Send + 'static,
+    ) -> Result<(TaggedProduct, Product), Failure> {
+        let (of, id) = (retailer.clone(), id.clone());
+        let wanted = move |kept: &Kept| {
+            let before = kept.latest(&of, &id).map(|(product, _)| product);
+            check_room(kept, &of, usize::from(before.is_none()))?;
             let product = change(before.as_ref())?;
-            tagged = Some(TaggedProduct::of(&product));
-            Ok(vec![(id.clone(), Some(product))])
+            let tagged = TaggedProduct::of(&product);
+            Ok((vec![(id, Some(product.clone()))], (tagged, product)))
         };
-        self.rulebook.put_products(&self.engine, retailer, Vec::new(), wanted).await?;
-        Ok(tagged.expect("what was written was looked at"))
+        self.rulebook.put_products(&self.engine, retailer, Vec::new(), wanted).await.map(|(_, told)| told)
     }
 
     /// A product of the caller's.
@@ -156,10 +166,11 @@ impl App {
     pub async fn delete_product(&self, who: &Caller, id: &str, condition: &Condition) -> Result<(), Failure> {
         let retailer = who.retailer(Scope::ProductsWrite)?;
         let id = ProductId::new(id).map_err(|_| missing(id))?;
-        let gone = |kept: &Kept| {
-            let (product, _) = kept.latest(retailer, &id).ok_or_else(|| missing(id.as_str()))?;
+        let (of, condition) = (retailer.clone(), condition.clone());
+        let gone = move |kept: &Kept| {
+            let (product, _) = kept.latest(&of, &id).ok_or_else(|| missing(id.as_str()))?;
             condition.check("product", Some(&TaggedProduct::of(&product).etag))?;
-            Ok(vec![(id.clone(), None)])
+            Ok((vec![(id, None)], ()))
         };
         self.rulebook.put_products(&self.engine, retailer, Vec::new(), gone).await?;
         Ok(())

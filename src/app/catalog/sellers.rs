@@ -63,8 +63,9 @@ impl App {
         if stock.is_some() || has_count {
             self.engine.count_stock(retailer, &id, &place, stock).await?;
         }
-        self.change_product(retailer, &id, |before| {
-            with_seller(before.ok_or_else(|| missing(id.as_str()))?.clone(), &offer)
+        let of = id.clone();
+        self.change_product(retailer, &id, move |before| {
+            with_seller(before.ok_or_else(|| missing(of.as_str()))?.clone(), &offer)
         })
         .await?;
         shown["product"] = json!(id);
@@ -77,12 +78,13 @@ impl App {
         let retailer = who.retailer(Scope::ProductsWrite)?;
         let id = ProductId::new(product).map_err(|_| missing(product))?;
         let _telling = self.counting_stock.lock().await;
-        let without = |before: Option<&Product>| {
-            let mut known = before.ok_or_else(|| missing(id.as_str()))?.clone();
+        let (of, gone) = (id.clone(), seller.to_owned());
+        let without = move |before: Option<&Product>| {
+            let mut known = before.ok_or_else(|| missing(of.as_str()))?.clone();
             let had = known.sellers.len();
-            known.sellers.retain(|other| other.seller.as_str() != seller);
+            known.sellers.retain(|other| other.seller.as_str() != gone);
             match known.sellers.len() == had {
-                true => Err(Failure::not_found("seller", seller.chars().take(80).collect::<String>())),
+                true => Err(Failure::not_found("seller", gone.chars().take(80).collect::<String>())),
                 false => Ok(known),
             }
         };

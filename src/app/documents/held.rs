@@ -5,17 +5,17 @@
 //! held: it is silent, says why, and speaks again when a model, or it, is mended. One that only proposes a product that
 //! is gone stays live: its decisions say so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hearthway_core::code::{Code, Refusal};
+use hearthway_core::audience::Audience;
 use hearthway_core::id::{AudienceId, KindId, ModelId, RetailerId, TriggerId};
 use hearthway_core::rules::{Held, RuleSet};
 use hearthway_core::trigger::TriggerSet;
 use tracing::warn;
 
-use super::super::{Failure, audiences};
-use super::{Document, Kind, Name, Rulebook, add, compile};
+use super::super::audiences;
+use super::{Compiled, Document, Kind, Name, Rulebook, compile};
 
 /// Triggers and audiences that are named in one answer or written to the log at one change: who has more looks at the list.
 const NAMED_MAX: usize = 20;
@@ -75,36 +75,8 @@ pub(super) fn warn_of((of, held): (&(RetailerId, TriggerId), &Arc<Held>)) {
 }
 
 impl Rulebook {
-    /// The rules that follow from these with a document in place of its earlier version. Nothing is changed yet.
-    pub(super) async fn next(
-        &self,
-        rules: &RuleSet,
-        name: &Name,
-        document: &Document,
-    ) -> Result<(RuleSet, Fallen), Failure> {
-        let version = document.version;
-        let mut next = RuleSet { version, products: rules.products.at(version), ..rules.clone() };
-        if let Err(problem) = add(&mut next, name, document) {
-            warn!(document = name.kind.as_str(), "A document is stored that the rules cannot read: {problem}");
-            return Ok((next, Fallen::default()));
-        }
-        let Some(model) = ModelId::new(&name.id).ok().filter(|_| name.kind == Kind::Model) else {
-            return Ok((next, Fallen::default()));
-        };
-        let leaning = self.leaning_on(&model, rules, &next);
-        // Ten thousand triggers take a second or two: connections are served meanwhile.
-        let again = tokio::task::spawn_blocking(move || compile_again(next, &leaning));
-        let failed = |error| {
-            Refusal::new(
-                Code::InternalRetry,
-                format!("compiling the triggers again ended early: {error}; send it again"),
-            )
-        };
-        Ok(again.await.map_err(failed)?)
-    }
-
     /// What was compiled against a model, or against those of its kind, and what is held: a change may mend it.
-    fn leaning_on(&self, model: &ModelId, before: &RuleSet, after: &RuleSet) -> Vec<(Name, Arc<Document>)> {
+    pub(super) fn leaning_on(&self, model: &ModelId, before: &RuleSet, after: &RuleSet) -> Vec<(Name, Arc<Document>)> {
         let kind = |rules: &RuleSet| rules.models.get(model).map(|model| model.description.kind.clone());
         let kinds: Vec<KindId> = [kind(before), kind(after)].into_iter().flatten().collect();
         let kinds: Vec<&KindId> = kinds.iter().collect();
@@ -124,37 +96,82 @@ impl Rulebook {
     }
 }
 
-/// Compiles these triggers and audiences against the models of the rules that they are in.
-fn compile_again(mut rules: RuleSet, leaning: &[(Name, Arc<Document>)]) -> (RuleSet, Fallen) {
-    let mut fallen = Fallen::default();
-    let (triggers, audiences) = leaning.iter().partition::<Vec<_>, _>(|(name, _)| name.kind == Kind::Trigger);
-    for (name, document) in audiences {
-        let Err(why) = audiences::add(&mut rules, name, document) else { continue };
-        let (Ok(retailer), Ok(id)) = (RetailerId::new(&name.tenant), AudienceId::new(&name.id)) else { continue };
-        if rules.audiences.remove(&(retailer.clone(), id.clone())).is_some() {
-            fallen.audiences.push((retailer, id, why));
+/// What was compiled against a model that is on its way into the rules, with the document that it was compiled from.
+/// It follows from that, the models and the units that they tell; of those nothing changes meanwhile.
+#[derive(Default)]
+pub(super) struct Ready(BTreeMap<Name, (Arc<Document>, Piece)>);
+
+enum Piece {
+    Trigger(Result<Compiled, String>),
+    /// None where it is deleted.
+    Audience(Result<Option<Arc<Audience>>, String>),
+}
+
+impl Ready {
+    /// Whether this document was compiled, and not another one of its name.
+    pub(super) fn has(&self, name: &Name, document: &Arc<Document>) -> bool {
+        self.0.get(name).is_some_and(|(of, _)| Arc::ptr_eq(of, document))
+    }
+
+    /// Compiles a trigger or an audience against the models of these rules, where that is not done.
+    pub(super) fn compile(&mut self, rules: &RuleSet, name: Name, document: Arc<Document>) {
+        if !self.has(&name, &document) {
+            let piece = match name.kind {
+                Kind::Trigger => Piece::Trigger(compile(rules, &name, &document)),
+                _ => Piece::Audience(audiences::compile(rules, &name, &document)),
+            };
+            self.0.insert(name, (document, piece));
         }
     }
-    if triggers.is_empty() {
-        return (rules, fallen);
-    }
-    let (mut live, mut again) = (Vec::new(), BTreeSet::new());
-    for (name, document) in triggers {
-        again.insert((name.tenant.as_str(), name.id.as_str()));
-        match compile(&rules, name, document) {
-            Ok(Ok(trigger)) => {
-                rules.held.remove(&(trigger.retailer.clone(), trigger.id.clone()));
-                live.push(trigger);
-            }
-            Ok(Err((of, held))) => {
-                if rules.held.insert(of.clone(), held.clone()).is_none() {
-                    fallen.triggers.push((of, held));
+
+    /// These rules with what was compiled, of these names.
+    pub(super) fn into_rules(mut self, mut rules: RuleSet, names: &[Name]) -> (RuleSet, Fallen) {
+        let mut fallen = Fallen::default();
+        let (mut live, mut again) = (Vec::new(), BTreeSet::new());
+        for name in names {
+            match self.0.remove(name).map(|(_, piece)| piece) {
+                Some(Piece::Audience(compiled)) => take_in_audience(&mut rules, name, compiled, &mut fallen),
+                Some(Piece::Trigger(compiled)) => {
+                    again.insert((name.tenant.as_str(), name.id.as_str()));
+                    match compiled {
+                        Ok(Ok(trigger)) => {
+                            rules.held.remove(&(trigger.retailer.clone(), trigger.id.clone()));
+                            live.push(trigger);
+                        }
+                        Ok(Err((of, held))) => {
+                            if rules.held.insert(of.clone(), held.clone()).is_none() {
+                                fallen.triggers.push((of, held));
+                            }
+                        }
+                        Err(problem) => warn!("The trigger `{}` is left out of the rules: {problem}", name.id),
+                    }
                 }
+                None => {}
             }
-            Err(problem) => warn!("The trigger `{}` is left out of the rules: {problem}", name.id),
+        }
+        if !again.is_empty() {
+            let stays =
+                rules.triggers.iter().filter(|live| !again.contains(&(live.retailer.as_str(), live.id.as_str())));
+            rules.triggers = TriggerSet::build(stays.cloned().chain(live));
+        }
+        (rules, fallen)
+    }
+}
+
+fn take_in_audience(
+    rules: &mut RuleSet,
+    name: &Name,
+    compiled: Result<Option<Arc<Audience>>, String>,
+    fallen: &mut Fallen,
+) {
+    let (Ok(retailer), Ok(id)) = (RetailerId::new(&name.tenant), AudienceId::new(&name.id)) else { return };
+    match compiled {
+        Ok(Some(audience)) => drop(rules.audiences.insert((retailer, id), audience)),
+        Ok(None) => drop(rules.audiences.remove(&(retailer, id))),
+        Err(why) => {
+            if rules.audiences.remove(&(retailer.clone(), id.clone())).is_some() {
+                fallen.audiences.push((retailer, id, why));
+            }
         }
     }
-    let stays = rules.triggers.iter().filter(|live| !again.contains(&(live.retailer.as_str(), live.id.as_str())));
-    rules.triggers = TriggerSet::build(stays.cloned().chain(live));
-    (rules, fallen)
 }

@@ -155,3 +155,38 @@ fn nothing_is_counted_of_who_was_erased() {
         street.again();
     }
 }
+
+#[test]
+fn who_is_on_the_way_into_a_home_is_counted_there_before_that_is_on_disk() {
+    let street = Street::of(worn("", "{{ product.name }}", ONE_A_WEEK));
+    let devices = ["town", "sea"].map(|name| street.home.registered(&format!("acme/{name}")));
+    watch(&street, &[home_named("town"), home_named("sea")]);
+    street.link_in(&devices[0], "p1", home_named("town"));
+    street.link_in(&devices[1], "p2", home_named("sea"));
+    let member = Member { profile: ProfileId::new("p1").unwrap(), ..join().member };
+    let household = home_named("sea");
+    let join = Join { household, link: LinkId::derived(&[b"p1 by the sea"]), member, ..join() };
+    for fails in [true, false] {
+        street.home.command(&devices[1], Command::AddMember { join: Box::new(join.clone()) });
+        street.home.decide_all();
+        street.wears(&devices[1]);
+        if fails {
+            street.home.store.fails.store(true, Ordering::Relaxed);
+            street.home.engine.step_writer();
+            street.home.store.fails.store(false, Ordering::Relaxed);
+            street.home.settle();
+            let p1 = ProfileId::new("p1").unwrap();
+            let (trigger, until) = (TriggerId::new("filter-worn").unwrap(), Timestamp(i64::MAX));
+            let hearing =
+                Hearing { household: home_named("town"), retailer: &shop(), people: &[&p1], trigger: &trigger };
+            let cap = SharedCap { max: 9, own_only: false, from: Timestamp(0), until };
+            assert_eq!(street.home.engine.elsewhere(&hearing, &cap), 0, "they never came");
+            continue;
+        }
+        street.wears(&devices[0]);
+        street.home.settle();
+        let offered = devices.iter().filter(|device| street.offer_of(device).is_some()).count();
+        assert_eq!(offered, 1, "both were decided before p1 was there on disk");
+    }
+    replays(&street, &devices);
+}

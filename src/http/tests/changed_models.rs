@@ -1,9 +1,12 @@
 //! What live triggers do when a device model, or a product that they name, changes under them.
 
+use hearthway_core::id::{ModelId, RetailerId, TriggerId};
+use hearthway_core::trigger::{World, compile_json};
 use serde_json::{Value, json};
 
 use super::{House, OPERATOR, house, model, product, trigger};
-use crate::app::Rulebook;
+use crate::app::documents::{Condition, Wanted, WantedSet};
+use crate::app::{Failure, Rulebook};
 use crate::engine::RuleBook;
 
 const PATH: &str = "/v1/models/th-200";
@@ -240,4 +243,194 @@ async fn an_audience_that_does_not_agree_with_the_models_any_more_is_told_too() 
     same_after_a_start(&house);
     house.ok("PUT", PATH, OPERATOR, model()).await;
     same_after_a_start(&house);
+}
+
+/// A shop with many live triggers, all of which a change of the model compiles again: that takes long.
+async fn many_live() -> House {
+    let house = house().await;
+    house.ok("PUT", "/v1/products/flt-20x25", &house.shop, product()).await;
+    let lines: Vec<String> = (0..MANY)
+        .map(|n| {
+            let mut one = trigger();
+            one["id"] = json!(format!("t-{n:04}"));
+            one["test"] = json!([]);
+            one.to_string()
+        })
+        .collect();
+    assert_eq!(house.bulk("/v1/triggers:publish", &house.shop, &lines).await[0]["published"], MANY);
+    house
+}
+
+/// As many as take some hundred milliseconds, where one change of the rules takes one.
+const MANY: usize = 600;
+
+/// A model's id, and its text as it is kept.
+fn kept(mut model: Value) -> (ModelId, String) {
+    model["model"] = json!("th-200");
+    (ModelId::new("th-200").unwrap(), model.to_string())
+}
+
+fn renamed(n: u64) -> Value {
+    let mut changed = model();
+    changed["slots"][0]["capacity"] = json!(720 + n);
+    changed
+}
+
+#[tokio::test]
+async fn a_stop_acts_while_a_model_that_changes_is_still_looked_at() {
+    let house = many_live().await;
+    let (rulebook, engine, shop) = (&house.app.rulebook, &house.app.engine, RetailerId::new("shop-a").unwrap());
+    let (id, text) = kept(renamed(1));
+    let (changed, stopped) = tokio::join!(rulebook.put_model(engine, &id, &text, &Condition::Any, |_| Ok(())), async {
+        // The model came first, and its triggers are being compiled.
+        let stopped = rulebook.pause_all(engine, &shop).await;
+        (stopped.unwrap(), engine.rules())
+    });
+    let ((changed, _), (stopped, rules)) = (changed.unwrap(), stopped);
+    assert_eq!((stopped, rules.triggers.len()), (MANY, 0));
+    assert!(rules.version < changed.version, "the stop waited for nothing");
+    assert_eq!(engine.rules().triggers.len(), 0, "and none speaks by the model's change");
+    assert!(format!("{:?}", engine.rules().models[&id]).contains("721"), "which came");
+    same_after_a_start(&house);
+}
+
+#[tokio::test]
+async fn what_is_published_while_a_model_is_looked_at_is_compiled_against_it_too() {
+    let house = many_live().await;
+    let mut bare = trigger();
+    bare["on"]["rises_above"] = json!(600);
+    bare["on"]["rearm"] = json!(50);
+    bare["test"] = json!([]);
+    house.ok("PUT", "/v1/triggers/filter-worn", &house.shop, bare).await;
+    let caller = house.app.caller(&house.shop).unwrap();
+    let (app, engine, filter) = (&house.app, &house.app.engine, TriggerId::new("filter-worn").unwrap());
+    let mut in_minutes = model();
+    in_minutes["slots"][0]["unit"] = json!("min");
+    let (id, text) = kept(in_minutes);
+    let (changed, published) = tokio::join!(
+        app.rulebook.put_model(engine, &id, &text, &Condition::Any, |_| Ok(())),
+        app.publish_trigger(&caller, &filter, None),
+    );
+    assert_eq!(published.unwrap().state(), "published");
+    let (document, fallen) = changed.unwrap();
+    assert_eq!(shown(&house).await["problems"][0]["code"], "trigger.unit_changed", "600 h are no 600 min");
+    // So it is with the many, who say that they mean hours.
+    assert_eq!((fallen.triggers.len(), engine.rules().version), (MANY + 1, document.version));
+    same_after_a_start(&house);
+}
+
+#[tokio::test]
+async fn what_was_checked_against_another_model_does_not_go_live() {
+    let (house, _) = open().await;
+    let marketer = house.app.caller(&house.token("shop-a", "marketer").await).unwrap();
+    let (app, filter) = (&house.app, TriggerId::new("filter-worn").unwrap());
+    house.ok("POST", "/v1/triggers/filter-worn/pause", &house.shop, json!({})).await;
+    let refused = |failure: Failure| match failure {
+        Failure::Refused(refusal) => (refusal.code.as_str(), refusal.message),
+        other => panic!("{other:?}"),
+    };
+    // One by one: it waits until it is counted whom it reaches.
+    let turn = app.counting_homes.clone().acquire_owned().await.unwrap();
+    let (published, ()) = tokio::join!(app.publish_trigger(&marketer, &filter, None), async {
+        house.ok("PUT", PATH, OPERATOR, renamed(1)).await;
+        drop(turn);
+    });
+    let (code, why) = refused(published.unwrap_err());
+    assert!(code == "internal.retry" && why.contains("model changed while"), "{code} {why}");
+    assert_eq!(shown(&house).await["state"], "paused");
+    // As a set, whose check takes long.
+    let caller = house.app.caller(&house.shop).unwrap();
+    let line = |n: usize| {
+        let mut one = trigger();
+        one["id"] = json!(format!("t-{n:04}"));
+        one["test"] = json!([]);
+        one.to_string()
+    };
+    let lines: Vec<String> = (0..MANY).map(line).collect();
+    let (id, text) = kept(renamed(2));
+    let (published, changed) = tokio::join!(
+        app.publish_set(&caller, lines.join("\n").into_bytes(), false),
+        app.rulebook.put_model(&app.engine, &id, &text, &Condition::Any, |_| Ok(())),
+    );
+    changed.unwrap();
+    let (code, why) = refused(published.unwrap_err());
+    assert!(code == "internal.retry" && why.contains("model changed while"), "{code} {why}");
+    assert_eq!(app.engine.rules().triggers.len(), 0);
+    let again = app.publish_set(&caller, lines.join("\n").into_bytes(), false).await.unwrap();
+    assert_eq!(again.published, MANY);
+}
+
+#[tokio::test]
+async fn nothing_speaks_after_a_stop_that_was_on_its_way_before_it() {
+    let (house, _) = open().await;
+    let mut other = trigger();
+    other["on"]["rises_above"] = json!("620 h");
+    other["test"] = json!([]);
+    publish(&house, other).await;
+    let (app, filter) = (&house.app, TriggerId::new("filter-worn").unwrap());
+    let (shop, caller) = (RetailerId::new("shop-a").unwrap(), app.caller(&house.shop).unwrap());
+    // Somebody else's change is being written; behind it wait the stop and what was checked before it.
+    let written = std::sync::mpsc::channel::<()>();
+    let other = app.rulebook.put_products(&app.engine, &shop, Vec::new(), move |_| {
+        written.1.recv().unwrap();
+        Ok((Vec::new(), ()))
+    });
+    let (other, stopped, rolled_back, ()) =
+        tokio::join!(other, app.stop_triggers(&caller), app.roll_back_trigger(&caller, &filter, None), async {
+            written.0.send(()).unwrap()
+        },);
+    assert_eq!((other.unwrap(), stopped.unwrap()), ((0, ()), 1));
+    let why = rolled_back.unwrap_err().to_string();
+    assert!(why.contains("somebody silenced triggers"), "{why}");
+    assert_eq!(shown(&house).await["state"], "paused");
+
+    let set = || {
+        let mut fresh = trigger();
+        fresh["id"] = json!("fresh");
+        app.publish_set(&caller, format!("{}\n{fresh}", trigger()).into_bytes(), false)
+    };
+    let (published, stopped) = tokio::join!(set(), app.stop_triggers(&caller));
+    assert_eq!(stopped.unwrap(), 0, "all are silent");
+    let why = published.unwrap_err().to_string();
+    assert!(why.contains("somebody silenced triggers"), "{why}");
+    assert_eq!(set().await.unwrap().published, 2, "who sends it now has seen the stop");
+}
+
+#[tokio::test]
+async fn a_held_trigger_has_its_budget_and_its_place_among_those_that_may_be_live() {
+    let house = house().await;
+    house.ok("PUT", "/v1/products/flt-20x25", &house.shop, product()).await;
+    let mut drawing = trigger();
+    drawing["limits"] = json!({"budget": {"count": 50, "amount": "500.00 EUR"}});
+    publish(&house, drawing).await;
+    let path = "/v1/triggers/filter-worn/budget";
+    let before = house.get(path, &house.shop).await;
+    house.ok("PUT", PATH, OPERATOR, without_slot()).await;
+    let held = house.get(path, &house.shop).await;
+    assert_eq!((held.status, &held.json), (200, &before.json), "{}", held.text);
+    assert_eq!(held.json["budget"]["count"], 50);
+
+    let mut cold = trigger();
+    cold["id"] = json!("cold");
+    cold["on"] =
+        json!({"event": "telemetry", "device": {"kind": "thermostat"}, "field": "temperature", "falls_below": 17});
+    cold["offer"]["product"] = json!("flt-20x25");
+    cold["test"] = json!([]);
+    let (app, shop) = (&house.app, RetailerId::new("shop-a").unwrap());
+    let set = |live_max: usize| {
+        let (looked, rules) = (app.rulebook.look(&shop), app.engine.rules());
+        let world = World {
+            retailer: shop.clone(),
+            version: 1,
+            models: &rules.models,
+            products: &rules.products,
+            default_locale: "fr",
+        };
+        let trigger = compile_json(&cold, &shop, 1, &world).unwrap();
+        let triggers = vec![Wanted { body: cold.to_string(), trigger }];
+        app.rulebook.put_set(&app.engine, &shop, looked, WantedSet { triggers, pause_others: false, live_max })
+    };
+    let refused = set(1).await.unwrap_err().to_string();
+    assert!(refused.contains("2 triggers would be live, and 1 may be"), "{refused}");
+    assert_eq!(set(2).await.unwrap().published, 1);
 }

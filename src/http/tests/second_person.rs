@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hearthway_core::id::TriggerId;
 use hearthway_core::time::{Span, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -95,4 +96,36 @@ async fn a_request_is_over_after_a_day_and_when_its_draft_is_another_one() {
     clock.0.send_replace(START + Span::hours(47));
     assert_eq!(confirm(&house, &house.shop, &request).await.status, 200);
     assert_eq!(house.call("POST", PUBLISH, &house.shop, json!({})).await.status, 200);
+}
+
+#[tokio::test]
+async fn homes_that_asked_for_silence_count_as_those_that_did_not() {
+    let house = shop(&clock(), 3).await;
+    let silent = json!({"pause_until": (START + Span::days(7)).to_string()});
+    for n in 0..3 {
+        house.ok("PUT", &format!("/v1/profiles/p{n}/preferences"), &house.shop, silent.clone()).await;
+    }
+    let marketer = house.token("shop-a", "marketer").await;
+    asked(&house, &marketer).await;
+    assert_eq!(state(&house).await, "draft");
+}
+
+#[tokio::test]
+async fn homes_are_counted_one_look_after_the_other_and_nobody_else_waits() {
+    let house = shop(&clock(), 1).await;
+    let marketer = house.app.caller(&house.token("shop-a", "marketer").await).unwrap();
+    let id = TriggerId::new("filter-worn").unwrap();
+    // Somebody's look at every home is on.
+    let look = house.app.counting_homes.clone().acquire_owned().await.unwrap();
+    let (published, ()) = tokio::join!(house.app.publish_trigger(&marketer, &id, None), async {
+        // What waits for its turn to look keeps nobody from audiences, nor from triggers.
+        house.ok("PUT", "/v1/audiences/warm", &house.shop, json!({"kind": "list"})).await;
+        let mut other = trigger();
+        other["id"] = json!("other");
+        house.ok("PUT", "/v1/triggers/other", &house.shop, other).await;
+        house.ok("POST", "/v1/triggers/other/publish", &house.shop, json!({})).await;
+        assert_eq!(state(&house).await, "draft");
+        drop(look);
+    });
+    assert_eq!(published.unwrap().state(), "published");
 }
