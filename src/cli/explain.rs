@@ -7,7 +7,7 @@ use anyhow::Context;
 use hearthway_core::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::gateway_client::GatewayClient;
+use super::gateway_client::{GatewayClient, encoded};
 
 /// Bytes of an input file: a device's message is smaller.
 const INPUT_BYTES_MAX: u64 = 64 * 1024;
@@ -151,9 +151,8 @@ impl Try {
     fn trigger_of(&self, file: &PathBuf) -> anyhow::Result<Value> {
         let sources = super::triggers::read_sources(std::slice::from_ref(file))?;
         let mut all = Vec::new();
-        for source in sources {
-            let table: Value = toml::from_str(&source.text).with_context(|| format!("reading `{}`", source.name))?;
-            all.extend(table["trigger"].as_array().cloned().unwrap_or_default());
+        for source in &sources {
+            all.extend(super::triggers::triggers_in(source)?);
         }
         let found = all.into_iter().find(|trigger| trigger["id"] == self.trigger.as_str());
         found.with_context(|| format!("`{}` has no trigger `{}`", file.display(), self.trigger))
@@ -164,20 +163,6 @@ fn read(path: &PathBuf) -> anyhow::Result<String> {
     let bytes = std::fs::metadata(path).with_context(|| format!("reading `{}`", path.display()))?.len();
     anyhow::ensure!(bytes <= INPUT_BYTES_MAX, "`{}` has more than {INPUT_BYTES_MAX} bytes", path.display());
     std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))
-}
-
-/// A name in a path or query. What has a meaning there is written as its bytes, so that a name that
-/// is none is refused as it was typed, and never taken for another.
-fn encoded(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'-' | b'_' | b'.' | b'~' => text.push(char::from(byte)),
-            _ if byte.is_ascii_alphanumeric() => text.push(char::from(byte)),
-            _ => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    text
 }
 
 /// The answer for people.
@@ -225,16 +210,4 @@ fn page(answer: &Value, lang: Lang, asked: Question) -> String {
         page += &format!("{} “{title}”\n", words("It would say", "Elle dirait"));
     }
     page
-}
-
-#[cfg(test)]
-mod tests {
-    use super::encoded;
-
-    #[test]
-    fn a_name_that_is_none_is_asked_for_as_it_was_typed() {
-        assert_eq!(encoded("hh_01-a.b~c"), "hh_01-a.b~c");
-        assert_eq!(encoded("hh/abc"), "hh%2Fabc");
-        assert_eq!(encoded("a&trigger=b %é"), "a%26trigger%3Db%20%25%C3%A9");
-    }
 }

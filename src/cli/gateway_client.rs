@@ -108,3 +108,29 @@ fn told(problem: &Value) -> String {
     let help = problem["help"].as_str().map(|help| format!(" ({help})")).unwrap_or_default();
     format!("{}: {}{help}", text("pointer"), text("message"))
 }
+
+/// A name in a path or query. What has a meaning there is written as its bytes, so that a name that
+/// is none is refused as it was typed, and never taken for another.
+pub(super) fn encoded(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'-' | b'_' | b'.' | b'~' => text.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => text.push(char::from(byte)),
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encoded;
+
+    #[test]
+    fn a_name_that_is_none_is_asked_for_as_it_was_typed() {
+        assert_eq!(encoded("hh_01-a.b~c"), "hh_01-a.b~c");
+        assert_eq!(encoded("hh/abc"), "hh%2Fabc");
+        assert_eq!(encoded("a&trigger=b %é"), "a%26trigger%3Db%20%25%C3%A9");
+    }
+}

@@ -13,6 +13,7 @@ pub mod explain;
 pub mod forecast;
 mod gateway_client;
 pub mod learn;
+mod live;
 pub mod openapi;
 pub mod pki;
 pub mod products;

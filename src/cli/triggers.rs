@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use hearthway_core::audience::Audience;
 use hearthway_core::id::{RetailerId, TriggerId};
 use hearthway_core::rules::RuleSet;
@@ -14,6 +14,7 @@ use hearthway_core::trigger::{self, CaseOutcome, Checked, Conflict, Problem, Sou
 use serde_json::Value;
 
 use crate::config::samples::{Catalog, SampleError};
+use crate::config::tables;
 use crate::engine::Past;
 
 /// The code of a case that did not come out.
@@ -29,6 +30,18 @@ pub enum Triggers {
     Check(Check),
     /// Makes the triggers of files live, all or none; with --watch again at each change of a file.
     Publish(super::publish::Publish),
+    /// Lists the shop's triggers: which are live, in which version, and which are silenced.
+    List(super::live::List),
+    /// Lists what was published of a trigger, newest first.
+    Versions(super::live::Versions),
+    /// Silences live triggers, from the next decision on.
+    Pause(super::live::Pause),
+    /// Lets paused triggers speak again, in the version that was paused.
+    Resume(super::live::Resume),
+    /// Makes an earlier version of a trigger live again.
+    RollBack(super::live::RollBack),
+    /// The kill switch: silences all of the shop's live triggers at once.
+    Stop(super::live::Stop),
     /// Says what a trigger would do about an input in a household; nothing is written or sent.
     Try(super::explain::Try),
     /// Says whom triggers would reach of a retailer's homes, and what they would have sent lately.
@@ -45,6 +58,12 @@ impl Triggers {
         match self {
             Triggers::Check(check) => check.run(),
             Triggers::Publish(publish) => publish.run(),
+            Triggers::List(list) => list.run(),
+            Triggers::Versions(versions) => versions.run(),
+            Triggers::Pause(pause) => pause.run(),
+            Triggers::Resume(resume) => resume.run(),
+            Triggers::RollBack(roll_back) => roll_back.run(),
+            Triggers::Stop(stop) => stop.run(),
             Triggers::Try(trial) => trial.run(),
             Triggers::Reach(reach) => reach.run(),
             Triggers::Learn(learn) => learn.run(),
@@ -177,12 +196,7 @@ struct Examined {
 pub(super) fn definitions_of(sources: &[SourceFile]) -> anyhow::Result<Vec<(String, Value)>> {
     let mut all = Vec::new();
     for source in sources {
-        let file: Value = toml::from_str(&source.text).with_context(|| format!("reading `{}`", source.name))?;
-        let Some(triggers) = file.get("trigger").and_then(Value::as_array) else {
-            bail!("`{}` has no [[trigger]]", source.name)
-        };
-        for trigger in triggers {
-            let mut trigger = trigger.clone();
+        for mut trigger in triggers_in(source)? {
             for case in trigger.get_mut("test").and_then(Value::as_array_mut).into_iter().flatten() {
                 put_files_in(case, source)?;
             }
@@ -190,6 +204,13 @@ pub(super) fn definitions_of(sources: &[SourceFile]) -> anyhow::Result<Vec<(Stri
         }
     }
     Ok(all)
+}
+
+/// The triggers of a file as JSON, as they stand there.
+pub(super) fn triggers_in(source: &SourceFile) -> anyhow::Result<Vec<Value>> {
+    let file = tables::read(&source.text).with_context(|| format!("reading `{}`", source.name))?;
+    let triggers = file.get("trigger").and_then(Value::as_array);
+    triggers.cloned().with_context(|| format!("`{}` has no [[trigger]]", source.name))
 }
 
 /// A household that a file describes lies under what is given; an input in a file is JSON.
@@ -201,9 +222,8 @@ fn put_files_in(case: &mut Value, source: &SourceFile) -> anyhow::Result<()> {
     if let Some(given) = case.get_mut("given").and_then(Value::as_object_mut)
         && let Some(Value::String(name)) = given.remove("household")
     {
-        let under: Value = toml::from_str(&read(&name)?).with_context(|| format!("reading `{name}`"))?;
-        for (key, value) in under.as_object().into_iter().flatten() {
-            given.entry(key.clone()).or_insert_with(|| value.clone());
+        for (key, value) in tables::read(&read(&name)?).with_context(|| format!("reading `{name}`"))? {
+            given.entry(key).or_insert(value);
         }
     }
     if let Some(input) = case.get_mut("input")

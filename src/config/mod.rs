@@ -7,6 +7,7 @@ pub mod broker;
 pub mod file;
 pub mod keys;
 pub mod samples;
+pub mod tables;
 
 use std::fmt;
 use std::net::SocketAddr;

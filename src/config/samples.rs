@@ -13,6 +13,8 @@ use hearthway_core::model::{DeviceModel, Product};
 use hearthway_core::wire::read_description;
 use serde_json::{Map, Value};
 
+use super::tables;
+
 /// Files of one sample directory at most: a wrong path should not load a disk.
 pub const FILES_MAX: usize = 256;
 
@@ -228,22 +230,9 @@ fn read_all(directory: &Path) -> Result<Vec<File>, SampleError> {
 }
 
 fn parse(path: PathBuf, text: &str) -> Result<File, SampleError> {
-    match toml::from_str::<toml::Table>(text) {
-        Ok(table) => Ok((path, table.into_iter().map(|(name, value)| (name, json_of(value))).collect())),
-        Err(error) => Err(SampleError::Syntax { path, source: Box::new(error) }),
-    }
-}
-
-/// TOML as the JSON that the API takes: dates become text.
-pub fn json_of(value: toml::Value) -> Value {
-    match value {
-        toml::Value::String(text) => text.into(),
-        toml::Value::Integer(n) => n.into(),
-        toml::Value::Float(x) => x.into(),
-        toml::Value::Boolean(b) => b.into(),
-        toml::Value::Datetime(at) => at.to_string().into(),
-        toml::Value::Array(items) => items.into_iter().map(json_of).collect(),
-        toml::Value::Table(table) => table.into_iter().map(|(name, value)| (name, json_of(value))).collect(),
+    match tables::read(text) {
+        Ok(tables) => Ok((path, tables)),
+        Err(source) => Err(SampleError::Syntax { path, source }),
     }
 }
 

@@ -45,6 +45,7 @@ mod sync_order;
 mod tidy;
 mod tls;
 mod tls_gateway;
+mod trigger_commands;
 mod trigger_sets;
 mod way;
 mod webhooks;

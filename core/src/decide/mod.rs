@@ -10,6 +10,7 @@ mod activate;
 mod apply;
 mod audiences;
 mod budget;
+mod choose;
 mod claim;
 mod consent;
 mod context;

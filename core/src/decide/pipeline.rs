@@ -275,7 +275,7 @@ pub(super) fn evaluate(
     taken.say(Step::Controls, steps::controls(&look));
     taken.say(Step::Audience, steps::audience(&look));
     taken.say(Step::Conditions, steps::conditions(&look));
-    let product = render::product(rules, trigger, wake.slot, device);
+    let product = render::product(home, rules, trigger, wake.slot, device);
     let known = product.as_ref().and_then(|product| product.as_deref().ok());
     let spares = known.and_then(|product| supply::spares(&look, &product.id));
     taken.say(Step::Suppression, steps::suppression(&look, known.map(|product| &product.id), spares));

@@ -121,7 +121,7 @@ fn expected(
     decision: DecisionId,
 ) -> Hoped {
     let device = home.devices.get(key).filter(|_| trigger.offer.product.is_some())?;
-    let product = render::product(rules, trigger, slot, device).and_then(Result::ok);
+    let product = render::product(home, rules, trigger, slot, device).and_then(Result::ok);
     let product = product.filter(|product| product.margin.is_some())?;
     let chance = rules.chances(&trigger.retailer).chance(&trigger.id, &device.model, decision);
     Expected::of(&product, supply::quantity(home, rules, trigger, &product), chance)

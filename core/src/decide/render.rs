@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::budget::Code;
+use super::choose;
 use super::foreseen::{Foreseen, foreseen};
 use super::pipeline::Wake;
 use super::quote::{Ask, SellerQuote, compare, stores, total};
@@ -11,8 +12,8 @@ use super::steps::Look;
 use crate::budget::Purse;
 use crate::id::{DecisionId, OfferId, PlacementId, SlotId};
 use crate::model::{
-    Action, Alternative, Device, DeviceDescription, Fulfil, Offer, OfferCode, OfferItem, OfferPrice, OfferState,
-    OfferText, Placement, Product, StoreChoice, locale_chain,
+    Action, Alternative, Device, DeviceDescription, Fulfil, Household, Offer, OfferCode, OfferItem, OfferPrice,
+    OfferState, OfferText, Placement, Product, StoreChoice, locale_chain,
 };
 use crate::rules::RuleSet;
 use crate::time::Timestamp;
@@ -70,6 +71,7 @@ impl Absent {
 
 /// Which product, by the trigger's choice. What is gone says itself what takes its place, or nothing does.
 pub(super) fn product(
+    home: &Household,
     rules: &RuleSet,
     trigger: &Trigger,
     slot: Option<&SlotId>,
@@ -86,9 +88,9 @@ pub(super) fn product(
                 None => Ok(product),
             },
         },
-        ProductChoice::SlotCompatible { fallback } => {
-            let first = slot.and_then(|slot| rules.products.first_fitting(retailer, &device.model, slot));
-            let found = first.or_else(|| fallback.clone()).and_then(|id| rules.product(retailer, &id));
+        ProductChoice::SlotCompatible { prefer, fallback } => {
+            let of = |slot| choose::fitting(home, rules, retailer, prefer, (&device.model, slot));
+            let found = slot.and_then(of).or_else(|| fallback.clone()).and_then(|id| rules.product(retailer, &id));
             found.ok_or_else(|| Absent::gone("a product that fits the slot"))
         }
     };

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::check::World;
-use super::{Cap, CapPer, CapScope, CapWindow, Channel, Crossing, Source, Trigger};
-use crate::id::{SlotId, TriggerId};
+use super::{Cap, CapPer, CapScope, CapWindow, Channel, Crossing, EdgeRule, Source, Trigger};
+use crate::id::{FieldName, SlotId, TriggerId};
 use crate::limits::CONTACTS_MAX;
-use crate::model::locale_chain;
+use crate::model::{Value, locale_chain};
 
 /// Findings told of one set of triggers: more would not be read.
 pub const CONFLICTS_MAX: usize = 200;
@@ -37,7 +37,7 @@ pub fn conflicts(triggers: &[Arc<Trigger>], world: &World<'_>) -> Vec<Conflict> 
     let mut found = Vec::new();
     let mut by_slot: BTreeMap<&SlotId, Vec<&Trigger>> = BTreeMap::new();
     for trigger in triggers {
-        if let Source::Slot { slot, .. } = &trigger.on.source {
+        if let Some(slot) = trigger.on.slot() {
             by_slot.entry(slot).or_default().push(trigger);
         }
         found.extend(idle_caps(trigger));
@@ -66,18 +66,73 @@ fn meet(one: &Trigger, other: &Trigger, world: &World<'_>) -> bool {
     devices && same_way(one, other) && same_audience(one, other) && same_days(one, other)
 }
 
-/// Whether a value that goes one way can cross both.
-fn same_way(one: &Trigger, other: &Trigger) -> bool {
-    let (Source::Slot { field, edge, .. }, Source::Slot { field: other_field, edge: other_edge, .. }) =
-        (&one.on.source, &other.on.source)
-    else {
-        return false;
+/// What a trigger waits for at its slot.
+enum Awaited<'t> {
+    /// What is in it goes this way, whichever evidence tells so.
+    Contents(Way),
+    /// Another word about the slot.
+    Other(&'t FieldName, &'t EdgeRule),
+}
+
+/// Where the contents of a slot go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// They come to an end.
+    Down,
+    /// A fresh one is inserted.
+    Up,
+    /// Either: any change wakes it.
+    Both,
+}
+
+fn awaited(source: &Source) -> Option<Awaited<'_>> {
+    let way = match source {
+        Source::Forecast { .. } => Way::Down,
+        Source::Refill { .. } => Way::Up,
+        Source::Slot { field, edge, .. } => match (field.as_str(), &edge.crossing) {
+            ("used", Crossing::RisesAbove { .. }) | ("remaining", Crossing::FallsBelow { .. }) => Way::Down,
+            ("used", Crossing::FallsBelow { .. }) | ("remaining", Crossing::RisesAbove { .. }) => Way::Up,
+            ("flag", Crossing::Becomes(Value::Text(flag))) => {
+                if &**flag == "ok" {
+                    Way::Up
+                } else {
+                    Way::Down
+                }
+            }
+            ("used" | "remaining" | "flag", _) => Way::Both,
+            _ => return Some(Awaited::Other(field, edge)),
+        },
+        Source::Telemetry { .. }
+        | Source::Trend { .. }
+        | Source::Presence { .. }
+        | Source::Context { .. }
+        | Source::Silence { .. }
+        | Source::Event { .. }
+        | Source::Moment(_)
+        | Source::Schedule(_)
+        | Source::Channel { .. } => return None,
     };
-    field == other_field
-        && match (&edge.crossing, &other_edge.crossing) {
-            (Crossing::Becomes(one), Crossing::Becomes(other)) => one == other,
-            (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
+    Some(Awaited::Contents(way))
+}
+
+/// Whether what happens once in a slot can wake both.
+fn same_way(one: &Trigger, other: &Trigger) -> bool {
+    if let (Source::Slot { field, edge, .. }, Source::Slot { field: other_field, edge: other_edge, .. }) =
+        (&one.on.source, &other.on.source)
+        && let (Crossing::Becomes(value), Crossing::Becomes(other_value)) = (&edge.crossing, &other_edge.crossing)
+        && field == other_field
+    {
+        return value == other_value;
+    }
+    match (awaited(&one.on.source), awaited(&other.on.source)) {
+        (Some(Awaited::Contents(way)), Some(Awaited::Contents(other))) => {
+            way == other || way == Way::Both || other == Way::Both
         }
+        (Some(Awaited::Other(field, edge)), Some(Awaited::Other(other_field, other))) => {
+            field == other_field && std::mem::discriminant(&edge.crossing) == std::mem::discriminant(&other.crossing)
+        }
+        _ => false,
+    }
 }
 
 fn same_audience(one: &Trigger, other: &Trigger) -> bool {

@@ -67,7 +67,8 @@ written! {
     }
     /// What wakes a trigger.
     OnDefinition {
-        /// `telemetry`, `slot`, `forecast`, `event`, `presence`, `context`, `link`, `order` or `schedule`.
+        /// `telemetry`, `slot`, `forecast`, `event`, `context`, `presence`, `link`, `order`, `channel`, `schedule` or
+        /// `refill`.
         event: String,
         /// On which devices.
         device: DeviceFilter,
@@ -76,7 +77,8 @@ written! {
         field: String,
         /// The watched slot.
         slot: String,
-        /// The awaited event, such as `cycle_done`; `linked` of a link; the state of an order.
+        /// The awaited event, such as `cycle_done`; what another channel tells, such as `store.visit`; `linked` of a
+        /// link; the state of an order; `elsewhere` of a refill.
         r#type: String,
         /// Fires when the value falls below.
         falls_below: Amount,
@@ -146,7 +148,7 @@ written! {
         sellers: SellersDefinition,
         /// What is taken off.
         discount: DiscountDefinition,
-        /// How long the price holds; `24h` where not said.
+        /// How long the price holds; as long as the offer lives (`expires`) where not said.
         price_lock: String,
         /// How long the offer lives; `48h` where not said.
         expires: String,
@@ -165,9 +167,10 @@ written! {
     ProductRule {
         /// `slot_compatible`.
         by: String,
-        /// Which first.
+        /// Which of those that fit rather than the first, the weightiest wish first: `own`, what the shop sells
+        /// itself; `same_as_last`, what the home bought last for this slot.
         prefer: Vec<String>,
-        /// Where none fits.
+        /// Where none fits, and where no slot wakes the trigger.
         fallback: String,
     }
     /// Among which sellers.
@@ -364,9 +367,9 @@ written! {
         lists: Vec<String>,
         /// What the device says about its surroundings.
         context: BTreeMap<String, Scalar>,
-        /// What it reported last, five minutes ago.
+        /// What it reported last, a minute ago.
         telemetry: BTreeMap<String, Scalar>,
-        /// What its slots hold, five minutes ago.
+        /// What its slots hold, by what it said a minute ago.
         slots: BTreeMap<String, SlotGiven>,
         /// Times the home was spoken to by this trigger, as durations before now.
         contacts: Vec<String>,

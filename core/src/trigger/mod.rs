@@ -10,6 +10,7 @@ mod conflicts;
 pub mod definition;
 mod discount;
 mod holdout;
+mod language;
 mod nearest;
 mod on;
 mod plain;
@@ -226,9 +227,31 @@ pub enum ProductChoice {
     Fixed(ProductId),
     /// The first of the retailer's products that fits the slot, else this one.
     SlotCompatible {
+        /// Which of those that fit is taken rather than the first, the weightiest wish first.
+        prefer: Vec<Prefer>,
         /// Where none fits.
         fallback: Option<ProductId>,
     },
+}
+
+/// Which of the products that fit a slot is taken rather than another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prefer {
+    /// What the retailer sells itself, before what stands in its catalogue for another seller.
+    Own,
+    /// What the home bought last for this slot.
+    SameAsLast,
+}
+
+impl Prefer {
+    /// Reads it as written.
+    pub fn parse(text: &str) -> Option<Prefer> {
+        match text {
+            "own" => Some(Prefer::Own),
+            "same_as_last" => Some(Prefer::SameAsLast),
+            _ => None,
+        }
+    }
 }
 
 /// A frequency cap.

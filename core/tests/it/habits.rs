@@ -141,6 +141,6 @@ fn a_condition_reads_when_the_device_is_used() {
     assert_eq!(worn(&mut world), 1);
     let mut world = used_in_the_evening(&with("device.usual_hour < 12"), true);
     assert_eq!(worn(&mut world), 0);
-    let mut world = used_in_the_evening(&with("device.usual_hour < 12 || device.usual_hour >= 12"), false);
+    let mut world = used_in_the_evening(&with("device.usual_hour < 12 || device.usual_hour >= 13"), false);
     assert_eq!(worn(&mut world), 0, "unknown is neither");
 }

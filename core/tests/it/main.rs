@@ -4,6 +4,7 @@
 mod activation;
 mod budgets;
 mod by_time;
+mod chosen;
 mod clock_jumps;
 mod events;
 mod explained;
@@ -16,6 +17,7 @@ mod laws;
 mod mandates;
 mod order_life;
 mod orders;
+mod own_bounds;
 mod ownership;
 mod people;
 mod purchases;

@@ -1,7 +1,9 @@
 //! The check: every error of every file, where it stands, and how to mend it.
 
+use hearthway_core::time::Span;
 use hearthway_core::trigger::{
     Crossing, Problem, Severity, Source, SourceFile, TriggerDefinition, check, check_json, compile_json,
+    compile_published,
 };
 use miette::Diagnostic;
 use serde_json::json;
@@ -310,7 +312,6 @@ fn a_text_longer_than_the_surface_is_an_error_and_a_missing_default_language_a_w
 #[test]
 fn what_is_left_out_has_its_documented_default() {
     use hearthway_core::model::{Action, Purpose, Role};
-    use hearthway_core::time::Span;
     let rules = rules();
     let text = with(WARM, "");
     let checked = check(&[SourceFile { name: "t.toml".into(), text }], &world(&rules));
@@ -349,6 +350,57 @@ fn near_the_end_of_a_range_the_way_back_of_an_edge_stays_within_it() {
     // A slot counts from nothing to 720 h.
     let slot = "event = \"slot\"\nslot = \"air_filter\"\nfield = \"used\"\nrises_above = \"10 h\"";
     assert_eq!(crossing(slot), Crossing::RisesAbove { threshold: 10.0, rearm: 5.0 });
+}
+
+#[test]
+fn a_price_holds_as_long_as_the_offer_lives_where_nothing_is_said() {
+    let rules = rules();
+    let lock = |terms: &str| {
+        let text = with(WARM, "").replace("product = \"flt-20x25\"", &format!("product = \"flt-20x25\"\n{terms}"));
+        let checked = check(&[SourceFile { name: "t.toml".into(), text }], &world(&rules));
+        checked.triggers[0].offer.price_lock
+    };
+    assert_eq!(lock(""), Span::hours(48));
+    assert_eq!(lock("expires = \"6h\""), Span::hours(6));
+    assert_eq!(lock("expires = \"6h\"\nprice_lock = \"24h\""), Span::hours(24));
+}
+
+#[test]
+fn a_text_in_a_language_that_there_is_not_is_refused_with_the_nearest() {
+    let text = |locale: &str| with(WARM, "").replace("offer.text.fr", &format!("offer.text.{locale}"));
+    for (locale, code, said) in [
+        ("zz", "trigger.unknown_locale", "`za`"),
+        ("us", "trigger.unknown_locale", "`en`"),
+        ("jp-JP", "trigger.unknown_locale", "`ja-JP`"),
+        ("eng", "trigger.unknown_locale", "`en`"),
+        // Malformed.
+        ("FR", "trigger.value", "`fr`"),
+        ("f", "trigger.value", "`fr`"),
+        ("french", "trigger.value", "`fr`"),
+        ("fr-", "trigger.value", "`fr`"),
+    ] {
+        let found = problems(&text(locale));
+        let errors: Vec<&Problem> = found.iter().filter(|problem| problem.is_error()).collect();
+        assert_eq!((errors.len(), errors[0].code, errors[0].line), (1, code, 11), "{locale}: {found:#?}");
+        let told = format!("{} {}", errors[0].message, errors[0].help.as_deref().unwrap_or_default());
+        assert!(told.contains(said) && told.contains(locale), "{locale}: {told}");
+    }
+    for locale in ["fr", "fr-CA", "pt_BR", "gsw", "zh-Hant"] {
+        let found = problems(&text(locale));
+        assert!(found.iter().all(|problem| !problem.is_error()), "{locale}: {found:#?}");
+    }
+}
+
+#[test]
+fn what_was_published_before_a_rule_was_told_stays_live() {
+    let rules = rules();
+    let mut value = filter_worn();
+    value["when"] = json!({"all": "slot.used > 600 && slot.used > 500"});
+    value["offer"]["text"]["zz"] = value["offer"]["text"]["fr"].clone();
+    let codes: Vec<_> = check_json(&value, &world(&rules)).1.iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, ["condition.constant", "trigger.unknown_locale"]);
+    let live = compile_published(&value, 1, &rules.units, &world(&rules));
+    assert!(live.is_ok(), "{:#?}", live.err());
 }
 
 fn filter_worn() -> serde_json::Value {

@@ -240,6 +240,54 @@ fn faults_are_told_with_place_and_help() {
             "",
         ),
         ("telemetry.temperature in []", "[]", "condition.constant", ""),
+        // What says nothing beside the rest.
+        ("local.hour > 5 && local.hour > 3", "local.hour > 3", "condition.constant", "leave it out"),
+        ("local.hour > 3 && local.hour > 5", "local.hour > 3", "condition.constant", ""),
+        ("local.hour > 5 && local.hour > 5", "local.hour > 5", "condition.constant", ""),
+        ("local.hour >= 6 && local.hour > 5", "local.hour > 5", "condition.constant", ""),
+        (
+            "telemetry.temperature < 5 && telemetry.temperature <= 5",
+            "telemetry.temperature <= 5",
+            "condition.constant",
+            "",
+        ),
+        (
+            "telemetry.temperature > 5 && telemetry.temperature > 5.0",
+            "telemetry.temperature > 5.0",
+            "condition.constant",
+            "",
+        ),
+        (
+            "telemetry.mode == \"off\" && telemetry.mode != \"heat\"",
+            "telemetry.mode != \"heat\"",
+            "condition.constant",
+            "",
+        ),
+        (
+            "context.presence != \"away\" && context.presence == \"home\"",
+            "context.presence != \"away\"",
+            "condition.constant",
+            "",
+        ),
+        (
+            "telemetry.window_open && (telemetry.mode == \"off\" || telemetry.mode == \"heat\")",
+            "telemetry.mode == \"off\" || telemetry.mode == \"heat\"",
+            "condition.constant",
+            "`has(",
+        ),
+        ("local.hour > 5 || local.hour < 9", "local.hour > 5 || local.hour < 9", "condition.constant", ""),
+        (
+            "telemetry.window_open || local.hour < 9 || local.hour >= 9",
+            "telemetry.window_open || local.hour < 9 || local.hour >= 9",
+            "condition.constant",
+            "",
+        ),
+        (
+            "context.presence == \"home\" || context.presence != \"home\"",
+            "context.presence == \"home\" || context.presence != \"home\"",
+            "condition.constant",
+            "",
+        ),
     ] {
         let faults = compile(source).expect_err(source);
         let fault = &faults[0];
@@ -247,6 +295,26 @@ fn faults_are_told_with_place_and_help() {
         assert_eq!(&source[fault.span.clone()], place, "{source}: {fault:?}");
         assert_eq!(fault.code, code, "{source}: {fault:?}");
         assert!(fault.help.as_deref().unwrap_or_default().contains(help), "{source}: {fault:?}");
+    }
+}
+
+#[test]
+fn parts_that_each_say_something_are_no_fault() {
+    for source in [
+        "local.hour > 5 && local.hour < 9",
+        "local.hour > 5 && local.hour != 7",
+        "local.hour != 7 && local.hour != 8",
+        "local.hour < 5 || local.hour > 9",
+        "telemetry.temperature < 5 || telemetry.temperature > 5",
+        "telemetry.temperature <= 5 && telemetry.temperature != 5",
+        "local.hour in [6, 8] && local.hour != 7",
+        "context.presence == \"home\" || context.presence == \"away\"",
+        "context.presence != \"home\" && context.presence != \"away\"",
+        "telemetry.mode == \"off\" || local.hour > 5",
+        "local.hour > 5 && (local.hour > 3 || telemetry.window_open)",
+        "household.days_since_order(\"flt-20x25\", 0) > 9 && household.days_since_order(\"flt-20x25\", 99) > 5",
+    ] {
+        assert!(compile(source).is_ok(), "{source}: {:#?}", compile(source).err());
     }
 }
 
@@ -278,7 +346,7 @@ fn a_field_that_only_one_of_two_models_has_is_a_field() {
 
 #[test]
 fn a_condition_is_bounded() {
-    let chain = |n: usize| vec!["local.hour > 5"; n].join(" && ");
+    let chain = |n: usize| (0..n).map(|i| format!("\"s{i}\" in profile.segments")).collect::<Vec<_>>().join(" && ");
     assert!(compile(&chain(NODES_MAX / 3)).is_ok());
     assert_eq!(compile(&chain(NODES_MAX)).unwrap_err()[0].code, "condition.too_large");
     let nested = |n: usize| format!("{}local.hour > 5{}", "(".repeat(n), ")".repeat(n));

@@ -1,5 +1,9 @@
 //! What is sound by itself and looks wrong beside the rest.
 
+use std::sync::Arc;
+
+use hearthway_core::model::SlotKind;
+use hearthway_core::rules::RuleSet;
 use hearthway_core::trigger::{SourceFile, check, conflicts};
 
 use crate::world::{rules, world};
@@ -16,8 +20,11 @@ fn filter(id: &str, crossing: &str, more: &str) -> String {
 
 /// The findings' codes, with the triggers that each is about.
 fn found(text: &str) -> Vec<String> {
-    let rules = rules();
-    let world = world(&rules);
+    found_in(&rules(), text)
+}
+
+fn found_in(rules: &RuleSet, text: &str) -> Vec<String> {
+    let world = world(rules);
     let checked = check(&[SourceFile { name: "t.toml".into(), text: text.into() }], &world);
     assert!(checked.is_sound(), "{:#?}", checked.problems);
     let told = |of: &hearthway_core::trigger::Conflict| {
@@ -42,6 +49,60 @@ fn two_triggers_on_one_slot_and_audience_are_told() {
     assert_eq!(pair(&dates("until = 2026-03-01"), &dates("from = 2026-03-02")), [""; 0], "other days");
     let down = "falls_below = \"20 h\"\nrearm = \"50 h\"";
     assert_eq!(found(&format!("{}{}", filter("a", UP, ""), filter("b", down, ""))), [""; 0], "the other way");
+}
+
+#[test]
+fn whatever_tells_that_one_slot_runs_out_is_one_moment() {
+    // A sound trigger on the slot, by what wakes it.
+    let waking = |id: &str, on: &str| {
+        let text = filter(id, "", "");
+        let (head, rest) = text.split_once("event = \"slot\"").unwrap();
+        let (_, offer) = rest.split_once("[trigger.offer]").unwrap();
+        let device = "device = { kind = \"thermostat\" }\nslot = \"air_filter\"";
+        format!("{head}{on}\n{device}\n[trigger.offer]{offer}")
+    };
+    let field = |field: &str, crossing: &str| format!("event = \"slot\"\nfield = \"{field}\"\n{crossing}");
+    let order_by = "event = \"forecast\"\nfield = \"order_by\"\nfalls_below = \"3d\"".to_owned();
+    let worn = field("used", UP);
+    let scarce = field("remaining", "falls_below = \"20 h\"\nrearm = \"50 h\"");
+    let any = field("used", "changes = true\nbroad = true");
+    let fresh = field("used", "falls_below = \"20 h\"\nrearm = \"50 h\"");
+    let refill = "event = \"refill\"".to_owned();
+    let spares = field("on_hand", "falls_below = 1\nrearm = 2");
+    let same = ["trigger.same_slot a+b"];
+    let ends = [&worn, &scarce, &order_by];
+    let begins = [&fresh, &refill];
+    for (group, others) in [(&ends[..], &begins[..]), (&begins[..], &ends[..])] {
+        for one in group {
+            let pair = |other: &str| found(&format!("{}{}", waking("a", one), waking("b", other)));
+            group.iter().for_each(|other| assert_eq!(pair(other), same, "{one}\n{other}"));
+            others.iter().for_each(|other| assert_eq!(pair(other), [""; 0], "{one}\n{other}"));
+            assert_eq!(pair(&any), same, "{one}: any change is this one too");
+            assert_eq!(pair(&spares), [""; 0], "{one}: another word");
+        }
+    }
+    assert_eq!(found(&format!("{}{}", waking("a", &spares), waking("b", &spares))), same);
+
+    // A slot that knows three words only.
+    let mut rules = rules();
+    let model = Arc::make_mut(rules.models.get_mut("th-200").unwrap());
+    model.description.slots.values_mut().for_each(|slot| slot.kind = SlotKind::Flag);
+    let word = |word: &str| field("flag", &format!("becomes = \"{word}\""));
+    for (one, other, wanted) in [
+        (word("low"), word("low"), &same[..]),
+        (word("low"), word("empty"), &[]),
+        (word("low"), word("ok"), &[]),
+        (word("empty"), order_by.clone(), &same[..]),
+        (word("ok"), refill.clone(), &same[..]),
+        (word("ok"), order_by, &[]),
+        (word("ok"), field("flag", "changes = true"), &same[..]),
+    ] {
+        assert_eq!(
+            found_in(&rules, &format!("{}{}", waking("a", &one), waking("b", &other))),
+            wanted,
+            "{one}\n{other}"
+        );
+    }
 }
 
 #[test]

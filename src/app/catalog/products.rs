@@ -107,7 +107,7 @@ impl App {
         let rules = self.engine.rules();
         let names = |trigger: &Trigger| match &trigger.offer.product {
             Some(ProductChoice::Fixed(named)) => named == id,
-            Some(ProductChoice::SlotCompatible { fallback }) => fallback.as_ref() == Some(id),
+            Some(ProductChoice::SlotCompatible { fallback, .. }) => fallback.as_ref() == Some(id),
             None => false,
         };
         let naming = rules.triggers.iter().filter(|trigger| trigger.retailer == *retailer && names(trigger));

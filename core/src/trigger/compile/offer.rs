@@ -9,12 +9,14 @@ use super::super::nearest::suggestion;
 use super::super::quantity::quantity_text;
 use super::super::text::{TextError, TextVars, Texts};
 use super::super::tree::{Findings, pointer_part};
-use super::super::{Discount, OfferKind, OfferPlan, On, ProductChoice};
+use super::super::{Discount, OfferKind, OfferPlan, On, Prefer, ProductChoice, language};
 use super::{Against, CANCEL_WINDOW_DEFAULT, EXPIRES_DEFAULT, span};
 use crate::budget::sample_code;
 use crate::decide::ALTERNATIVES_MAX;
 use crate::id::{PlacementId, PoolId, ProductId, SlotId};
-use crate::model::{Action, DeviceDescription, FieldType, Fulfil, Placement, Product, RankBy, SlotKind, locale_chain};
+use crate::model::{
+    Action, DeviceDescription, FieldType, Fulfil, Locale, Placement, Product, RankBy, SlotKind, locale_chain,
+};
 use crate::money::Currency;
 use crate::time::Timestamp;
 
@@ -154,16 +156,18 @@ fn known_product(id: &str, pointer: &str, context: &Context<'_>, findings: &mut 
 }
 
 fn by_slot(rule: &ProductRule, context: &Context<'_>, findings: &mut Findings<'_>) -> Option<ProductChoice> {
-    if context.on.is_some() && context.slot().is_none() {
-        let help = Some("name an article".to_owned());
+    let no_slot = context.on.is_some() && context.slot().is_none();
+    if no_slot && rule.fallback.is_none() {
+        let help = Some("name an article, or a `fallback`".to_owned());
         let message = "no slot wakes this trigger: there is nothing to fit";
         findings.error("trigger.product_does_not_fit", "/offer/product", message, help);
         return None;
     }
-    if rule.prefer.iter().flatten().any(|prefer| prefer == "same_as_last") {
-        let message = "`same_as_last` has no effect yet: the first product that fits is taken";
-        findings.warning("trigger.no_effect", "/offer/product/prefer", message, None);
+    if no_slot {
+        let message = "no slot wakes this trigger, so that nothing has to fit: the `fallback` is what it offers";
+        findings.warning("trigger.no_effect", "/offer/product/by", message, None);
     }
+    let prefer = rule.prefer.iter().flatten().filter_map(|prefer| Prefer::parse(prefer)).collect();
     let fallback = match &rule.fallback {
         Some(id) => Some(known_product(id, "/offer/product/fallback", context, findings)?),
         None => None,
@@ -173,7 +177,7 @@ fn by_slot(rule: &ProductRule, context: &Context<'_>, findings: &mut Findings<'_
         let help = Some("put a product that fits, or name a `fallback`".to_owned());
         findings.warning("trigger.no_product", "/offer/product", "no product fits the slot: nothing is offered", help);
     }
-    Some(ProductChoice::SlotCompatible { fallback })
+    Some(ProductChoice::SlotCompatible { prefer, fallback })
 }
 
 fn discount(
@@ -200,7 +204,7 @@ pub(super) fn currencies(choice: Option<&ProductChoice>, context: &Context<'_>) 
 fn proposed(choice: Option<&ProductChoice>, context: &Context<'_>) -> Vec<Arc<Product>> {
     match choice.filter(|_| context.against == Against::Everything) {
         Some(ProductChoice::Fixed(id)) => context.product(id.as_str()).into_iter().collect(),
-        Some(ProductChoice::SlotCompatible { fallback }) => {
+        Some(ProductChoice::SlotCompatible { fallback, .. }) => {
             let fallback = fallback.as_ref().and_then(|id| context.product(id.as_str()));
             context.fitting().into_iter().chain(fallback).collect()
         }
@@ -260,9 +264,16 @@ fn texts(
     findings: &mut Findings<'_>,
 ) -> Option<Texts> {
     let written = offer.text.as_ref()?;
+    if written.is_empty() && findings.blamed("/offer/text") {
+        return None;
+    }
     if written.is_empty() {
         let help = Some("write [trigger.offer.text.en] with title and body".to_owned());
         findings.error("trigger.missing_key", "/offer/text", "there is no text in any language", help);
+        return None;
+    }
+    // What is live speaks on: its texts are read wherever the device shows their language.
+    if context.against == Against::Everything && !known_languages(written.keys(), findings) {
         return None;
     }
     if !locale_chain(context.world.default_locale).any(|locale| written.contains_key(locale)) {
@@ -292,6 +303,19 @@ fn texts(
             None
         }
     }
+}
+
+/// Whether each text is in a language that there is.
+fn known_languages<'t>(locales: impl Iterator<Item = &'t Locale>, findings: &mut Findings<'_>) -> bool {
+    let mut all_known = true;
+    for locale in locales.filter(|locale| !language::is_known(locale)) {
+        all_known = false;
+        let pointer = format!("/offer/text/{}", pointer_part(locale));
+        let message = format!("there is no language `{locale}`; ISO 639-1 has those that there are");
+        let help = language::meant(locale).map(|meant| format!("did you mean `{meant}`?"));
+        findings.key_error("trigger.unknown_locale", &pointer, message, help);
+    }
+    all_known
 }
 
 /// Values for every variable that there will be, as long as they will usually get.

@@ -15,6 +15,79 @@ pub(super) fn lint(condition: &Condition, types: &Types) -> Vec<Fault> {
     faults
 }
 
+/// What says nothing beside the rest of a condition that [`lint`] found nothing in: a part of `&&` that holds wherever
+/// the others do, and alternatives of `||` of which one always holds.
+pub(super) fn beside(condition: &Condition, types: &Types) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    beside_below(condition, types, condition.root, &mut faults);
+    faults
+}
+
+fn beside_below(condition: &Condition, types: &Types, id: Id, faults: &mut Vec<Fault>) {
+    match &condition.nodes[id] {
+        Node::Not(inner) => beside_below(condition, types, *inner, faults),
+        Node::And(parts) => {
+            faults.extend(idle_parts(condition, types, parts));
+            parts.iter().for_each(|part| beside_below(condition, types, *part, faults));
+        }
+        Node::Or(parts) if leaves_nothing(condition, types, parts) => {
+            let message = format!("one of `{}` always holds", condition.text(id));
+            faults.push(constant(
+                condition,
+                id,
+                message,
+                Some("leave it out; `has(…)` asks whether a value is known at all"),
+            ));
+        }
+        Node::Or(parts) => parts.iter().for_each(|part| beside_below(condition, types, *part, faults)),
+        Node::If(test, yes, no) => {
+            [test, yes, no].into_iter().for_each(|part| beside_below(condition, types, *part, faults));
+        }
+        _ => {}
+    }
+}
+
+/// Parts of `&&` that hold wherever the other parts about the same value do; of two that say the same, the later.
+fn idle_parts(condition: &Condition, types: &Types, parts: &[Id]) -> Vec<Fault> {
+    let mut kept: Vec<(String, Id, Id, Claim<'_>)> = Vec::new();
+    for id in parts {
+        if let Some((path, claim)) = claim(condition, *id) {
+            kept.push((name_of(condition, path), *id, path, claim));
+        }
+    }
+    let mut faults = Vec::new();
+    for at in (0..kept.len()).rev() {
+        let (name, id, path, claim) = &kept[at];
+        let mut left = Possible::of(&types[*path]);
+        for (_, (_, _, _, other)) in kept.iter().enumerate().filter(|(i, (of, ..))| *i != at && of == name) {
+            left.narrow(other);
+        }
+        if left.all_within(claim) {
+            let message = format!("`{}` holds wherever the rest does: it says nothing", condition.text(*id));
+            faults.push(constant(condition, *id, message, Some("leave it out")));
+            kept.remove(at);
+        }
+    }
+    faults.reverse();
+    faults
+}
+
+/// Whether no value is left for which none of the alternatives holds.
+fn leaves_nothing(condition: &Condition, types: &Types, parts: &[Id]) -> bool {
+    let mut left: BTreeMap<String, Possible> = BTreeMap::new();
+    for id in parts {
+        let Some((path, claim)) = claim(condition, *id) else { continue };
+        let possible = left.entry(name_of(condition, path)).or_insert_with(|| Possible::of(&types[path]));
+        possible.narrow_to_others(&claim);
+    }
+    left.values().any(Possible::is_empty)
+}
+
+/// A value by its text, however it is spaced.
+fn name_of(condition: &Condition, path: Id) -> String {
+    condition.text(path).split_whitespace().collect()
+}
+
 /// Parts whose truth does not depend on anything, the outermost of each.
 fn constants(condition: &Condition, id: Id, faults: &mut Vec<Fault>) {
     let truth = condition.constant(id);
@@ -53,8 +126,7 @@ fn ranges(condition: &Condition, types: &Types, faults: &mut Vec<Fault>) {
             faults.push(fault);
             continue;
         }
-        let key = condition.text(path).split_whitespace().collect::<String>();
-        let possible = left.entry(key).or_insert(declared);
+        let possible = left.entry(name_of(condition, path)).or_insert(declared);
         possible.narrow(&claim);
         if possible.is_empty() {
             let message = format!("`{}` contradicts what comes before it: both never hold", condition.text(*id));
@@ -129,6 +201,18 @@ fn mirrored(comparison: Comparison) -> Comparison {
     }
 }
 
+/// The comparison that holds where this one does not.
+fn opposite(comparison: Comparison) -> Comparison {
+    match comparison {
+        Comparison::Eq => Comparison::Ne,
+        Comparison::Ne => Comparison::Eq,
+        Comparison::Lt => Comparison::Ge,
+        Comparison::Le => Comparison::Gt,
+        Comparison::Gt => Comparison::Le,
+        Comparison::Ge => Comparison::Lt,
+    }
+}
+
 /// The values that a path can still have.
 #[derive(Debug, Clone)]
 struct Possible {
@@ -183,6 +267,16 @@ impl Possible {
                     words.remove(*text);
                 }
             }
+        }
+    }
+    /// Leaves what a claim is not true of. Where a hole in a range cannot be kept, it is left in.
+    fn narrow_to_others(&mut self, claim: &Claim<'_>) {
+        match claim {
+            Claim::Number(comparison, x) => self.narrow(&Claim::Number(opposite(*comparison), *x)),
+            Claim::OneOfNumbers(items) => items.iter().for_each(|x| self.narrow(&Claim::Number(Comparison::Ne, *x))),
+            Claim::Is(text) => self.narrow(&Claim::IsNot(text)),
+            Claim::IsNot(text) => self.narrow(&Claim::Is(text)),
+            Claim::OneOf(texts) => texts.iter().for_each(|text| self.narrow(&Claim::IsNot(text))),
         }
     }
     fn has(&self, x: f64) -> bool {
@@ -245,17 +339,19 @@ impl Possible {
     /// Whether every declared value satisfies a claim.
     fn all_within(&self, claim: &Claim<'_>) -> bool {
         match claim {
-            Claim::Number(Comparison::Lt, x) => self.max < *x,
+            Claim::Number(Comparison::Lt, x) => self.max < *x || (self.max == *x && self.open.1),
             Claim::Number(Comparison::Le, x) => self.max <= *x,
-            Claim::Number(Comparison::Gt, x) => self.min > *x,
+            Claim::Number(Comparison::Gt, x) => self.min > *x || (self.min == *x && self.open.0),
             Claim::Number(Comparison::Ge, x) => self.min >= *x,
             Claim::Number(Comparison::Eq, x) => self.min == *x && self.max == *x,
             Claim::Number(Comparison::Ne, x) => !self.has(*x),
             // A list that names every whole number of a range is rare enough to let pass.
             Claim::OneOfNumbers(_) => false,
             Claim::Is(text) => self.words.as_ref().is_some_and(|words| words.iter().all(|word| word == text)),
-            // A word outside was refused before.
-            Claim::IsNot(_) => false,
+            // A word outside of an enumeration was refused before: one that is not left was taken out by another part.
+            Claim::IsNot(text) => {
+                self.not.contains(*text) || self.words.as_ref().is_some_and(|words| !words.contains(*text))
+            }
             Claim::OneOf(texts) => {
                 self.words.as_ref().is_some_and(|words| words.iter().all(|word| texts.contains(word.as_str())))
             }

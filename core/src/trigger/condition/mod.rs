@@ -142,7 +142,10 @@ impl Condition {
     pub fn compile(source: &str, schema: &Schema<'_>) -> Result<Condition, Vec<Fault>> {
         let expr = parser::parse(source).map_err(|fault| vec![fault])?;
         let (condition, types) = typing::compile(source, &expr, schema)?;
-        let faults = lint::lint(&condition, &types);
+        let mut faults = lint::lint(&condition, &types);
+        if faults.is_empty() && !schema.was_published() {
+            faults = lint::beside(&condition, &types);
+        }
         if faults.is_empty() { Ok(condition) } else { Err(faults) }
     }
     /// The same for what is asked of all homes, whatever device they have: models come by and by, so that what

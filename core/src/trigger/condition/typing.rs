@@ -26,6 +26,13 @@ pub struct Schema<'a> {
     pub products: Articles<'a>,
 }
 
+impl Schema<'_> {
+    /// Whether the condition was published before: then what was sound once is, whatever else is told of a draft.
+    pub(super) fn was_published(&self) -> bool {
+        matches!(self.products, Articles::Any)
+    }
+}
+
 /// Article numbers that a condition may name.
 #[derive(Debug, Clone, Default)]
 pub enum Articles<'a> {
