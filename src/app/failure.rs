@@ -97,6 +97,13 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What went wrong in words for a person, without its code.
+    pub fn words(&self) -> String {
+        match self {
+            Failure::Refused(refusal) => refusal.message.clone(),
+            other => other.to_string(),
+        }
+    }
     /// What went wrong in one word, for logs: the rest may name somebody.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -56,7 +56,7 @@ fn table(learned: &Value) -> String {
     for row in learned["items"].as_array().into_iter().flatten() {
         let model = if row["model"].is_null() { "all".to_owned() } else { text(&row["model"]) };
         let chance = 100.0 * row["chance"].as_f64().unwrap_or(0.0);
-        let (seen, accepted) = (&row["seen"], &row["accepted"]);
+        let (seen, accepted) = (row["seen"].to_string(), row["accepted"].to_string());
         lines.push(format!("{:<32} {model:<16} {seen:>8} {accepted:>9} {chance:>6.1} %", text(&row["trigger"])));
     }
     lines.join("\n")

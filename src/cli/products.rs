@@ -62,7 +62,7 @@ pub struct Import {
 /// Writes all products of the retailer to standard output or a file.
 #[derive(Debug, clap::Args)]
 pub struct Export {
-    /// As a table; price windows, promotions and sellers have no column.
+    /// As a table, which a file whose name ends with `.csv` is too; price windows, promotions and sellers have no column.
     #[arg(long)]
     pub csv: bool,
     /// Into this file.
@@ -142,9 +142,11 @@ impl Import {
             let bytes = part.len() as u64;
             let named = name.as_ref().map(|name| format!("&import={name}")).unwrap_or_default();
             let path = format!("/v1/products:import?from_line={}{named}", line + 1);
-            let told = send(&gateway, &path, is_table, part)
-                .await
-                .with_context(|| format!("lines up to {line} are taken; the same command goes on behind them"))?;
+            let told =
+                send(&gateway, &path, is_table, part).await.with_context(|| match line > u64::from(is_table) {
+                    true => format!("lines up to {line} are taken; the same command goes on behind them"),
+                    false => "nothing is taken yet; mend the file and give the same command again".to_owned(),
+                })?;
             progress.suspend(|| total.add(&told));
             progress.inc(bytes);
             line += lines;
@@ -249,7 +251,8 @@ impl Total {
 impl Export {
     async fn run(self) -> anyhow::Result<()> {
         let gateway = GatewayClient::new(&self.url)?;
-        let format = if self.csv { "csv" } else { "jsonl" };
+        let is_table = self.csv || self.out.as_ref().is_some_and(|out| out.extension().is_some_and(|end| end == "csv"));
+        let format = if is_table { "csv" } else { "jsonl" };
         let mut out: Box<dyn Write> = match &self.out {
             Some(path) => Box::new(File::create(path).with_context(|| format!("writing `{}`", path.display()))?),
             None => Box::new(std::io::stdout().lock()),

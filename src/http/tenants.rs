@@ -119,8 +119,10 @@ pub(super) async fn post_token(
     Who(who): Who,
     body: Result<Body<TokenBody>, ApiError>,
 ) -> ApiResult {
-    if who.may(Scope::MeTokens).is_err() {
-        who.may(Scope::TenantsWrite)?;
+    if who.may(Scope::MeTokens).is_err() && who.may(Scope::TenantsWrite).is_err() {
+        // Who names what they want is told what that takes.
+        let wants_customer = body.as_ref().is_ok_and(|body| body.0.role == TokenRole::Customer.as_str());
+        who.may(if wants_customer { Scope::MeTokens } else { Scope::TenantsWrite })?;
     }
     let Body(body) = body?;
     let role = TokenRole::parse(&body.role)

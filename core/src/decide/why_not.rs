@@ -39,8 +39,11 @@ pub(super) fn why_not(
         steps = pipeline::evaluate(facts, rules, trigger, &wake, input, now, purse).steps;
     }
     let (reason, numbers) = not_woken(facts, device, rules, trigger, now);
-    let at = steps.iter().position(|step| step.step == Step::Age).unwrap_or(0);
-    steps.insert(at, StepTrace { step: Step::Age, verdict: StepVerdict::Block, reason: reason.into(), numbers });
+    let age = StepTrace { step: Step::Age, verdict: StepVerdict::Block, reason: reason.into(), numbers };
+    match steps.iter_mut().find(|step| step.step == Step::Age) {
+        Some(step) => *step = age,
+        None => steps.insert(0, age),
+    }
     CandidateTrace {
         decision: pipeline::decision_id(facts, input, trigger, device),
         trigger: trigger.id.clone(),
@@ -101,7 +104,8 @@ fn on_edge(device: &Device, trigger: &Trigger, what: String, known: Option<Value
     let shown = known.as_ref().map(Value::to_string);
     let mut numbers = vec![text("what", what.clone())];
     numbers.extend(shown.clone().map(|shown| text("known", shown)));
-    let is = format!("{what} is {}", shown.as_deref().unwrap_or("never reported"));
+    let unknown = if matches!(trigger.on.source, Source::Trend { .. }) { "not known yet" } else { "never reported" };
+    let is = format!("{what} is {}", shown.as_deref().unwrap_or(unknown));
     let is_beyond = *crossing != Crossing::Changes && known.is_some_and(|value| crossing.beyond(&value));
     let state = device.edges.get(&trigger.id).map(|edge| &edge.state);
     // Where it was crossed and something else is waited for, that is told alone.

@@ -1,11 +1,11 @@
 //! Caps that all homes of a retailer share.
 
 use hearthway_core::budget::{Draw, Noting, Purse, Recalling, Sending, SharedCap, Speaking, Spent, TakenCode};
-use hearthway_core::decide::decide_with;
+use hearthway_core::decide::{decide_with, why_not_candidate};
 use hearthway_core::id::{DeviceKey, OfferId, PoolId, RetailerId, TriggerId};
 use hearthway_core::money::Currency;
 use hearthway_core::time::{Span, Timestamp};
-use hearthway_core::trace::{Step, Verdict};
+use hearthway_core::trace::{Step, StepVerdict, Verdict};
 use hearthway_core::words::Tongue;
 
 use crate::budgets::{home, homes, wear_out};
@@ -48,6 +48,22 @@ fn all_homes_together_get_as_many_as_the_cap_and_room_comes_back_with_time() {
     assert!(!sends(&mut world, 3));
     world.pass(Span(1));
     assert!(sends(&mut world, 4), "seven days have passed");
+}
+
+#[test]
+fn who_looks_back_is_told_that_a_cap_of_all_homes_was_not_asked_and_not_that_it_is_reached() {
+    let mut world = homes(&capped(TWO_A_WEEK), 1);
+    world.up(&home(0), "up/slot", r#"{"slot":"air_filter","kind":"usage","used":1,"unit":"h"}"#).unwrap();
+    let (facts, (_, input)) = (world.home_of(&home(0)).clone(), world.log.last().unwrap().clone());
+    let trigger = world.rules.triggers.get(&shop(), &TriggerId::new("filter-worn").unwrap()).unwrap();
+    let looked = why_not_candidate(&facts, &input, &world.rules, trigger);
+    let caps: Vec<_> = looked.steps.iter().filter(|step| step.step == Step::Caps).collect();
+    let [caps] = caps[..] else { panic!("{looked}") };
+    assert!(caps.reason.starts_with("cap_not_asked"), "{looked}");
+    let blocks: Vec<Step> =
+        looked.steps.iter().filter(|step| step.verdict == StepVerdict::Block).map(|step| step.step).collect();
+    assert_eq!(blocks, [Step::Age], "only that it was not woken: {looked}");
+    assert_eq!(looked.steps.iter().filter(|step| step.step == Step::Age).count(), 1, "{looked}");
 }
 
 #[test]

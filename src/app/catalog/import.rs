@@ -82,7 +82,7 @@ impl Wrong {
                 Failure::Refused(refusal) => refusal.pointer.clone().unwrap_or_default(),
                 _ => String::new(),
             };
-            self.first.push((line, pointer, failure.to_string()));
+            self.first.push((line, pointer, failure.words()));
         }
     }
     fn and(mut self, later: &Wrong) -> Wrong {

@@ -78,7 +78,7 @@ impl Place {
             Failure::Refused(refusal) => refusal.pointer.clone().unwrap_or_default(),
             _ => String::new(),
         };
-        self.problem(&pointer, failure.to_string())
+        self.problem(&pointer, failure.words())
     }
     /// As one is named to people beside another.
     fn word(self) -> String {

@@ -86,11 +86,7 @@ impl App {
         };
         let price = chosen.map(|quote| match fulfil {
             Fulfil::Deliver => quote.price.clone(),
-            Fulfil::Collect => {
-                let delivery = Money { minor: 0, ..quote.price.delivery };
-                let minor = quote.price.total.minor - quote.price.delivery.minor;
-                OfferPrice { delivery, total: Money { minor, ..quote.price.total }, ..quote.price.clone() }
-            }
+            Fulfil::Collect => quote.price.clone().without_delivery(),
         });
         let is_had = chosen.is_some() && (fulfil == Fulfil::Deliver || !stores.is_empty());
         let valid_until = match plan {

@@ -49,7 +49,7 @@ impl App {
     pub async fn reserve(&self, who: &Caller, body: &ReservationBody) -> Result<Value, Failure> {
         let retailer = who.retailer(Scope::OrdersStatus)?;
         let ReservationBody { store, product, qty, expires_in } = body;
-        let invalid = |pointer: &'static str| move |failure: Failure| Failure::invalid(pointer, failure.to_string());
+        let invalid = |pointer: &'static str| move |failure: Failure| Failure::invalid(pointer, failure.words());
         let rules = self.engine.rules();
         rules.store(retailer, store).ok_or_else(|| no_store(store.as_str())).map_err(invalid("/store"))?;
         rules.product(retailer, product).ok_or_else(|| missing(product.as_str())).map_err(invalid("/product"))?;

@@ -366,7 +366,10 @@ impl Typing<'_> {
                 }
             },
             Type::Words(words) if !words.iter().any(|word| word == text) => {
-                let message = format!("\"{text}\" is not among {}", quoted(words));
+                let message = match words.is_empty() {
+                    true => format!("\"{text}\" is none of its words: no device model is declared yet that has any"),
+                    false => format!("\"{text}\" is not among {}", quoted(words)),
+                };
                 let help =
                     nearest(text, words.iter().map(String::as_str)).map(|near| format!("did you mean \"{near}\"?"));
                 self.fault("condition.value", span.clone(), message, help);
