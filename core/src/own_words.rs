@@ -2,7 +2,7 @@
 //! keeps for itself (budgets, rankings, margins, comparison groups, other people) has no words here.
 
 use crate::time::Zone;
-use crate::trace::{Fact, StepTrace, StepVerdict};
+use crate::trace::{CandidateTrace, Fact, Phrase, StepTrace, StepVerdict};
 use crate::words::{Reason, Tongue, filled};
 
 const OWN_WORDS: &[(Reason, &str, &str)] = &[
@@ -68,20 +68,39 @@ impl StepTrace {
             Tongue::En => en,
             Tongue::Fr => fr,
         };
-        let mut step = self.clone();
-        // What somebody heard in another home is between the shop and them: whoever else lives here is not told of it.
-        for at in 0..step.numbers.len() {
-            let of_others = match &step.numbers[at] {
-                (name, Fact::Int(heard)) if &**name == "elsewhere" => *heard,
-                _ => continue,
-            };
-            if let Some((_, Fact::Int(made))) = at.checked_sub(1).and_then(|before| step.numbers.get_mut(before)) {
-                *made -= of_others;
-            }
-        }
-        step.numbers.retain(|(name, _)| &**name != "elsewhere");
+        let mut step = self.of_this_home();
         step.numbers.extend(zone.map(|zone| ("zone".into(), Fact::Text(zone.to_string().into()))));
         filled(template, &step, tongue)
+    }
+}
+
+impl StepTrace {
+    /// The step as anybody who lives in the home may read it. What somebody heard in another home is between the shop
+    /// and them: it is not counted, and a cap of persons that is reached is reached by somebody.
+    fn of_this_home(&self) -> StepTrace {
+        let mut step = self.clone();
+        let is_of_persons =
+            |(name, fact): &(Phrase, Fact)| name == "scope" && matches!(fact, Fact::Text(scope) if scope == "profile");
+        if step.code() == Reason::CapReached.code() && step.numbers.iter().any(is_of_persons) {
+            return StepTrace { reason: Reason::PersonCapReached.code().into(), numbers: Vec::new(), ..step };
+        }
+        for at in 1..step.numbers.len() {
+            let (before, from) = step.numbers.split_at_mut(at);
+            if let (Some((_, Fact::Int(made))), Some((name, Fact::Int(heard)))) = (before.last_mut(), from.first())
+                && name == "elsewhere"
+            {
+                *made -= heard;
+            }
+        }
+        step.numbers.retain(|(name, _)| name != "elsewhere");
+        step
+    }
+}
+
+impl CandidateTrace {
+    /// What was decided, as anybody who lives in the home may read it.
+    pub fn of_this_home(&self) -> CandidateTrace {
+        CandidateTrace { steps: self.steps.iter().map(StepTrace::of_this_home).collect(), ..self.clone() }
     }
 }
 
@@ -102,7 +121,19 @@ mod tests {
         let numbers = numbers.map(|(name, number)| (name.into(), Fact::Int(number))).into();
         let told = StepTrace { numbers, ..step("room_under_caps", StepVerdict::Pass) };
         let told = told.to_customer(Tongue::En, None).unwrap();
-        assert_eq!(told, "You had not been spoken to too often: 1 of at most 4.");
+        assert_eq!(told, "You had not been spoken to too often: 0 of at most 20.");
+    }
+
+    #[test]
+    fn a_cap_of_persons_that_is_reached_says_not_by_whom_nor_how() {
+        let of = |scope: &'static str| {
+            let numbers = vec![("made".into(), Fact::Int(1)), ("scope".into(), Fact::Text(scope.into()))];
+            StepTrace { numbers, ..step("cap_reached: 1 of 1", StepVerdict::Block) }
+        };
+        let told = of("profile").of_this_home();
+        assert_eq!((told.code(), &told.numbers), ("person_cap_reached", &Vec::new()));
+        assert_eq!(told.in_words(Tongue::En), "Somebody at this device was contacted as often as the cap permits.");
+        assert_eq!(of("household").of_this_home(), of("household"));
     }
 
     #[test]

@@ -122,6 +122,7 @@ reasons! {
     NothingLately = "nothing_lately", "Nothing was bought or refused lately, and no order is open.", "Rien n'a été acheté ou refusé récemment, et aucune commande n'est ouverte.";
     NoCap = "no_cap", "The trigger has no frequency cap.", "Le déclencheur n'a pas de plafond.";
     CapReached = "cap_reached", "The cap is reached: the {scope} was contacted {made} of {max} times {window}[, {elsewhere} of them in another home][; room again on {frees}].", "Le plafond est atteint : {scope} contacté {made} fois sur {max} {window}[, dont {elsewhere} dans un autre foyer][ ; de nouveau possible le {frees}].";
+    PersonCapReached = "person_cap_reached", "Somebody at this device was contacted as often as the cap permits.", "Une personne liée à cet appareil a été contactée autant que le plafond le permet.";
     SharedCapReached = "shared_cap_reached", "The cap of all homes is reached: {made} of {max} offers {window}.", "Le plafond commun à tous les foyers est atteint : {made} offres sur {max} {window}.";
     ElsewhereNotAsked = "elsewhere_not_asked", "What these people had heard in another home then is not known: nothing was to be said.", "Ce que ces personnes avaient entendu dans un autre foyer à ce moment n'est pas connu : rien n'était à dire.";
     CapNotAsked = "cap_not_asked", "What all homes had been sent then is not known: nothing was to be sent.", "Ce que tous les foyers avaient reçu à ce moment n'est pas connu : rien n'était à envoyer.";

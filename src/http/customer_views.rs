@@ -245,9 +245,10 @@ pub fn export(all: &PersonExport, language: Language) -> String {
         add("order", order(*home, this));
     }
     for (home, at, input, candidate) in &all.decisions {
-        let mut value = decision(*at, *input, candidate);
+        let candidate = candidate.of_this_home();
+        let mut value = decision(*at, *input, &candidate);
         value["household"] = home.to_string().into();
-        value["steps"] = steps(candidate, language).into();
+        value["steps"] = steps(&candidate, language).into();
         add("decision", value);
     }
     for (device, at, message) in &all.messages {

@@ -434,3 +434,21 @@ async fn a_held_trigger_has_its_budget_and_its_place_among_those_that_may_be_liv
     assert!(refused.contains("2 triggers would be live, and 1 may be"), "{refused}");
     assert_eq!(set(2).await.unwrap().published, 1);
 }
+
+#[tokio::test]
+async fn of_two_makers_who_take_one_model_id_at_once_one_has_it() {
+    let house = house().await;
+    house.ok("PUT", "/v1/makers/other", OPERATOR, json!({"name": "Other"})).await;
+    let callers = [house.maker.clone(), house.token("other", "maker").await];
+    let [first, second] = callers.map(|token| house.app.caller(&token).unwrap());
+    let mut body = model();
+    body.as_object_mut().unwrap().remove("maker");
+    let (app, id) = (&house.app, ModelId::new("new-1").unwrap());
+    let (first, second) = tokio::join!(
+        app.put_model(&first, &id, &body, &Condition::Any),
+        app.put_model(&second, &id, &body, &Condition::Any),
+    );
+    let refused = second.unwrap_err().to_string();
+    assert!(first.is_ok() && refused.contains("taken by another maker"), "{refused}");
+    assert_eq!(app.engine.rules().models[&id].maker.as_str(), "acme");
+}

@@ -50,6 +50,9 @@ async fn a_member_of_two_homes_is_spoken_to_as_often_as_one_person() {
     let why = why_silent(&house, &other["household"]).await;
     let caps = why["steps"].as_array().unwrap().iter().find(|step| step["step"] == "caps").unwrap();
     assert_eq!((&why["first_block"], &caps["numbers"]["elsewhere"]), (&json!("caps"), &json!(1)), "{why}");
+    // p2, who lives there too, reads nothing of p1's other home.
+    let export = house.get("/v1/profiles/p2/export", &house.shop).await.text;
+    assert!(export.contains("person_cap_reached") && !export.contains("elsewhere"), "{export}");
     // A stop forgets nothing.
     let mut again = house_on(house.disk.clone()).await;
     again.shop.clone_from(&house.shop);

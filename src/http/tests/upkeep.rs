@@ -8,8 +8,11 @@ use tokio::sync::watch;
 
 use super::erasure::{PROFILE, done, id_of, sold_in};
 use super::{Disk, House, furnished, house, house_by, product};
-use crate::store::keys::{self, KeyBuilder, table};
-use crate::store::{SCAN_ROWS_MAX, Store};
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::mqtt::credentials::MasterKey;
+use crate::store::keys::{self, Key, KeyBuilder, table};
+use crate::store::{AllItems, Commit, Items, Mark, Outcome as StoreOutcome, Rows, SCAN_ROWS_MAX, Store, StoreError};
 use crate::webhook::tests::TurnedClock;
 
 const START: Timestamp = Timestamp(1_800_000_000_000);
@@ -135,4 +138,88 @@ async fn former_versions_of_a_product_go_when_no_log_has_an_input_that_read_them
     assert_eq!(versions(), 3, "the one that was read, and two versions that are spared");
     assert_eq!(house.get("/v1/products/flt-20x25", &house.shop).await.json["price"]["minor"], 2010);
     assert_eq!(house.app.engine.replay(id_of(&home)).unwrap().differences, []);
+}
+
+/// A store whose counts of reports take as long to read as somebody likes.
+struct Slow {
+    store: Arc<dyn Store>,
+    /// Whether somebody reads them, and whether they may.
+    state: std::sync::Mutex<(bool, bool)>,
+    changed: std::sync::Condvar,
+}
+
+impl Slow {
+    fn is_read(&self) -> bool {
+        self.state.lock().unwrap().0
+    }
+    fn let_go(&self) {
+        self.state.lock().unwrap().1 = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Store for Slow {
+    fn commit(&self, group: &[Commit]) -> Result<Vec<StoreOutcome>, StoreError> {
+        self.store.commit(group)
+    }
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.get(key)
+    }
+    fn scan(&self, prefix: &[u8], after: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
+        if prefix == keys::all_ledgers() {
+            let mut state = self.state.lock().unwrap();
+            state.0 = true;
+            drop(self.changed.wait_while(state, |(_, may)| !*may).unwrap());
+        }
+        self.store.scan(prefix, after, limit)
+    }
+    fn scan_back(&self, prefix: &[u8], before: Option<&Key>, limit: usize) -> Result<Rows, StoreError> {
+        self.store.scan_back(prefix, before, limit)
+    }
+    fn back(&self, log: &Key, before: Option<Mark>, limit: usize) -> Result<Items, StoreError> {
+        self.store.back(log, before, limit)
+    }
+    fn items(&self, after: Option<Mark>, limit: usize) -> Result<AllItems, StoreError> {
+        self.store.items(after, limit)
+    }
+    fn divide_logs(&self, keep_from: Option<Mark>) -> Result<Mark, StoreError> {
+        self.store.divide_logs(keep_from)
+    }
+    fn health(&self) -> Result<(), StoreError> {
+        self.store.health()
+    }
+    fn vault(&self) -> Option<&crate::store::sealed::Vault> {
+        self.store.vault()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_reservation_ends_at_its_minute_while_the_daily_upkeep_is_at_work() {
+    let clock = Arc::new(TurnedClock(watch::Sender::new(START)));
+    let house = house_at(&clock).await;
+    house.ok("PUT", "/v1/products/flt-20x25", &house.shop, product()).await;
+    let store = json!({"name": "Store", "region": "Europe/Paris", "ready": "today"});
+    house.ok("PUT", "/v1/stores/st-1", &house.shop, store).await;
+    house.ok("PUT", "/v1/stock/st-1/flt-20x25", &house.shop, json!({"on_hand": 5})).await;
+    let wanted = json!({"store": "st-1", "product": "flt-20x25", "qty": 1, "expires_in": 60});
+    assert!(house.call("POST", "/v1/reservations", &house.shop, wanted).await.status < 300);
+    let store = Arc::new(Slow { store: house.disk.open(), state: Default::default(), changed: Default::default() });
+    let waiting = || store.scan(&keys::reservation_ends(), None, 10).unwrap().len();
+    assert_eq!(waiting(), 1);
+
+    clock.0.send_replace(START + Span::minutes(2));
+    let mut config = Config::default();
+    config.http.bind = "127.0.0.1:0".parse().unwrap();
+    config.mqtt.bind = "127.0.0.1:0".parse().unwrap();
+    let master = MasterKey::new([7; 32]);
+    let gateway = Gateway::build(&config, clock.clone(), store.clone(), master).await.unwrap();
+    for _ in 0..1_000 {
+        if waiting() == 0 && store.is_read() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!((waiting(), store.is_read()), (0, true), "the upkeep is not over");
+    store.let_go();
+    gateway.drain().await;
 }
