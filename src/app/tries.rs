@@ -6,7 +6,7 @@ use hearthway_core::budget::{
     Draw, Hearing, Purse, Reserve, Sending, SharedCap, Speaking, Spent, TakenCode, sample_code,
 };
 use hearthway_core::decide::{decide_with, why_not_with};
-use hearthway_core::decision::Change;
+use hearthway_core::decision::{Change, Decision};
 use hearthway_core::id::{
     DeviceKey, DeviceName, HouseholdId, InputId, OfferId, PoolId, ProductId, RetailerId, StoreId, TriggerId,
 };
@@ -38,6 +38,30 @@ pub struct Try {
     pub at: Option<Timestamp>,
     /// The trigger; without it, its draft.
     pub trigger: Option<Value>,
+}
+
+/// What is to be tried with all that is live.
+#[derive(Debug, Clone)]
+pub struct TryLive {
+    /// In which home.
+    pub household: String,
+    /// On which of its devices; without it, on the first on which it wakes something.
+    pub device: Option<String>,
+    /// What comes in, as in a trigger's own cases.
+    pub input: Value,
+    /// When; without it, now.
+    pub at: Option<Timestamp>,
+}
+
+/// What would happen with all that is live.
+#[derive(Debug, Clone)]
+pub struct TriedLive {
+    /// On which device.
+    pub device: DeviceKey,
+    /// What would become of each trigger that the input wakes, in the order in which they are looked at.
+    pub woken: Vec<Tried>,
+    /// How many of the shop's live triggers are about the device.
+    pub live: usize,
 }
 
 /// What would happen.
@@ -81,6 +105,32 @@ impl App {
         let rules = RuleSet { triggers, ..(*rules).clone() };
         let at = wanted.at.unwrap_or_else(|| self.now());
         tried(&Looking(&self.engine), &home, &rules, &trigger, device, at, &wanted.input)
+    }
+
+    /// Tries all of the caller's live triggers: the home as it is on disk, the rules as they are.
+    pub async fn try_live(&self, who: &Caller, wanted: TryLive) -> Result<TriedLive, Failure> {
+        let retailer = who.retailer(Scope::TriggersWrite)?;
+        who.may(Scope::DecisionsRead)?;
+        let household = self.own_household(retailer, &wanted.household).await?;
+        let missing = || Failure::not_found("household", &wanted.household);
+        let home = self.engine.facts(household).await?.ok_or_else(missing)?;
+        let devices = match wanted.device.as_deref() {
+            Some(named) => vec![named_device(&home, named)?],
+            None => home.devices.keys().cloned().collect(),
+        };
+        let (rules, at) = (self.engine.rules(), wanted.at.unwrap_or_else(|| self.now()));
+        let mut first: Option<Result<TriedLive, Failure>> = None;
+        for device in devices {
+            let tried = tried_live(&Looking(&self.engine), &home, &rules, retailer, device, at, &wanted.input);
+            if tried.as_ref().is_ok_and(|tried| !tried.woken.is_empty()) {
+                return tried;
+            }
+            // What a device cannot say tells nothing where another can.
+            if first.is_none() || (tried.is_ok() && matches!(first, Some(Err(_)))) {
+                first = Some(tried);
+            }
+        }
+        first.unwrap_or_else(|| Err(Failure::invalid("/household", "the home has no device")))
     }
 
     fn draft_json(&self, retailer: &RetailerId, id: &TriggerId) -> Result<Value, Failure> {
@@ -128,16 +178,16 @@ impl Purse for Looking<'_> {
     }
 }
 
-fn tried(
+/// What a home's rules make of an input on one of its devices.
+fn decided(
     purse: &dyn Purse,
     home: &Household,
     rules: &RuleSet,
-    trigger: &Trigger,
-    device: DeviceKey,
+    device: &DeviceKey,
     at: Timestamp,
     said: &Value,
-) -> Result<Tried, Failure> {
-    let description = home.devices.get(&device).and_then(|device| device.description_in(rules));
+) -> Result<(Input, Decision), Failure> {
+    let description = home.devices.get(device).and_then(|device| device.description_in(rules));
     let none = || Failure::invalid("/device", format!("nothing is known of what `{device}` can say"));
     let message = tried_message(said, description.ok_or_else(none)?, at);
     let message = message.map_err(|problem| Failure::invalid("/input", problem))?;
@@ -152,7 +202,22 @@ fn tried(
         what: What::Device(message),
     };
     let decision = decide_with(home, &input, rules, at, purse);
-    decision.reply.map_err(Failure::Refused)?;
+    match decision.reply {
+        Ok(_) => Ok((input, decision)),
+        Err(refusal) => Err(Failure::Refused(refusal)),
+    }
+}
+
+fn tried(
+    purse: &dyn Purse,
+    home: &Household,
+    rules: &RuleSet,
+    trigger: &Trigger,
+    device: DeviceKey,
+    at: Timestamp,
+    said: &Value,
+) -> Result<Tried, Failure> {
+    let (input, decision) = decided(purse, home, rules, &device, at, said)?;
     let mut candidates = decision.trace.candidates.into_iter().rev();
     let woken = candidates.find(|candidate| candidate.trigger == trigger.id);
     let offer = decision.changes.into_iter().rev().find_map(|change| match change {
@@ -166,13 +231,48 @@ fn tried(
     Ok(Tried { household: home.id, device, at, input: input.id, is_woken, candidate, offer })
 }
 
+fn tried_live(
+    purse: &dyn Purse,
+    home: &Household,
+    rules: &RuleSet,
+    retailer: &RetailerId,
+    device: DeviceKey,
+    at: Timestamp,
+    said: &Value,
+) -> Result<TriedLive, Failure> {
+    let (input, decision) = decided(purse, home, rules, &device, at, said)?;
+    let made = |candidate: &CandidateTrace| {
+        decision.changes.iter().rev().find_map(|change| match change {
+            Change::OfferSet(offer) if candidate.offer == Some(offer.id) => Some(Arc::clone(offer)),
+            _ => None,
+        })
+    };
+    let woken = decision.trace.candidates.iter().map(|candidate| Tried {
+        household: home.id,
+        device: device.clone(),
+        at,
+        input: input.id,
+        is_woken: true,
+        offer: made(candidate),
+        candidate: candidate.clone(),
+    });
+    let woken = woken.collect();
+    let can = home.devices.get(&device).and_then(|known| Some((known, known.description_in(rules)?)));
+    let is_about = |trigger: &&Arc<Trigger>| can.is_some_and(|(known, can)| trigger.on.covers(&can.kind, &known.model));
+    let live = rules.triggers.iter().filter(|trigger| trigger.retailer == *retailer).filter(is_about).count();
+    Ok(TriedLive { device, woken, live })
+}
+
+fn named_device(home: &Household, named: &str) -> Result<DeviceKey, Failure> {
+    let name = DeviceName::new(named).ok();
+    let is_meant = |key: &&DeviceKey| key.to_string() == named || Some(&key.device) == name.as_ref();
+    home.devices.keys().find(is_meant).cloned().ok_or_else(|| Failure::device_not_found(named))
+}
+
 /// The device that is meant.
 fn device_of(home: &Household, rules: &RuleSet, trigger: &Trigger, named: Option<&str>) -> Result<DeviceKey, Failure> {
     if let Some(named) = named {
-        let name = DeviceName::new(named).ok();
-        let is_meant = |key: &&DeviceKey| key.to_string() == named || Some(&key.device) == name.as_ref();
-        let found = home.devices.keys().find(is_meant).cloned();
-        return found.ok_or_else(|| Failure::device_not_found(named));
+        return named_device(home, named);
     }
     let is_about = |key: &&DeviceKey| {
         home.devices.get(key).is_some_and(|device| {

@@ -39,6 +39,8 @@ enum Question {
     Draft,
     /// What the trigger of a file would do.
     File,
+    /// What a live trigger would do.
+    Live,
 }
 
 /// Which gateway, and how to answer.
@@ -63,6 +65,7 @@ impl Asked {
     fn tell(&self, answer: anyhow::Result<Value>, asked: Question) -> ExitCode {
         match answer {
             Ok(answer) if self.json => super::say(&format!("{answer:#}\n")),
+            Ok(answer) if asked == Question::Live => super::say(&live_page(&answer, self.lang)),
             Ok(answer) => super::say(&page(&answer, self.lang, asked)),
             Err(error) => {
                 eprintln!("error: {error:#}");
@@ -101,8 +104,12 @@ impl Explain {
     }
 }
 
-/// Says what a trigger would do about an input in a household as it is. Nothing is written or sent.
+/// Says what triggers would do about an input in a household as it is. Nothing is written or sent.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hearthway triggers try --household hh_… --input worn.json                          # all that is live
+  hearthway triggers try --household hh_… --input worn.json --trigger filter-worn    # the draft of one
+  hearthway triggers try --household hh_… --input worn.json --file warm-filter.toml  # one that is no draft yet")]
 pub struct Try {
     /// The household.
     #[arg(long, value_name = "ID")]
@@ -111,13 +118,13 @@ pub struct Try {
     /// `{"slot":{"air_filter":{"used":612}}}`.
     #[arg(long, value_name = "FILE")]
     pub input: PathBuf,
-    /// The trigger, by its id at the gateway: its draft is tried.
+    /// The trigger, by its id at the gateway: its draft is tried. Without it and `--file`, all that are live.
     #[arg(long, value_name = "ID")]
-    pub trigger: String,
-    /// A file with the trigger, in place of the draft.
+    pub trigger: Option<String>,
+    /// A file with the trigger, in place of the draft; of several in it, `--trigger` names one.
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// On this device; without it, on the first that the trigger is about.
+    /// On this device; without it, on the first that the trigger is about, or that wakes something.
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
     /// As if it were this instant; without it, now.
@@ -131,31 +138,56 @@ pub struct Try {
 impl Try {
     /// Does it.
     pub fn run(self) -> ExitCode {
-        let answer = self.body().and_then(|body| {
-            let path = format!("/v1/triggers/{}/try", encoded(&self.trigger));
+        let question = match (&self.file, &self.trigger) {
+            (Some(_), _) => Question::File,
+            (None, Some(_)) => Question::Draft,
+            (None, None) => Question::Live,
+        };
+        let answer = self.call().and_then(|(path, body)| {
             super::on_runtime(async { self.asked.gateway()?.call("POST", &path, Some(&body)).await })
         });
-        self.asked.tell(answer, if self.file.is_some() { Question::File } else { Question::Draft })
+        self.asked.tell(answer, question)
     }
 
-    fn body(&self) -> anyhow::Result<Value> {
+    /// Which call asks it, with which body.
+    fn call(&self) -> anyhow::Result<(String, Value)> {
         let input = read(&self.input)?;
         let input: Value =
             serde_json::from_str(&input).with_context(|| format!("`{}` is not JSON", self.input.display()))?;
-        let trigger = self.file.as_ref().map(|file| self.trigger_of(file)).transpose()?;
         let at = self.at.map(|at| at.to_string());
-        Ok(json!({"household": self.household, "device": self.device, "input": input, "at": at, "trigger": trigger}))
-    }
-
-    /// The trigger with the id among those of a file.
-    fn trigger_of(&self, file: &PathBuf) -> anyhow::Result<Value> {
-        let sources = super::triggers::read_sources(std::slice::from_ref(file))?;
-        let mut all = Vec::new();
-        for source in &sources {
-            all.extend(super::triggers::triggers_in(source)?);
+        let mut body = json!({"household": self.household, "device": self.device, "input": input, "at": at});
+        let of = |id: &str| format!("/v1/triggers/{}/try", encoded(id));
+        match (&self.file, &self.trigger) {
+            (Some(file), id) => {
+                let trigger = trigger_of(file, id.as_deref())?;
+                let path = of(trigger["id"].as_str().unwrap_or_default());
+                body["trigger"] = trigger;
+                Ok((path, body))
+            }
+            (None, Some(id)) => Ok((of(id), body)),
+            (None, None) => Ok(("/v1/triggers:try".to_owned(), body)),
         }
-        let found = all.into_iter().find(|trigger| trigger["id"] == self.trigger.as_str());
-        found.with_context(|| format!("`{}` has no trigger `{}`", file.display(), self.trigger))
+    }
+}
+
+/// The trigger with the id among those of a file; without an id the only one.
+fn trigger_of(file: &PathBuf, id: Option<&str>) -> anyhow::Result<Value> {
+    let sources = super::triggers::read_sources(std::slice::from_ref(file))?;
+    let mut all = Vec::new();
+    for source in &sources {
+        all.extend(super::triggers::triggers_in(source)?);
+    }
+    let shown = file.display();
+    match id {
+        Some(id) => {
+            let found = all.into_iter().find(|trigger| trigger["id"] == id);
+            found.with_context(|| format!("`{shown}` has no trigger `{id}`"))
+        }
+        None => {
+            let several = all.len() > 1;
+            anyhow::ensure!(!several, "`{shown}` has {} triggers: name one by `--trigger ID`", all.len());
+            all.pop().with_context(|| format!("`{shown}` has no [[trigger]]"))
+        }
     }
 }
 
@@ -163,6 +195,18 @@ fn read(path: &PathBuf) -> anyhow::Result<String> {
     let bytes = std::fs::metadata(path).with_context(|| format!("reading `{}`", path.display()))?.len();
     anyhow::ensure!(bytes <= INPUT_BYTES_MAX, "`{}` has more than {INPUT_BYTES_MAX} bytes", path.display());
     std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))
+}
+
+/// What all live triggers would do, for people.
+fn live_page(answer: &Value, lang: Lang) -> String {
+    let woken = answer["woken"].as_array().map_or(&[][..], Vec::as_slice);
+    let pages: String = woken.iter().map(|one| page(one, lang, Question::Live)).collect();
+    let (device, live, count) = (answer["device"].as_str().unwrap_or_default(), &answer["live"], woken.len());
+    let counted = match lang {
+        Lang::En => format!("{count} woken; {live} live triggers are about {device}"),
+        Lang::Fr => format!("{count} éveillé(s) ; {live} déclencheurs en ligne concernent {device}"),
+    };
+    format!("{pages}{counted}\n")
 }
 
 /// The answer for people.
@@ -174,7 +218,7 @@ fn page(answer: &Value, lang: Lang, asked: Question) -> String {
     };
     let (sent, not_sent) = match asked {
         Question::Decided => (words("sent", "envoyée"), words("not sent", "non envoyée")),
-        Question::Draft | Question::File => {
+        Question::Draft | Question::File | Question::Live => {
             (words("would be sent", "serait envoyée"), words("would not be sent", "ne serait pas envoyée"))
         }
     };
@@ -184,7 +228,7 @@ fn page(answer: &Value, lang: Lang, asked: Question) -> String {
         (_, None) => not_sent.to_owned(),
     };
     let version = match asked {
-        Question::Decided => format!("v{}", answer["trigger_version"]),
+        Question::Decided | Question::Live => format!("v{}", answer["trigger_version"]),
         Question::Draft => words("(draft)", "(brouillon)").to_owned(),
         Question::File => words("(file)", "(fichier)").to_owned(),
     };

@@ -28,12 +28,13 @@ use crate::observe::limits::{Limit, hit};
 
 /// Calls that change nothing, although they are no GET, and feeds of what happened elsewhere, of which
 /// the input log has each.
-pub(super) const NOT_CHANGES: [&str; 11] = [
+pub(super) const NOT_CHANGES: [&str; 12] = [
     "/broker/auth",
     "/broker/acl",
     "/v1/claims/preview",
     "/v1/triggers/{trigger}/check",
     "/v1/triggers/{trigger}/try",
+    "/v1/triggers:try",
     "/v1/triggers/{trigger}/backtest",
     "/v1/backtests",
     "/v1/triggers:reach",

@@ -139,7 +139,7 @@ pub fn router(app: Arc<App>, metrics: RenderMetrics) -> Router {
         if entry.method == "get" && !entry.binary {
             readable.insert(entry.path);
         }
-        let (path, handler) = (entry.path, entry.handler);
+        let (path, handler) = (entry.path, *entry.handler);
         if entry.bulk || entry.lines || entry.binary {
             bulk = bulk.route(path, handler)
         } else {

@@ -35,7 +35,8 @@ pub(super) struct Entry {
     pub(super) binary: bool,
     /// Open to everybody.
     pub(super) open: bool,
-    pub(super) handler: MethodRouter<Arc<Shared>>,
+    /// On the heap: two hundred of them in the frame of [`all`] are more than a thread's stack has room for.
+    pub(super) handler: Box<MethodRouter<Arc<Shared>>>,
 }
 
 impl Entry {
@@ -49,7 +50,7 @@ impl Entry {
             method,
             path,
             summary,
-            handler,
+            handler: Box::new(handler),
             group: "",
             query: &[],
             body: None,
@@ -222,6 +223,9 @@ pub(super) fn all() -> Vec<Entry> {
         post("/v1/triggers/{trigger}/try", triggers::try_trigger, "What a trigger would do in a home: the body's, or the draft; nothing is written or sent")
             .body(r#"{"household":"hh_…","input":{"slot":{"air_filter":{"used":612}}}}"#)
             .answer(200, r#"{"verdict":"held","woken":true,"first_block":"consent","steps":[{"step":"consent","verdict":"block","code":"no_consent","reason":"…","numbers":{}}],"would_send":null}"#),
+        post("/v1/triggers:try", triggers::try_live, "What all live triggers would do in a home: each that the input wakes; nothing is written or sent")
+            .body(r#"{"household":"hh_…","input":{"slot":{"air_filter":{"used":612}}}}"#)
+            .answer(200, r#"{"device":"d-42","live":12,"woken":[{"trigger":"filter-worn","verdict":"held","woken":true,"first_block":"consent","steps":[{"step":"consent","verdict":"block","code":"no_consent","reason":"…","numbers":{}}],"would_send":null}]}"#),
         post("/v1/triggers/{trigger}/backtest", triggers::backtest_draft, "What would have happened with this draft among the live triggers")
             .body(r#"{"from":"2026-11-01T00:00:00Z","to":null}"#)
             .answer(202, r#"{"backtest":"bt_…","state":"running"}"#),

@@ -16,7 +16,7 @@ use super::request::{Body, IfMatch, Language, Params, Who, instant, page, path_n
 use super::{Shared, lines, views};
 use crate::app::backtests::{Standing, Wanted};
 use crate::app::documents::Published;
-use crate::app::tries::Try;
+use crate::app::tries::{Try, TryLive};
 use crate::app::triggers::{Finding, TriggerView};
 
 /// A body that says nothing: `{}` or none.
@@ -214,6 +214,27 @@ pub(super) async fn try_trigger(
     let TryBody { household, device, input, trigger, .. } = body;
     let tried = shared.app.try_trigger(&who, &id, Try { household, device, input, at, trigger }).await?;
     Ok(views::spoken(views::tried(&tried, language), language))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TryLiveBody {
+    household: String,
+    device: Option<String>,
+    input: Value,
+    at: Option<String>,
+}
+
+pub(super) async fn try_live(
+    State(shared): State<Arc<Shared>>,
+    Who(who): Who,
+    language: Language,
+    Body(body): Body<TryLiveBody>,
+) -> ApiResult {
+    let at = moment("/at", body.at)?;
+    let TryLiveBody { household, device, input, .. } = body;
+    let tried = shared.app.try_live(&who, TryLive { household, device, input, at }).await?;
+    Ok(views::spoken(views::tried_live(&tried, language), language))
 }
 
 #[derive(Default, Deserialize)]

@@ -20,7 +20,7 @@ use crate::app::devices::DeviceView;
 use crate::app::documents::Document;
 use crate::app::offers::order_of;
 use crate::app::provisioning::Attempt;
-use crate::app::tries::Tried;
+use crate::app::tries::{Tried, TriedLive};
 use crate::engine::history::SlotHistory;
 use crate::engine::{Explained, MessageSeen, QuarantineRow};
 
@@ -446,6 +446,12 @@ pub fn tried(tried: &Tried, language: Language) -> Value {
     });
     extend(&mut json, more);
     json
+}
+
+/// What would happen with all that is live.
+pub fn tried_live(found: &TriedLive, language: Language) -> Value {
+    let woken: Vec<Value> = found.woken.iter().map(|woken| tried(woken, language)).collect();
+    json!({"device": found.device.device.as_str(), "live": found.live, "woken": woken})
 }
 
 /// An answer that speaks a language.

@@ -89,6 +89,11 @@ async fn a_trigger_with_dates_goes_through_every_command_that_sends_a_file_to_a_
     said(&["triggers", "check", &file, "--catalog", catalog.to_str().unwrap()], "1 of 1 case passed");
     let home = ["--household", &household, "--input", &input];
     said(&[&["triggers", "try", "--trigger", "dated", "--file", &file], &home[..]].concat(), "dated (file)");
+    said(&[&["triggers", "try", "--file", &file], &home[..]].concat(), "dated (file)");
+    said(&[&["triggers", "try"], &home[..]].concat(), "0 woken; ");
+    let two = put("two.toml", &format!("{DATED}{}", DATED.replace("\"dated\"", "\"other\"")));
+    let (done, text) = hearthway(&gateway, &token, &[&["triggers", "try", "--file", &two], &home[..]].concat());
+    assert!(!done && text.contains("2 triggers") && text.contains("--trigger ID"), "{text}");
     said(&["backtest", &file, "--url", &gateway.http], "Backtest of 1 trigger");
     said(&["triggers", "reach", &file, "--url", &gateway.http], "Reach of dated");
     said(&["triggers", "publish", &file], "1 published, 0 unchanged, 0 paused");

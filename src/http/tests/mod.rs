@@ -26,6 +26,7 @@ mod stays;
 mod stolen;
 mod supply;
 mod tenants;
+mod tries;
 mod two_homes;
 mod upkeep;
 mod visibility;
