@@ -225,3 +225,62 @@ fn is_of_unit(problem: &Problem) -> bool {
 pub(super) fn row((name, document): &(Name, Arc<Document>)) -> Write {
     rows::put(Schema::Document, name.key(document.version), &**document)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use hearthway_core::trigger::{World, compile_json};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::engine;
+    use crate::engine::RuleBook;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Commit, Store};
+
+    fn tip(id: &str, field: &str) -> Value {
+        json!({
+            "id": id, "kind": "tip",
+            "on": {"event": "telemetry", "device": {"kind": "thermostat"}, "field": field, "falls_below": 17},
+            "offer": {"actions": ["decline"], "text": {"fr": {"title": "Froid", "body": "Il fait froid."}}},
+        })
+    }
+
+    #[tokio::test]
+    async fn a_set_counts_the_held_among_those_that_are_live() {
+        let shop = RetailerId::new("shop").unwrap();
+        let model = json!({
+            "model": "th-200", "maker": "acme", "kind": "thermostat", "locales": ["fr"],
+            "telemetry": {"temperature": {"type": "number", "unit": "°C"}},
+            "placements": [{"id": "home.card", "title_max": 40, "body_max": 160}],
+        });
+        let store = Arc::new(MemoryStore::new());
+        let documents = [
+            (Name::of_house(Kind::Model, "th-200"), model),
+            (Name::of_retailer(Kind::Trigger, &shop, "gone"), tip("gone", "pressure")),
+        ];
+        for ((name, body), version) in documents.into_iter().zip(1..) {
+            let at = Timestamp::default();
+            let document = Document { version, number: 1, at, body: body.to_string(), paused: false };
+            let writes = vec![rows::put(Schema::Document, name.key(version), &document)];
+            store.commit(&[Commit { preconditions: Vec::new(), writes }]).unwrap();
+        }
+        let rulebook = Rulebook::open(store.clone()).unwrap();
+        let settings = engine::Settings { shards: 1, ..engine::Settings::default() };
+        let engine = Engine::start(settings, Arc::new(SystemClock), store, rulebook.clone()).unwrap();
+        assert_eq!((rulebook.current().held.len(), rulebook.current().triggers.len()), (1, 0));
+        let set = |live_max: usize| {
+            let (looked, body) = (rulebook.look(&shop), tip("cold", "temperature"));
+            let (models, products) = (&looked.rules.models, &looked.rules.products);
+            let world = World { retailer: shop.clone(), version: 1, models, products, default_locale: "fr" };
+            let trigger = compile_json(&body, &shop, 1, &world).unwrap();
+            let triggers = vec![Wanted { body: body.to_string(), trigger }];
+            rulebook.put_set(&engine, &shop, looked, WantedSet { triggers, pause_others: false, live_max })
+        };
+        let refused = set(1).await.unwrap_err().to_string();
+        assert!(refused.contains("2 triggers would be live, and 1 may be"), "{refused}");
+        assert_eq!(set(2).await.unwrap().published, 1);
+    }
+}

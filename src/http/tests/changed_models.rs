@@ -1,11 +1,10 @@
 //! What live triggers do when a device model, or a product that they name, changes under them.
 
 use hearthway_core::id::{ModelId, RetailerId, TriggerId};
-use hearthway_core::trigger::{World, compile_json};
 use serde_json::{Value, json};
 
 use super::{House, OPERATOR, house, model, product, trigger};
-use crate::app::documents::{Condition, Wanted, WantedSet};
+use crate::app::documents::Condition;
 use crate::app::{Failure, Rulebook};
 use crate::engine::RuleBook;
 
@@ -397,7 +396,7 @@ async fn nothing_speaks_after_a_stop_that_was_on_its_way_before_it() {
 }
 
 #[tokio::test]
-async fn a_held_trigger_has_its_budget_and_its_place_among_those_that_may_be_live() {
+async fn a_held_trigger_tells_its_budget() {
     let house = house().await;
     house.ok("PUT", "/v1/products/flt-20x25", &house.shop, product()).await;
     let mut drawing = trigger();
@@ -409,30 +408,6 @@ async fn a_held_trigger_has_its_budget_and_its_place_among_those_that_may_be_liv
     let held = house.get(path, &house.shop).await;
     assert_eq!((held.status, &held.json), (200, &before.json), "{}", held.text);
     assert_eq!(held.json["budget"]["count"], 50);
-
-    let mut cold = trigger();
-    cold["id"] = json!("cold");
-    cold["on"] =
-        json!({"event": "telemetry", "device": {"kind": "thermostat"}, "field": "temperature", "falls_below": 17});
-    cold["offer"]["product"] = json!("flt-20x25");
-    cold["test"] = json!([]);
-    let (app, shop) = (&house.app, RetailerId::new("shop-a").unwrap());
-    let set = |live_max: usize| {
-        let (looked, rules) = (app.rulebook.look(&shop), app.engine.rules());
-        let world = World {
-            retailer: shop.clone(),
-            version: 1,
-            models: &rules.models,
-            products: &rules.products,
-            default_locale: "fr",
-        };
-        let trigger = compile_json(&cold, &shop, 1, &world).unwrap();
-        let triggers = vec![Wanted { body: cold.to_string(), trigger }];
-        app.rulebook.put_set(&app.engine, &shop, looked, WantedSet { triggers, pause_others: false, live_max })
-    };
-    let refused = set(1).await.unwrap_err().to_string();
-    assert!(refused.contains("2 triggers would be live, and 1 may be"), "{refused}");
-    assert_eq!(set(2).await.unwrap().published, 1);
 }
 
 #[tokio::test]
