@@ -2,7 +2,7 @@
 
 use hearthway_core::id::{FieldName, SlotId};
 use hearthway_core::model::{Reading, Value};
-use hearthway_core::time::{Span, Zone};
+use hearthway_core::time::Span;
 use hearthway_core::trigger::condition::{Condition, DEPTH_MAX, Fault, LIST_MAX, NODES_MAX, Schema, Scope, Truth};
 use hearthway_core::wire::EventUp;
 

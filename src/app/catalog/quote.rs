@@ -4,7 +4,6 @@ use hearthway_core::decide::{Ask, SellerQuote, compare, stores};
 use hearthway_core::id::{ProductId, TriggerId};
 use hearthway_core::limits::ORDER_QTY_MAX;
 use hearthway_core::model::{Fulfil, OfferPrice};
-use hearthway_core::money::Money;
 use hearthway_core::time::Span;
 use serde_json::{Value, json};
 

@@ -369,15 +369,17 @@ async fn nothing_speaks_after_a_stop_that_was_on_its_way_before_it() {
     let (app, filter) = (&house.app, TriggerId::new("filter-worn").unwrap());
     let (shop, caller) = (RetailerId::new("shop-a").unwrap(), app.caller(&house.shop).unwrap());
     // Somebody else's change is being written; behind it wait the stop and what was checked before it.
-    let written = std::sync::mpsc::channel::<()>();
-    let other = app.rulebook.put_products(&app.engine, &shop, Vec::new(), move |_| {
-        written.1.recv().unwrap();
-        Ok((Vec::new(), ()))
-    });
+    let long = || {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let change = app.rulebook.put_products(&app.engine, &shop, Vec::new(), move |_| {
+            ended.recv().unwrap();
+            Ok((Vec::new(), ()))
+        });
+        (change, async move { end.send(()).unwrap() })
+    };
+    let (other, end) = long();
     let (other, stopped, rolled_back, ()) =
-        tokio::join!(other, app.stop_triggers(&caller), app.roll_back_trigger(&caller, &filter, None), async {
-            written.0.send(()).unwrap()
-        },);
+        tokio::join!(other, app.stop_triggers(&caller), app.roll_back_trigger(&caller, &filter, None), end);
     assert_eq!((other.unwrap(), stopped.unwrap()), ((0, ()), 1));
     let why = rolled_back.unwrap_err().to_string();
     assert!(why.contains("somebody silenced triggers"), "{why}");
@@ -388,8 +390,9 @@ async fn nothing_speaks_after_a_stop_that_was_on_its_way_before_it() {
         fresh["id"] = json!("fresh");
         app.publish_set(&caller, format!("{}\n{fresh}", trigger()).into_bytes(), false)
     };
-    let (published, stopped) = tokio::join!(set(), app.stop_triggers(&caller));
-    assert_eq!(stopped.unwrap(), 0, "all are silent");
+    let (other, end) = long();
+    let (other, stopped, published, ()) = tokio::join!(other, app.stop_triggers(&caller), set(), end);
+    assert_eq!((other.unwrap(), stopped.unwrap()), ((0, ()), 0), "all are silent");
     let why = published.unwrap_err().to_string();
     assert!(why.contains("somebody silenced triggers"), "{why}");
     assert_eq!(set().await.unwrap().published, 2, "who sends it now has seen the stop");

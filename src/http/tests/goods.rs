@@ -134,6 +134,20 @@ async fn sellers_are_told_ranked_quoted_and_end() {
     let many = quote("?qty=4").await;
     assert_eq!((&many["sold_by"], &many["sellers"][1]["passed_over"]), (&json!("Enseigne X"), &json!("sold_out")));
     assert_eq!(quote("?qty=0").await["status"], 422);
+    let day = 86_400_000;
+    let now = house.app.now().0;
+    let at = |days: i64| hearthway_core::time::Timestamp(now + days * day).to_string();
+    let mut reduced = product();
+    reduced["delivery"] = json!({"minor": 490, "currency": "EUR"});
+    reduced["promotions"] = json!([{"from": at(-1), "until": at(1), "percent": 10}]);
+    house.ok("PUT", "/v1/products/flt-20x25", &house.shop, reduced).await;
+    let collected = quote("?fulfil=collect").await["price"].clone();
+    assert_eq!(
+        (&collected["delivery"]["minor"], &collected["total"]["minor"], &collected["was"]["minor"]),
+        (&json!(0), &json!(1791), &json!(1990)),
+        "what is not brought was never paid for: {collected}"
+    );
+    house.ok("PUT", "/v1/products/flt-20x25", &house.shop, product()).await;
     // What a device is quoted is what the call says.
     let live = offered(&house, "d-42", "p1").await;
     let now = quote("?trigger=filter-worn&profile=p1").await;

@@ -153,6 +153,11 @@ pub(super) async fn house_on(disk: Disk) -> House {
 
 /// The same by a clock of the test's.
 pub(super) async fn house_by(disk: Disk, clock: Arc<dyn Clock>) -> House {
+    house_reaching(disk, clock, 2).await
+}
+
+/// The same where one person alone publishes what reaches so many homes.
+pub(super) async fn house_reaching(disk: Disk, clock: Arc<dyn Clock>, publish_reach_max_alone: u64) -> House {
     let store = disk.open();
     let rulebook = Rulebook::open(store.clone()).unwrap();
     let settings = engine::Settings { shards: 2, ..engine::Settings::default() };
@@ -166,7 +171,7 @@ pub(super) async fn house_by(disk: Disk, clock: Arc<dyn Clock>) -> House {
         devices_per_maker_max: 3,
         calls_per_second: 500,
         order_retention: hearthway_core::time::Span::days(3653),
-        publish_reach_max_alone: 2,
+        publish_reach_max_alone,
     };
     let app = App::start(engine.clone(), rulebook, settings).await.unwrap().app;
     let wire = Wire::new(Reach::LoopbackToo, None).unwrap();

@@ -89,6 +89,12 @@ async fn all_that_is_wrong_is_told_with_its_place_and_nothing_is_applied() {
     ];
     let told = |answer: &Value| -> Vec<(Value, Value)> {
         let problems = answer["problems"].as_array().unwrap();
+        let words = problems.iter().filter_map(|problem| problem["message"].as_str());
+        assert_eq!(
+            words.filter(|words| words.contains("payload.invalid")).count(),
+            0,
+            "the code stands elsewhere: {answer}"
+        );
         problems.iter().map(|problem| (problem["line"].clone(), problem["pointer"].clone())).collect()
     };
     // Some can only be seen where the others are right: first form and overlaps, then what products say.

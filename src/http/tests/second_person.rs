@@ -7,7 +7,7 @@ use hearthway_core::time::{Span, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{Answer, Disk, House, furnished, house_by, product, trigger};
+use super::{Answer, Disk, House, furnished, house_by, house_reaching, product, trigger};
 use crate::webhook::tests::TurnedClock;
 
 const START: Timestamp = Timestamp(1_800_000_000_000);
@@ -26,6 +26,17 @@ async fn shop(clock: &Arc<TurnedClock>, homes: u32) -> House {
 
 fn clock() -> Arc<TurnedClock> {
     Arc::new(TurnedClock(watch::Sender::new(START)))
+}
+
+#[tokio::test]
+async fn where_nobody_publishes_alone_what_reaches_no_home_yet_takes_two_as_well() {
+    let house = furnished(house_reaching(Disk::new(), clock(), 0).await).await;
+    house.ok("PUT", "/v1/products/flt-20x25", &house.shop, product()).await;
+    house.ok("PUT", "/v1/triggers/filter-worn", &house.shop, trigger()).await;
+    let marketer = house.token("shop-a", "marketer").await;
+    let told = house.call("POST", PUBLISH, &marketer, json!({})).await;
+    assert_eq!((told.status, told.code()), (409, "trigger.second_person"), "{}", told.text);
+    assert_eq!(house.call("POST", PUBLISH, &house.shop, json!({})).await.status, 200, "who answers for the shop may");
 }
 
 async fn asked(house: &House, token: &str) -> String {

@@ -144,3 +144,16 @@ async fn keys_open_their_makers_door_until_four_newer_ones_exist() {
     }
     assert!(!opens(KeyKind::Bootstrap, secret));
 }
+
+#[tokio::test]
+async fn who_may_make_no_customers_token_is_told_by_the_scope_that_this_takes() {
+    let house = house().await;
+    let marketer = house.token("shop-a", "marketer").await;
+    for (body, scope) in [
+        (json!({"role": "customer", "profile": "p1"}), "`me.tokens`"),
+        (json!({"role": "marketer", "tenant": "shop-a", "name": "m"}), "`tenants.write`"),
+    ] {
+        let told = house.call("POST", "/v1/tokens", &marketer, body).await;
+        assert!(told.status == 403 && told.text.contains(scope), "{}", told.text);
+    }
+}
