@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SharedCap;
 use crate::id::{HouseholdId, OfferId, ProfileId, RetailerId, TriggerId};
-use crate::limits::CONTACTS_MAX;
-use crate::model::{Contact, Household};
+use crate::model::{Contact, Household, contacts};
 use crate::time::Timestamp;
 
 /// Who is about to hear something, and where.
@@ -201,10 +200,7 @@ impl Elsewhere {
             *known = heard;
             return false;
         }
-        of.heard.push(heard);
-        if of.heard.len() > CONTACTS_MAX {
-            of.heard.remove(0);
-        }
+        contacts::remember(&mut of.heard, heard, |heard| &heard.trigger);
         true
     }
 

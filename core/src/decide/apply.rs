@@ -4,11 +4,8 @@ use std::sync::Arc;
 
 use crate::decision::Change;
 use crate::id::DeviceKey;
-use crate::limits::{
-    CONTACTS_KEPT_MAX, CONTACTS_MAX, CONTACTS_OF_TRIGGER_KEPT, HISTORY_ENTRIES_MAX, MERGES_KEPT_MAX, ORDER_ENTRIES_MAX,
-    PURCHASES_HEARD_MAX,
-};
-use crate::model::{Contact, Device, Household, SlotKey, TrendKey};
+use crate::limits::{HISTORY_ENTRIES_MAX, MERGES_KEPT_MAX, ORDER_ENTRIES_MAX, PURCHASES_HEARD_MAX};
+use crate::model::{Contact, Device, Household, SlotKey, TrendKey, contacts};
 
 /// Moves remembered as applied. A move is delivered again only until its row is gone.
 const ARRIVED_KEPT_MAX: usize = 16;
@@ -186,24 +183,11 @@ impl Household {
         }
     }
 
-    /// One contact per offer. The newest are all kept; of the others the last ones of each trigger, since a cap of
-    /// one offer may look back over a year in which others spoke.
+    /// One contact per offer.
     fn set_contact(&mut self, contact: &Contact) {
-        if let Some(known) = self.contacts.iter_mut().find(|known| known.offer == contact.offer) {
-            known.clone_from(contact);
-            return;
-        }
-        self.contacts.push(contact.clone());
-        let older = self.contacts.len().saturating_sub(CONTACTS_MAX);
-        let is_left = |at: &usize| {
-            let known = &self.contacts[*at];
-            let later = self.contacts[at + 1..].iter().filter(|later| later.trigger == known.trigger);
-            later.count() >= CONTACTS_OF_TRIGGER_KEPT
-        };
-        if let Some(at) = (0..older).find(is_left) {
-            self.contacts.remove(at);
-        } else if self.contacts.len() > CONTACTS_KEPT_MAX {
-            self.contacts.remove(0);
+        match self.contacts.iter_mut().find(|known| known.offer == contact.offer) {
+            Some(known) => known.clone_from(contact),
+            None => contacts::remember(&mut self.contacts, contact.clone(), |contact| &contact.trigger),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! flattened, untagged or skipped fields.
 
 mod consent;
+pub(crate) mod contacts;
 mod device;
 mod few;
 pub mod former;
